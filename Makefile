@@ -1,0 +1,72 @@
+# The environment is .venv. It needs Python 3.11 or newer, a C++ compiler and make; everything else is fetched, pinned.
+PYTHON ?= python3
+ARGS ?=
+
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+DEV_PINS := requirements/dev.txt
+BENCH_PINS := requirements/bench.txt
+
+# As pip does, uv trusts the certificates that the system trusts (a company's proxy): UV_SYSTEM_CERTS=false for its own.
+export UV_SYSTEM_CERTS ?= true
+
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade) pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test quick lint bench docs pins
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
+		printf '  make %-6s %s\n' "$$name" "$$what"; done
+
+demo: $(READY) ## train independent seeds, cross-play them, draw the gap (a few minutes)
+	$(BIN)/tacit train experiment=demo
+
+test: lint ## lint, then every test (ARGS='-k hanabi' goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(READY) ## the tests not marked slow
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(READY) ## ruff and pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+bench: $(BENCH_READY) ## measure beside the peers
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## remake the figures of docs/ (longer than the demo)
+	$(BIN)/tacit train experiment=small_sweep
+
+pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=1 takes newer versions)
+	$(COMPILE) --extra dev --output-file $(DEV_PINS)
+	$(COMPILE) --extra dev --extra bench --constraints $(DEV_PINS) --output-file $(BENCH_PINS)
+
+# A second run of the tests finds its compiled programs here. Measurements do not: they would depend on what ran before.
+test quick: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Tacit needs Python 3.11 or newer, and '$(PYTHON)' is not one: name one, for example 'make $(or $(MAKECMDGOALS),test) PYTHON=python3.12'." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(UV): | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+
+$(READY): pyproject.toml $(DEV_PINS) | $(UV)
+	$(INSTALL) --require-hashes --requirements $(DEV_PINS)
+	$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(BENCH_READY): $(BENCH_PINS) $(READY)
+	$(INSTALL) --require-hashes --requirements $(BENCH_PINS)
+	@touch $@

@@ -1,0 +1,1 @@
+"""What Tacit costs, measured beside its peer in one process: `make bench`."""

@@ -1,0 +1,56 @@
+"""How times are taken: compile apart from running, and rivals in turns, so that both meet the same machine."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Timing(NamedTuple):
+    """Of one program: seconds to trace and compile, and to run, several times."""
+
+    compile_seconds: float
+    run_seconds: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return min(self.run_seconds)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.run_seconds)
+
+    def rate(self, work: float) -> str:
+        """Units of work a second: the best run, and the median in brackets."""
+        return f"{work / self.best:,.0f} ({work / self.median:,.0f})"
+
+
+def race(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int) -> dict[str, Timing]:
+    """Compile each program, run it once unmeasured, then run all in turns `repeats` times.
+
+    A program is a function and its arguments; its result becomes nobody's.
+    """
+    compiled, compile_seconds = {}, {}
+    for name, (function, arguments) in programs.items():
+        began = time.perf_counter()
+        compiled[name] = jax.jit(function).lower(*arguments).compile()
+        compile_seconds[name] = time.perf_counter() - began
+        jax.block_until_ready(compiled[name](*arguments))
+    run_seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repeats):
+        for name, (_, arguments) in programs.items():
+            began = time.perf_counter()
+            jax.block_until_ready(compiled[name](*arguments))
+            run_seconds[name].append(time.perf_counter() - began)
+    return {name: Timing(compile_seconds[name], tuple(run_seconds[name])) for name in programs}
+
+
+def nbytes(state: Any) -> int:
+    """Bytes of all arrays of a state (PRNG keys by their data)."""
+    leaves = jax.tree.leaves(state)
+    return sum(
+        jax.random.key_data(leaf).nbytes if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.nbytes
+        for leaf in leaves
+    )

@@ -1,0 +1,135 @@
+"""The command `tacit`."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from games.errors import TacitError
+
+USAGE = """\
+tacit: independently trained agents, played with each other
+
+  tacit train [-m] KEY=VALUE …       train independent seeds, cross-play them, write run directories
+  tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
+  tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
+  tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
+  tacit verify hanabi [--steps N]    replay random games in HLE and compare everything
+  tacit config KEY=VALUE …           print the composed configuration as JSON
+
+tacit COMMAND --help says more. Examples:
+
+  tacit train experiment=demo
+  tacit train game=hanabi_3x3 learner.entropy_coef=[0.01,0.1] budget.steps=1e6
+  tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
+"""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 differences found, 2 bad input, 130 interrupted."""
+    # A scheduler's SIGTERM is to leave the same traces as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status = _dispatch(sys.argv[1:])
+    except TacitError as error:
+        print(f"tacit: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("tacit: interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    commands = {
+        "train": _train,
+        "crossplay": _crossplay,
+        "compare": _compare,
+        "games": _games,
+        "verify": _verify,
+        "config": _config,
+    }
+    if arguments[0] not in commands:
+        raise TacitError(f"there is no command {arguments[0]!r}; there are {', '.join(commands)}")
+    return commands[arguments[0]](list(arguments[1:])) or 0
+
+
+def _train(arguments: list[str]) -> None:
+    from experiments import train
+
+    train.main(arguments)
+
+
+def _config(arguments: list[str]) -> None:
+    from experiments import train
+
+    print(json.dumps(train.compose(arguments), indent=1))
+
+
+def _crossplay(arguments: list[str]) -> None:
+    from experiments import crossplay
+    from experiments.config import CrossPlayConfig
+
+    defaults = CrossPlayConfig()
+    parser = argparse.ArgumentParser("tacit crossplay", description="Play saved seeds with each other.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
+    parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
+    parser.add_argument("--output", type=Path, help="folder for result and figure (beside the first run)")
+    options = parser.parse_args(arguments)
+    settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
+    played = crossplay.crossplay_runs(options.runs, CrossPlayConfig(**settings), options.output)
+    print(crossplay.describe(played))
+    print(f"cells and figure in {played.folder}")
+
+
+def _compare(arguments: list[str]) -> None:
+    from experiments import compare, terminal
+
+    parser = argparse.ArgumentParser("tacit compare", description="A table and a figure of finished runs.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
+    options = parser.parse_args(arguments)
+    comparison = compare.compare(options.runs)
+    folder = compare.write(comparison, options.output or options.runs[0].parent, draw=True)
+    terminal.show_comparison(comparison, folder)
+
+
+def _games(arguments: list[str]) -> None:
+    from experiments import catalogue
+
+    if not arguments:
+        print(catalogue.list_games())
+    else:
+        print(catalogue.describe_game(arguments[0], arguments[1:]))
+
+
+def _verify(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("tacit verify", description="Compare the engine with HLE, step by step.")
+    parser.add_argument("game", choices=["hanabi"])
+    parser.add_argument("--steps", type=int, default=20_000, help="steps to compare at the least (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of boards, decks and actions (%(default)s)")
+    options = parser.parse_args(arguments)
+    from games.hanabi.verify import verify
+
+    report = verify(
+        steps=options.steps,
+        seed=options.seed,
+        on_progress=lambda report: print(
+            f"{report.steps} of {options.steps} steps, {report.boards} boards, {len(report.differences)} differences",
+            file=sys.stderr,
+        ),
+    )
+    print(report)
+    return 1 if report.differences else 0

@@ -1,0 +1,292 @@
+"""Configurations: what they contain, checked before anything compiles, and how a run gets its name.
+
+A configuration is nested plain data (from hydra, or from a JSON file). `game`, `policy` and `learner` name what they
+build with `_target_`, so that a class of the user's own is configured like one of ours; every other key is an argument
+of that target. A **job** may give lists for the learner's hyperparameters; it stands for one **run** for each
+combination, and all runs of a job train in one compiled program.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import inspect
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from games.errors import TacitError, one_of, whole_number
+from games.game import Game
+from marl.agent import Kind
+from marl.crossplay import Seating, seatings
+from marl.learners.ippo import IPPO
+
+FORMAT = 1
+"""Version of the run directory's format; part of a run's name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossPlayConfig:
+    """How the seeds of a run are played with each other after training.
+
+    Attributes:
+      games: games in each cell.
+      seating: see `marl.crossplay.seatings`.
+      max_seatings: cells beyond self-play, where a different agent in every seat gives more.
+      max_lanes: games in one compiled call.
+      seed: of decks and draws.
+    """
+
+    games: int = 1000
+    seating: Seating = "all"
+    max_seatings: int = 200
+    max_lanes: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("games", "max_seatings", "max_lanes"):
+            whole_number(f"crossplay.{name}", getattr(self, name), 1)
+        whole_number("crossplay.seed", self.seed, 0, 2**31 - 1)
+        one_of("crossplay.seating", self.seating, ("all", "distinct", "one_against_copies"))
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+    """How a job is carried out: nothing here changes what a run finds out.
+
+    Attributes:
+      output: the folder that holds the run directories.
+      overwrite: train finished runs again instead of skipping them.
+      progress: show a progress bar.
+      rows: rows of the metrics table; the training is cut into that many compiled calls.
+      evaluations: greedy cross-plays during training; 0 for none.
+      evaluation_games: games in each cell of these.
+      figures: draw learning curves, cross-play matrices and the comparison of the job's runs.
+    """
+
+    output: str = "runs"
+    overwrite: bool = False
+    progress: bool = True
+    rows: int = 100
+    evaluations: int = 10
+    evaluation_games: int = 64
+    figures: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("overwrite", "progress", "figures"):
+            one_of(f"execution.{name}", getattr(self, name), (True, False))
+        whole_number("execution.rows", self.rows, 1)
+        whole_number("execution.evaluations", self.evaluations, 0)
+        whole_number("execution.evaluation_games", self.evaluation_games, 1)
+        if not isinstance(self.output, str) or not self.output:
+            raise TacitError(f"execution.output must be a folder's name, not {self.output!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class JobConfig:
+    """A whole configuration, checked.
+
+    Attributes:
+      game, policy, learner: what to build, `_target_` and its arguments; `policy.observer` names the game's observer.
+      seeds: independent learners in each run, numbered from `first_seed`.
+      first_seed: the first learner's number, which alone decides its randomness.
+      steps: steps of games for each learner.
+      crossplay, execution: see there.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key or a value out of range.
+    """
+
+    game: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    seeds: int
+    first_seed: int
+    steps: int
+    crossplay: CrossPlayConfig
+    execution: ExecutionConfig
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
+        """Read nested plain data as hydra composes it from `conf/`."""
+        keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
+        _refuse_unknown("the configuration", plain, keys)
+        for group in ("game", "policy", "learner", "budget"):
+            if not isinstance(plain.get(group), Mapping):
+                raise TacitError(f"the configuration needs a group {group!r}")
+        _refuse_unknown("budget", plain["budget"], ("steps",))
+        job = cls(
+            game=dict(plain["game"]),
+            policy=dict(plain["policy"]),
+            learner=dict(plain["learner"]),
+            seeds=whole_number("seeds", plain.get("seeds"), 2, why="cross-play needs two"),
+            first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
+            steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
+            crossplay=_dataclass(CrossPlayConfig, "crossplay", plain.get("crossplay", {})),
+            execution=_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+        )
+        for run in job.runs():  # build every part once, so that all its checks speak now
+            game = run.build().game
+            seatings(job.seeds, game.num_players, job.crossplay.seating)
+        return job
+
+    def runs(self) -> list["RunConfig"]:
+        """One run for each combination of the listed hyperparameters, in the order of the lists."""
+        target = _find("learner", self.learner)
+        names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
+        for name in names:
+            if not self.learner[name]:
+                raise TacitError(f"learner.{name} must be a number or a list of at least one number, not an empty list")
+        return [
+            RunConfig(
+                game=self.game,
+                policy=self.policy,
+                learner={**self.learner, **dict(zip(names, values, strict=True))},
+                seeds=self.seeds,
+                first_seed=self.first_seed,
+                steps=self.steps,
+            )
+            for values in itertools.product(*(self.learner[name] for name in names))
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """The objects that a run's configuration stands for."""
+
+    game: Game
+    kind: Kind
+    learner: IPPO
+    hyperparameters: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What one run is about: a job's science with single hyperparameters. Attributes as in `JobConfig`."""
+
+    game: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    seeds: int
+    first_seed: int
+    steps: int
+
+    def build(self) -> Built:
+        """The game, the policy and the learner.
+
+        Raises:
+          TacitError: for an unknown key or a value out of range.
+        """
+        game = build_game(self.game)
+        kind = build_kind(self.policy, game, share_parameters=self.learner.get("share_parameters", True))
+        target = _find("learner", self.learner)
+        fields = target.hyperparameters._fields
+        given = {name: value for name, value in self.learner.items() if name in fields}
+        static = {name: value for name, value in self.learner.items() if name not in fields}
+        hyperparameters = target.hyperparameters(**given).check()
+        unbounded = _call(
+            "learner", static, fields, game=game, policy=kind.policy, observer=kind.observer, total_updates=1
+        )
+        total_updates = self.steps // unbounded.steps_per_update
+        if total_updates < 1:
+            raise TacitError(
+                f"budget.steps must be at least one update's {unbounded.steps_per_update} steps "
+                f"(learner.num_games x learner.rollout_length), not {self.steps}"
+            )
+        learner = dataclasses.replace(unbounded, total_updates=total_updates)
+        return Built(game=game, kind=kind, learner=learner, hyperparameters=hyperparameters)
+
+    def science(self) -> dict[str, Any]:
+        """What decides the run's results, as plain data: its name is the hash of this."""
+        game = build_game(self.game)
+        return {
+            "format": FORMAT,
+            "game": {**self.game, "version": game.version},
+            "policy": dict(self.policy),
+            "learner": _floats(self.learner, _find("learner", self.learner).hyperparameters._fields),
+            "seeds": self.seeds,
+            "first_seed": self.first_seed,
+            "steps": self.steps,
+        }
+
+    def name(self) -> str:
+        """Twelve hexadecimal digits that stand for `science()`."""
+        text = json.dumps(self.science(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
+        """The inverse of `science()`; the game's version is the caller's to compare."""
+        game = {key: value for key, value in science["game"].items() if key != "version"}
+        return cls(
+            game, science["policy"], science["learner"], science["seeds"], science["first_seed"], science["steps"]
+        )
+
+
+def build_game(config: Mapping[str, Any]) -> Game:
+    """The game that a `game` group stands for."""
+    return _call("game", config)
+
+
+def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool) -> Kind:
+    """The policy that a `policy` group stands for, with the sizes of the game's observer."""
+    name = config.get("observer") or next(iter(game.observers))
+    observer = game.observer(name)
+    static = {key: value for key, value in config.items() if key != "observer"}
+    policy = _call("policy", static, ("observer",), observation_size=observer.size, num_actions=game.num_actions)
+    return Kind(policy, name, share_parameters)
+
+
+def stack_hyperparameters(values: Sequence[Any]) -> Any:
+    """Equal NamedTuples of numbers, stacked to one of float32[len(values)]."""
+    return jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *values)
+
+
+def _find(group: str, config: Mapping[str, Any]) -> Any:
+    """The class or function that `_target_` names."""
+    path = config.get("_target_")
+    if not isinstance(path, str) or "." not in path:
+        raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TacitError(f"{group}._target_ {path!r} cannot be imported: {error}") from error
+
+
+def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
+    """Call the target of a group with its keys, and with those of `given` that it takes."""
+    target = _find(group, config)
+    takes = [name for name in inspect.signature(target).parameters if name not in given]
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    _refuse_unknown(group, arguments, (*takes, *also_known))
+    accepted = {name: value for name, value in given.items() if name in inspect.signature(target).parameters}
+    try:
+        return target(**arguments, **accepted)
+    except TypeError as error:
+        raise TacitError(f"{group}: {config['_target_']} cannot be built: {error}") from error
+
+
+def _dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
+    _refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
+    return cls(**plain)
+
+
+def _refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in plain:
+        if key not in known and key != "_target_":
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise TacitError(f"{group} has no key {key!r}; {hint}")
+
+
+def _floats(learner: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """The learner's keys with all hyperparameters as floats, so that 1 and 1.0 name the same run."""
+    return {
+        key: float(value) if key in fields else value
+        for key, value in learner.items()
+    }

@@ -1,0 +1,40 @@
+"""`python -m experiments.run_piece CONFIG.json RUN_DIR`: train and cross-play one run without hydra or HLE.
+
+CONFIG.json is a composed configuration (`tacit train … --cfg job` prints one as YAML; `tacit config …` as JSON).
+For machines that have jax, flax and optax and little else.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from experiments.config import JobConfig
+from experiments.job import Progress, run_one
+from games.errors import TacitError
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0 finished, 2 bad input, 130 interrupted."""
+    if len(arguments) != 2:
+        print("usage: python -m experiments.run_piece CONFIG.json RUN_DIR", file=sys.stderr)
+        return 2
+    try:
+        try:
+            plain = json.loads(Path(arguments[0]).read_text())
+        except (OSError, ValueError) as error:
+            raise TacitError(f"{arguments[0]} is not a readable JSON file: {error}") from error
+        run_one(JobConfig.parse(plain), Path(arguments[1]), report=_print)
+    except TacitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _print(progress: Progress) -> None:
+    print(*progress, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,286 @@
+"""The run directory: one run, one folder, written by nobody else.
+
+    run.json               format version, the science that names the run, versions of what made it
+    status.json            running | finished | interrupted | failed, with the reason
+    metrics.npz            steps [rows], and each metric [rows, seeds]; greedy evaluations during training
+    policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
+    crossplay.json         the cells of the sampled and of the greedy cross-play
+    *.png, *.svg           figures
+
+Every file appears complete or not at all: it is written beside its place and renamed.
+"""
+
+import datetime
+import io
+import json
+import os
+import platform
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import numpy as np
+import optax
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from experiments.config import FORMAT, RunConfig, build_game, build_kind
+from games.errors import TacitError
+from games.game import Game
+from marl.agent import Agent
+from marl.crossplay import CrossPlay
+
+_STALE_MINUTES = 10
+
+
+class Run(NamedTuple):
+    """A finished run, read from its directory."""
+
+    path: Path
+    config: RunConfig
+    game: Game
+    agents: list[Agent]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def claim(root: Path, config: RunConfig, *, overwrite: bool, name: str | None = None) -> Path | None:
+    """Make the directory of a run that is to be trained, `name` or the run's own; None if it is finished already.
+
+    A directory that an interrupted, failed or killed training left is started again from the beginning.
+
+    Raises:
+      TacitError: if a process is training this run now, or the name is taken by something that is not this run.
+    """
+    path = root / (name or config.name())
+    if path.exists() and not path.is_dir():
+        raise TacitError(f"{path} is in the way: a run directory belongs there")
+    status = read_status(path)
+    if status is not None:
+        if status["state"] == "finished" and not overwrite:
+            return None
+        if status["state"] == "running" and _alive(status):
+            raise TacitError(f"run {path} is being trained by process {status['process']} on {status['host']}")
+    elif path.is_dir() and any(path.iterdir()):
+        raise TacitError(f"{path} is in the way: it holds files, but no status.json of a run")
+    path.mkdir(parents=True, exist_ok=True)
+    write_status(path, "running", steps=0)
+    write_json(
+        path / "run.json",
+        {"format": FORMAT, "name": config.name(), "science": config.science(), "versions": versions()},
+    )
+    return path
+
+
+def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> None:
+    """Say how the run stands: `state` running | finished | interrupted | failed, after `steps` steps a seed."""
+    write_json(
+        path / "status.json",
+        {
+            "state": state,
+            "reason": reason,
+            "steps": steps,
+            "updated": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+        },
+    )
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """What status.json says, or None if there is none."""
+    file = path / "status.json"
+    return _read_json(file) if file.exists() else None
+
+
+def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
+    """Save the arrays of a run's metrics.npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **metrics)
+    _write(path / "metrics.npz", buffer.getvalue())
+
+
+def read_metrics(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of metrics.npz.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    file = path / "metrics.npz"
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError) as error:
+        raise TacitError(f"{file} cannot be read: {error}") from error
+
+
+def write_policies(path: Path, config: RunConfig, params: Any) -> None:
+    """Save all seeds' parameters, leaves [seeds, ...], in one file that says itself what they are."""
+    names, leaves = _named(params)
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
+    _write(path / "policies.safetensors", save(tensors, metadata))
+
+
+def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]:
+    """The agents of a policies.safetensors file, one for each seed.
+
+    Raises:
+      TacitError: if the file is missing or damaged, if the game has changed since, or if the weights do not fit the
+        architecture that the file declares.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+    if "science" not in metadata:
+        raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
+    science = json.loads(metadata["science"])
+    config = RunConfig.from_science(science)
+    game = build_game(config.game)
+    if science["game"]["version"] != game.version:
+        raise TacitError(
+            f"{file} was trained on game version {science['game']['version']}, and this is {game.version}: "
+            "its scores would not compare"
+        )
+    kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
+    declared = jax.eval_shape(lambda key: kind.policy.init(key=key), jax.random.key(0))
+    leading = (config.seeds,) if kind.share_parameters else (config.seeds, game.num_players)
+    names, shapes = _named(declared)
+    for name, shape in zip(names, shapes, strict=True):
+        expected, found = (*leading, *shape.shape), getattr(tensors.get(name), "shape", None)
+        if found != expected:
+            raise TacitError(f"{file} declares {name} of shape {expected}, and holds {found or 'no such weights'}")
+    if len(tensors) != len(names):
+        raise TacitError(f"{file} holds weights that its architecture does not have: {set(tensors) - set(names)}")
+    structure = jax.tree.structure(declared)
+    agents = [
+        Agent(kind, jax.tree.unflatten(structure, [tensors[name][row] for name in names]), f"{label}/{seed}")
+        for row, seed in enumerate(range(config.first_seed, config.first_seed + config.seeds))
+    ]
+    return config, game, agents
+
+
+def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapping[str, Any]) -> None:
+    """Save cross-play results by name ("sampled", "greedy") with the settings that made them."""
+    plain = {
+        name: {field: np.asarray(value).tolist() for field, value in result._asdict().items()}
+        for name, result in results.items()
+    }
+    write_json(path / "crossplay.json", {"format": FORMAT, "settings": dict(settings), **plain})
+
+
+def read_crossplay(path: Path) -> dict[str, CrossPlay]:
+    """The results of crossplay.json by name.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    file = path / "crossplay.json"
+    plain = _read_json(file)
+    try:
+        return {
+            name: CrossPlay(
+                labels=tuple(plain[name]["labels"]),
+                **{field: np.asarray(value) for field, value in plain[name].items() if field != "labels"},
+            )
+            for name in ("sampled", "greedy")
+        }
+    except (KeyError, TypeError) as error:
+        raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
+
+
+def read_run(path: Path) -> Run:
+    """A finished run.
+
+    Raises:
+      TacitError: if the directory is missing, is not a run, is not finished, or is from another version.
+    """
+    check_finished(path)
+    config, game, agents = read_policies(path / "policies.safetensors", label=path.name[:6])
+    return Run(path, config, game, agents)
+
+
+def check_finished(path: Path) -> dict[str, Any]:
+    """The contents of run.json, if the run at `path` is finished.
+
+    Raises:
+      TacitError: if the directory is missing, is not a run, is not finished, or is of another format.
+    """
+    if not path.is_dir():
+        raise TacitError(f"there is no run directory {path}")
+    status = read_status(path)
+    if status is None or not (path / "run.json").exists():
+        raise TacitError(f"{path} is not a run directory: it has no run.json and status.json")
+    if status["state"] != "finished":
+        state = status["state"]
+        if state == "running" and not _alive(status):
+            state = "cut short"
+        reason = f" ({status['reason']})" if status["reason"] else ""
+        raise TacitError(f"run {path} is not finished: {state}{reason} after {status['steps']} steps")
+    description = _read_json(path / "run.json")
+    if description.get("format") != FORMAT:
+        raise TacitError(f"run {path} has format {description.get('format')}, and this Tacit reads format {FORMAT}")
+    return description
+
+
+def versions() -> dict[str, str]:
+    """What results depend on beside the configuration."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "numpy": np.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def write_json(file: Path, plain: Any) -> None:
+    """Write plain data as JSON, complete or not at all."""
+    _write(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+    if not isinstance(plain, dict):
+        raise TacitError(f"{file} is damaged: it holds no object")
+    return plain
+
+
+def _write(file: Path, contents: bytes) -> None:
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_bytes(contents)
+    os.replace(beside, file)
+
+
+def _alive(status: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a status may still be at work."""
+    if status["host"] != socket.gethostname():
+        age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(status["updated"])
+        return age < datetime.timedelta(minutes=_STALE_MINUTES)
+    if status["process"] == os.getpid():
+        return False
+    try:
+        os.kill(status["process"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _named(params: Any) -> tuple[Sequence[str], Sequence[Any]]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return names, [leaf for _, leaf in leaves]

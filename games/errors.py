@@ -1,0 +1,49 @@
+"""The one error that stands for a user's mistake, and the checks that raise it."""
+
+import math
+from typing import Any
+
+
+class TacitError(ValueError):
+    """Bad input, said in one sentence: what was wrong and what was expected.
+
+    The command line prints the sentence and exits with status 2; anything else that is raised is a defect of Tacit
+    and keeps its traceback.
+    """
+
+
+def whole_number(name: str, value: Any, low: int, high: int | None = None, why: str = "") -> int:
+    """`value` as an int, if it is a whole number from `low` to `high`; 2e6 is one, True and "3" are not.
+
+    Raises:
+      TacitError: naming `name`, the range and, if given, why it is so.
+    """
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_whole or value != int(value) or value < low or (high is not None and value > high):
+        bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise TacitError(f"{name} must be a whole number {bounds}{f' ({why})' if why else ''}, not {value!r}")
+    return int(value)
+
+
+def number(name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:
+    """`value` as a float, if it is a finite number with low <= value <= high; low < value if `above`.
+
+    Raises:
+      TacitError: naming `name` and the range.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not low <= value <= high or (above and value == low):
+        upper = "" if high == math.inf else f" and at most {high:g}"
+        raise TacitError(f"{name} must be a number {'above' if above else 'of at least'} {low:g}{upper}, not {value!r}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, choices: Any) -> Any:
+    """`value`, if it is among `choices`.
+
+    Raises:
+      TacitError: naming `name` and the choices.
+    """
+    if value not in choices:
+        raise TacitError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+    return value

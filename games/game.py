@@ -1,0 +1,312 @@
+"""The contract that every simulated game keeps.
+
+A `Game` is a frozen description of one game: its rules are pure functions of one state, and the caller makes batches
+with `jax.vmap`. One contract serves turn-based and simultaneous games. What happens after the end of a game and on an
+illegal action is decided here, in `Game.step` and `Game.legal`, and nowhere else.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from games.errors import TacitError
+
+Array = jax.Array
+
+
+class State(Protocol):
+    """What `Game` needs of a game's state, a NamedTuple of arrays with any further fields."""
+
+    @property
+    def ended(self) -> Array:
+        """bool[]: the game is over."""
+        ...
+
+    @property
+    def illegal(self) -> Array:
+        """bool[]: an illegal action has been tried in this game (it was not played)."""
+        ...
+
+    def _replace(self, **fields: Any) -> Any: ...
+
+
+class Symmetry(NamedTuple):
+    """An automorphism of a game, as permutations (source index -> image index).
+
+    `players` int[num_players], `actions` int[num_players, num_actions] (row: the acting player before the permutation),
+    `parameters`: what the game itself needs to act on its states and observations.
+    """
+
+    players: Array
+    actions: Array
+    parameters: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A named slice of an observation: `start <= index < stop`, in C order of its named axes."""
+
+    name: str
+    start: int
+    axes: tuple[tuple[str, int], ...]
+    """(name, length) of each axis, for example (("slot", 5), ("color", 5))."""
+    meaning: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(length for _, length in self.axes)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.size
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The named slices of an observation, in order and without gaps."""
+
+    sections: tuple[Section, ...]
+
+    @classmethod
+    def of(cls, named: Iterable[tuple[str, Mapping[str, int], str]]) -> "Layout":
+        """Lay (name, axes, meaning) one behind the other."""
+        sections: list[Section] = []
+        for name, axes, meaning in named:
+            start = sections[-1].stop if sections else 0
+            sections.append(Section(name, start, tuple(axes.items()), meaning))
+        return cls(tuple(sections))
+
+    @property
+    def size(self) -> int:
+        return self.sections[-1].stop
+
+    def __getitem__(self, name: str) -> slice:
+        for section in self.sections:
+            if section.name == name:
+                return slice(section.start, section.stop)
+        raise KeyError(f"no section {name!r}; there are {', '.join(s.name for s in self.sections)}")
+
+    def permute(self, observation: Array, axis: str, image: Array) -> Array:
+        """Relabel every axis called `axis`: what stood at index i goes to index `image[i]`.
+
+        Args:
+          observation: [size], of any dtype.
+          axis: the name of the axes to relabel.
+          image: int[length], a permutation.
+        """
+        source = jnp.argsort(image)
+        parts = []
+        for section in self.sections:
+            part = observation[section.start : section.stop].reshape(section.shape)
+            for dimension, (name, _) in enumerate(section.axes):
+                if name == axis:
+                    part = jnp.take(part, source, axis=dimension)
+            parts.append(part.reshape(-1))
+        return jnp.concatenate(parts)
+
+    def __str__(self) -> str:
+        rows = [
+            (section.name, " x ".join(f"{name} {length}" for name, length in section.axes), section)
+            for section in self.sections
+        ]
+        name_width = max(len(name) for name, _, _ in rows)
+        axes_width = max(len(axes) for _, axes, _ in rows)
+        lines = [f"{'start':>5} {'stop':>5}  {'section':<{name_width}}  {'axes':<{axes_width}}  meaning"]
+        lines += [
+            f"{section.start:>5} {section.stop:>5}  {name:<{name_width}}  {axes:<{axes_width}}  {section.meaning}"
+            for name, axes, section in rows
+        ]
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Observer:
+    """How a player sees a state: a plug-in of a game, computed only when somebody asks.
+
+    Attributes:
+      name: how configurations call it.
+      layout: the named slices of the vector.
+      dtype: bool where every entry is a bit, else float32; networks cast.
+      encode: (state, player int[]) -> dtype[layout.size], for one state.
+      symmetry: (Symmetry, observation) -> observation, the group action on this observer's vectors.
+    """
+
+    name: str
+    layout: Layout
+    dtype: Any
+    encode: Callable[[Any, Array], Array] = dataclasses.field(compare=False)
+    symmetry: Callable[[Symmetry, Array], Array] = dataclasses.field(compare=False)
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+
+class Game(abc.ABC):
+    """A cooperative game of `num_players`, as pure functions of one state. Subclasses are frozen dataclasses.
+
+    The team shares one reward. At every step each player gives an action; a player who is not acting has exactly one
+    legal action, `noop`, which is always the last id. Subclasses define the abstract members; `step` and `legal` are
+    final.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    """Changes whenever the same actions can lead elsewhere than before."""
+
+    num_players: int
+    num_actions: int
+    """Actions of a player, `noop` included."""
+    max_acting: int
+    """The most players that act at one step: 1 in a turn-based game."""
+    cyclic: bool
+    """Whether at step t of every unfinished game exactly player t mod num_players acts."""
+    horizon: int
+    """No game is longer than this many steps."""
+    score_range: tuple[float, float]
+    """The least and the greatest sum of a game's rewards."""
+
+    @property
+    def noop(self) -> int:
+        return self.num_actions - 1
+
+    @property
+    @abc.abstractmethod
+    def observers(self) -> Mapping[str, Observer]:
+        """The observers of this game by name; the first is the default."""
+
+    @abc.abstractmethod
+    def init(self, *, key: Array) -> Any:
+        """The state a game starts from."""
+
+    @abc.abstractmethod
+    def transition(self, state: Any, actions: Array, *, key: Array) -> tuple[Any, Array]:
+        """One step of an unfinished game under legal actions.
+
+        Args:
+          state: one state, not ended.
+          actions: int32[num_players], all legal.
+          key: chance of this step.
+
+        Returns:
+          The next state and the reward, float32[].
+        """
+
+    @abc.abstractmethod
+    def acting(self, state: Any) -> tuple[Array, Array]:
+        """The acting players, int32[max_acting], and which of these entries are valid, bool[max_acting]."""
+
+    @abc.abstractmethod
+    def legal_when_acting(self, state: Any, player: Array) -> Array:
+        """bool[num_actions]: what `player` may do where it is its turn and the game is not over; `noop` is False."""
+
+    def bombed(self, state: Any) -> Array:
+        """bool[]: the game ended in a disaster that cost the whole score (Hanabi: no life left)."""
+        return jnp.zeros((), jnp.bool_)
+
+    @abc.abstractmethod
+    def action_name(self, action: int) -> str:
+        """An action in words."""
+
+    def sample_symmetry(self, *, key: Array) -> Symmetry:
+        """A uniformly drawn element of the group that `apply_symmetry` acts with; here the trivial one."""
+        del key
+        actions = jnp.arange(self.num_actions, dtype=jnp.int32)
+        return Symmetry(
+            players=jnp.arange(self.num_players, dtype=jnp.int32),
+            actions=jnp.broadcast_to(actions, (self.num_players, self.num_actions)),
+            parameters=(),
+        )
+
+    def apply_symmetry(self, symmetry: Symmetry, state: Any) -> Any:
+        """The image of a state; here the identity."""
+        del symmetry
+        return state
+
+    @final
+    def is_acting(self, state: Any) -> Array:
+        """bool[num_players]: who acts at this step; nobody after the end."""
+        players, valid = self.acting(state)
+        hits = players[:, None] == jnp.arange(self.num_players, dtype=jnp.int32)[None]
+        return jnp.any(hits & valid[:, None], axis=0) & ~state.ended
+
+    @final
+    def legal(self, state: Any, player: Array) -> Array:
+        """bool[num_actions]: the legal actions of `player`; only `noop` out of turn and after the end."""
+        acts = self.is_acting(state)[player]
+        only_noop = jnp.arange(self.num_actions) == self.noop
+        return jnp.where(acts, self.legal_when_acting(state, player), only_noop)
+
+    @final
+    def step(self, state: Any, actions: Array, *, key: Array) -> tuple[Any, Array, Array]:
+        """One step of the game.
+
+        After the end nothing changes and the reward is 0. If any player's action is illegal nothing is played either:
+        the state stays, the reward is 0 and `state.illegal` is set.
+
+        Args:
+          state: one state.
+          actions: int32[num_players].
+          key: chance of this step; consumed.
+
+        Returns:
+          (state, reward float32[], done bool[]).
+        """
+        players = jnp.arange(self.num_players, dtype=jnp.int32)
+        in_range = (actions >= 0) & (actions < self.num_actions)
+        legal = jax.vmap(lambda player, action: self.legal(state, player)[action])(
+            players, jnp.clip(actions, 0, self.num_actions - 1)
+        )
+        allowed = jnp.all(legal & in_range)
+        next_state, reward = self.transition(state, actions, key=key)
+        frozen = state.ended | ~allowed
+        kept = state._replace(illegal=state.illegal | (~allowed & ~state.ended))
+        next_state = jax.tree.map(lambda old, new: jnp.where(frozen, old, new), kept, next_state)
+        return next_state, jnp.where(frozen, jnp.float32(0), reward), next_state.ended
+
+    @final
+    def checked_step(self, state: Any, actions: ArrayLike, *, key: Array) -> tuple[Any, Array, Array]:
+        """`step` for use outside of `jit`: an illegal action raises instead of setting the flag.
+
+        Raises:
+          TacitError: naming the player, the action and what was legal instead.
+        """
+        for player, action in enumerate(np.asarray(actions).tolist()):
+            legal = np.flatnonzero(np.asarray(self.legal(state, jnp.int32(player))))
+            if action not in legal:
+                known = f"{self.action_name(action)!r}" if 0 <= action < self.num_actions else "which does not exist"
+                names = ", ".join(f"{a} {self.action_name(a)!r}" for a in legal.tolist())
+                raise TacitError(
+                    f"player {player} may not take action {action} ({known}) here; legal for this player: {names}"
+                )
+        return self.step(state, jnp.asarray(actions), key=key)
+
+    @final
+    def observer(self, name: str) -> Observer:
+        """The observer called `name`.
+
+        Raises:
+          TacitError: where this game has none of that name.
+        """
+        try:
+            return self.observers[name]
+        except KeyError:
+            raise TacitError(
+                f"game {self.name!r} has no observer {name!r}; it has {', '.join(self.observers)}"
+            ) from None
+
+    @final
+    def observe(self, state: Any, player: Array, observer: str) -> Array:
+        """What `player` sees of one state through the observer called `observer`: dtype[size]."""
+        return self.observer(observer).encode(state, player)

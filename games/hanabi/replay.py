@@ -1,0 +1,141 @@
+"""Decks of games of Hanabi, and one game as a replay that hanab.live can show.
+
+The site's format: the deck in drawing order, then each action with the card's place in the deck (a play or discard) or
+the hinted player and value. Its colors are red, yellow, green, blue and purple where HLE's fourth and fifth are white
+and blue: they correspond by index.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from games.errors import TacitError
+from games.game import Array
+from games.hanabi.rules import Hanabi, HanabiState
+
+_PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK = range(4)
+
+
+def drawn_deck(game: Hanabi, state: HanabiState) -> np.ndarray:
+    """int32[dealt]: the cards `color * ranks + rank` of one state that were drawn so far, in drawing order."""
+    codes = np.asarray(state.deck)[: int(state.dealt)].astype(np.int32)
+    return (codes >> 3) * game.ranks + (codes & 7)
+
+
+def full_deck(game: Hanabi, key: Array) -> Array:
+    """int32[D]: the whole deck that `game.init(key=key)` deals from, as cards `color * ranks + rank`.
+
+    Whatever is played after `init`, the cards are drawn in this order.
+    """
+    state = game.init(key=key)
+
+    def draw(position: Array, deck: Array) -> Array:
+        return game.draw(deck, state.deck_key, position.astype(jnp.uint8), state.deck_given)[0]
+
+    deck = jax.lax.fori_loop(game.players * game.hand_size, game.deck_size, draw, state.deck).astype(jnp.int32)
+    return (deck >> 3) * game.ranks + (deck & 7)
+
+
+def to_hanab_live(
+    game: Hanabi, deck: Sequence[int] | Array | np.ndarray, actions: Sequence[int], *, names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """One game as hanab.live's replay, ready for `json.dumps`.
+
+    Args:
+      game: a board that the site has: 5 colors, 5 ranks, its hand size, 8 information tokens and 3 lives.
+      deck: the cards `color * ranks + rank` in drawing order, at least those that the game draws; the rest is filled
+        up in order, since the site asks for all 50.
+      actions: the actions played, in order; each is of the player whose turn it is. The game need not be finished.
+      names: of the players; "player 0" and so on if not given.
+
+    Raises:
+      TacitError: for a board that the site does not have, a deck that is none of this board's, and an illegal action,
+        naming its step.
+
+    Source: the site's replay format, https://github.com/Hanabi-Live/hanabi-live.
+    """
+    _check_board(game)
+    names = [f"player {player}" for player in range(game.players)] if names is None else list(names)
+    if len(names) != game.players or len(set(names)) != game.players:
+        raise TacitError(f"a replay of {game.players} players needs {game.players} different names, not {names}")
+    given = [int(card) for card in np.asarray(deck).tolist()]
+    full = _filled_up(game, given)
+
+    state = game.init_from_deck(np.array(full, np.int32))
+    hands = [list(range(p * game.hand_size, (p + 1) * game.hand_size)) for p in range(game.players)]  # deck indices
+    drawn = game.players * game.hand_size
+    if len(given) < drawn:
+        raise TacitError(f"the deal draws {drawn} cards, and the deck given for it has only {len(given)}")
+    replay_actions = []
+    for step, action in enumerate(int(action) for action in actions):
+        player = step % game.players
+        state = _checked(game, state, player, action, step)
+        if action < game.first_color_hint:
+            plays, slot = divmod(action, game.hand_size)
+            index = hands[player].pop(slot)
+            replay_actions.append({"type": _PLAY if plays else _DISCARD, "target": index})
+            if drawn < game.deck_size:
+                hands[player].append(drawn)
+                drawn += 1
+                if drawn > len(given):
+                    raise TacitError(
+                        f"step {step}: the game draws card number {drawn}, and the deck given for it has only {len(given)}"
+                    )
+        elif action < game.first_rank_hint:
+            offset, color = divmod(action - game.first_color_hint, game.colors)
+            target = (player + 1 + offset) % game.players
+            replay_actions.append({"type": _HINT_COLOR, "target": target, "value": color})
+        else:
+            offset, rank = divmod(action - game.first_rank_hint, game.ranks)
+            target = (player + 1 + offset) % game.players
+            replay_actions.append({"type": _HINT_RANK, "target": target, "value": rank + 1})
+    cards = [{"suitIndex": card // game.ranks, "rank": card % game.ranks + 1} for card in full]
+    return {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": "No Variant"}}
+
+
+def _check_board(game: Hanabi) -> None:
+    if (game.colors, game.ranks) != (5, 5):
+        raise TacitError(
+            f"hanab.live plays with 50 cards: only boards of 5 colors x 5 ranks can be exported, not "
+            f"{game.colors} x {game.ranks}"
+        )
+    needed = {"hand_size": 5 if game.players < 4 else 4, "max_information_tokens": 8, "max_life_tokens": 3}
+    for name, value in needed.items():
+        if getattr(game, name) != value:
+            raise TacitError(
+                f"hanab.live plays {game.players} players with {name} {value}: a game with {name} "
+                f"{getattr(game, name)} cannot be exported"
+            )
+
+
+def _filled_up(game: Hanabi, deck: list[int]) -> list[int]:
+    rest = [card for card in range(game.colors * game.ranks) for _ in range(game.copies[card % game.ranks])]
+    for place, card in enumerate(deck):
+        if card not in rest:
+            raise TacitError(f"card {card} at place {place} of the deck is none of this board's, or one too many")
+        rest.remove(card)
+    return deck + rest
+
+
+def _checked(game: Hanabi, state: HanabiState, player: int, action: int, step: int) -> HanabiState:
+    """The state after a legal action of an unfinished game."""
+    if bool(state.ended):
+        raise TacitError(f"step {step}: the game was over before action {action}")
+    actions = np.full(game.players, game.noop, np.int32)
+    actions[player] = action
+    after = _step(game, state, actions)
+    if bool(after.illegal):
+        try:
+            game.checked_step(state, actions, key=jax.random.key(0))
+        except TacitError as error:
+            raise TacitError(f"step {step}: {error}") from None
+    return after
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(game: Hanabi, state: HanabiState, actions: Array) -> HanabiState:
+    return game.step(state, actions, key=jax.random.key(0))[0]

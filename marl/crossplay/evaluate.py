@@ -1,0 +1,276 @@
+"""Cross-play: let independently trained agents play with each other.
+
+A seating says which agent sits in each seat; a cell is one seating with its games. All cells play the same decks.
+Agents of one kind (same policy, observer and sharing) are stacked and played in one vmapped program, compiled once for
+each combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from games.errors import TacitError
+from games.game import Game
+from marl.agent import Agent, Kind
+from marl.crossplay.greedify import greedify
+from marl.policies.policy import Array, sample
+
+Seating = Literal["all", "distinct", "one_against_copies"]
+
+
+class CrossPlay(NamedTuple):
+    """What every cell scored; C cells, P seats."""
+
+    labels: tuple[str, ...]  # of the agents
+    seatings: np.ndarray  # int[C, P] index of the agent in each seat
+    mean: np.ndarray  # float64[C] mean score
+    standard_error: np.ndarray  # float64[C] of the mean, over games; nan with fewer than two games
+    games: np.ndarray  # int[C]
+    bombed: np.ndarray  # int[C] games that lost the whole score in a disaster
+    length: np.ndarray  # float64[C] mean number of steps
+
+    def matrix(self) -> np.ndarray:
+        """float64[N, N]: row i, column j is the mean score with agent i in seat 0 and agent j in every other seat.
+
+        nan where no such cell was played.
+        """
+        matrix = np.full((len(self.labels), len(self.labels)), np.nan)
+        for seats, mean in zip(self.seatings, self.mean, strict=True):
+            if len(set(seats[1:])) == 1:
+                matrix[seats[0], seats[1]] = mean
+        return matrix
+
+
+def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: int = 200, seed: int = 0) -> np.ndarray:
+    """Which agents meet.
+
+    Every kind has the N self-play seatings. Beyond these:
+
+      all                 two players: all ordered pairs. More players: as `distinct`.
+      distinct            a different agent in every seat: all orders of the disjoint groups (0 .. n-1), (n .. 2n-1), …,
+                          then all other orders, or random ones where there are more than `max_seatings`.
+      one_against_copies  agent i in one seat (each in turn) and copies of agent j in all others.
+
+    Returns:
+      int[C, num_players].
+
+    Raises:
+      TacitError: with fewer than two agents, or fewer than players where each needs another.
+    """
+    if num_agents < 2:
+        raise TacitError(f"cross-play needs at least two agents, and there is {num_agents}")
+    cells = [(agent,) * num_players for agent in range(num_agents)]
+    if kind == "one_against_copies":
+        for one, other in itertools.permutations(range(num_agents), 2):
+            cells += [tuple(one if seat == s else other for s in range(num_players)) for seat in range(num_players)]
+        # With two players both seats of (i, j) are a seat of (j, i).
+        return np.array(list(dict.fromkeys(cells)), np.int32)
+    if num_agents < num_players:
+        raise TacitError(
+            f"{num_players} different agents are needed to fill every seat, and there are {num_agents}; "
+            "seating=one_against_copies needs two"
+        )
+    if num_players == 2 and kind == "all":
+        return np.array(list(itertools.product(range(num_agents), repeat=2)), np.int32)
+    groups = [range(first, first + num_players) for first in range(0, num_agents - num_players + 1, num_players)]
+    grouped = [order for group in groups for order in itertools.permutations(group)]
+    total = int(np.prod(range(num_agents - num_players + 1, num_agents + 1), dtype=np.float64))
+    if total <= max(max_seatings, len(grouped)):
+        others = itertools.permutations(range(num_agents), num_players)
+        return np.array(cells + list(dict.fromkeys([*grouped, *others])), np.int32)
+    rng = np.random.default_rng(seed)
+    drawn = dict.fromkeys(grouped)
+    while len(drawn) < max_seatings:
+        drawn[tuple(rng.permutation(num_agents)[:num_players].tolist())] = None
+    return np.array(cells + list(drawn), np.int32)
+
+
+def crossplay(
+    game: Game,
+    agents: Sequence[Agent],
+    *,
+    games: int,
+    greedy: bool,
+    key: Array,
+    seating: Seating | np.ndarray = "all",
+    max_seatings: int = 200,
+    max_lanes: int = 8192,
+) -> CrossPlay:
+    """Play `games` games in every cell.
+
+    Args:
+      game: the game.
+      agents: of any kinds.
+      games: games a cell; the same decks in all cells.
+      greedy: play the best action, ties split evenly (`greedify`), instead of sampling from the policy.
+      key: decides decks and draws.
+      seating: a kind of `seatings`, or the cells themselves, int[C, num_players].
+      max_seatings: see `seatings`.
+      max_lanes: games in one compiled call.
+
+    Raises:
+      TacitError: as `seatings`; if `games` is not positive; if a policy plays an illegal action.
+    """
+    if games < 1:
+        raise TacitError(f"crossplay.games must be at least 1, not {games}")
+    if isinstance(seating, str):
+        cells = seatings(len(agents), game.num_players, seating, max_seatings=max_seatings)
+    else:
+        cells = np.asarray(seating, np.int32)
+    deck_key, draw_key = jax.random.split(key)
+    sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
+    for kinds, members in _by_kinds(agents, cells):
+        stacks, places = zip(
+            *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
+        )
+        games_per_call = min(games, max_lanes)
+        cells_per_call = max(1, min(len(members), max_lanes // games_per_call))
+        for first in range(0, len(members), cells_per_call):
+            chosen = _padded(np.arange(first, min(first + cells_per_call, len(members))), cells_per_call)
+            in_chunk = min(cells_per_call, len(members) - first)
+            rows = [jnp.asarray(place[chosen]) for place in places]
+            for first_game in range(0, games, games_per_call):
+                numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
+                outcome = _play(
+                    game, kinds, stacks, rows, jnp.asarray(members[chosen], jnp.uint32), jnp.asarray(numbers),
+                    deck_key, draw_key, greedy=greedy,
+                )  # fmt: skip
+                counted = (numbers < games).astype(np.float64)
+                score, bombed, length, illegal = (np.asarray(x, np.float64)[:in_chunk] for x in outcome)
+                for row, value in enumerate([score, score**2, bombed, length, illegal]):
+                    sums[row, members[chosen[:in_chunk]]] += value @ counted
+    if sums[4].any():
+        cell = int(sums[4].argmax())
+        raise TacitError(f"an agent of the seating {[agents[a].label for a in cells[cell]]} played an illegal action")
+    mean = sums[0] / games
+    variance = (
+        np.maximum(sums[1] / games - mean**2, 0) * games / (games - 1) if games > 1 else np.full(len(cells), np.nan)
+    )
+    return CrossPlay(
+        labels=tuple(agent.label for agent in agents),
+        seatings=cells,
+        mean=mean,
+        standard_error=np.sqrt(variance / games),
+        games=np.full(len(cells), games),
+        bombed=sums[2].astype(np.int64),
+        length=sums[3] / games,
+    )
+
+
+def _by_kinds(agents: Sequence[Agent], cells: np.ndarray) -> Iterator[tuple[tuple[Kind, ...], np.ndarray]]:
+    """The cells (their indices) of each combination of kinds."""
+    groups: dict[tuple[Kind, ...], list[int]] = {}
+    for cell, seats in enumerate(cells):
+        groups.setdefault(tuple(agents[agent].kind for agent in seats), []).append(cell)
+    for kinds, members in groups.items():
+        yield kinds, np.array(members, np.int64)
+
+
+def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The parameters of all agents of a kind, [n, ...], and the row of each agent in `seated`."""
+    numbers = [number for number, agent in enumerate(agents) if agent.kind == kind]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(agents[number].params for number in numbers))
+    return stacked, np.searchsorted(numbers, seated).astype(np.int32)
+
+
+def _padded(indices: np.ndarray, size: int) -> np.ndarray:
+    """`indices` filled up with its first entry, so that every call has the same shape and compiles once."""
+    return np.concatenate([indices, np.full(size - len(indices), indices[0])])
+
+
+@functools.partial(jax.jit, static_argnames=("game", "kinds", "greedy"))
+def _play(
+    game: Game,
+    kinds: tuple[Kind, ...],
+    stacks: tuple[Any, ...],
+    rows: list[Array],
+    cells: Array,
+    numbers: Array,
+    deck_key: Array,
+    draw_key: Array,
+    *,
+    greedy: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """Play game number n of `numbers` [G] in every cell of `cells` [C].
+
+    Returns:
+      (score float32, bombed bool, length int32, illegal bool), each [C, G].
+    """
+    seats = range(game.num_players)
+    params = tuple(
+        jax.tree.map(lambda leaf, row=row: leaf[row], stack) for stack, row in zip(stacks, rows, strict=True)
+    )  # of each seat, [C, ...]
+    seated = tuple(
+        own if kind.share_parameters else jax.tree.map(lambda leaf, seat=seat: leaf[:, seat], own)
+        for seat, kind, own in zip(seats, kinds, params, strict=True)
+    )
+
+    def act(seat: int, params: Any, state: Any, memory: Any, key: Array) -> tuple[Any, Array]:
+        kind = kinds[seat]
+        player = jnp.int32(seat)
+        observation = game.observe(state, player, kind.observer)
+        after, log_probs = kind.policy.apply(params, memory, observation, game.legal(state, player))
+        action = sample(greedify(log_probs) if greedy else log_probs, key=key)
+        if kind.policy.memory_clock == "own_turns":
+            turn = game.is_acting(state)[seat]
+            after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)
+        return after, action
+
+    def play_step(
+        turn: int | None, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array
+    ) -> tuple[Any, tuple[Any, ...], Array]:
+        """One step of one game; `turn` is the only player who can be acting, if that is known."""
+        keys = jax.random.split(key, game.num_players + 1)
+        actions: list[Array] = []
+        after: list[Any] = []
+        for seat in seats:
+            waits = turn is not None and seat != turn and kinds[seat].policy.memory_clock == "own_turns"
+            if waits:
+                memory, action = memories[seat], jnp.int32(game.noop)
+            else:
+                memory, action = act(seat, seated[seat], state, memories[seat], keys[seat])
+            after.append(memory)
+            actions.append(action)
+        state, reward, _ = game.step(state, jnp.stack(actions), key=keys[-1])
+        return state, tuple(after), reward
+
+    # In a cyclic game the players take turns in a fixed order, so a round of steps is unrolled and only the network of
+    # the player to move is evaluated.
+    turns: Sequence[int | None] = tuple(seats) if game.cyclic else (None,)
+
+    def start(cell: Array, number: Array) -> tuple[Any, tuple[Any, ...], Array]:
+        state = game.init(key=jax.random.fold_in(deck_key, number))
+        draws = jax.random.fold_in(jax.random.fold_in(draw_key, cell), number)
+        return state, tuple(kind.policy.initial_memory() for kind in kinds), jax.random.key_data(draws)
+
+    def play_round(
+        seated: tuple[Any, ...], state: Any, memories: Any, score: Array, length: Array, key: Array, round_: Array
+    ) -> tuple[Any, Any, Array, Array]:
+        keys = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(key), round_), len(turns))
+        for turn, key in zip(turns, keys, strict=True):
+            length = length + (~state.ended).astype(jnp.int32)
+            state, memories, reward = play_step(turn, seated, state, memories, key)
+            score = score + reward
+        return state, memories, score, length
+
+    over_games = jax.vmap(start, in_axes=(None, 0))
+    state, memories, keys = jax.vmap(over_games, in_axes=(0, None))(cells, numbers)
+    rounds = jax.vmap(jax.vmap(play_round, in_axes=(None, 0, 0, 0, 0, 0, None)), in_axes=(0, 0, 0, 0, 0, 0, None))
+    shape = (cells.shape[0], numbers.shape[0])
+
+    def going_on(carry: tuple[Any, ...]) -> Array:
+        state, *_, round_ = carry
+        return jnp.any(~state.ended & ~state.illegal) & (round_ * len(turns) < game.horizon)
+
+    def one_round(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        state, memories, score, length, round_ = carry
+        return *rounds(seated, state, memories, score, length, keys, round_), round_ + 1
+
+    carry = (state, memories, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), jnp.int32(0))
+    state, _, score, length, _ = jax.lax.while_loop(going_on, one_round, carry)
+    return score, jax.vmap(jax.vmap(game.bombed))(state), length, state.illegal

@@ -1,0 +1,243 @@
+"""Play with the current policy and record what a learner needs.
+
+Two conventions say whose steps are recorded, and therefore over which steps γ and λ count:
+
+`acting`  only players who act. A player's trajectory is the sequence of its own turns: the reward between two of them
+          is the sum of the team's rewards from the one up to the other, and γ and λ count own turns. In a two-player
+          turn-based game this is half the rows of `all`.
+`all`     every player at every step, with the no-op out of turn, as in the published baseline (JaxMARL). γ and λ count
+          the steps of the game, everybody's turns. Out of turn only the value is learned: the no-op's log-probability
+          and entropy are 0 whatever the parameters, and are left out of every mean.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from games.game import Game
+from marl.policies.policy import ActorCritic, Array, sample
+
+Batch = Literal["acting", "all"]
+
+
+class Playing(NamedTuple):
+    """Games in progress, [num_games, ...] in every leaf."""
+
+    states: Any
+    memories: Any  # [num_games, num_players, ...]
+    returns: Array  # float32[num_games] sum of rewards since the game began
+    lengths: Array  # int32[num_games] steps since the game began
+
+
+class Trajectory(NamedTuple):
+    """T steps of G games with M recorded players each, at most K of whom act."""
+
+    observation: Array  # observer's dtype[T, G, M, observation_size]
+    memory: Any  # [T, G, M, ...] before the step
+    player: Array  # int32[T, G, M]
+    valid: Array  # bool[T, G, M] this entry is a player's step at all
+    value: Array  # float32[T, G, M]
+    slot: Array  # int32[T, G, K] which of the M recorded players acts
+    acting: Array  # bool[T, G, K] this entry is an action at all
+    legal: Array  # bool[T, G, K, num_actions]
+    action: Array  # int32[T, G, K]
+    log_prob: Array  # float32[T, G, K]
+    reward: Array  # float32[T, G]
+    done: Array  # bool[T, G] the game ended with this step
+
+
+class Episodes(NamedTuple):
+    """What is known of the games that ended, as sums: divide by `count`, which may be 0."""
+
+    count: Array  # int32[]
+    return_sum: Array  # float32[]
+    length_sum: Array  # int32[]
+    bombed: Array  # int32[]
+
+
+def start(game: Game, policy: ActorCritic, num_games: int, *, key: Array) -> Playing:
+    """`num_games` fresh games."""
+    states = jax.vmap(lambda key: game.init(key=key))(jax.random.split(key, num_games))
+    memories = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (num_games, game.num_players, *x.shape)), policy.initial_memory()
+    )
+    return Playing(
+        states=states,
+        memories=memories,
+        returns=jnp.zeros(num_games, jnp.float32),
+        lengths=jnp.zeros(num_games, jnp.int32),
+    )
+
+
+def params_of(params: Any, player: Array, share_parameters: bool) -> Any:
+    """The parameters that `player` acts with: all of them if shared, else row `player` of every leaf."""
+    return params if share_parameters else jax.tree.map(lambda leaf: leaf[player], params)
+
+
+def acting_rows(rows: Array, slot: Array) -> Array:
+    """Of `rows` [M, ...] those of the acting players, [K, ...]; all of them, untouched, where K = M."""
+    return rows if rows.shape[0] == slot.shape[0] else rows[slot]
+
+
+def rollout(
+    game: Game,
+    policy: ActorCritic,
+    params: Any,
+    playing: Playing,
+    *,
+    observer: str,
+    batch: Batch,
+    share_parameters: bool,
+    length: int,
+    key: Array,
+) -> tuple[Playing, Trajectory, Episodes]:
+    """Play `length` steps of every game; a game that ends is followed by a fresh one at the next step.
+
+    Args:
+      params: the policy's parameters, with a leading axis [num_players] unless `share_parameters`.
+      playing: games in progress.
+      observer: the name of the players' observer.
+      batch: whose steps are recorded.
+      key: consumed.
+    """
+    everybody = jnp.arange(game.num_players, dtype=jnp.int32)
+    initial_memory = policy.initial_memory()
+
+    def play_one(playing: Playing, key: Array) -> tuple[Playing, tuple[Trajectory, Episodes]]:
+        state = playing.states
+        draw_key, step_key, init_key = jax.random.split(key, 3)
+        actors, acting = game.acting(state)
+        if game.max_acting == game.num_players:
+            actors, acting = everybody, game.is_acting(state)  # in order: `acting_rows` has nothing to move
+        in_order = jnp.arange(game.max_acting, dtype=jnp.int32)
+        # A memory that moves at every step needs everybody to look, whoever is recorded.
+        everybody_looks = batch == "all" or policy.memory_clock == "every_step"
+        players, slot = (everybody, actors) if everybody_looks else (actors, in_order)
+        memory = jax.tree.map(lambda leaf: leaf[players], playing.memories)
+
+        def look(player: Array, memory: Any) -> tuple[Array, Any, Array, Array]:
+            observation = game.observe(state, player, observer)
+            own = params_of(params, player, share_parameters)
+            memory, features = policy.encode(own, memory, observation)
+            return observation, memory, features, policy.value(own, features)
+
+        def act(player: Array, features: Array, key: Array) -> tuple[Array, Array, Array]:
+            legal = game.legal(state, player)
+            log_probs = policy.act(params_of(params, player, share_parameters), features, legal)
+            action = sample(log_probs, key=key)
+            return legal, action, log_probs[action]
+
+        observation, memory_after, features, value = jax.vmap(look)(players, memory)
+        legal, action, log_prob = jax.vmap(act)(
+            actors, acting_rows(features, slot), jax.random.split(draw_key, game.max_acting)
+        )
+        hers = (actors[:, None] == everybody[None]) & acting[:, None]  # [K, P]
+        actions = jnp.max(jnp.where(hers, action[:, None], -1), axis=0)
+        next_state, reward, done = game.step(state, jnp.where(actions < 0, game.noop, actions), key=step_key)
+        total, steps = playing.returns + reward, playing.lengths + 1
+        finished = Episodes(
+            count=done.astype(jnp.int32),
+            return_sum=jnp.where(done, total, 0.0),
+            length_sum=jnp.where(done, steps, 0),
+            bombed=(done & game.bombed(next_state)).astype(jnp.int32),
+        )
+        listens = jnp.any(hers, axis=0)[players] | jnp.bool_(policy.memory_clock == "every_step")
+        memories = jax.tree.map(
+            lambda every, new: _scatter_rows(every, new, players, listens), playing.memories, memory_after
+        )
+        fresh = Playing(
+            states=game.init(key=init_key),
+            memories=jax.tree.map(lambda every, first: jnp.broadcast_to(first, every.shape), memories, initial_memory),
+            returns=jnp.float32(0),
+            lengths=jnp.int32(0),
+        )
+        going_on = Playing(next_state, memories, total, steps)
+        playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, going_on)
+        if batch == "acting":
+            observation, memory, players, value = jax.tree.map(
+                lambda rows: acting_rows(rows, slot), (observation, memory, players, value)
+            )
+            valid, slot = acting, in_order
+        else:
+            valid = jnp.ones(game.num_players, jnp.bool_)
+        step = Trajectory(
+            observation=observation,
+            memory=memory,
+            player=players,
+            valid=valid,
+            value=value,
+            slot=slot,
+            acting=acting,
+            legal=legal,
+            action=action,
+            log_prob=log_prob,
+            reward=reward,
+            done=done,
+        )
+        return playing, (step, finished)
+
+    num_games = playing.returns.shape[0]
+
+    def step(carry: tuple[Playing, Episodes], key: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
+        playing, episodes = carry
+        playing, (trajectory, finished) = jax.vmap(play_one)(playing, jax.random.split(key, num_games))
+        episodes = jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), episodes, finished)
+        return (playing, episodes), trajectory
+
+    none = Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
+    (playing, episodes), trajectory = jax.lax.scan(step, (playing, none), jax.random.split(key, length))
+    return playing, trajectory, episodes
+
+
+def advantages(trajectory: Trajectory, *, num_players: int, gamma: Array, gae_lambda: Array) -> tuple[Array, Array]:
+    """Generalised advantage estimation (Schulman et al. 2016) along each player's recorded steps.
+
+    With k and k+1 two recorded steps of one player in one game, R_k the team's reward from step k up to step k+1:
+
+        δ_k = R_k + γ v_{k+1} − v_k,    A_k = δ_k + γ λ A_{k+1},    and v = A = 0 after the end of the game.
+
+    The last recorded step of a player in a game that goes on beyond the rollout has no successor: its value serves
+    the step before as v_{k+1}, and it is itself left out (its entry in `known` is False).
+
+    Returns:
+      advantage float32[T, G, M] and known bool[T, G, M]; the advantage is 0 where it is not known.
+    """
+
+    def one_game(player: Array, valid: Array, value: Array, reward: Array, done: Array) -> tuple[Array, Array]:
+        def backward(
+            carry: tuple[Array, ...], step: tuple[Array, ...]
+        ) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
+            since, value_tp1, advantage_tp1, followed = carry  # each [P]
+            player_t, valid_t, value_t, reward_t, done_t = step
+            since = jnp.where(done_t, 0.0, since) + reward_t
+            value_tp1 = jnp.where(done_t, 0.0, value_tp1)
+            advantage_tp1 = jnp.where(done_t, 0.0, advantage_tp1)
+            followed = followed | done_t
+            hers = (player_t[:, None] == everybody[None]) & valid_t[:, None]  # [M, P]
+            own_value = jnp.sum(jnp.where(hers, value_t[:, None], 0.0), axis=0)
+            advantage = since + gamma * value_tp1 - own_value + gamma * gae_lambda * advantage_tp1
+            advantage = jnp.where(followed, advantage, 0.0)
+            moved = jnp.any(hers, axis=0)
+            out = jnp.sum(jnp.where(hers, advantage[None], 0.0), axis=1), jnp.any(hers & followed[None], axis=1)
+            carry = (
+                jnp.where(moved, 0.0, since),
+                jnp.where(moved, own_value, value_tp1),
+                jnp.where(moved, advantage, advantage_tp1),
+                followed | moved,
+            )
+            return carry, out
+
+        everybody = jnp.arange(num_players, dtype=jnp.int32)
+        nought = jnp.zeros(num_players, jnp.float32)
+        carry = (nought, nought, nought, jnp.zeros(num_players, jnp.bool_))
+        return jax.lax.scan(backward, carry, (player, valid, value, reward, done), reverse=True)[1]
+
+    steps = (trajectory.player, trajectory.valid, trajectory.value, trajectory.reward, trajectory.done)
+    return jax.vmap(one_game, in_axes=1, out_axes=1)(*steps)
+
+
+def _scatter_rows(every: Array, rows: Array, players: Array, where: Array) -> Array:
+    """`every` [P, ...] with `rows` [M, ...] written at `players` [M] wherever `where` [M]."""
+    kept = jnp.where(where.reshape(-1, *[1] * (rows.ndim - 1)), rows, every[players])
+    return every.at[players].set(kept)

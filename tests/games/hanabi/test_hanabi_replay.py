@@ -1,0 +1,158 @@
+"""Games as replays of hanab.live, read back by an independent reader of that format."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from games.errors import TacitError
+from games.hanabi import Hanabi, make
+from games.hanabi.replay import drawn_deck, full_deck, to_hanab_live
+
+
+class Table:
+    """The site's game, from its replay alone: knows nothing of action ids, slots or states of ours."""
+
+    def __init__(self, replay: dict) -> None:
+        assert set(replay) == {"players", "deck", "actions", "options"}
+        assert replay["options"] == {"variant": "No Variant"}
+        self.deck = [(card["suitIndex"], card["rank"]) for card in replay["deck"]]
+        assert sorted(self.deck) == sorted((s, r) for s in range(5) for r in (1, 1, 1, 2, 2, 3, 3, 4, 4, 5))
+        self.count = len(replay["players"])
+        size = 5 if self.count <= 3 else 4
+        self.hands = [set(range(size * p, size * p + size)) for p in range(self.count)]
+        self.next_card = size * self.count
+        self.stacks = dict.fromkeys(range(5), 0)
+        self.clues, self.strikes = 8, 0
+        self.turns_after_the_deck = None
+        for turn, action in enumerate(replay["actions"]):
+            assert not self.over
+            self.act(turn % self.count, **action)
+
+    def act(self, player: int, type: int, target: int, value: int | None = None) -> None:
+        last_turns = self.next_card == 50
+        if type in (2, 3):
+            assert self.clues > 0
+            assert target != player
+            assert any(self.deck[card][type - 2] == value for card in self.hands[target])
+            self.clues -= 1
+        else:
+            assert value is None
+            self.hands[player].remove(target)
+            suit, rank = self.deck[target]
+            if type == 1:
+                assert self.clues < 8
+                self.clues += 1
+            elif self.stacks[suit] == rank - 1:
+                self.stacks[suit] = rank
+                self.clues = min(8, self.clues + (rank == 5))
+            else:
+                self.strikes += 1
+            if self.next_card < 50:
+                self.hands[player].add(self.next_card)
+                self.next_card += 1
+        if last_turns:
+            self.turns_after_the_deck = (self.turns_after_the_deck or 0) + 1
+
+    @property
+    def over(self) -> bool:
+        return self.strikes == 3 or sum(self.stacks.values()) == 25 or self.turns_after_the_deck == self.count
+
+    @property
+    def score(self) -> int:
+        return 0 if self.strikes == 3 else sum(self.stacks.values())
+
+
+@pytest.mark.parametrize("players", [2, 3, 4, 5])
+def test_the_site_would_count_the_same_score(random_games, players):
+    game = make(players=players)
+    endings = set()
+    for _, state, actions, _ in random_games(game, players, 12, [0.0, 3.0, 20.0]):
+        replay = json.loads(json.dumps(to_hanab_live(game, drawn_deck(game, state), actions)))
+        assert replay["players"] == [f"player {player}" for player in range(players)]
+        table = Table(replay)
+        assert table.over
+        assert table.score == game.score(state)
+        assert [table.stacks[color] for color in range(5)] == state.fireworks.tolist()
+        assert (table.clues, 3 - table.strikes) == (state.information_tokens, state.life_tokens)
+        for hand, cards in zip(table.hands, state.cards, strict=True):
+            codes = [8 * table.deck[card][0] + table.deck[card][1] - 1 for card in sorted(hand)]
+            assert codes == cards[: len(codes)].tolist()
+        endings.add("lost" if game.bombed(state) else "deck")
+    assert endings == {"lost", "deck"}
+
+
+# Two players of the full game: discard 0-4, play 5-9, hint color 10-14, hint rank 15-19.
+def test_a_replay_names_cards_by_their_place_in_the_deck(deck_of):
+    game = make()
+    deck = deck_of(game, "R1 R2 Y1 Y2 G1 B1 B2 W1 W2 R1 G5")
+    replay = to_hanab_live(game, deck, [14, 7, 5, 9, 4, 16], names=["Ann", "Bo"])
+    assert replay["players"] == ["Ann", "Bo"]
+    assert replay["deck"][:3] == [{"suitIndex": 0, "rank": 1}, {"suitIndex": 0, "rank": 2}, {"suitIndex": 1, "rank": 1}]
+    assert replay["deck"][5] == {"suitIndex": 4, "rank": 1}
+    assert replay["actions"] == [
+        {"type": 2, "target": 1, "value": 4},  # blue to Bo
+        {"type": 0, "target": 7},  # Bo plays the third card, W1, and draws place 10
+        {"type": 0, "target": 0},
+        {"type": 0, "target": 10},  # Bo plays the newest card, G5: a strike
+        {"type": 1, "target": 11},  # Ann discards the newest card
+        {"type": 3, "target": 0, "value": 2},
+    ]
+
+
+def test_a_deck_of_the_drawn_cards_is_filled_up(random_games):
+    game = make()
+    key, state, actions, _ = random_games(game, 3, 12, [0.0])[0]
+    drawn = drawn_deck(game, state)
+    assert len(drawn) < 50
+    whole = np.asarray(jax.jit(functools.partial(full_deck, game))(key))
+    short, full = (to_hanab_live(game, deck, actions) for deck in (drawn, whole))
+    assert short["actions"] == full["actions"]
+    assert short["deck"][: len(drawn)] == full["deck"][: len(drawn)]
+
+
+def test_a_deck_too_short_for_the_game_is_refused():
+    deck = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert to_hanab_live(make(), deck, [])["actions"] == []
+    with pytest.raises(TacitError, match="step 0: the game draws card number 11, and the deck given for it has only 10"):
+        to_hanab_live(make(), deck, [5])
+    with pytest.raises(TacitError, match="the deal draws 10 cards, and the deck given for it has only 9"):
+        to_hanab_live(make(), deck[:9], [])
+
+
+def test_only_the_sites_boards_can_be_exported():
+    with pytest.raises(TacitError, match="only boards of 5 colors x 5 ranks can be exported, not 3 x 3"):
+        to_hanab_live(make("Hanabi-3x3"), [], [])
+    for values in ({"hand_size": 4}, {"max_information_tokens": 3}, {"max_life_tokens": 1}):
+        (name, value), *_ = values.items()
+        with pytest.raises(TacitError, match=f"with {name} {value} cannot be exported"):
+            to_hanab_live(make(**values), [], [])
+    with pytest.raises(TacitError, match="plays 5 players with hand_size 4"):
+        to_hanab_live(make(players=5, hand_size=5), [], [])
+
+
+def test_an_illegal_action_is_named_with_its_step(deck_of):
+    game = make()
+    deck = deck_of(game, "R1 R1 R1 Y1 Y1 G1 G1 G1 Y1 W1")
+    with pytest.raises(TacitError, match=r"step 0: player 0 may not take action 0 \('discard slot 0'\)"):
+        to_hanab_live(game, deck, [0])
+    with pytest.raises(TacitError, match=r"step 1: player 1 may not take action 20 \('no-op'\)"):
+        to_hanab_live(game, deck, [5, 20])
+    with pytest.raises(TacitError, match=r"step 2: .* action -1 \(which does not exist\)"):
+        to_hanab_live(game, deck, [5, 5, -1])
+    with pytest.raises(TacitError, match="step 5: the game was over before action 5"):
+        to_hanab_live(game, deck, [5] * 6)
+
+
+def test_names_and_decks_are_checked():
+    game = Hanabi(players=3)
+    with pytest.raises(TacitError, match="a replay of 3 players needs 3 different names"):
+        to_hanab_live(game, [], [], names=["a", "b"])
+    with pytest.raises(TacitError, match="3 different names"):
+        to_hanab_live(game, [], [], names=["a", "b", "b"])
+    with pytest.raises(TacitError, match="card 4 at place 1 of the deck is none of this board's, or one too many"):
+        to_hanab_live(game, [4, 4], [])
+    with pytest.raises(TacitError, match="card 25 at place 0"):
+        to_hanab_live(game, [25], [])

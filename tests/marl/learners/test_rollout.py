@@ -1,0 +1,378 @@
+"""The rollout against a replay outside of it: every record, every count, every reset, every memory."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from games import hanabi
+from games.game import Game, Layout, Observer
+from marl.learners import rollout
+from marl.policies.feed_forward import FeedForward
+
+HANABI = hanabi.make("Hanabi-2x3")
+NETWORK = FeedForward(HANABI.observer("hle").size, HANABI.num_actions, torso=(8,))
+
+
+# ---------------------------------------------------------------------------------------------- a game to look through
+
+
+class ShiftState(NamedTuple):
+    time: Any  # int32[]
+    ended: Any
+    illegal: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifts(Game):
+    """Player p earns 10^p · action whenever she acts; `shifts` says who acts at each step, in whatever order.
+
+    Where fewer than `max_acting` act, the last places are filled with copies of the first and are not valid.
+    """
+
+    name: ClassVar[str] = "shifts"
+    version: ClassVar[str] = "shifts-1"
+    cyclic: ClassVar[bool] = False
+
+    shifts: tuple[tuple[int, ...], ...]
+    num_players: int = 3
+    num_actions: int = 4
+
+    @property
+    def max_acting(self):
+        return max(map(len, self.shifts))
+
+    @property
+    def horizon(self):
+        return len(self.shifts)
+
+    @property
+    def score_range(self):
+        return 0.0, math.inf
+
+    @functools.cached_property
+    def observers(self):
+        def encode(state, player):
+            # who asks, and when: what a policy needs to know which row it got
+            return jnp.stack([player, state.time]).astype(jnp.float32)
+
+        layout = Layout.of([("player", {"number": 1}, ""), ("time", {"number": 1}, "")])
+        return {"plain": Observer("plain", layout, jnp.float32, encode, lambda symmetry, x: x)}
+
+    def init(self, *, key):
+        return ShiftState(jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
+
+    def transition(self, state, actions, *, key):
+        worth = 10.0 ** jnp.arange(self.num_players, dtype=jnp.float32)
+        reward = jnp.sum(jnp.where(actions == self.noop, 0, actions).astype(jnp.float32) * worth)
+        time = state.time + 1
+        return state._replace(time=time, ended=time == len(self.shifts)), reward
+
+    def acting(self, state):
+        rows = [(*shift, *[shift[0]] * (self.max_acting - len(shift))) for shift in self.shifts]
+        valid = [[place < len(shift) for place in range(self.max_acting)] for shift in self.shifts]
+        time = jnp.minimum(state.time, len(self.shifts) - 1)
+        return jnp.array(rows, jnp.int32)[time], jnp.array(valid, jnp.bool_)[time] & ~state.ended
+
+    def legal_when_acting(self, state, player):
+        return jnp.arange(self.num_actions, dtype=jnp.int32) < self.noop
+
+    def action_name(self, action):
+        return str(action)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter:
+    """Counts its calls, values a state by the count, and plays `action = player number` (or the only legal one)."""
+
+    memory_clock: str
+
+    def init(self, *, key):
+        return ()
+
+    def initial_memory(self):
+        return jnp.int32(7)  # not 0, so that a memory that nobody set shows
+
+    def encode(self, params, memory, observation):
+        return memory + 1, jnp.append(observation, (memory + 1).astype(jnp.float32))
+
+    def act(self, params, features, legal):
+        wanted = jnp.arange(legal.shape[0], dtype=jnp.int32) == features[0].astype(jnp.int32)
+        allowed = jnp.where(jnp.any(wanted & legal), wanted & legal, legal)
+        return jnp.where(allowed, -jnp.log(jnp.sum(allowed, dtype=jnp.float32)), -jnp.inf)
+
+    def value(self, params, features):
+        return features[-1]
+
+    def apply(self, params, memory, observation, legal):
+        memory, features = self.encode(params, memory, observation)
+        return memory, self.act(params, features, legal)
+
+
+@functools.partial(jax.jit, static_argnames=("game", "policy", "observer", "batch", "length", "share_parameters"))
+def play(game, policy, params, playing, key, *, observer, batch, length, share_parameters=True):
+    return rollout.rollout(
+        game, policy, params, playing,
+        observer=observer, batch=batch, share_parameters=share_parameters, length=length, key=key,
+    )  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnames=("game", "policy", "games"))
+def start(game, policy, games, key):
+    return rollout.start(game, policy, games, key=key)
+
+
+@functools.partial(jax.jit, static_argnames="game")
+def look(game, states):
+    """What everybody sees and may do, and who acts: [G, P, ...]."""
+    players = jnp.arange(game.num_players, dtype=jnp.int32)
+
+    def one(state):
+        seen = {name: jax.vmap(lambda p, name=name: game.observe(state, p, name))(players) for name in game.observers}
+        return seen, jax.vmap(lambda p: game.legal(state, p))(players), game.is_acting(state)
+
+    return jax.device_get(jax.vmap(one)(states))
+
+
+@functools.partial(jax.jit, static_argnames="game")
+def step(game, states, actions):
+    return jax.vmap(lambda state, action: game.step(state, action, key=jax.random.key(0)))(states, actions)
+
+
+def with_noops(game, player, acting, action):
+    """[G, K] records of who acted -> [G, P] actions of everybody."""
+    actions = np.full((len(player), game.num_players), game.noop, np.int32)
+    for row, place in np.argwhere(acting):
+        actions[row, player[row, place]] = action[row, place]
+    return actions
+
+
+def assert_same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(second))
+
+
+def hanabi_params(seed=0):
+    """Weights large enough that the policy is far from uniform."""
+    shapes = jax.eval_shape(lambda: NETWORK.init(key=jax.random.key(0)))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: rng.normal(0, 0.7, leaf.shape).astype(np.float32), shapes)
+
+
+# --------------------------------------------------------------------------------------------------------- Hanabi 2x3
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_every_step_is_the_games(batch):
+    """One step a call, so that the states before and after each step are seen: records, rewards, ends and resets."""
+    games, params = 6, hanabi_params()
+    playing = start(HANABI, NETWORK, games, jax.random.key(1))
+    ends = 0
+    for number in range(40):
+        before = jax.device_get(playing)
+        playing, trajectory, episodes = play(
+            HANABI, NETWORK, params, playing, jax.random.key(number), observer="hle", batch=batch, length=1
+        )
+        after, records = jax.device_get((playing, jax.tree.map(lambda x: x[0], trajectory)))
+        seen, legal, turn = look(HANABI, before.states)
+        mover = before.states.player.astype(int)
+        rows = np.arange(games)
+        assert turn[rows, mover].all() and turn.sum() == games
+
+        assert records.valid.all() and records.acting.all() and records.acting.shape == (games, 1)
+        if batch == "all":
+            np.testing.assert_array_equal(records.player, [[0, 1]] * games)
+            np.testing.assert_array_equal(records.observation, seen["hle"])
+            np.testing.assert_array_equal(records.slot[:, 0], mover)
+        else:
+            np.testing.assert_array_equal(records.player[:, 0], mover)
+            np.testing.assert_array_equal(records.observation[:, 0], seen["hle"][rows, mover])
+            np.testing.assert_array_equal(records.slot, 0)
+        assert records.observation.dtype == bool
+        np.testing.assert_array_equal(records.legal[:, 0], legal[rows, mover])
+        assert records.legal[rows, 0, records.action[:, 0]].all()
+
+        states, reward, done = jax.device_get(
+            step(HANABI, before.states, with_noops(HANABI, mover[:, None], records.acting, records.action))
+        )
+        assert not states.illegal.any()
+        np.testing.assert_array_equal(records.reward, reward)
+        np.testing.assert_array_equal(records.done, done)
+
+        # A game that goes on is the one replayed; one that ended has made way for a fresh one.
+        def rows_of(tree, chosen):
+            return jax.tree.map(lambda x: x[chosen], tree)
+
+        assert_same(rows_of(after.states, ~done), rows_of(states, ~done))
+        fresh = rows_of(after.states, done)
+        assert (fresh.dealt == 4).all() and not fresh.fireworks.any() and not fresh.ended.any()
+        assert (fresh.life_tokens == 2).all() and (fresh.information_tokens == 4).all() and not fresh.player.any()
+        assert (fresh.deck_key != before.states.deck_key[done]).any(axis=-1).all()
+        np.testing.assert_array_equal(after.lengths, np.where(done, 0, before.lengths + 1))
+        np.testing.assert_array_equal(after.returns, np.where(done, 0, before.returns + reward))
+        assert episodes.count == done.sum()
+        assert episodes.return_sum == (before.returns + reward)[done].sum()
+        assert episodes.length_sum == (before.lengths + 1)[done].sum()
+        assert episodes.bombed == (states.life_tokens[done] == 0).sum()
+        ends += done.sum()
+    assert ends >= 10
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_a_long_rollout_is_one_game_after_the_other(batch):
+    """Up to each game's first end the records are a replay from its first state; counts are those of the rewards."""
+    games, length, params = 5, 40, hanabi_params(1)
+    playing = start(HANABI, NETWORK, games, jax.random.key(2))
+    _, trajectory, episodes = play(
+        HANABI, NETWORK, params, playing, jax.random.key(3), observer="hle", batch=batch, length=length
+    )
+    records, episodes = jax.device_get((trajectory, episodes))
+    mover = np.take_along_axis(records.player, records.slot, axis=2)
+
+    # The probability that was recorded is the policy's.
+    @jax.jit
+    def log_probs_of(observation, legal):
+        def one(observation, legal):
+            memory, features = NETWORK.encode(params, (), observation)
+            del memory
+            return NETWORK.act(params, features, legal), NETWORK.value(params, features)
+
+        return jax.vmap(one)(observation, legal)
+
+    def flat(x):
+        return x.reshape(-1, *x.shape[3:])
+
+    observation = np.take_along_axis(records.observation, records.slot[..., None], axis=2)
+    log_probs, value = log_probs_of(flat(observation), flat(records.legal))
+    chosen = np.take_along_axis(np.asarray(log_probs), flat(records.action)[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(flat(records.log_prob), chosen, atol=1e-5)
+    np.testing.assert_allclose(flat(np.take_along_axis(records.value, records.slot, axis=2)), value, atol=1e-5)
+    assert (records.log_prob < 0).any()
+
+    states, over = playing.states, np.zeros(games, bool)
+    for t in range(length):
+        seen, legal, _ = look(HANABI, states)
+        states, reward, done = step(HANABI, states, with_noops(HANABI, mover[t], records.acting[t], records.action[t]))
+        for game in np.flatnonzero(~over):
+            player = mover[t, game, 0]
+            np.testing.assert_array_equal(observation[t, game, 0], seen["hle"][game, player])
+            np.testing.assert_array_equal(records.legal[t, game, 0], legal[game, player])
+            assert (records.reward[t, game], records.done[t, game]) == (reward[game], done[game])
+        over |= np.asarray(done)
+    assert over.all()
+
+    count, total, steps, bombed = 0, 0.0, 0, 0
+    for game in range(games):
+        first = 0
+        for end in np.flatnonzero(records.done[:, game]):
+            count, total, steps = count + 1, total + records.reward[first : end + 1, game].sum(), steps + end + 1 - first
+            bombed += records.reward[end, game] <= 0 and records.reward[first : end + 1, game].sum() == 0
+            # the players take turns from player 0 on
+            np.testing.assert_array_equal(mover[first : end + 1, game, 0], np.arange(end + 1 - first) % 2)
+            first = end + 1
+    assert (episodes.count, episodes.return_sum, episodes.length_sum) == (count, total, steps)
+    assert 0 < episodes.bombed <= bombed
+
+
+# -------------------------------------------------------------------------------- who acts, in whatever order and number
+
+SHIFTS = {
+    # places: at most one, two or three act at a step
+    1: ((0,), (2,), (1,), (1,), (2,)),
+    2: ((2, 0), (1,), (1, 2), (0,)),
+    3: ((2, 1, 0), (2,), (1, 0), (0, 1, 2), (1,)),
+}
+
+
+@pytest.mark.parametrize("clock", ["own_turns", "every_step"])
+@pytest.mark.parametrize("batch", ["acting", "all"])
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_places_and_memories(places, batch, clock):
+    """Everybody plays her own number; the memory counts her calls in this game, and nobody else's."""
+    game, policy, length = Shifts(SHIFTS[places]), Counter(clock), 13
+    playing = start(game, policy, 2, jax.random.key(0))
+    playing, trajectory, episodes = play(
+        game, policy, (), playing, jax.random.key(1), observer="plain", batch=batch, length=length
+    )
+    playing, records, episodes = jax.device_get((playing, trajectory, episodes))
+
+    calls = np.zeros(3, int)
+    for t in range(length):
+        time = t % game.horizon
+        shift = SHIFTS[places][time]
+        if time == 0:
+            calls[:] = 0
+        for row in range(2):
+            # Player p earns p · 10^p.
+            assert records.reward[t, row] == sum(p * 10**p for p in shift)
+            assert records.done[t, row] == (time == game.horizon - 1)
+            recorded = {}
+            for m in np.flatnonzero(records.valid[t, row]):
+                person = records.player[t, row, m]
+                recorded[person] = m
+                assert records.observation[t, row, m].tolist() == [person, time]
+                assert records.memory[t, row, m] == 7 + calls[person]
+                assert records.value[t, row, m] == 7 + calls[person] + 1
+            assert sorted(recorded) == (sorted(shift) if batch == "acting" else [0, 1, 2])
+            actors = {}
+            for k in np.flatnonzero(records.acting[t, row]):
+                slot = records.slot[t, row, k]
+                assert records.valid[t, row, slot]
+                actors[records.player[t, row, slot]] = k
+            assert sorted(actors) == sorted(shift)
+            for person, k in actors.items():
+                assert records.action[t, row, k] == person
+                assert records.log_prob[t, row, k] == 0
+                assert records.legal[t, row, k].tolist() == [True, True, True, False]
+        for person in range(3):
+            calls[person] += clock == "every_step" or person in shift
+    time = length % game.horizon
+    np.testing.assert_array_equal(playing.memories, np.broadcast_to(7 + (calls if time else 0 * calls), (2, 3)))
+    np.testing.assert_array_equal(playing.lengths, time)
+    rewards = [sum(p * 10**p for p in shift) for shift in SHIFTS[places]]
+    np.testing.assert_array_equal(playing.returns, sum(rewards[:time]))
+    whole = 2 * (length // game.horizon)
+    assert (episodes.count, episodes.return_sum, episodes.length_sum, episodes.bombed) == (
+        whole, whole * sum(rewards), whole * game.horizon, 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_out_of_turn_only_the_no_op_is_open(batch):
+    """What is recorded at an unfilled place is one of the no-op's player, and no action."""
+    game = Shifts(SHIFTS[3])
+    playing = start(game, Counter("own_turns"), 1, jax.random.key(0))
+    records = jax.device_get(
+        play(game, Counter("own_turns"), (), playing, jax.random.key(1), observer="plain", batch=batch, length=5)[1]
+    )
+    empty = ~records.acting
+    assert empty.sum() == 15 - 10
+    assert (records.action[empty] == game.noop).all()
+    assert (records.log_prob[empty] == 0).all()
+    assert (records.legal[empty] == [False, False, False, True]).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Counter):
+    """Plays the action that its parameters name."""
+
+    def act(self, params, features, legal):
+        return super().act(params, features.at[0].set(params), legal)
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_unshared_parameters_are_the_players_own(places, batch):
+    game, policy = Shifts(SHIFTS[places]), Told("own_turns")
+    playing = start(game, policy, 2, jax.random.key(0))
+    params = jnp.array([2.0, 0.0, 1.0], jnp.float32)
+    _, trajectory, _ = play(
+        game, policy, params, playing, jax.random.key(1),
+        observer="plain", batch=batch, length=game.horizon, share_parameters=False,
+    )  # fmt: skip
+    expected = [sum({0: 2, 1: 0, 2: 100}[p] for p in shift) for shift in SHIFTS[places]]
+    np.testing.assert_array_equal(trajectory.reward, np.array([expected, expected]).T)
