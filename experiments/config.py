@@ -36,7 +36,7 @@ class CrossPlayConfig:
     Attributes:
       games: games in each cell.
       seating: see `marl.crossplay.seatings`.
-      max_seatings: cells beyond self-play, where a different agent in every seat gives more.
+      max_seatings: random seatings beyond those of disjoint groups, where there are more.
       max_lanes: games in one compiled call.
       seed: of decks and draws.
     """
@@ -286,7 +286,4 @@ def _refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]
 
 def _floats(learner: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     """The learner's keys with all hyperparameters as floats, so that 1 and 1.0 name the same run."""
-    return {
-        key: float(value) if key in fields else value
-        for key, value in learner.items()
-    }
+    return {key: float(value) if key in fields else value for key, value in learner.items()}

@@ -6,9 +6,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from marl.crossplay import CrossPlay
@@ -34,13 +31,13 @@ def save(figure: Figure, path: Path) -> None:
         metadata: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": None}
         with matplotlib.rc_context(_STYLE):
             figure.savefig(path.with_suffix(suffix), metadata=metadata, bbox_inches="tight")
-    plt.close(figure)
 
 
 def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float], title: str) -> Figure:
     """Return, entropy and greedy self-play and cross-play against steps; a faint line for each seed."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(11, 3.1), layout="constrained")
+        figure = Figure(figsize=(11, 3.1), layout="constrained")
+        axes = figure.subplots(1, 3)
         steps = metrics["steps"] / 1e6
         with np.errstate(invalid="ignore", divide="ignore"):
             returns = np.where(metrics["count"] > 0, metrics["return_sum"] / metrics["count"], np.nan)
@@ -68,9 +65,8 @@ def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[floa
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         size = len(next(iter(results.values())).labels)
         side = min(max(2.8, 0.42 * size), 8)
-        figure, axes = plt.subplots(
-            1, len(results), figsize=(len(results) * side + 1.2, side + 0.5), layout="constrained", squeeze=False
-        )
+        figure = Figure(figsize=(len(results) * side + 1.2, side + 0.5), layout="constrained")
+        axes = figure.subplots(1, len(results), squeeze=False)
         image: Any = None
         for axis, (name, result) in zip(axes[0], results.items(), strict=True):
             matrix = result.matrix()
@@ -105,9 +101,8 @@ def comparison(
     ]
     margin = 0.06 * (score_range[1] - score_range[0])
     with matplotlib.rc_context(_STYLE):
-        figure, axes = plt.subplots(
-            1, len(summaries), figsize=(4.4 * len(summaries), 3.6), layout="constrained", sharey=True, squeeze=False
-        )
+        figure = Figure(figsize=(4.4 * len(summaries), 3.6), layout="constrained")
+        axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
         for axis, (name, rows) in zip(axes[0], summaries.items(), strict=True):
             for label, color, marker, estimates in [
                 ("self-play", SELF_PLAY, "s", [row.self_play for row in rows]),
@@ -127,7 +122,7 @@ def comparison(
         top = min(score_range[1], max(shown)) + margin
         axes[0, 0].set_ylim(min(shown) - margin, top)
         axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
-        axes[0, 0].legend(loc="lower right")
+        axes[0, 0].legend()
     return figure
 
 

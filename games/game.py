@@ -105,15 +105,27 @@ class Layout:
           axis: the name of the axes to relabel.
           image: int[length], a permutation.
         """
-        source = jnp.argsort(image)
-        parts = []
+        # One gather. Along an axis of that name with `stride` entries from one index to the next, the entry at index i
+        # comes from index source[i], which lies (source[i] - i) * stride entries further on.
+        source = jnp.argsort(image).astype(jnp.int32)
+        origin = jnp.arange(self.size, dtype=jnp.int32)
+        for index, stride in self._axes_called(axis):
+            origin += (source[index] - index) * stride
+        return observation[origin]
+
+    def _axes_called(self, axis: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For the first axis of that name in each section, then the second, ...: (index, stride) int32[size]."""
+        found: list[tuple[np.ndarray, np.ndarray]] = []
         for section in self.sections:
-            part = observation[section.start : section.stop].reshape(section.shape)
-            for dimension, (name, _) in enumerate(section.axes):
-                if name == axis:
-                    part = jnp.take(part, source, axis=dimension)
-            parts.append(part.reshape(-1))
-        return jnp.concatenate(parts)
+            indices = np.indices(section.shape).reshape(len(section.shape), -1)
+            dimensions = [dimension for dimension, (name, _) in enumerate(section.axes) if name == axis]
+            for nth, dimension in enumerate(dimensions):
+                if nth == len(found):
+                    found.append((np.zeros(self.size, np.int32), np.zeros(self.size, np.int32)))
+                index, stride = found[nth]
+                index[section.start : section.stop] = indices[dimension]
+                stride[section.start : section.stop] = math.prod(section.shape[dimension + 1 :])
+        return found
 
     def __str__(self) -> str:
         rows = [

@@ -50,7 +50,7 @@ def make(
         "max_information_tokens": max_information_tokens,
         "max_life_tokens": max_life_tokens,
     }
-    values = PRESETS[preset] | {key: value for key, value in given.items() if value is not None}
+    values: dict[str, Any] = {**PRESETS[preset], **{key: value for key, value in given.items() if value is not None}}
     if values["hand_size"] is None:
         values["hand_size"] = 5 if players in (2, 3) else 4
     return Hanabi(players=players, **values)

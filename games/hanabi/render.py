@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from games.hanabi.cards import COLOR_LETTERS, EMPTY, HINTED
 
@@ -87,7 +88,7 @@ class _Table(NamedTuple):
 
 def _refusal(state: "HanabiState") -> str | None:
     """Why there is no single game to show, or None."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in state):
+    if any(isinstance(leaf, Tracer) for leaf in state):
         return "HanabiState (traced: it has no values yet)"
     if not all(isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in state):
         return f"HanabiState (of {type(state.cards).__name__})"
@@ -271,7 +272,9 @@ def _board(x: int, y: int, table: _Table) -> tuple[list[str], int]:
         if height:
             parts += _card(left, y, color, height - 1)
         else:
-            parts.append(_box(left, y, _CARD_WIDTH, _CARD_HEIGHT, fill="none", edge=_EDGE[color], dashed=True, radius=6))
+            parts.append(
+                _box(left, y, _CARD_WIDTH, _CARD_HEIGHT, fill="none", edge=_EDGE[color], dashed=True, radius=6)
+            )
             middle = (left + _CARD_WIDTH / 2, y + _CARD_HEIGHT / 2 + 5)
             parts.append(_text(*middle, COLOR_LETTERS[color], size=14, fill=_EDGE[color], anchor="middle"))
     y += _CARD_HEIGHT + 24

@@ -41,7 +41,11 @@ def full_deck(game: Hanabi, key: Array) -> Array:
 
 
 def to_hanab_live(
-    game: Hanabi, deck: Sequence[int] | Array | np.ndarray, actions: Sequence[int], *, names: Sequence[str] | None = None
+    game: Hanabi,
+    deck: Sequence[int] | Array | np.ndarray,
+    actions: Sequence[int] | Array | np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """One game as hanab.live's replay, ready for `json.dumps`.
 
@@ -69,9 +73,9 @@ def to_hanab_live(
     hands = [list(range(p * game.hand_size, (p + 1) * game.hand_size)) for p in range(game.players)]  # deck indices
     drawn = game.players * game.hand_size
     if len(given) < drawn:
-        raise TacitError(f"the deal draws {drawn} cards, and the deck given for it has only {len(given)}")
+        raise TacitError(f"the deal draws {drawn} cards, and the deck given has only {len(given)}")
     replay_actions = []
-    for step, action in enumerate(int(action) for action in actions):
+    for step, action in enumerate(np.asarray(actions, int).tolist()):
         player = step % game.players
         state = _checked(game, state, player, action, step)
         if action < game.first_color_hint:
@@ -83,7 +87,7 @@ def to_hanab_live(
                 drawn += 1
                 if drawn > len(given):
                     raise TacitError(
-                        f"step {step}: the game draws card number {drawn}, and the deck given for it has only {len(given)}"
+                        f"step {step}: the game draws card number {drawn}, and the deck given has only {len(given)}"
                     )
         elif action < game.first_rank_hint:
             offset, color = divmod(action - game.first_color_hint, game.colors)

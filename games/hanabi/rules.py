@@ -107,10 +107,11 @@ class Hanabi(Game):
         for key, (low, high, why) in ranges.items():
             value = whole_number(f"hanabi {key}", getattr(self, key), low, high, why)
             object.__setattr__(self, key, value)  # 5.0 from a configuration file becomes 5
-        if self.players * self.hand_size > self.deck_size:
+        needed = self.players * self.hand_size
+        if needed > self.deck_size:
             raise TacitError(
-                f"hanabi needs {self.players} x {self.hand_size} = {self.players * self.hand_size} cards for the first "
-                f"hands, and {self.colors} color(s) x {self.ranks} rank(s) make only {self.deck_size}, which HLE refuses"
+                f"hanabi needs {self.players} x {self.hand_size} = {needed} cards for the first hands, and "
+                f"{self.colors} color(s) x {self.ranks} rank(s) make a deck of {self.deck_size}, so HLE refuses"
             )
         one_of("hanabi default_observer", self.default_observer, observers.NAMES)
 

@@ -7,6 +7,7 @@ each combination of kinds; chunks of fixed size keep memory bounded whatever the
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -53,7 +54,7 @@ def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: 
 
       all                 two players: all ordered pairs. More players: as `distinct`.
       distinct            a different agent in every seat: all orders of the disjoint groups (0 .. n-1), (n .. 2n-1), …,
-                          then all other orders, or random ones where there are more than `max_seatings`.
+                          then all other seatings, or `max_seatings` random ones where there are more.
       one_against_copies  agent i in one seat (each in turn) and copies of agent j in all others.
 
     Returns:
@@ -79,15 +80,14 @@ def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: 
         return np.array(list(itertools.product(range(num_agents), repeat=2)), np.int32)
     groups = [range(first, first + num_players) for first in range(0, num_agents - num_players + 1, num_players)]
     grouped = [order for group in groups for order in itertools.permutations(group)]
-    total = int(np.prod(range(num_agents - num_players + 1, num_agents + 1), dtype=np.float64))
-    if total <= max(max_seatings, len(grouped)):
-        others = itertools.permutations(range(num_agents), num_players)
-        return np.array(cells + list(dict.fromkeys([*grouped, *others])), np.int32)
-    rng = np.random.default_rng(seed)
-    drawn = dict.fromkeys(grouped)
-    while len(drawn) < max_seatings:
-        drawn[tuple(rng.permutation(num_agents)[:num_players].tolist())] = None
-    return np.array(cells + list(drawn), np.int32)
+    chosen = dict.fromkeys(grouped)
+    if math.perm(num_agents, num_players) - len(grouped) <= max_seatings:
+        chosen |= dict.fromkeys(itertools.permutations(range(num_agents), num_players))
+    else:
+        rng = np.random.default_rng(seed)
+        while len(chosen) < len(grouped) + max_seatings:
+            chosen[tuple(rng.permutation(num_agents)[:num_players].tolist())] = None
+    return np.array(cells + list(chosen), np.int32)
 
 
 def crossplay(

@@ -241,7 +241,7 @@ class IPPO:
             gradient, report = jax.grad(self._loss, has_aux=True)(params, chosen, hyperparameters)
             step, optimiser = direction.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - learning_rate * s, params, step)
-            return (params, optimiser), report | {"gradient_norm": optax.global_norm(gradient)}
+            return (params, optimiser), report | {"gradient_norm": optax.tree_utils.tree_norm(gradient)}
 
         def epoch(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             order = jax.random.permutation(key, jnp.arange(self.steps_per_update, dtype=jnp.int32))

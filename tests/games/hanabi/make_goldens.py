@@ -4,8 +4,9 @@
 
 A file holds one board and games of it, each given by its deck and its actions (never by a random key), with the rewards
 and, at some steps, each player's observation (bits in hex), the legal actions of the player to move, and the belief
-about each card (HLE's minimal observation hides what hints said, so there is none on the boards that use it). A belief is the card's weights, one digit a kind of card: the copies that the public has not seen, or 0
-where the public knowledge rules the kind out. It is computed here from HLE's public knowledge, in numpy.
+about each card. A belief is the card's weights, one digit a kind of card: the copies that the public has not seen, or 0
+where the public knowledge rules the kind out. It is computed here from HLE's public knowledge, in numpy; HLE's minimal
+observation hides what hints said, so the boards that use it have none.
 """
 
 import dataclasses
@@ -122,7 +123,7 @@ def beliefs(board: Hanabi, state: HleState) -> list[str]:
     return hands
 
 
-# --- players, who see everything ---------------------------------------------------------------------------------------
+# --- players, who see everything -------------------------------------------------------------------------------------
 
 
 def random_player(board: Hanabi, reference: HleGame, state: HleState, rng: np.random.Generator) -> int:

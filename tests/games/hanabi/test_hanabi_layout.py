@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from games.game import Layout
+from games.game import Layout, Section
 from games.hanabi import Hanabi, make
 
 BOARDS = [make(players=players) for players in (2, 3, 4, 5)] + [
@@ -14,6 +14,7 @@ BOARDS = [make(players=players) for players in (2, 3, 4, 5)] + [
     Hanabi(players=2, colors=2, ranks=3, hand_size=1, max_information_tokens=0, max_life_tokens=1),
 ]
 
+# ruff: noqa: E501
 TABLE = """
 start  stop  section             axes                                  meaning
     0    10  hands               player 1 x slot 2 x color 1 x rank 5  cards of the others, next player first
@@ -77,3 +78,12 @@ def test_permute_relabels_every_axis_of_the_name():
     layout = Layout.of([("a", {"color": 3}, ""), ("b", {"slot": 2, "color": 3}, ""), ("c", {"rank": 3}, "")])
     permuted = layout.permute(jnp.arange(12), "color", jnp.array([1, 2, 0]))
     assert permuted.tolist() == [2, 0, 1, 5, 3, 4, 8, 6, 7, 9, 10, 11]
+    assert layout.permute(jnp.arange(12), "player", jnp.array([1, 0])).tolist() == list(range(12))
+
+
+def test_permute_relabels_two_axes_of_one_section():
+    pairs = Section("pairs", 0, (("color", 3), ("slot", 2), ("color", 3)), "")
+    image = np.array([1, 2, 0])
+    expected = np.empty((3, 2, 3), int)
+    expected[image[:, None], :, image[None]] = np.arange(18).reshape(3, 2, 3).transpose(0, 2, 1)
+    assert Layout((pairs,)).permute(jnp.arange(18), "color", jnp.array(image)).tolist() == expected.reshape(-1).tolist()

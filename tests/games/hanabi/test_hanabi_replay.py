@@ -116,9 +116,9 @@ def test_a_deck_of_the_drawn_cards_is_filled_up(random_games):
 def test_a_deck_too_short_for_the_game_is_refused():
     deck = [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
     assert to_hanab_live(make(), deck, [])["actions"] == []
-    with pytest.raises(TacitError, match="step 0: the game draws card number 11, and the deck given for it has only 10"):
+    with pytest.raises(TacitError, match="step 0: the game draws card number 11, and the deck given has only 10"):
         to_hanab_live(make(), deck, [5])
-    with pytest.raises(TacitError, match="the deal draws 10 cards, and the deck given for it has only 9"):
+    with pytest.raises(TacitError, match="the deal draws 10 cards, and the deck given has only 9"):
         to_hanab_live(make(), deck[:9], [])
 
 

@@ -400,7 +400,7 @@ def test_presets():
 def test_given_values_replace_those_of_a_preset():
     assert make("Hanabi-Small", colors=3, max_information_tokens=0) == Hanabi(2, 3, 5, 2, 0, 1)
     assert make(players=4, hand_size=3, ranks=4, max_life_tokens=1) == Hanabi(4, 5, 4, 3, 8, 1)
-    with pytest.raises(TacitError, match="preset must be one of Hanabi-Full, .*Hanabi-3x3, not 'Hanabi-Big'"):
+    with pytest.raises(TacitError, match=r"preset must be one of Hanabi-Full, .*Hanabi-3x3, not 'Hanabi-Big'"):
         make("Hanabi-Big")
     with pytest.raises(TacitError, match="must be a whole number"):
         make(colors=7)
