@@ -7,9 +7,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from games.errors import TacitError
+from games.errors import TacitError, whole_number
 
 USAGE = """\
 tacit: independently trained agents, played with each other
@@ -27,6 +27,13 @@ tacit COMMAND --help says more. Examples:
   tacit train game=hanabi_3x3 learner.entropy_coef=[0.01,0.1] budget.steps=1e6
   tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise TacitError(f"{message}; {self.prog} --help says more")
 
 
 def main() -> None:
@@ -71,9 +78,12 @@ def _train(arguments: list[str]) -> None:
 
 
 def _config(arguments: list[str]) -> None:
+    parser = _Parser("tacit config", description="Print the composed configuration as JSON, as run_piece reads it.")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for tacit train")
+    options = parser.parse_args(arguments)
     from experiments import train
 
-    print(json.dumps(train.compose(arguments), indent=1))
+    print(json.dumps(train.compose(options.overrides), indent=1))
 
 
 def _crossplay(arguments: list[str]) -> None:
@@ -81,7 +91,7 @@ def _crossplay(arguments: list[str]) -> None:
     from experiments.config import CrossPlayConfig
 
     defaults = CrossPlayConfig()
-    parser = argparse.ArgumentParser("tacit crossplay", description="Play saved seeds with each other.")
+    parser = _Parser("tacit crossplay", description="Play saved seeds with each other.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
@@ -97,7 +107,7 @@ def _crossplay(arguments: list[str]) -> None:
 def _compare(arguments: list[str]) -> None:
     from experiments import compare, terminal
 
-    parser = argparse.ArgumentParser("tacit compare", description="A table and a figure of finished runs.")
+    parser = _Parser("tacit compare", description="A table and a figure of finished runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
@@ -107,20 +117,22 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _games(arguments: list[str]) -> None:
+    parser = _Parser("tacit games", description="List the games, or show one with its actions and observers.")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
+    options = parser.parse_args(arguments)
     from experiments import catalogue
 
-    if not arguments:
-        print(catalogue.list_games())
-    else:
-        print(catalogue.describe_game(arguments[0], arguments[1:]))
+    print(catalogue.describe_game(options.name, options.overrides) if options.name else catalogue.list_games())
 
 
 def _verify(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser("tacit verify", description="Compare the engine with HLE, step by step.")
+    parser = _Parser("tacit verify", description="Compare the engine with HLE, step by step.")
     parser.add_argument("game", choices=["hanabi"])
     parser.add_argument("--steps", type=int, default=20_000, help="steps to compare at the least (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of boards, decks and actions (%(default)s)")
     options = parser.parse_args(arguments)
+    whole_number("--seed", options.seed, 0)
     from games.hanabi.verify import verify
 
     report = verify(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import figures, runs
-from experiments.config import build_game
+from experiments.config import build_game, canonical
 from games.errors import TacitError
 from marl.crossplay.estimators import Estimate, Summary, difference, summarise
 
@@ -45,7 +45,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         raise TacitError("scores of different games or boards do not compare: give runs of one game")
     results = [runs.read_crossplay(path) for path in paths]
     flat = [_flatten(science) for science in sciences]
-    varying = [key for key in flat[0] if len({json.dumps(one.get(key)) for one in flat}) > 1]
+    varying = [key for key in flat[0] if len({json.dumps(canonical(one.get(key))) for one in flat}) > 1]
     names = varying or ["learner.entropy_coef"]
     rows = [
         Row(
@@ -69,7 +69,7 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     names = "".join(sorted(row.path.name for row in comparison.rows))
     folder = root / "compare" / hashlib.sha256(names.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.md").write_text(markdown(comparison) + "\n")
+    runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
     plain = [
         {
             "run": row.path.name,

@@ -28,6 +28,8 @@ from marl.learners.ippo import IPPO
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
 
+_MOST_SEEDS = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossPlayConfig:
@@ -48,9 +50,10 @@ class CrossPlayConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("games", "max_seatings", "max_lanes"):
-            whole_number(f"crossplay.{name}", getattr(self, name), 1)
-        whole_number("crossplay.seed", self.seed, 0, 2**31 - 1)
+        for name, low, high in [
+            ("games", 1, 2**31 - 1), ("max_seatings", 1, None), ("max_lanes", 1, 2**31 - 1), ("seed", 0, 2**31 - 1)
+        ]:  # fmt: skip
+            object.__setattr__(self, name, whole_number(f"crossplay.{name}", getattr(self, name), low, high))
         one_of("crossplay.seating", self.seating, ("all", "distinct", "one_against_copies"))
 
 
@@ -79,9 +82,8 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         for name in ("overwrite", "progress", "figures"):
             one_of(f"execution.{name}", getattr(self, name), (True, False))
-        whole_number("execution.rows", self.rows, 1)
-        whole_number("execution.evaluations", self.evaluations, 0)
-        whole_number("execution.evaluation_games", self.evaluation_games, 1)
+        for name, low in [("rows", 1), ("evaluations", 0), ("evaluation_games", 1)]:
+            object.__setattr__(self, name, whole_number(f"execution.{name}", getattr(self, name), low))
         if not isinstance(self.output, str) or not self.output:
             raise TacitError(f"execution.output must be a folder's name, not {self.output!r}")
 
@@ -114,20 +116,23 @@ class JobConfig:
     def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
         """Read nested plain data as hydra composes it from `conf/`."""
         keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
+        if not isinstance(plain, Mapping):
+            raise TacitError(f"a configuration must be a mapping with the keys {', '.join(keys)}, not {plain!r}")
         _refuse_unknown("the configuration", plain, keys)
-        for group in ("game", "policy", "learner", "budget"):
+        plain = {"crossplay": {}, "execution": {}, **plain}
+        for group in ("game", "policy", "learner", "crossplay", "execution", "budget"):
             if not isinstance(plain.get(group), Mapping):
-                raise TacitError(f"the configuration needs a group {group!r}")
+                raise TacitError(f"the configuration needs a group {group!r} of keys, not {plain.get(group)!r}")
         _refuse_unknown("budget", plain["budget"], ("steps",))
         job = cls(
             game=dict(plain["game"]),
             policy=dict(plain["policy"]),
             learner=dict(plain["learner"]),
-            seeds=whole_number("seeds", plain.get("seeds"), 2, why="cross-play needs two"),
+            seeds=whole_number("seeds", plain.get("seeds"), 2, _MOST_SEEDS, why="cross-play needs two"),
             first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
             steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
-            crossplay=_dataclass(CrossPlayConfig, "crossplay", plain.get("crossplay", {})),
-            execution=_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+            crossplay=_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
+            execution=_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
         for run in job.runs():  # build every part once, so that all its checks speak now
             game = run.build().game
@@ -197,6 +202,8 @@ class RunConfig:
                 f"budget.steps must be at least one update's {unbounded.steps_per_update} steps "
                 f"(learner.num_games x learner.rollout_length), not {self.steps}"
             )
+        if total_updates >= 2**31:
+            raise TacitError(f"budget.steps must be below {unbounded.steps_per_update * 2**31:.0e}, not {self.steps:g}")
         learner = dataclasses.replace(unbounded, total_updates=total_updates)
         return Built(game=game, kind=kind, learner=learner, hyperparameters=hyperparameters)
 
@@ -215,7 +222,7 @@ class RunConfig:
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""
-        text = json.dumps(self.science(), sort_keys=True)
+        text = json.dumps(canonical(self.science()), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @classmethod
@@ -246,25 +253,49 @@ def stack_hyperparameters(values: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *values)
 
 
+def canonical(plain: Any) -> Any:
+    """Plain data in which equal numbers are written alike: a whole float (1.0, 2e6) becomes an int."""
+    if isinstance(plain, Mapping):
+        return {key: canonical(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [canonical(value) for value in plain]
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+
+
 def _find(group: str, config: Mapping[str, Any]) -> Any:
-    """The class or function that `_target_` names."""
+    """The class or function that `_target_` names, if it is one that builds what the group stands for.
+
+    A saved run names its targets, too: nothing but a game, a policy or a learner is ever called.
+    """
     path = config.get("_target_")
     if not isinstance(path, str) or "." not in path:
         raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
     module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise TacitError(f"{group}._target_ {path!r} cannot be imported: {error}") from error
+    builds = target if isinstance(target, type) else getattr(target, "__annotations__", {}).get("return")
+    if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
+        raise TacitError(f"game._target_ must be a subclass of Game, or a function annotated to return one, not {path!r}")
+    needed = {"policy": ("init", "initial_memory", "apply"), "learner": ("init", "update", "hyperparameters")}
+    for attribute in needed.get(group, ()):
+        if not isinstance(target, type) or not hasattr(target, attribute):
+            raise TacitError(f"{group}._target_ must be a class with {', '.join(needed[group])}, not {path!r}")
+    return target
 
 
 def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
     """Call the target of a group with its keys, and with those of `given` that it takes."""
     target = _find(group, config)
-    takes = [name for name in inspect.signature(target).parameters if name not in given]
+    parameters = inspect.signature(target).parameters
+    takes = [name for name in parameters if name not in given]
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     _refuse_unknown(group, arguments, (*takes, *also_known))
-    accepted = {name: value for name, value in given.items() if name in inspect.signature(target).parameters}
+    for key, value in arguments.items():  # 1e3 is a float, and good for a whole number
+        if isinstance(value, float) and value.is_integer() and parameters[key].annotation in (int, int | None):
+            arguments[key] = int(value)
+    accepted = {name: value for name, value in given.items() if name in parameters}
     try:
         return target(**arguments, **accepted)
     except TypeError as error:

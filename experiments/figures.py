@@ -1,5 +1,6 @@
 """Figures of runs: learning curves, cross-play matrices, and self-play against cross-play over configurations."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.runs import write_bytes
 from marl.crossplay import CrossPlay
 from marl.crossplay.estimators import Estimate, Summary
 
@@ -29,8 +31,10 @@ def save(figure: Figure, path: Path) -> None:
     """Write PATH.png and PATH.svg, the same bytes for the same figure."""
     for suffix in (".png", ".svg"):
         metadata: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": None}
+        drawn = io.BytesIO()
         with matplotlib.rc_context(_STYLE):
-            figure.savefig(path.with_suffix(suffix), metadata=metadata, bbox_inches="tight")
+            figure.savefig(drawn, format=suffix[1:], metadata=metadata, bbox_inches="tight")
+        write_bytes(path.with_suffix(suffix), drawn.getvalue())
 
 
 def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float], title: str) -> Figure:

@@ -58,6 +58,8 @@ def run_job(config: JobConfig, *, report: Report = lambda progress: None) -> lis
     """
     root = Path(config.execution.output)
     members = config.runs()
+    for run in members:  # refuse before anything is written
+        runs.needs_training(root / run.name(), run, overwrite=config.execution.overwrite)
     claimed = [runs.claim(root, run, overwrite=config.execution.overwrite) for run in members]
     todo = [(run, path) for run, path in zip(members, claimed, strict=True) if path is not None]
     if todo:
@@ -85,12 +87,13 @@ def _train_and_cross_play(
     log = _Log([run.build() for run in members], config, paths)
     try:
         params = _train(log, report)
-        for run, path, agents, own in zip(members, paths, log.agents(params), log.split(params), strict=True):
+        parts = zip(members, paths, log.agents(params), log.split(params), strict=True)
+        for number, (run, path, agents, own) in enumerate(parts):
             report(log.progress(f"cross-play of run {path.name}"))
             runs.write_policies(path, run, own)
             results = cross_play_both(log.game, agents, config.crossplay)
             runs.write_crossplay(path, results, dataclasses.asdict(config.crossplay))
-            log.write_metrics()
+            log.write_metrics(number)
             runs.write_status(path, "finished", steps=log.steps)
     except KeyboardInterrupt:
         log.give_up("interrupted", "stopped from outside")
@@ -231,23 +234,22 @@ class _Log:
             for run in range(len(self.built))
         ]
 
-    def write_metrics(self) -> None:
-        """Write every run's metrics.npz."""
-        for run, path in enumerate(self.paths):
-            table: dict[str, np.ndarray] = {"steps": np.array(self._row_steps, np.int64)}
-            for name in self._rows[0] if self._rows else ():
-                table[name] = np.stack([row[name][run] for row in self._rows])
-            table["evaluation_steps"] = np.array(self._evaluation_steps, np.int64)
-            for name in self._evaluations[0] if self._evaluations else ():
-                table[name] = np.stack([row[name][run] for row in self._evaluations])
-            runs.write_metrics(path, table)
+    def write_metrics(self, run: int) -> None:
+        """Write a run's metrics.npz; `run` is its number in this job."""
+        table: dict[str, np.ndarray] = {"steps": np.array(self._row_steps, np.int64)}
+        for name in self._rows[0] if self._rows else ():
+            table[name] = np.stack([row[name][run] for row in self._rows])
+        table["evaluation_steps"] = np.array(self._evaluation_steps, np.int64)
+        for name in self._evaluations[0] if self._evaluations else ():
+            table[name] = np.stack([row[name][run] for row in self._evaluations])
+        runs.write_metrics(self.paths[run], table)
 
     def give_up(self, state: str, reason: str) -> None:
         """Mark the runs that are not finished."""
-        self.write_metrics()
-        for path in self.paths:
+        for run, path in enumerate(self.paths):
             status = runs.read_status(path)
             if status is None or status["state"] != "finished":
+                self.write_metrics(run)
                 runs.write_status(path, state, steps=self.steps, reason=reason)
 
     def progress(self, stage: str) -> Progress:

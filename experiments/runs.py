@@ -16,6 +16,8 @@ import json
 import os
 import platform
 import socket
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,26 +57,43 @@ def claim(root: Path, config: RunConfig, *, overwrite: bool, name: str | None = 
     A directory that an interrupted, failed or killed training left is started again from the beginning.
 
     Raises:
-      TacitError: if a process is training this run now, or the name is taken by something that is not this run.
+      TacitError: as `needs_training`; if the directory cannot be made.
     """
     path = root / (name or config.name())
-    if path.exists() and not path.is_dir():
-        raise TacitError(f"{path} is in the way: a run directory belongs there")
-    status = read_status(path)
-    if status is not None:
-        if status["state"] == "finished" and not overwrite:
-            return None
-        if status["state"] == "running" and _alive(status):
-            raise TacitError(f"run {path} is being trained by process {status['process']} on {status['host']}")
-    elif path.is_dir() and any(path.iterdir()):
-        raise TacitError(f"{path} is in the way: it holds files, but no status.json of a run")
-    path.mkdir(parents=True, exist_ok=True)
-    write_status(path, "running", steps=0)
+    if not needs_training(path, config, overwrite=overwrite):
+        return None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_status(path, "running", steps=0)
+    except OSError as error:
+        raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
+    for figure in (*path.glob("*.png"), *path.glob("*.svg")):  # of a training that is overwritten
+        figure.unlink()
     write_json(
         path / "run.json",
         {"format": FORMAT, "name": config.name(), "science": config.science(), "versions": versions()},
     )
     return path
+
+
+def needs_training(path: Path, config: RunConfig, *, overwrite: bool) -> bool:
+    """Whether `path` may be claimed for a run; False if it is finished already. Changes nothing.
+
+    Raises:
+      TacitError: if a process is training this run now, or the name is taken by something that is not this run.
+    """
+    if path.exists() and not path.is_dir():
+        raise TacitError(f"{path} is in the way: a run directory belongs there")
+    status = read_status(path)
+    if status is not None:
+        if (path / "run.json").exists() and (other := _read_json(path / "run.json").get("name")) != config.name():
+            raise TacitError(f"{path} is in the way: it holds run {other}, and this is run {config.name()}")
+        if status["state"] == "running" and _alive(status):
+            raise TacitError(f"run {path} is being trained by process {status['process']} on {status['host']}")
+        return overwrite or status["state"] != "finished"
+    if path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir()):
+        raise TacitError(f"{path} is in the way: it holds files, but no status.json of a run")
+    return True
 
 
 def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> None:
@@ -95,14 +114,19 @@ def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> Non
 def read_status(path: Path) -> dict[str, Any] | None:
     """What status.json says, or None if there is none."""
     file = path / "status.json"
-    return _read_json(file) if file.exists() else None
+    if not file.exists():
+        return None
+    status = _read_json(file)
+    if missing := {"state", "reason", "steps", "updated", "process", "host"} - set(status):
+        raise TacitError(f"{file} is damaged: it does not say {', '.join(sorted(missing))}")
+    return status
 
 
 def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
     """Save the arrays of a run's metrics.npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **metrics)
-    _write(path / "metrics.npz", buffer.getvalue())
+    write_bytes(path / "metrics.npz", buffer.getvalue())
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -115,8 +139,8 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError) as error:
-        raise TacitError(f"{file} cannot be read: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
 
 
 def write_policies(path: Path, config: RunConfig, params: Any) -> None:
@@ -124,15 +148,15 @@ def write_policies(path: Path, config: RunConfig, params: Any) -> None:
     names, leaves = _named(params)
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
     metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
-    _write(path / "policies.safetensors", save(tensors, metadata))
+    write_bytes(path / "policies.safetensors", save(tensors, metadata))
 
 
 def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]:
     """The agents of a policies.safetensors file, one for each seed.
 
     Raises:
-      TacitError: if the file is missing or damaged, if the game has changed since, or if the weights do not fit the
-        architecture that the file declares.
+      TacitError: if the file is missing, damaged or of another format, if the game has changed since, or if the
+        weights do not fit the architecture that the file declares.
     """
     try:
         with safe_open(file, framework="numpy") as opened:
@@ -142,15 +166,19 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
         raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
     if "science" not in metadata:
         raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
-    science = json.loads(metadata["science"])
-    config = RunConfig.from_science(science)
-    game = build_game(config.game)
-    if science["game"]["version"] != game.version:
+    if metadata.get("format") != str(FORMAT):
+        raise TacitError(f"{file} has format {metadata.get('format')}, and this Tacit reads format {FORMAT}")
+    try:
+        science = json.loads(metadata["science"])
+        config, version = RunConfig.from_science(science), science["game"]["version"]
+        game = build_game(config.game)
+        kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
+    except (TacitError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise TacitError(f"{file} does not say in this version's terms what its weights are: {error}") from error
+    if version != game.version:
         raise TacitError(
-            f"{file} was trained on game version {science['game']['version']}, and this is {game.version}: "
-            "its scores would not compare"
+            f"{file} was trained on game version {version}, and this is {game.version}: its scores would not compare"
         )
-    kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
     declared = jax.eval_shape(lambda key: kind.policy.init(key=key), jax.random.key(0))
     leading = (config.seeds,) if kind.share_parameters else (config.seeds, game.num_players)
     names, shapes = _named(declared)
@@ -228,6 +256,8 @@ def check_finished(path: Path) -> dict[str, Any]:
     description = _read_json(path / "run.json")
     if description.get("format") != FORMAT:
         raise TacitError(f"run {path} has format {description.get('format')}, and this Tacit reads format {FORMAT}")
+    if "science" not in description:
+        raise TacitError(f"{path / 'run.json'} is damaged: it has no 'science'")
     return description
 
 
@@ -245,7 +275,17 @@ def versions() -> dict[str, str]:
 
 def write_json(file: Path, plain: Any) -> None:
     """Write plain data as JSON, complete or not at all."""
-    _write(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+    write_bytes(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_bytes(file: Path, contents: bytes) -> None:
+    """Write a file, complete or not at all: beside its place, then renamed."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(contents)
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -256,12 +296,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TacitError(f"{file} is damaged: it holds no object")
     return plain
-
-
-def _write(file: Path, contents: bytes) -> None:
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_bytes(contents)
-    os.replace(beside, file)
 
 
 def _alive(status: Mapping[str, Any]) -> bool:

@@ -6,9 +6,10 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -58,20 +59,37 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    parser = get_args_parser()
+    parser.error = _refuse
+    overrides = parser.parse_intermixed_args(list(arguments)).overrides
+    flags = list(arguments)
+    for override in overrides:
+        flags.remove(override)
     _check(overrides)
-    sys.argv = ["tacit train", *arguments]
+    sys.argv = ["tacit train", *flags, *overrides]  # hydra's parser takes overrides in one piece only
     # Hydra would print a traceback's end of its own and exit; the command line says it in one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _job()
     except (HydraException, OmegaConfBaseException) as error:
         raise TacitError(_one_line(error)) from error
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise TacitError(end.code) from end
+        raise
 
 
 @hydra.main(version_base="1.3", config_path=_CONFIG, config_name="config")
 def _job(composed: DictConfig) -> float | None:
-    return run(JobConfig.parse(_plain(composed)))
+    try:
+        return run(JobConfig.parse(_plain(composed)))
+    except TacitError as error:
+        # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
+        raise SystemExit(str(error)) from error
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TacitError(message)
 
 
 def _check(overrides: list[str]) -> None:
@@ -103,7 +121,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with hydra.initialize_config_module("conf", version_base="1.3"):
             return _plain(hydra.compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise TacitError(_one_line(error)) from error
 
 
@@ -117,10 +135,10 @@ def _one_line(error: Exception) -> str:
     text = str(error)
     if missing := re.search(r"Could not (?:override|append|find).*? '([^'/]+)'", text):
         key = missing.group(1)
-        near = difflib.get_close_matches(key, _keys(compose([])), n=1)
+        near = difflib.get_close_matches(key, [known for known in _keys(compose([])) if known != key], n=1)
         return f"the configuration has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if missing := re.search(
-        r"Could not find '([^']+)/([^']+)'.*?Available options in '[^']+':(.*?)(?:\n\S|$)", text, re.S
+        r"Could not find '([^']+)/([^'/]*)'.*?Available options in '[^']+':(.*?)(?:\n\S|$)", text, re.S
     ):
         group, choice, options = missing.groups()
         return f"there is no {group} {choice!r}; there are {', '.join(options.split())}"

@@ -228,10 +228,13 @@ def _belief(game: "Hanabi", state: "HanabiState", player: Array) -> Array:
     def bits(numbers: Array, length: int) -> Array:
         return ((numbers[:, None] >> jnp.arange(length, dtype=jnp.uint32)[None]) & 1).astype(jnp.float32)
 
+    kinds = game.colors * game.ranks
     played = state.fireworks[:, None] > jnp.arange(game.ranks, dtype=jnp.uint8)[None]  # [C, R]
     copies = jnp.asarray(game.copies, jnp.float32)[None]
-    unseen = copies - state.discards.astype(jnp.float32) - played.astype(jnp.float32)
-    weight = bits(possible, game.colors * game.ranks) * unseen.reshape(-1)[None]
-    total = jnp.sum(weight, axis=-1, keepdims=True)
-    belief = weight / jnp.where(total > 0, total, 1)
+    unseen = (copies - state.discards.astype(jnp.float32) - played.astype(jnp.float32)).reshape(-1)
+    # Term by term over all cards at once: a reduction along the kinds would run one number at a time.
+    total = jnp.zeros(possible.shape, jnp.float32)
+    for kind in range(kinds):
+        total = total + jnp.where((possible >> kind) & 1 == 1, unseen[kind], 0.0)
+    belief = bits(possible, kinds) * unseen[None] / jnp.where(total > 0, total, 1.0)[:, None]
     return jnp.concatenate([belief, bits(hinted, game.colors + game.ranks)], axis=-1).reshape(-1)

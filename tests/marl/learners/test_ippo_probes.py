@@ -1,0 +1,337 @@
+"""IPPO on games so small that the right answer is known: each fails for one reason if a part of it is wrong."""
+
+import abc
+import dataclasses
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from games.game import Game, Layout, Observer
+from games.lever import Lever
+from marl.learners.ippo import IPPO, Hyperparameters
+from marl.policies.feed_forward import FeedForward
+
+
+class ProbeState(NamedTuple):
+    time: Any  # int32[]
+    cue: Any  # int32[] 0 or 1, drawn at the start
+    first: Any  # int32[] what was played at step 0
+    ended: Any
+    illegal: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe(Game):
+    """One player acts at each step; who, what is seen and what pays is the subclass's."""
+
+    name: ClassVar[str] = "probe"
+    version: ClassVar[str] = "probe-1"
+    cyclic: ClassVar[bool] = False
+    max_acting: ClassVar[int] = 1
+    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    num_actions: ClassVar[int] = 3
+    turns: ClassVar[tuple[int, ...]]
+    sees: ClassVar[int]
+
+    @abc.abstractmethod
+    def see(self, state, player):
+        """float32[sees]"""
+
+    @abc.abstractmethod
+    def pay(self, state, action):
+        """The reward of `action` by the player in turn."""
+
+    @property
+    def num_players(self):
+        return max(self.turns) + 1
+
+    @property
+    def horizon(self):
+        return len(self.turns)
+
+    @functools.cached_property
+    def observers(self):
+        layout = Layout.of([("seen", {"number": self.sees}, "")])
+        return {"own": Observer("own", layout, jnp.float32, self.see, lambda symmetry, x: x)}
+
+    def init(self, *, key):
+        cue = jax.random.bernoulli(key).astype(jnp.int32)
+        return ProbeState(jnp.int32(0), cue, jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
+
+    def transition(self, state, actions, *, key):
+        action = actions[self.acting(state)[0][0]]
+        reward = self.pay(state, action).astype(jnp.float32)
+        first = jnp.where(state.time == 0, action, state.first)
+        time = state.time + 1
+        return state._replace(time=time, first=first, ended=time == len(self.turns)), reward
+
+    def acting(self, state):
+        return jnp.array(self.turns, jnp.int32)[jnp.minimum(state.time, len(self.turns) - 1)][None], ~state.ended[None]
+
+    def legal_when_acting(self, state, player):
+        return jnp.arange(self.num_actions, dtype=jnp.int32) < self.noop
+
+    def action_name(self, action):
+        return str(action)
+
+
+def one_hot(index, size):
+    return (jnp.arange(size, dtype=jnp.int32) == index).astype(jnp.float32)
+
+
+class Bandit(Probe):
+    turns = (0,)
+    sees = 1
+    num_actions = 4
+    payoffs = (0.2, 1.0, 0.5)
+
+    def see(self, state, player):
+        return jnp.ones(1, jnp.float32)
+
+    def pay(self, state, action):
+        return jnp.array((*self.payoffs, 0.0), jnp.float32)[action]
+
+
+class Credit(Probe):
+    """The second step pays for the first action; only the time is seen."""
+
+    turns = (0, 0)
+    sees = 2
+
+    def see(self, state, player):
+        return one_hot(state.time, 2)
+
+    def pay(self, state, action):
+        return (state.time == 1) & (state.first == 1)
+
+
+class Relay(Probe):
+    """Player 0 sees the cue, player 1 sees what player 0 did and is paid for naming the cue."""
+
+    turns = (0, 1)
+    sees = 4
+
+    def see(self, state, player):
+        known = jnp.where(player == 0, one_hot(state.cue, 2), one_hot(state.first, 2))
+        return jnp.concatenate([one_hot(player, 2), known * (state.time == player)])
+
+    def pay(self, state, action):
+        return (state.time == 1) & (action == state.cue)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recall(Probe):
+    """Player 0 is shown the cue at one step and is paid for naming it at step 2; player 1 moves in between."""
+
+    shown: int = 0
+    turns = (0, 1, 0)
+    sees = 5
+
+    def see(self, state, player):
+        cue = one_hot(state.cue, 2) * ((state.time == self.shown) & (player == 0))
+        return jnp.concatenate([one_hot(state.time, 3), cue])
+
+    def pay(self, state, action):
+        return (state.time == 2) & (action == state.cue)
+
+
+@dataclasses.dataclass(frozen=True)
+class Remembering:
+    """A network that sees this observation and the one of its last call."""
+
+    memory_clock: str
+    network: FeedForward
+
+    def init(self, *, key):
+        return self.network.init(key=key)
+
+    def initial_memory(self):
+        return jnp.zeros(self.network.observation_size // 2, jnp.float32)
+
+    def encode(self, params, memory, observation):
+        return observation, self.network.encode(params, (), jnp.concatenate([observation, memory]))[1]
+
+    def act(self, params, features, legal):
+        return self.network.act(params, features, legal)
+
+    def value(self, params, features):
+        return self.network.value(params, features)
+
+    def apply(self, params, memory, observation, legal):
+        memory, features = self.encode(params, memory, observation)
+        return memory, self.act(params, features, legal)
+
+
+def linear(game, torso=()):
+    return FeedForward(game.observer("own").size, game.num_actions, torso=torso)
+
+
+UPDATES, LAST, GAMES = 90, 10, 64
+
+
+@functools.cache
+def programs(learner):
+    """Compiled once for all tests of a learner, whatever their hyperparameters and keys."""
+    return jax.jit(lambda numbers, key: learner.init(numbers, key=key)), jax.jit(learner.updates)
+
+
+def train(game, policy, *, seed=0, observer="own", settings=None, **hyperparameters):
+    """Train with a learning rate that falls to 0: (state, metrics of the last updates)."""
+    learner = IPPO(
+        game=game, policy=policy, observer=observer, num_games=GAMES, rollout_length=game.horizon, epochs=2,
+        minibatches=2, total_updates=UPDATES + LAST, anneal="linear", **settings or {},
+    )  # fmt: skip
+    numbers = {"learning_rate": 0.05, "entropy_coef": 0.0, "max_grad_norm": 10.0} | hyperparameters
+    init, updates = programs(learner)
+    state = init(Hyperparameters(*map(jnp.float32, Hyperparameters(**numbers))), jax.random.key(seed))
+    state, _ = updates(state, jnp.int32(UPDATES))
+    state, metrics = updates(state, jnp.int32(LAST))
+    assert metrics.episodes.count == LAST * GAMES
+    assert metrics.episodes.length_sum == LAST * GAMES * game.horizon
+    assert metrics.maxima["first_ratio_error"] < 1e-5
+    return state, metrics
+
+
+def mean_return(metrics):
+    return float(metrics.episodes.return_sum / metrics.episodes.count)
+
+
+def policy_of(state, policy, observation):
+    """(probabilities of all actions but the no-op, value) at an observation."""
+    observation = jnp.asarray(observation, jnp.float32)
+    legal = jnp.arange(policy.num_actions, dtype=jnp.int32) < policy.num_actions - 1
+    _, features = policy.encode(state.params, (), observation)
+    return np.exp(policy.act(state.params, features, legal))[:-1], float(policy.value(state.params, features))
+
+
+# ----------------------------------------------------------------------------------------------------------- a bandit
+
+
+def test_the_best_arm_of_a_bandit():
+    game = Bandit()
+    state, metrics = train(game, linear(game))
+    probabilities, value = policy_of(state, linear(game), [1])
+    assert probabilities[1] > 0.97
+    assert value == pytest.approx(1.0, abs=0.03)
+    assert mean_return(metrics) > 0.97
+    assert metrics.means["entropy"] < 0.15
+
+
+@pytest.mark.parametrize("coefficient", [1.5, 4.0])
+def test_much_entropy_leaves_a_softmax(coefficient):
+    """E[A] + c H is greatest at softmax(A / c), where A is the normalised advantage under that very policy."""
+    game = Bandit()
+    state, _ = train(game, linear(game), entropy_coef=coefficient)
+    payoffs = np.array(game.payoffs)
+    expected = np.ones(3) / 3
+    for _ in range(200):
+        centred = payoffs - expected @ payoffs
+        response = np.exp(centred / np.sqrt(expected @ centred**2) / coefficient)
+        expected = (expected + response / response.sum()) / 2
+    probabilities, value = policy_of(state, linear(game), [1])
+    assert probabilities == pytest.approx(expected, abs=0.03)
+    assert value == pytest.approx(expected @ payoffs, abs=0.03)
+
+
+# ------------------------------------------------------------------------------------------------------------- credit
+
+
+# A minibatch's mean knows how often the paid action is in it: normalising by it prefers the other one a little, which
+# shows where there is nothing else to learn.
+RAW = {"normalise_advantages": False}
+
+
+def test_credit_for_a_reward_one_step_later():
+    game = Credit()
+    state, metrics = train(game, linear(game), gamma=0.5, gae_lambda=1.0, learning_rate=0.02, settings=RAW)
+    probabilities, value_of_first = policy_of(state, linear(game), [1, 0])
+    _, value_of_second = policy_of(state, linear(game), [0, 1])
+    assert probabilities[1] > 0.95
+    assert mean_return(metrics) > 0.95
+    # The reward of 1 is seen from step 1 as it is and from step 0 discounted once.
+    assert value_of_second == pytest.approx(1.0, abs=0.04)
+    assert value_of_first == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("blind", [{"gamma": 1.0, "gae_lambda": 0.0}, {"gamma": 0.0, "gae_lambda": 1.0}])
+def test_no_credit_without_gamma_times_lambda(blind):
+    # The value at step 1 does not know the first action, so that nothing but the λ-return can pass the reward back.
+    game, found = Credit(), []
+    for seed in range(12):  # what is left is chance, with no side that it prefers
+        state, _ = train(game, linear(game), seed=seed, learning_rate=0.02, settings=RAW, **blind)
+        found.append(policy_of(state, linear(game), [1, 0])[0][1])
+    assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / np.sqrt(12))
+    assert np.median(found) < 0.8
+
+
+@pytest.mark.parametrize(("batch", "value_of_cue"), [("acting", 1.0), ("all", 0.5)])
+def test_two_players_learn_to_signal(batch, value_of_cue):
+    """Player 0 is paid by what player 1 does next: at once in her own turns, one step later in the game's."""
+    game = Relay()
+    policy = linear(game, torso=(32,))
+    state, metrics = train(game, policy, gamma=0.5, gae_lambda=0.9, learning_rate=0.03, settings={"batch": batch}, seed=1)
+    assert mean_return(metrics) > 0.95
+    signals = []
+    for cue in range(2):
+        probabilities, value = policy_of(state, policy, [1, 0, *np.eye(2)[cue]])
+        signals.append(int(probabilities.argmax()))
+        assert value == pytest.approx(value_of_cue, abs=0.06)
+        reply, value = policy_of(state, policy, [0, 1, *np.eye(2)[signals[cue]]])
+        assert reply.argmax() == cue
+        assert value == pytest.approx(1.0, abs=0.06)
+    assert sorted(signals) == [0, 1]
+
+
+# ------------------------------------------------------------------------------------------------------- coordination
+
+
+@pytest.mark.parametrize("share_parameters", [True, False])
+def test_two_players_meet_on_a_lever(share_parameters):
+    game = Lever(payoffs=(1.0, 1.0, 1.0))
+    policy = FeedForward(1, game.num_actions, torso=())
+    state, metrics = train(game, policy, seed=1, observer="nothing", settings={"share_parameters": share_parameters})
+    assert mean_return(metrics) > 0.97
+    shapes = {leaf.shape for leaf in jax.tree.leaves(state.params)}
+    assert shapes == ({(1, 4), (4,), (1, 1), (1,)} if share_parameters else {(2, 1, 4), (2, 4), (2, 1, 1), (2, 1)})
+
+
+def test_unshared_parameters_start_apart_and_are_each_players_own():
+    """With parameters of their own two players can take the two roles that pay; with shared ones they cannot."""
+    game, policy = Roles(), FeedForward(1, 3, torso=())
+    _, shared = train(game, policy, observer="nothing")
+    _, unshared = train(game, policy, observer="nothing", settings={"share_parameters": False})
+    assert mean_return(shared) == pytest.approx(0.5, abs=0.1)  # the best that one distribution can do is a coin
+    assert mean_return(unshared) > 0.97
+
+
+class Roles(Lever):
+    """Pays for different levers."""
+
+    def __init__(self):
+        super().__init__(payoffs=(1.0, 1.0))
+
+    def transition(self, state, actions, *, key):
+        return state._replace(ended=jnp.bool_(True)), (actions[0] != actions[1]).astype(jnp.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(
+    ("shown", "clock", "batch", "solves"),
+    [
+        (0, "own_turns", "acting", True),  # what she saw at her last turn
+        (1, "every_step", "acting", True),  # what she saw while another moved
+        (1, "every_step", "all", True),
+        (1, "own_turns", "all", False),  # nothing that she is called for shows the cue
+    ],
+)
+def test_a_memory_ticks_by_its_clock(shown, clock, batch, solves):
+    game = Recall(shown)
+    policy = Remembering(clock, FeedForward(2 * game.sees, game.num_actions, torso=(16,)))
+    _, metrics = train(game, policy, learning_rate=0.02, gamma=1.0, settings={"batch": batch})
+    assert (mean_return(metrics) > 0.95) if solves else (0.4 < mean_return(metrics) < 0.6)
