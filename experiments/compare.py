@@ -105,6 +105,12 @@ def cells(row: Row) -> list[str]:
     return [_text(estimate) for estimate in estimates]
 
 
+def notes(comparison: Comparison) -> list[str]:
+    """Why some of the `cells` have no interval, a sentence each."""
+    shown = [estimate for row in comparison.rows for summary in row.summaries.values() for estimate in summary]
+    return list(dict.fromkeys(f"not estimable: {estimate.note}" for estimate in shown if estimate.note))
+
+
 def gain_sentence(comparison: Comparison) -> str:
     """Greedy XP of the last run against the first, in words; empty for one run."""
     if comparison.greedy_gain is None:
@@ -121,22 +127,26 @@ def markdown(comparison: Comparison) -> str:
     for row in comparison.rows:
         values = [*(_short(row.keys[key]) for key in keys), *cells(row), row.path.name]
         lines.append("| " + " | ".join(values) + " |")
-    sentence = gain_sentence(comparison)
-    return "\n".join(lines + (["", sentence] if sentence else []))
+    for sentence in (*notes(comparison), gain_sentence(comparison)):
+        lines += ["", sentence] if sentence else []
+    return "\n".join(lines)
 
 
 def _axis(comparison: Comparison) -> tuple[str, list[Any]]:
     keys = list(comparison.rows[0].keys)
+    name = ", ".join(key.split(".")[-1].replace("_", " ") for key in keys)
     if len(keys) == 1:
-        return keys[0].split(".")[-1].replace("_", " "), [row.keys[keys[0]] for row in comparison.rows]
-    return "run", [_label(row) for row in comparison.rows]
+        return name, [row.keys[keys[0]] for row in comparison.rows]
+    return name, [", ".join(map(_short, row.keys.values())) for row in comparison.rows]
 
 
 def _text(estimate: Estimate) -> str:
     """The mean with its interval, else with what is known."""
-    if estimate.mean is not None and estimate.low is not None and estimate.high is not None:
+    if estimate.mean is None:
+        return "not estimable"
+    if estimate.low is not None and estimate.high is not None:
         return f"{estimate.mean:z.2f} [{estimate.low:z.2f}, {estimate.high:z.2f}]"
-    return str(estimate)
+    return f"{estimate.mean:z.2f}{'' if estimate.se is None else f' ± {estimate.se:.2f}'} (no interval)"
 
 
 def _label(row: Row) -> str:

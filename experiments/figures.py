@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from experiments.runs import write_bytes
 from marl.crossplay import CrossPlay
@@ -42,30 +43,35 @@ def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float,
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(11, 3.1), layout="constrained")
         axes = figure.subplots(1, 3)
-        steps = metrics["steps"] / 1e6
+        steps = metrics["steps"]
         with np.errstate(invalid="ignore", divide="ignore"):
             returns = np.where(metrics["count"] > 0, metrics["return_sum"] / metrics["count"], np.nan)
         for axis, values, name in [(axes[0], returns, "mean return"), (axes[1], metrics["entropy"], "entropy (nats)")]:
             axis.plot(steps, values, color=SELF_PLAY, alpha=0.25, linewidth=0.8)
-            axis.plot(steps, np.nanmean(values, axis=1) if len(values) else [], color=SELF_PLAY, linewidth=1.8)
-            axis.set(xlabel="steps of games (millions)", title=name)
+            mean = np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
+            axis.plot(steps, mean, color=SELF_PLAY, linewidth=1.8, marker=None if len(steps) > 1 else "o")
+            axis.set_title(name)
         axes[0].set_ylim(*score_range)
-        axes[2].set(xlabel="steps of games (millions)", title="greedy play", ylim=score_range)
+        axes[2].set(title="greedy play", ylim=score_range)
+        for axis in axes:
+            axis.set(xlabel="steps of games", xlim=(0, steps[-1] * 1.02))
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.xaxis.set_major_locator(MaxNLocator(5))
         if "greedy_self_play" in metrics:
-            at = metrics["evaluation_steps"] / 1e6
+            at = metrics["evaluation_steps"]
             for name, color, label in [
                 ("greedy_self_play", SELF_PLAY, "self-play"),
                 ("greedy_cross_play", CROSS_PLAY, "cross-play"),
             ]:
                 axes[2].plot(at, metrics[name], color=color, alpha=0.25, linewidth=0.8)
                 axes[2].plot(at, metrics[name].mean(axis=1), color=color, linewidth=1.8, marker="o", ms=3, label=label)
-            axes[2].legend(loc="lower right")
+            axes[2].legend()
         figure.suptitle(title)
     return figure
 
 
 def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[float, float], title: str) -> Figure:
-    """Mean scores of agent i (row) with agent j (column), a heat map for each result."""
+    """Mean scores of agent i (row) with agent j (column), a heat map for each result; see `pairs`."""
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         size = len(next(iter(results.values())).labels)
         side = min(max(2.8, 0.42 * size), 8)
@@ -73,20 +79,36 @@ def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[floa
         axes = figure.subplots(1, len(results), squeeze=False)
         image: Any = None
         for axis, (name, result) in zip(axes[0], results.items(), strict=True):
-            matrix = result.matrix()
+            matrix = pairs(result)
             image = axis.imshow(matrix, vmin=score_range[0], vmax=score_range[1], cmap="viridis")
-            axis.set(title=f"{name} play", xlabel="partner", ylabel="seat 0")
+            others = "seat 1" if result.seatings.shape[1] == 2 else "in any other seat"
+            axis.set(title=f"{name} play", xlabel=others, ylabel="seat 0")
             if size <= 24:
                 axis.set_xticks(range(size), result.labels, rotation=90 if max(map(len, result.labels)) > 2 else 0)
                 axis.set_yticks(range(size), result.labels)
             if size <= 12:
                 middle = sum(score_range) / 2
                 for (row, column), value in np.ndenumerate(matrix):
+                    if np.isnan(value):
+                        continue
                     color = "black" if value > middle else "white"
                     axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=color)
         figure.colorbar(image, ax=axes[0].tolist(), label="mean score", shrink=0.85)
         figure.suptitle(title)
     return figure
+
+
+def pairs(result: CrossPlay) -> np.ndarray:
+    """float64[N, N]: the mean over the seatings with agent i in seat 0 and agent j in another seat; nan without one.
+
+    With two players this is the one cell (i, j). The diagonal is self-play alone.
+    """
+    total, count = np.zeros((2, len(result.labels), len(result.labels)))
+    for seats, mean in zip(result.seatings.tolist(), result.mean, strict=True):
+        for other in set(seats) - {seats[0]} or {seats[0]}:
+            total[seats[0], other] += mean
+            count[seats[0], other] += 1
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def comparison(
@@ -103,7 +125,7 @@ def comparison(
         for number in (estimate.mean, estimate.low, estimate.high)
         if number is not None
     ]
-    margin = 0.06 * (score_range[1] - score_range[0])
+    margin = 0.06 * max(max(shown) - min(shown), 0.05 * (score_range[1] - score_range[0]))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.4 * len(summaries), 3.6), layout="constrained")
         axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
@@ -122,7 +144,10 @@ def comparison(
                 axis.set_xticks(places, [f"{value:g}" for value in values])
                 axis.minorticks_off()
             else:
-                axis.set_xticks(places, [str(value) for value in values], rotation=20, ha="right")
+                labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+                turned = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > 40 else {}
+                axis.set_xticks(places, labels, **turned)
+                axis.set_xlim(-0.5, len(values) - 0.5)
         top = min(score_range[1], max(shown)) + margin
         axes[0, 0].set_ylim(min(shown) - margin, top)
         axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")

@@ -197,13 +197,9 @@ class _Log:
         """A small greedy cross-play within each run: every seed with itself, and disjoint groups of seeds."""
         game, seeds = self.game, self.seeds
         selves = [(seed,) * game.num_players for seed in range(seeds)]
-        groups = [range(first, first + game.num_players) for first in range(0, seeds, game.num_players)]
-        turned = [
-            tuple(np.roll(group, shift).tolist())
-            for group in groups
-            if group.stop <= seeds
-            for shift in range(game.num_players)
-        ]
+        starts = range(0, seeds - game.num_players + 1, game.num_players)
+        groups = [range(first, first + game.num_players) for first in starts]
+        turned = [tuple(np.roll(group, shift).tolist()) for group in groups for shift in range(game.num_players)]
         own = np.array(selves + turned, np.int32)
         everybody = [agent for agents in self.agents(params) for agent in agents]
         cells = np.concatenate([own + run * seeds for run in range(len(self.built))])
@@ -212,7 +208,7 @@ class _Log:
             game, everybody, games=games, greedy=True, key=jax.random.key(self.config.crossplay.seed), seating=cells
         )
         means = result.mean.reshape(len(self.built), -1)
-        crossed = means[:, seeds:].reshape(len(self.built), -1, game.num_players).mean(axis=2)
+        crossed = means[:, seeds:].reshape(len(self.built), len(groups), game.num_players).mean(axis=2)
         self._evaluations.append({"greedy_self_play": means[:, :seeds], "greedy_cross_play": crossed})
         self._evaluation_steps.append(self.steps)
 

@@ -83,9 +83,9 @@ def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None
         values = [f"{value:g}" if isinstance(value, float) else str(value) for value in row.keys.values()]
         table.add_row(*values, *compare.cells(row))
     console.print(table)
-    sentence = compare.gain_sentence(comparison)
-    if sentence:
-        console.print(sentence, highlight=False)
+    for sentence in (*compare.notes(comparison), compare.gain_sentence(comparison)):
+        if sentence:
+            console.print(sentence, highlight=False)
     for row in comparison.rows:
         print(f"run {row.path}")
     if folder is not None:

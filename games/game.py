@@ -48,6 +48,14 @@ class Symmetry(NamedTuple):
     actions: Array
     parameters: Any
 
+    def on_action(self, player: Array, action: Array) -> Array:
+        """int32[]: the image of an action of `player`."""
+        return self.actions[player, action]
+
+    def on_legal(self, player: Array, legal: Array) -> Array:
+        """bool[num_actions]: the image of a legal mask (or of any vector over the actions) of `player`."""
+        return jnp.zeros_like(legal).at[self.actions[player]].set(legal)
+
 
 @dataclasses.dataclass(frozen=True)
 class Section:

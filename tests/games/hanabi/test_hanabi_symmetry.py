@@ -70,7 +70,7 @@ def laws(game, state, image, other_image, seed):
         hold[f"observe {name}"] = jnp.array_equal(moved_seen, act(g, seen))
         hold[f"observations of {name}: group"] = jnp.array_equal(act(g, act(h, seen)), act(gh, seen))
     legal, moved_legal = jax.vmap(jax.vmap(game.legal, (None, 0)), (0, None))(both, players)
-    hold["legal"] = jnp.array_equal(to_image(moved_legal, g.actions), legal)
+    hold["legal"] = jnp.array_equal(moved_legal, jax.vmap(g.on_legal)(players, legal))
 
     # One legal step and one of any actions at all, which is nearly always illegal.
     key = jax.random.key(seed)
