@@ -40,9 +40,7 @@ def main(*, games: int = GAMES, repeats: int = 2, baselines: Path | None = None)
                 total_updates=1,
                 batch=batch,
             )
-            state = jax.jit(lambda key, learner=learner: learner.init(Hyperparameters(), key=key))(
-                jax.random.key(0)
-            )
+            state = jax.jit(lambda key, learner=learner: learner.init(Hyperparameters(), key=key))(jax.random.key(0))
             programs[f"Tacit `{batch}`, {observer}"] = (learner.update, (state,))
     times = race(programs, repeats=repeats)
     base = times[name]

@@ -277,7 +277,7 @@ def _find(group: str, config: Mapping[str, Any]) -> Any:
         raise TacitError(f"{group}._target_ {path!r} cannot be imported: {error}") from error
     builds = target if isinstance(target, type) else getattr(target, "__annotations__", {}).get("return")
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
-        raise TacitError(f"game._target_ must be a subclass of Game, or a function annotated to return one, not {path!r}")
+        raise TacitError(f"game._target_ must be a class of games, or a function annotated to return one, not {path!r}")
     needed = {"policy": ("init", "initial_memory", "apply"), "learner": ("init", "update", "hyperparameters")}
     for attribute in needed.get(group, ()):
         if not isinstance(target, type) or not hasattr(target, attribute):

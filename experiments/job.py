@@ -205,7 +205,13 @@ class _Log:
         cells = np.concatenate([own + run * seeds for run in range(len(self.built))])
         games = self.config.execution.evaluation_games
         result = crossplay(
-            game, everybody, games=games, greedy=True, key=jax.random.key(self.config.crossplay.seed), seating=cells
+            game,
+            everybody,
+            games=games,
+            greedy=True,
+            key=jax.random.key(self.config.crossplay.seed),
+            seating=cells,
+            max_lanes=self.config.crossplay.max_lanes,
         )
         means = result.mean.reshape(len(self.built), -1)
         crossed = means[:, seeds:].reshape(len(self.built), len(groups), game.num_players).mean(axis=2)

@@ -137,7 +137,7 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     """
     file = path / "metrics.npz"
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error

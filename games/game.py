@@ -265,7 +265,7 @@ class Game(abc.ABC):
     def legal(self, state: Any, player: Array) -> Array:
         """bool[num_actions]: the legal actions of `player`; only `noop` out of turn and after the end."""
         acts = self.is_acting(state)[player]
-        only_noop = jnp.arange(self.num_actions) == self.noop
+        only_noop = jnp.arange(self.num_actions, dtype=jnp.int32) == self.noop
         return jnp.where(acts, self.legal_when_acting(state, player), only_noop)
 
     @final

@@ -97,7 +97,7 @@ class Lever(Game):
         return jnp.arange(self.players, dtype=jnp.int32), jnp.broadcast_to(~state.ended, (self.players,))
 
     def legal_when_acting(self, state: LeverState, player: Array) -> Array:
-        return jnp.arange(self.num_actions) < self.noop
+        return jnp.arange(self.num_actions, dtype=jnp.int32) < self.noop
 
     def action_name(self, action: int) -> str:
         if action == self.noop:

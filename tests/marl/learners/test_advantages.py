@@ -1,4 +1,4 @@
-"""Generalised advantage estimation against numbers worked by hand and a naive recursion over each player's own steps."""
+"""Generalised advantage estimation against numbers worked by hand and a naive loop over each player's own steps."""
 
 import functools
 
@@ -24,7 +24,7 @@ def run(player, valid, value, reward, done, gamma, gae_lambda, *, num_players):
 
 
 def of_one_game(player, value, reward, ends, *, num_players=None, valid=None, gamma=GAMMA, gae_lambda=LAMBDA):
-    """One game: `player` and `value` are [T, M] lists, `ends` the steps that end a game -> (advantage, known) [T, M]."""
+    """One game: `player` and `value` are [T, M], `ends` the steps that end a game -> (advantage, known) [T, M]."""
     player, value = np.array(player, np.int32), np.array(value, np.float32)
     valid = np.ones(player.shape, bool) if valid is None else np.array(valid)
     done = np.isin(np.arange(len(reward)), ends)
@@ -59,6 +59,13 @@ def test_the_last_step_of_a_game_that_goes_on_only_lends_its_value():
     advantage, known = of_one_game([[0]] * 3, [[1], [2], [3]], [1, 0, 1000], [])
     np.testing.assert_array_equal(advantage[:, 0], [0.875, -0.5, 0])
     assert known[:, 0].tolist() == [True, True, False]
+
+
+def test_two_players_whose_game_ends_in_the_middle():
+    # Moves 0, 1 | 0, 1. Player 0: A0 = (1+2) - 1, A2 = (4+8) - 3; player 1: A1 = 2 - 2, A3 = 8 - 4.
+    advantage, known = of_one_game([[0], [1], [0], [1]], [[1], [2], [3], [4]], [1, 2, 4, 8], [1, 3])
+    np.testing.assert_array_equal(advantage[:, 0], [2, 0, 9, 4])
+    assert known.all()
 
 
 ALTERNATING = [[0], [1], [0], [1], [0]]

@@ -273,7 +273,9 @@ def test_two_players_learn_to_signal(batch, value_of_cue):
     """Player 0 is paid by what player 1 does next: at once in her own turns, one step later in the game's."""
     game = Relay()
     policy = linear(game, torso=(32,))
-    state, metrics = train(game, policy, gamma=0.5, gae_lambda=0.9, learning_rate=0.03, settings={"batch": batch}, seed=1)
+    state, metrics = train(
+        game, policy, gamma=0.5, gae_lambda=0.9, learning_rate=0.03, settings={"batch": batch}, seed=1
+    )
     assert mean_return(metrics) > 0.95
     signals = []
     for cue in range(2):

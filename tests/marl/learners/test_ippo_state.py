@@ -40,6 +40,7 @@ def updates(batch="acting"):
 
 @functools.cache
 def batched_updates():
+    """As a job trains its runs: seeds and coefficients in one batch, here of four."""
     return jax.jit(jax.vmap(LEARNER.updates, in_axes=(0, None)))
 
 
@@ -154,23 +155,24 @@ def test_a_resumed_run_is_the_uninterrupted_one():
     assert_same_bits(whole, resumed)
 
 
-def test_double_precision_elsewhere_changes_nothing():
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_double_precision_elsewhere_changes_nothing(batch):
     """Every array names its dtype: the same bits before, inside and after a context of double precision."""
 
-    def train(batch):
-        learner = LEARNERS[batch]
-        state = jax.jit(lambda key: learner.init(Hyperparameters(learning_rate=3e-3), key=key))(jax.random.key(8))
-        return jax.jit(learner.updates)(state, jnp.asarray(5, jnp.int32))
+    learner = LEARNERS[batch]
 
-    for batch in LEARNERS:
-        before = train(batch)
-        with jax.enable_x64(True):
-            assert jnp.ones(1).dtype == jnp.float64
-            inside = train(batch)
-            assert (jnp.ones(3) / 3).dtype == jnp.float64
-        after = train(batch)
-        assert_same_bits(before, inside)
-        assert_same_bits(before, after)
+    @jax.jit
+    def train(key, count):
+        return learner.updates(learner.init(Hyperparameters(learning_rate=3e-3), key=key), count)
+
+    before = train(jax.random.key(8), jnp.int32(5))
+    with jax.enable_x64(True):
+        assert (jnp.ones(3) / 3).dtype == jnp.float64
+        inside = train(jax.random.key(8), jnp.int32(5))
+    assert train._cache_size() == 2  # it was traced again
+    after = train(jax.random.key(8), jnp.int32(5))
+    assert_same_bits(before, inside)
+    assert_same_bits(before, after)
 
 
 # -------------------------------------------------------------------------------------------------------- many seeds
@@ -179,36 +181,36 @@ def test_double_precision_elsewhere_changes_nothing():
 def test_a_seed_alone_and_beside_others():
     """A batch of seeds is another program: matrix products of another shape may sum in another order.
 
-    Seen after 3 updates (jax 0.10.2, CPU): SEEN. Until a draw falls between the two roundings the games are the same;
-    afterwards the runs would part, so this is no promise over a whole training.
+    Seen (jax 0.10.2, CPU): the parameters differ by 3e-8 after 3 updates and by 4e-8 after 20, and the games are the
+    same. Once a draw fell between two roundings they would part, so that this is no promise over a whole training.
     """
     alone, own = updates()(new(10), jnp.int32(3))
-    beside, metrics = batched_updates()(stack(new(10), new(11), new(12)), jnp.int32(3))
-    difference = largest_difference(alone, row(beside, 0))
-    print("difference", difference)
-    assert difference <= 1e-5
+    beside, metrics = batched_updates()(stack(*map(new, (10, 11, 12, 13))), jnp.int32(3))
+    assert largest_difference(alone, row(beside, 0)) <= 1e-5
     assert_same_bits(alone.playing, row(beside.playing, 0))
     assert_same_bits(own.episodes, row(metrics.episodes, 0))
 
 
 def test_a_seed_does_not_see_the_seeds_beside_it():
     """In programs of one shape a seed's bits do not depend on its neighbours, nor on its place."""
-    first = batched_updates()(stack(new(10), new(11), new(12)), jnp.int32(4))
-    other = batched_updates()(stack(new(13), new(14, entropy_coef=1.0, learning_rate=0.1), new(10)), jnp.int32(4))
+    first = batched_updates()(stack(*map(new, (10, 11, 12, 13))), jnp.int32(4))
+    other = batched_updates()(
+        stack(new(14), new(15, entropy_coef=1.0, learning_rate=0.1), new(10), new(16)), jnp.int32(4)
+    )
     assert_same_bits(row(first, 0), row(other, 2))
     assert largest_difference(row(first[0], 1), row(other[0], 1)) > 1e-3
 
 
 def test_coefficients_times_seeds():
-    run = jax.jit(jax.vmap(LEARNER.updates, in_axes=(0, None)))
-    states = [new(seed, entropy_coef=coefficient, learning_rate=1e-2) for coefficient in (0.0, 2.0) for seed in (0, 1)]
+    run = batched_updates()
+    states = [new(seed, entropy_coef=coefficient, learning_rate=0.05) for coefficient in (0.0, 3.0) for seed in (0, 1)]
     states, _ = run(stack(*states), jnp.int32(15))
     states, metrics = run(states, jnp.int32(5))
     assert run._cache_size() == 1
     entropy = np.asarray(metrics.means["entropy"])
     assert entropy.shape == (4,)
     assert entropy[:2].max() < entropy[2:].min() - 0.1
-    assert (states.hyperparameters.entropy_coef == jnp.array([0.0, 0.0, 2.0, 2.0], jnp.float32)).all()
+    assert (states.hyperparameters.entropy_coef == jnp.array([0.0, 0.0, 3.0, 3.0], jnp.float32)).all()
     assert len(set(entropy.tolist())) == 4
 
 
@@ -235,15 +237,3 @@ def test_only_whole_games_are_counted(batch):
         np.testing.assert_array_equal(state.playing.returns, points)
         steps, ended = steps + played, ended + int(episodes.count)
     assert ended >= 10
-
-
-def test_games_that_did_not_end_are_not_counted():
-    one_step = IPPO(
-        game=GAME, policy=POLICY, observer="hle", num_games=64, rollout_length=1, epochs=1, minibatches=1,
-        total_updates=1,
-    )  # fmt: skip
-    state = jax.jit(lambda key: one_step.init(Hyperparameters(), key=key))(jax.random.key(0))
-    state, metrics = jax.jit(one_step.update)(state)
-    assert jax.tree.leaves(metrics.episodes) == [0, 0.0, 0, 0]
-    assert state.playing.returns.max() == 1  # somebody scored, in a game that goes on
-    assert (state.playing.lengths == 1).all()

@@ -265,20 +265,20 @@ def test_a_long_rollout_is_one_game_after_the_other(batch):
         over |= np.asarray(done)
     assert over.all()
 
-    count, total, steps, bombed = 0, 0.0, 0, 0
+    returns, lengths = [], []
     for game in range(games):
         first = 0
         for end in np.flatnonzero(records.done[:, game]):
-            count, total, steps = count + 1, total + records.reward[first : end + 1, game].sum(), steps + end + 1 - first
-            bombed += records.reward[end, game] <= 0 and records.reward[first : end + 1, game].sum() == 0
+            returns.append(records.reward[first : end + 1, game].sum())
+            lengths.append(end + 1 - first)
             # the players take turns from player 0 on
-            np.testing.assert_array_equal(mover[first : end + 1, game, 0], np.arange(end + 1 - first) % 2)
+            np.testing.assert_array_equal(mover[first : end + 1, game, 0], np.arange(lengths[-1]) % 2)
             first = end + 1
-    assert (episodes.count, episodes.return_sum, episodes.length_sum) == (count, total, steps)
-    assert 0 < episodes.bombed <= bombed
+    assert (episodes.count, episodes.return_sum, episodes.length_sum) == (len(returns), sum(returns), sum(lengths))
+    assert 0 < episodes.bombed <= returns.count(0)
 
 
-# -------------------------------------------------------------------------------- who acts, in whatever order and number
+# ----------------------------------------------------------------------------- who acts, in whatever order and number
 
 SHIFTS = {
     # places: at most one, two or three act at a step

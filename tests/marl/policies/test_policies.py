@@ -1,4 +1,4 @@
-"""What every policy is made of: masked distributions, entropy, the draw of an action, and the two policies themselves."""
+"""Masked distributions, entropy, the draw of an action, and the two policies themselves."""
 
 import math
 
@@ -208,9 +208,7 @@ def test_initial_parameters():
     jax.tree.map(np.testing.assert_array_equal, params, again)
     layers = by_shape(params)
     assert all((leaf == 0).all() for shape, leaf in layers.items() if len(shape) == 1)
-    assert all(
-        (leaf != np.asarray(by_shape(other)[shape])).any() for shape, leaf in layers.items() if len(shape) == 2
-    )
+    assert all((leaf != np.asarray(by_shape(other)[shape])).any() for shape, leaf in layers.items() if len(shape) == 2)
     # Orthogonal with gain g: the columns are orthogonal and as long as g.
     gains = {(9, 7): 2, (7, 6): 2, (6, 5): 2, (6, 4): 2, (4, 2): 2, (5, 3): 1e-4, (2, 1): 1}
     for shape, squared in gains.items():

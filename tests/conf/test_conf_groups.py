@@ -1,0 +1,109 @@
+"""The shipped configurations: every key explained, every choice builds, every experiment runs at a tiny size."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from experiments import train
+from experiments.config import JobConfig
+from experiments.job import run_job
+from experiments.runs import check_finished
+
+ROOT = Path(conf.__file__).parent
+FILES = sorted(ROOT.rglob("*.yaml"))
+CHOICES = [(file.parent.name, file.stem) for file in FILES if file.parent != ROOT]
+EXPERIMENTS = sorted(name for group, name in CHOICES if group == "experiment")
+NO_TRAINING = ["learner.minibatches=1", "crossplay.games=1"]
+
+
+def explained(file):
+    """The keys of a YAML file that have a comment in their line, dotted below the file's group."""
+    keys, path = set(), []
+    for line in file.read_text().splitlines():
+        if found := re.match(r"( *)([A-Za-z_]\w*):(.*)", line):
+            indent, key, rest = found.groups()
+            path = [*path[: len(indent) // 2], key]
+            if re.search(r"\s#\s*\S", rest):
+                keys.add(".".join(path))
+    return keys
+
+
+def dotted(plain, prefix=""):
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_the_groups_are_the_documented_ones():
+    groups = {group for group, _ in CHOICES}
+    assert groups == {"game", "learner", "policy", "crossplay", "execution", "experiment"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_begins_with_what_it_is(file):
+    first = next(line for line in file.read_text().splitlines() if not line.startswith("# @package"))
+    assert re.match(r"# \w", first)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
+def test_every_choice_builds_and_explains_its_keys(group, choice):
+    plain = train.compose([*NO_TRAINING, f"{group}={choice}"])
+    job = JobConfig.parse(plain)
+    assert all(run.build().game.name for run in job.runs())
+    known = explained(ROOT / "config.yaml")
+    for of_group, of_choice in CHOICES:
+        prefix = "" if of_group == "experiment" else f"{of_group}."
+        known |= {prefix + key for key in explained(ROOT / of_group / f"{of_choice}.yaml")}
+    missing = {key for key in dotted(plain) if not key.endswith("_target_")} - known
+    assert not missing, "keys without a comment"
+
+
+def test_each_game_explains_its_own_keys():
+    for file in sorted((ROOT / "game").glob("*.yaml")):
+        given = set(re.findall(r"^([A-Za-z_]\w*):", file.read_text(), re.M))
+        assert given - {"_target_"} == explained(file), file.name
+
+
+def test_an_experiment_has_the_last_word_but_for_the_command_line():
+    for name in EXPERIMENTS:
+        composed, given = train.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
+        for key, value in given.items():
+            if key == "defaults":
+                assert composed["game"] == train.compose([f"game={dict(value[0])['override /game']}"])["game"]
+            elif isinstance(value, DictConfig):
+                assert {inner: composed[key][inner] for inner in value} == OmegaConf.to_container(value)
+            else:
+                assert composed[key] == value
+    changed = train.compose(["experiment=demo", "budget.steps=77", "seeds=3", "game=lever"])
+    assert (changed["budget"]["steps"], changed["seeds"], changed["game"]["_target_"]) == (77, 3, "games.lever.Lever")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "none"])
+def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
+    coefficients = train.compose([f"experiment={experiment}"])["learner"]["entropy_coef"]
+    plain = train.compose(
+        [
+            f"experiment={experiment}",
+            f"learner.entropy_coef=[{coefficients[0]},{coefficients[-1]}]",
+            "learner.num_games=2",
+            "learner.rollout_length=4",
+            "learner.epochs=1",
+            "learner.minibatches=1",
+            "policy.torso=[4]",
+            "seeds=2",
+            "budget.steps=8",
+            "crossplay.games=1",
+            "execution.evaluations=0",
+            f"execution.output={tmp_path}",
+        ]
+    )
+    paths = run_job(JobConfig.parse(plain))
+    assert len(set(paths)) == 2
+    for path, coefficient in zip(paths, (coefficients[0], coefficients[-1]), strict=True):
+        assert check_finished(path)["science"]["learner"]["entropy_coef"] == coefficient

@@ -1,0 +1,376 @@
+"""The commands, from the arguments to what they print and leave behind."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import runs
+from experiments.config import JobConfig
+from experiments.job import run_job, run_one
+from games.errors import TacitError
+from marl.crossplay import seatings
+
+COLUMNS = ["entropy_coef", "SP", "XP", "SP − XP", "XP, disjoint pairs", "greedy SP", "greedy XP", "greedy SP − XP"]
+
+
+def cells(line):
+    return [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
+
+
+def test_train_end_to_end(finished, finished_runs):
+    folder, said = finished
+    assert said.err == ""
+    assert sorted(path.name for path in folder.iterdir()) == ["runs"]
+    expected = sorted([*(path.name for path in finished_runs), "compare"])
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == expected
+    (compared,) = (folder / "runs" / "compare").iterdir()
+    assert sorted(file.name for file in compared.iterdir()) == ["figure.png", "figure.svg", "table.json", "table.md"]
+
+    table = [cells(line) for line in said.out.splitlines() if line[0] in "┃│"]
+    assert table[0] == COLUMNS
+    assert [row[0] for row in table[1:]] == ["0.01", "0.1"]
+    markdown = [cells(line) for line in (compared / "table.md").read_text().splitlines() if line.startswith("| ")]
+    assert markdown[0] == [*COLUMNS, "run"]
+    assert [row[:-1] for row in markdown[1:]] == table[1:]
+    for path, row in zip(finished_runs, table[1:], strict=True):
+        for name, self_play, cross_play, gap in [("sampled", 1, 2, 3), ("greedy", 5, 6, 7)]:
+            result = runs.read_crossplay(path)[name]
+            own = result.seatings[:, 0] == result.seatings[:, 1]
+            sp, xp = result.mean[own].mean(), result.mean[~own].mean()
+            for column, value in [(self_play, sp), (cross_play, xp), (gap, sp - xp)]:
+                assert float(row[column].split()[0]) == pytest.approx(value, abs=0.0051)
+                assert row[column].endswith("(no interval)")
+    assert "not estimable: an interval needs 6 seeds, there are 2" in said.out
+    assert re.search(r"^greedy XP at entropy_coef 0.1 minus at entropy_coef 0.01: ", said.out, re.M)
+    for path in (*finished_runs, compared):
+        assert str(path.relative_to(folder)) in said.out
+    plain = json.loads((compared / "table.json").read_text())
+    assert [row["run"] for row in plain] == [path.name for path in finished_runs]
+    assert plain[0]["sampled"]["cross_play"]["note"] == "an SE needs 6 seeds, there are 2"
+
+
+def test_train_again_says_the_same(finished, tacit, tiny_overrides, monkeypatch):
+    folder, before = finished
+    monkeypatch.chdir(folder)
+    files = {file: file.stat().st_mtime_ns for file in folder.glob("runs/*/*.*") if "compare" not in str(file)}
+    said = tacit("train", *tiny_overrides, "learner.entropy_coef=[0.01,0.1]")
+    assert (said.status, said.out) == (0, before.out)
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+
+
+def test_six_seeds_have_intervals(tacit, make_run, finished_runs, tmp_path):
+    path = make_run(tmp_path, {"seeds": 6})
+    met = seatings(6, 2, "all")
+    scores = np.random.default_rng(0).uniform(0, 1, len(met))
+    result = runs.read_crossplay(finished_runs[0])["greedy"]._replace(labels=tuple("012345"), seatings=met, mean=scores)
+    runs.write_crossplay(path, {"sampled": result, "greedy": result}, {})
+    said = tacit("compare", path)
+    row = next(cells(line) for line in said.out.splitlines() if line.startswith("│"))
+    assert all(re.fullmatch(r"-?\d\.\d\d \[-?\d\.\d\d, -?\d\.\d\d\]", cell) for cell in row[1:]), row
+    assert "no interval" not in said.out
+    assert "not estimable" not in said.out
+
+
+def test_a_sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # game.mismatch 0 and 0.0 are one run: of these four jobs two find theirs finished.
+    swept = ["game.mismatch=0,0.0", "learner.gamma=0.5,0.6", "execution.figures=false", "execution.progress=true"]
+    said = tacit("train", *tiny_overrides, "-m", *swept)
+    assert (said.status, said.err) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    made = [path.parent for path in tmp_path.glob("runs/*/run.json")]
+    assert sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in made) == [0.5, 0.6]
+    allowed = {path.name for path in made} | {"compare", "sweeps"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == allowed
+    assert said.out.count("table and figure in ") == 4
+    assert said.out.count("compiling: 0 of 64 steps a seed\n") == 2
+    assert not list(tmp_path.glob("runs/**/*.png"))
+
+
+def test_an_empty_line_and_help(tacit):
+    for arguments in [], ["--help"], ["-h"], ["help"]:
+        said = tacit(*arguments)
+        assert (said.status, said.err) == (0, "")
+        for command in ("train", "crossplay", "compare", "games", "verify", "config"):
+            assert f"  tacit {command} " in said.out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("train", "learner: ippo, ippo_jaxmarl"),
+        ("crossplay", "--seating"),
+        ("compare", "--output"),
+        ("games", "KEY=VALUE"),
+        ("verify", "--steps"),
+        ("config", "KEY=VALUE"),
+    ],
+)
+def test_every_command_has_help(tacit, tmp_path, monkeypatch, command, says):
+    monkeypatch.chdir(tmp_path)
+    said = tacit(command, "--help")
+    assert (said.status, said.err) == (0, "")
+    assert says in said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = tacit("train", *tiny_overrides, "--cfg", "job")
+    assert said.status == 0
+    assert "  _target_: games.lever.Lever\n" in said.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fly"], "there is no command 'fly'; there are train, crossplay, compare, games, verify, config"),
+        (["crossplay"], "RUN"),
+        (["crossplay", "nowhere"], "there is no run directory "),
+        (["crossplay", "nowhere", "--games", "many"], "--games: invalid int value: 'many'"),
+        (["crossplay", "nowhere", "--games", "0"], "crossplay.games must be a whole number from 1"),
+        (["crossplay", "nowhere", "--seating", "round"], "crossplay.seating must be one of all, distinct, one_"),
+        (["compare"], "RUN"),
+        (["compare", "nowhere"], "there is no run directory nowhere"),
+        (["games", "levr"], "there is no game 'levr'; there are hanabi,"),
+        (["games", "lever", "colours=2"], "the configuration has no key 'game.colours'"),
+        (["games", "hanabi", "colors=9"], "hanabi colors must be a whole number from 1 to 5"),
+        (["verify", "chess"], "invalid choice: 'chess'"),
+        (["verify", "hanabi", "--steps", "0"], "--steps must be at least 1"),
+        (["verify", "hanabi", "--seed", "-1"], "--seed must be a whole number of at least 0"),
+        (["config", "gamee=lever"], "the configuration has no key 'gamee'; did you mean 'game'?"),
+        (["config", "--wings"], "unrecognized arguments: --wings"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_arguments_are_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    said = tacit(*arguments)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("tacit: ")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_games(tacit):
+    said = tacit("games")
+    assert said.status == 0
+    for name, what in [("lever", "0 … 1"), ("hanabi ", "hle (658), minimal (308), belief (658)")]:
+        (line,) = [line for line in said.out.splitlines() if line.startswith(name)]
+        assert what in line
+    said = tacit("games", "lever", "players=3", "payoffs=[2,1]")
+    assert "players=3" in said.out
+    actions = said.out.partition("actions\n")[2].partition("\n\n")[0]
+    assert actions.split("\n") == ["    0  pull lever 0", "    1  pull lever 1", "    2  no-op"]
+    said = tacit("games", "hanabi_2x3")
+    assert "observer belief: 115 entries of float32" in said.out
+    assert re.search(r"^ +0 +\d+  ", said.out, re.M)
+
+
+def test_verify(tacit):
+    pytest.importorskip("hanabi_learning_environment", reason="the Hanabi Learning Environment is not installed")
+    said = tacit("verify", "hanabi", "--steps", "200", "--seed", "5")
+    assert said.status == 0
+    assert re.match(r"\d{3,} steps of \d+ games on \d+ boards compared with HLE: 0 differences\n", said.out)
+
+
+# --- cross-play and comparison of finished runs ---
+
+
+def test_crossplay_of_one_run(tacit, a_run):
+    said = tacit("crossplay", a_run, "--games", "8")
+    assert (said.status, said.err) == (0, "")
+    (folder,) = (a_run.parent / "crossplay").iterdir()
+    assert said.out.endswith(f"cells and figure in {folder}\n")
+    assert sorted(file.name for file in folder.iterdir()) == ["crossplay.json", "crossplay.png", "crossplay.svg"]
+    of_the_job, again = runs.read_crossplay(a_run), runs.read_crossplay(folder)
+    for name in ("sampled", "greedy"):
+        np.testing.assert_array_equal(again[name].mean, of_the_job[name].mean)
+        assert re.search(rf"{name}  SP +{of_the_job[name].mean[[0, 3]].mean():.2f}", said.out)
+    settings = json.loads((folder / "crossplay.json").read_text())["settings"]
+    assert (settings["runs"], settings["games"]) == ([a_run.name], 8)
+
+
+def test_crossplay_of_two_networks(tacit, a_run, wide_run, tmp_path):
+    out = tmp_path / "where" / "ever"
+    said = tacit("crossplay", a_run, wide_run, a_run, "--games", "4", "--seating", "distinct", "--output", out)
+    assert (said.status, said.err) == (0, "")
+    for result in runs.read_crossplay(out).values():
+        assert result.labels == tuple(f"{path.name[:6]}/{seed}" for path in (a_run, wide_run) for seed in (0, 1))
+        assert len(result.seatings) == 4 + 4 * 3
+        assert set(map(tuple, result.seatings.tolist())) == {(i, j) for i in range(4) for j in range(4)}
+
+
+def test_runs_of_different_games_do_not_meet(tacit, make_job, a_run, finished_runs, tmp_path):
+    (run,) = make_job(tmp_path, {"game.payoffs": [1.0] * 10}).runs()
+    other = Path(shutil.copytree(a_run, tmp_path / run.name()))  # the same weights, said to be of other levers
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *(agent.params for agent in runs.read_run(a_run).agents))
+    runs.write_policies(other, run, params)
+    plain = json.loads((other / "run.json").read_text())
+    runs.write_json(other / "run.json", plain | {"science": run.science()})
+    said = tacit("crossplay", a_run, other)
+    assert said.status == 2
+    assert said.err.startswith(f"tacit: runs {a_run.name} and {other.name} are of different games: Lever(")
+    assert said.err.count("\n") == 1
+    said = tacit("compare", a_run, other)
+    assert said.err == "tacit: scores of different games or boards do not compare: give runs of one game\n"
+    assert not (a_run.parent / "crossplay").exists()
+    assert not (a_run.parent / "compare").exists()
+
+
+def test_compare(tacit, finished, finished_runs, tmp_path):
+    folder, trained = finished
+    said = tacit("compare", *reversed(finished_runs), "--output", tmp_path)
+    assert (said.status, said.err) == (0, "")
+    (made,) = (tmp_path / "compare").iterdir()
+    (by_train,) = (folder / "runs" / "compare").iterdir()
+    for name in ("table.md", "table.json", "figure.svg", "figure.png"):
+        assert (made / name).read_bytes() == (by_train / name).read_bytes(), name
+    assert said.out.split("run ")[0] == trained.out.split("run ")[0]
+
+
+# --- without the command line ---
+
+
+def test_a_printed_configuration_is_a_piece(tacit, tiny_overrides, finished_runs, tmp_path):
+    said = tacit("config", *tiny_overrides, "learner.entropy_coef=0.01", "execution.figures=false")
+    assert said.status == 0
+    job = JobConfig.parse(json.loads(said.out))
+    assert [run.name() for run in job.runs()] == [finished_runs[0].name]
+    path = tmp_path / "piece"
+    run_one(job, path)
+    assert runs.read_run(path).config == runs.read_run(finished_runs[0]).config
+    # Another run does not go into the same directory.
+    said = tacit("config", *tiny_overrides, "learner.entropy_coef=0.1")
+    with pytest.raises(TacitError, match="is in the way: it holds run"):
+        run_one(JobConfig.parse(json.loads(said.out)), path)
+    said = tacit("config", *tiny_overrides, "learner.entropy_coef=[0.1,0.2]")
+    with pytest.raises(TacitError, match="stands for 2"):
+        run_one(JobConfig.parse(json.loads(said.out)), tmp_path / "two")
+
+
+BLOCK = """
+import sys
+for name in ("hydra", "omegaconf", "hanabi_learning_environment", "matplotlib"):  # flax itself imports rich
+    sys.modules[name] = None
+"""
+
+
+@pytest.mark.slow
+def test_a_piece_needs_jax_and_little_else(tacit, tiny_overrides, finished_runs, tmp_path):
+    (tmp_path / "config.json").write_text(tacit("config", *tiny_overrides, "learner.entropy_coef=0.01").out)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text(BLOCK)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path / 'blocked'}:{Path(__file__).parents[2]}",
+        "PYTHONWARNINGS": "error",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    command = [sys.executable, "-m", "experiments.run_piece", "config.json", "a_run"]
+    made = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "training 64 64 " in made.stdout
+    run = runs.read_run(tmp_path / "a_run")
+    assert run.config.name() == finished_runs[0].name
+    # Hanabi itself does not need HLE.
+    command = [sys.executable, "-c", "import games.hanabi; print(games.hanabi.make().num_actions)"]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    assert (made.stdout, made.stderr) == ("21\n", "")
+
+
+@pytest.mark.parametrize("contents", [None, "{", "[]", '{"game": {}}'])
+def test_a_bad_piece_is_one_sentence(tmp_path, capsys, contents):
+    from experiments import run_piece
+
+    if contents is not None:
+        (tmp_path / "config.json").write_text(contents)
+    assert run_piece.main([str(tmp_path / "config.json"), str(tmp_path / "run")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    assert run_piece.main([]) == 2
+
+
+MY_GAME = '''
+"""A game of a user's own: name the number that the other player does not name."""
+
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from games.game import Game, Layout, Observer, Symmetry
+
+
+class State(NamedTuple):
+    ended: jax.Array
+    illegal: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart(Game):
+    name: ClassVar[str] = "apart"
+    version: ClassVar[str] = "apart-7"
+    cyclic: ClassVar[bool] = False
+    horizon: ClassVar[int] = 1
+    num_players: ClassVar[int] = 2
+    num_actions: ClassVar[int] = 3
+    max_acting: ClassVar[int] = 2
+    score_range: ClassVar[tuple] = (0.0, 2.0)
+
+    prize: float = 1.0
+
+    @property
+    def observers(self):
+        layout = Layout.of([("nothing", {"bit": 1}, "always set")])
+        return {"nothing": Observer("nothing", layout, jnp.bool_, lambda s, p: jnp.ones(1, bool), lambda g, o: o)}
+
+    def init(self, *, key):
+        return State(jnp.bool_(False), jnp.bool_(False))
+
+    def transition(self, state, actions, *, key):
+        return State(jnp.bool_(True), state.illegal), jnp.where(actions[0] != actions[1], self.prize, 0.0)
+
+    def acting(self, state):
+        return jnp.arange(2, dtype=jnp.int32), jnp.broadcast_to(~state.ended, (2,))
+
+    def legal_when_acting(self, state, player):
+        return jnp.array([True, True, False])
+
+    def action_name(self, action):
+        return f"say {action}"
+
+    def sample_symmetry(self, *, key):
+        return Symmetry(jnp.arange(2), jnp.broadcast_to(jnp.arange(3), (2, 3)), ())
+'''
+
+
+def test_a_game_of_the_users_own(plain, tacit, tmp_path, monkeypatch):
+    (tmp_path / "my_games.py").write_text(MY_GAME)
+    monkeypatch.syspath_prepend(tmp_path)
+    made = plain({"execution.output": str(tmp_path / "runs"), "execution.evaluations": 0, "seeds": 2})
+    made["learner"]["share_parameters"] = False
+    made["game"] = {"_target_": "my_games.Apart", "prize": 2}
+    made = json.loads(json.dumps(made))
+    (path,) = run_job(JobConfig.parse(made))
+    assert runs.check_finished(path)["science"]["game"]["version"] == "apart-7"
+    run = runs.read_run(path)
+    assert (run.game.prize, run.game.name) == (2, "apart")
+    assert tacit("compare", path).status == 0
+    with pytest.raises(TacitError, match="game has no key 'price'; did you mean 'prize'"):
+        JobConfig.parse(made | {"game": {"_target_": "my_games.Apart", "price": 2}})

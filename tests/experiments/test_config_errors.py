@@ -1,0 +1,139 @@
+"""Bad input: one sentence on stderr, status 2, and nothing written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments.config import JobConfig
+from games.errors import TacitError
+
+BAD = [
+    # what is given, and what the sentence has to name
+    (["sseds=3"], ["'sseds'", "'seeds'"]),
+    (["learner.entropy_coeff=0.1"], ["'learner.entropy_coeff'", "'learner.entropy_coef'"]),
+    (["gamee=lever"], ["'gamee'", "'game'"]),
+    (["+learner.gama=1"], ["'gama'", "'gamma'"]),
+    (["+policy.wings=2"], ["'wings'", "torso"]),
+    (["+game.board=2"], ["'board'", "payoffs"]),
+    (["+crossplay.games_=2"], ["'games_'", "'games'"]),
+    (["+execution.minutes=3"], ["'minutes'", "rows"]),
+    (["+budget.minutes=3"], ["'minutes'", "steps"]),
+    (["game=levr"], ["'levr'", "lever", "hanabi_2x3"]),
+    (["game="], ["''", "lever"]),
+    (["policy=recurrent"], ["'recurrent'", "feed_forward"]),
+    (["learner=dqn"], ["'dqn'", "ippo"]),
+    (["experiment=demos"], ["'demos'", "demo"]),
+    (["game=hanabi", "game.preset=Hanabi-Huge"], ["'Hanabi-Huge'", "Hanabi-Small"]),
+    (["game=hanabi", "game.players=7"], ["players", "2 to 5", "7"]),
+    (["game=hanabi", "game.colors=6"], ["colors", "1 to 5", "6"]),
+    (["game.payoffs=[]"], ["payoffs", "at least one"]),
+    (["game._target_=games.lever.Leaver"], ["'games.lever.Leaver'", "cannot be imported"]),
+    (["game._target_=nowhere.Game"], ["'nowhere.Game'", "cannot be imported"]),
+    (["game._target_=os.system"], ["'os.system'", "a class of games"]),
+    (["game._target_=math.pi"], ["'math.pi'", "a class of games"]),
+    (["policy._target_=games.lever.Lever"], ["'games.lever.Lever'", "initial_memory"]),
+    (["learner._target_=marl.policies.uniform.Uniform"], ["'marl.policies.uniform.Uniform'", "update"]),
+    (["learner._target_=5"], ["learner._target_", "5"]),
+    (["policy.observer=eyes"], ["'eyes'", "nothing"]),
+    (["policy.activation=gelu"], ["'gelu'", "relu", "tanh"]),
+    (["policy.torso=8"], ["policy.torso", "list", "8"]),
+    (["policy.torso=[0]"], ["policy.torso", "at least 1", "0"]),
+    (["learner.batch=some"], ["'some'", "acting", "all"]),
+    (["learner.anneal=slowly"], ["'slowly'", "linear"]),
+    (["learner.share_parameters=maybe"], ["learner.share_parameters", "'maybe'"]),
+    (["learner.gamma=1.5"], ["learner.gamma", "at most 1", "1.5"]),
+    (["learner.gamma=much"], ["learner.gamma", "number", "'much'"]),
+    (["learner.gamma=true"], ["learner.gamma", "number", "True"]),
+    (["learner.gamma=nan"], ["learner.gamma", "number", "nan"]),
+    (["learner.gamma=null"], ["learner.gamma", "number", "None"]),
+    (["learner.clip=0"], ["learner.clip", "above 0"]),
+    (["learner.entropy_coef=[]"], ["learner.entropy_coef", "at least one number", "empty list"]),
+    (["learner.entropy_coef=[0.1,-1]"], ["learner.entropy_coef", "at least 0", "-1"]),
+    (["learner.entropy_coef=[[0.1]]"], ["learner.entropy_coef", "number", "[0.1]"]),
+    (["learner.num_games=[8,16]"], ["learner.num_games", "whole number", "[8, 16]"]),
+    (["learner.num_games=8.5"], ["learner.num_games", "whole number", "8.5"]),
+    (["learner.minibatches=5"], ["learner.minibatches", "32", "5"]),
+    (["seeds=1"], ["seeds", "at least 2|from 2", "cross-play needs two", "1"]),
+    (["seeds=2.5"], ["seeds", "whole number", "2.5"]),
+    (["seeds=1e9"], ["seeds", "1000000000"]),
+    (["first_seed=-1"], ["first_seed", "-1"]),
+    (["game.players=3"], ["3 different agents", "there are 2", "one_against_copies"]),
+    (["budget.steps=31"], ["budget.steps", "32", "31"]),
+    (["budget.steps=1e99"], ["budget.steps", "1e+99"]),
+    (["budget.steps=many"], ["budget.steps", "whole number", "'many'"]),
+    (["budget=64"], ["'budget'", "64"]),
+    (["crossplay.games=0"], ["crossplay.games", "1", "0"]),
+    (["crossplay.seating=round"], ["'round'", "one_against_copies"]),
+    (["crossplay.seed=-1"], ["crossplay.seed", "-1"]),
+    (["execution.rows=0"], ["execution.rows", "at least 1", "0"]),
+    (["execution.output="], ["execution.output", "folder"]),
+    (["execution.overwrite=perhaps"], ["execution.overwrite", "'perhaps'"]),
+    (["execution.output=a_file"], ["a_file", "cannot be written"]),
+    (["~learner"], ["learner"]),
+    (["seeds"], ["'seeds'"]),
+    (["=3"], []),
+    (["--sweep"], ["--sweep"]),
+    (["learner.gamma=0.9,0.8"], ["'learner.gamma=0.9,0.8'", "--multirun"]),
+    (["-m", "learner.gamma=0.9,1.8"], ["learner.gamma", "1.8"]),
+    (["-m", "learner.gamma=0.9,0.8", "game.mismatch=0,much"], ["mismatch", "'much'"]),
+]
+
+
+@pytest.mark.parametrize(("given", "named"), BAD, ids=[" ".join(given) for given, _ in BAD])
+def test_bad_input_is_one_sentence_and_writes_nothing(tacit, tiny_overrides, tmp_path, monkeypatch, given, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").write_text("of the user")
+    said = tacit("train", *tiny_overrides, *given)
+    assert said.status == 2
+    assert said.out == ""
+    assert said.err.startswith("tacit: ")
+    assert said.err.count("\n") == 1
+    assert said.err.endswith("\n")
+    for names in named:
+        assert any(name in said.err for name in names.split("|")), said.err
+    assert [path.name for path in tmp_path.rglob("*")] == ["a_file"]
+
+
+def test_the_installed_command_refuses_in_the_same_way(tmp_path):
+    command = [sys.executable, "-c", "from experiments.cli import main; main()"]
+    made = subprocess.run(
+        [*command, "train", "game=levr"], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert made.returncode == 2
+    assert made.stdout == ""
+    assert made.stderr.startswith("tacit: there is no game 'levr'; there are hanabi,")
+    assert made.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("plain", [[], 3, "game", None, {}, {"game": 3}, {"games": {}}])
+def test_what_is_no_configuration_is_refused(plain):
+    with pytest.raises(TacitError, match="configuration"):
+        JobConfig.parse(plain)
+
+
+@pytest.mark.parametrize("group", ["game", "policy", "learner", "crossplay", "execution", "budget"])
+def test_a_group_must_be_a_mapping(plain, group):
+    with pytest.raises(TacitError, match=f"needs a group '{group}'"):
+        JobConfig.parse(plain({group: 3}))
+
+
+def test_whole_floats_are_whole_numbers(make_job, tmp_path):
+    changes = {
+        "learner.num_games": 8.0,
+        "seeds": 2.0,
+        "budget.steps": 6.4e1,
+        "game.players": 2.0,
+        "policy.torso": [8.0],
+        "crossplay.games": 1e1,
+        "execution.rows": 2.0,
+    }
+    job = make_job(tmp_path, changes)
+    built = job.runs()[0].build()
+    made = [
+        built.learner.num_games, job.seeds, job.steps, built.game.num_players, *built.kind.policy.torso,
+        job.crossplay.games, job.execution.rows,
+    ]  # fmt: skip
+    assert made == [8, 2, 64, 2, 8, 10, 2]
+    assert {type(number) for number in made} == {int}

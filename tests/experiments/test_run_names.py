@@ -1,0 +1,159 @@
+"""A run's name is the hash of its science and of nothing else."""
+
+import json
+
+import pytest
+
+from experiments.config import JobConfig, RunConfig
+from games.lever import Lever
+
+LITERAL = {
+    "game": {"_target_": "games.lever.Lever", "payoffs": [1.0, 0.9], "mismatch": 0.0, "players": 2},
+    "policy": {"_target_": "marl.policies.feed_forward.FeedForward", "observer": None, "torso": [8]},
+    "learner": {
+        "_target_": "marl.learners.ippo.IPPO",
+        "learning_rate": 0.001,
+        "entropy_coef": 0.01,
+        "gamma": 1.0,
+        "num_games": 8,
+        "rollout_length": 4,
+        "epochs": 1,
+        "minibatches": 1,
+    },
+    "seeds": 2,
+    "first_seed": 0,
+    "budget": {"steps": 64},
+}
+
+
+def name(plain):
+    (run,) = JobConfig.parse(plain).runs()
+    return run.name()
+
+
+def test_a_literal_name():
+    # Another name here means that finished runs everywhere are no longer found. It may change only together with
+    # experiments.config.FORMAT, or with the version of the lever game ("lever-1").
+    assert name(LITERAL) == "c8cada4d725f"
+
+
+def test_the_order_of_keys_does_not_matter():
+    def turned(plain):
+        return {key: turned(plain[key]) for key in reversed(plain)} if isinstance(plain, dict) else plain
+
+    assert list(turned(LITERAL)) != list(LITERAL)
+    assert name(turned(LITERAL)) == name(LITERAL)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"execution.output": "elsewhere"},
+        {"execution.overwrite": True},
+        {"execution.progress": True},
+        {"execution.rows": 7},
+        {"execution.evaluations": 0},
+        {"execution.evaluation_games": 3},
+        {"execution.figures": False},
+        {"crossplay.games": 5},
+        {"crossplay.seating": "one_against_copies"},
+        {"crossplay.max_seatings": 3},
+        {"crossplay.max_lanes": 16},
+        {"crossplay.seed": 9},
+    ],
+    ids=str,
+)
+def test_how_a_job_is_carried_out_does_not_matter(plain, changes):
+    assert name(plain(changes)) == name(plain())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"learner.gamma": 1}, {"learner.gamma": 1.0}),
+        ({"budget.steps": 2e6}, {"budget.steps": 2000000}),
+        ({"game.mismatch": 0}, {"game.mismatch": 0.0}),
+        ({"game.payoffs": [1, 0.5]}, {"game.payoffs": [1.0, 0.5]}),
+        ({"learner.num_games": 8}, {"learner.num_games": 8.0}),
+        ({"policy.torso": [8]}, {"policy.torso": (8.0,)}),
+        ({"learner.entropy_coef": 0.1}, {"learner.entropy_coef": [0.1]}),
+    ],
+    ids=str,
+)
+def test_equal_numbers_are_equal(plain, one, other):
+    assert name(plain(one)) == name(plain(other))
+
+
+OTHER_SCIENCE = {
+    "game._target_": "a_board_of_mine.make",
+    "game.payoffs": [1.0, 1.0],
+    "game.mismatch": -1.0,
+    "game.players": 3,
+    "policy._target_": "a_board_of_mine.MyPolicy",
+    "policy.observer": "nothing",
+    "policy.torso": [9],
+    "policy.actor": [3],
+    "policy.critic": [3],
+    "policy.activation": "tanh",
+    "learner._target_": "a_board_of_mine.MyLearner",
+    "learner.learning_rate": 0.02,
+    "learner.entropy_coef": 0.02,
+    "learner.gamma": 0.5,
+    "learner.gae_lambda": 0.5,
+    "learner.clip": 0.5,
+    "learner.value_coef": 0.25,
+    "learner.max_grad_norm": 0.25,
+    "learner.num_games": 4,
+    "learner.rollout_length": 8,
+    "learner.epochs": 2,
+    "learner.minibatches": 2,
+    "learner.batch": "all",
+    "learner.anneal": "linear",
+    "learner.normalise_advantages": False,
+    "learner.share_parameters": False,
+    "seeds": 3,
+    "first_seed": 1,
+    "budget.steps": 96,
+}
+
+
+def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
+    (tmp_path / "a_board_of_mine.py").write_text(
+        "from games.lever import Lever\n"
+        "from marl.learners.ippo import IPPO as MyLearner\n"
+        "from marl.policies.feed_forward import FeedForward as MyPolicy\n"
+        "def make(payoffs: list, mismatch: float, players: int) -> Lever:\n"
+        "    return Lever(payoffs, mismatch, players)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = plain()
+    science = {
+        f"{group}.{key}" for group in ("game", "policy", "learner", "budget") for key in ours[group]
+    } | {"seeds", "first_seed"}  # fmt: skip
+    assert set(OTHER_SCIENCE) == science
+    enough = {"seeds": 3}  # for three players
+    names = [name(plain({**enough, key: value})) for key, value in OTHER_SCIENCE.items() if key != "seeds"]
+    names += [name(plain(enough)), name(plain({"seeds": 4})), name(plain())]
+    assert len(set(names)) == len(names)
+
+
+def test_the_games_version_counts(plain, monkeypatch):
+    before = name(plain())
+    monkeypatch.setattr(Lever, "version", "lever-2")
+    assert name(plain()) != before
+
+
+def test_science_can_be_read_back(plain):
+    (run,) = JobConfig.parse(plain({"game.payoffs": [1, 0.5], "learner.gamma": 1})).runs()
+    back = RunConfig.from_science(json.loads(json.dumps(run.science())))
+    assert back.name() == run.name()
+    assert back.build().game == run.build().game
+    assert back.build().learner == run.build().learner
+    assert back.build().hyperparameters == run.build().hyperparameters
+
+
+def test_lists_stand_for_all_combinations_in_order(make_job, tmp_path):
+    job = make_job(tmp_path, {"learner.entropy_coef": [0.1, 0.2], "learner.gamma": [0.9, 1.0]})
+    made = [(run.learner["entropy_coef"], run.learner["gamma"]) for run in job.runs()]
+    assert sorted(made) == [(0.1, 0.9), (0.1, 1.0), (0.2, 0.9), (0.2, 1.0)]
+    assert len({run.name() for run in job.runs()}) == 4

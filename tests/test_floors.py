@@ -1,0 +1,90 @@
+"""Imports go down only: games <- marl <- experiments; what few modules may touch, no other does."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(file for floor in ("games", "marl", "experiments", "conf") for file in (ROOT / floor).rglob("*.py"))
+NUMERIC = {"jax", "numpy"}
+MAY_IMPORT = {
+    "games": {"games", "hanabi_learning_environment", "scipy"} | NUMERIC,
+    "marl": {"games", "marl", "flax", "optax", "scipy"} | NUMERIC,
+    "experiments": {
+        "conf", "experiments", "flax", "games", "hydra", "marl", "matplotlib", "omegaconf", "optax", "rich",
+        "safetensors",
+    }
+    | NUMERIC,
+    "conf": set(),
+}  # fmt: skip
+ONLY_IN = {
+    "hydra": {"experiments/train.py", "experiments/cli.py"},
+    "omegaconf": {"experiments/train.py", "experiments/cli.py"},
+    "hanabi_learning_environment": {"games/hanabi/hle.py"},
+    "matplotlib": {"experiments/figures.py"},
+    "safetensors": {"experiments/runs.py"},
+}
+
+
+def name(file):
+    return file.relative_to(ROOT).as_posix()
+
+
+def tree(file):
+    return ast.parse(file.read_text(), str(file))
+
+
+def imported(file):
+    """The dotted names of all that a module imports, anywhere in it."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(file)}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_there_is_something_to_check():
+    assert {name(file).split("/")[0] for file in MODULES} == set(MAY_IMPORT)
+    assert len(MODULES) > 30
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name)
+def test_imports_go_down_only(file):
+    floor = name(file).split("/")[0]
+    tops = {module.split(".")[0] for module in imported(file)} - sys.stdlib_module_names
+    assert tops <= MAY_IMPORT[floor]
+    for top in tops & ONLY_IN.keys():
+        assert name(file) in ONLY_IN[top], f"{top} belongs to {ONLY_IN[top]}"
+
+
+def test_what_runs_a_piece_knows_no_command_line():
+    reached, todo = set(), ["experiments.run_piece"]
+    while todo:
+        module = todo.pop()
+        file = ROOT / (module.replace(".", "/") + ".py")
+        if module in reached or not file.exists():
+            continue
+        reached.add(module)
+        for dotted in imported(file):
+            todo += [dotted, dotted.rpartition(".")[0], f"{dotted}.__init__", f"{dotted.rpartition('.')[0]}.__init__"]
+    assert {"experiments.job", "experiments.runs", "marl.crossplay.evaluate"} <= reached
+    experiments = {module for module in reached if module.startswith("experiments.")}
+    assert experiments == {f"experiments.{light}" for light in ("__init__", "config", "job", "runs", "run_piece")}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name)
+def test_nobody_sets_double_precision_globally(file):
+    for node in ast.walk(tree(file)):
+        said = node.value if isinstance(node, ast.Constant) else getattr(node, "attr", None)
+        assert not (isinstance(said, str) and said.strip() in ("jax_enable_x64", "JAX_ENABLE_X64")), name(file)
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if name(file).split("/")[0] in ("games", "marl")], ids=name)
+def test_nothing_below_the_top_prints_or_opens_files(file):
+    called = {
+        node.func.id for node in ast.walk(tree(file)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"print", "open", "input"}
