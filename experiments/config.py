@@ -13,6 +13,7 @@ import importlib
 import inspect
 import itertools
 import json
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -275,7 +276,10 @@ def _find(group: str, config: Mapping[str, Any]) -> Any:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise TacitError(f"{group}._target_ {path!r} cannot be imported: {error}") from error
-    builds = target if isinstance(target, type) else getattr(target, "__annotations__", {}).get("return")
+    try:
+        builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
+    except (TypeError, NameError):  # no function, or annotations that name nothing
+        builds = None
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
         raise TacitError(f"game._target_ must be a class of games, or a function annotated to return one, not {path!r}")
     needed = {"policy": ("init", "initial_memory", "apply"), "learner": ("init", "update", "hyperparameters")}

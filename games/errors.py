@@ -33,8 +33,9 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, above: 
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not low <= value <= high or (above and value == low):
+        lower = "" if low == -math.inf else f" {'above' if above else 'of at least'} {low:g}"
         upper = "" if high == math.inf else f" and at most {high:g}"
-        raise TacitError(f"{name} must be a number {'above' if above else 'of at least'} {low:g}{upper}, not {value!r}")
+        raise TacitError(f"{name} must be a number{lower}{upper}, not {value!r}")
     return float(value)
 
 
