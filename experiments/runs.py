@@ -32,7 +32,7 @@ from safetensors.numpy import save
 from experiments.config import FORMAT, RunConfig, build_game, build_kind
 from games.errors import TacitError
 from games.game import Game
-from marl.agent import Agent
+from marl.agent import Agent, declared_parameters
 from marl.crossplay import CrossPlay
 
 _STALE_MINUTES = 10
@@ -179,11 +179,10 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
         raise TacitError(
             f"{file} was trained on game version {version}, and this is {game.version}: its scores would not compare"
         )
-    declared = jax.eval_shape(lambda key: kind.policy.init(key=key), jax.random.key(0))
-    leading = (config.seeds,) if kind.share_parameters else (config.seeds, game.num_players)
+    declared = declared_parameters(kind, game.num_players)
     names, shapes = _named(declared)
     for name, shape in zip(names, shapes, strict=True):
-        expected, found = (*leading, *shape.shape), getattr(tensors.get(name), "shape", None)
+        expected, found = (config.seeds, *shape.shape), getattr(tensors.get(name), "shape", None)
         if found != expected:
             raise TacitError(f"{file} declares {name} of shape {expected}, and holds {found or 'no such weights'}")
     if len(tensors) != len(names):

@@ -17,11 +17,13 @@ import numpy as np
 
 from games.errors import TacitError
 from games.game import Game
-from marl.agent import Agent, Kind
+from marl.agent import Agent, Kind, check_parameters
 from marl.crossplay.greedify import greedify
 from marl.policies.policy import Array, sample
 
 Seating = Literal["all", "distinct", "one_against_copies"]
+_WEIGHT_BYTES = 1 << 29
+"""The most memory that the weights of one compiled call take."""
 
 
 class CrossPlay(NamedTuple):
@@ -114,7 +116,8 @@ def crossplay(
       max_lanes: games in one compiled call.
 
     Raises:
-      TacitError: as `seatings`; if `games` is not positive; if a policy plays an illegal action.
+      TacitError: as `seatings`; if `games` is not positive; if `seating` names no such agents; if weights do not fit
+        their own declared architecture; if a policy plays an illegal action.
     """
     if games < 1:
         raise TacitError(f"crossplay.games must be at least 1, not {games}")
@@ -122,6 +125,12 @@ def crossplay(
         cells = seatings(len(agents), game.num_players, seating, max_seatings=max_seatings)
     else:
         cells = np.asarray(seating, np.int32)
+        if cells.ndim != 2 or cells.shape[1] != game.num_players or not ((cells >= 0) & (cells < len(agents))).all():
+            raise TacitError(
+                f"seatings are rows of {game.num_players} numbers of agents, 0 to {len(agents) - 1}, not {seating}"
+            )
+    for agent in agents:
+        check_parameters(agent, game.num_players)
     deck_key, draw_key = jax.random.split(key)
     sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
     for kinds, members in _by_kinds(agents, cells):
@@ -129,7 +138,8 @@ def crossplay(
             *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
         )
         games_per_call = min(games, max_lanes)
-        cells_per_call = max(1, min(len(members), max_lanes // games_per_call))
+        weights = sum(leaf[0].nbytes for leaf in jax.tree.leaves(stacks))  # of one cell: each seat has its own copy
+        cells_per_call = max(1, min(len(members), max_lanes // games_per_call, _WEIGHT_BYTES // max(weights, 1)))
         for first in range(0, len(members), cells_per_call):
             chosen = _padded(np.arange(first, min(first + cells_per_call, len(members))), cells_per_call)
             in_chunk = min(cells_per_call, len(members) - first)
