@@ -89,7 +89,7 @@ def _train_and_cross_play(
         params = _train(log, report)
         parts = zip(members, paths, log.agents(params), log.split(params), strict=True)
         for number, (run, path, agents, own) in enumerate(parts):
-            report(log.progress(f"cross-play of run {path.name}"))
+            report(log.progress(f"cross-play {number + 1} of {len(members)}"))
             runs.write_policies(path, run, own)
             results = cross_play_both(log.game, agents, config.crossplay)
             runs.write_crossplay(path, results, dataclasses.asdict(config.crossplay))

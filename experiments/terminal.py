@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments import compare
@@ -47,8 +47,8 @@ def plain_lines() -> Report:
 @contextlib.contextmanager
 def _bar() -> Iterator[Report]:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(bar_width=10), TaskProgressColumn(),
+        TextColumn("{task.fields[numbers]}"), TimeRemainingColumn(compact=True),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", numbers="")
@@ -69,7 +69,7 @@ def _numbers(progress: JobProgress) -> str:
     if not progress.steps_per_second:
         return ""
     mean_return = "no game ended" if math.isnan(progress.mean_return) else f"return {progress.mean_return:.2f}"
-    return f"  {progress.steps_per_second:,.0f} steps/s, {mean_return}, entropy {progress.entropy:.2f}"
+    return f" {progress.steps_per_second:,.0f} steps/s, {mean_return}, entropy {progress.entropy:.2f}"
 
 
 def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None:
