@@ -52,7 +52,6 @@ pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=
 
 # A second run of the tests finds its compiled programs here. Measurements do not: they would depend on what ran before.
 test quick: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
-test quick: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

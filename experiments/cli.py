@@ -87,7 +87,7 @@ def _config(arguments: list[str]) -> None:
 
 
 def _crossplay(arguments: list[str]) -> None:
-    from experiments import crossplay
+    from experiments import crossplay, runs
     from experiments.config import CrossPlayConfig
 
     defaults = CrossPlayConfig()
@@ -99,20 +99,21 @@ def _crossplay(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, help="folder for result and figure (beside the first run)")
     options = parser.parse_args(arguments)
     settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
-    played = crossplay.crossplay_runs(options.runs, CrossPlayConfig(**settings), options.output)
+    played = crossplay.crossplay_runs(runs.among(options.runs), CrossPlayConfig(**settings), options.output)
     print(crossplay.describe(played))
     print(f"cells and figure in {played.folder}")
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments import compare, terminal
+    from experiments import compare, runs, terminal
 
     parser = _Parser("tacit compare", description="A table and a figure of finished runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
-    comparison = compare.compare(options.runs)
-    folder = compare.write(comparison, options.output or options.runs[0].parent, draw=True)
+    paths = runs.among(options.runs)
+    comparison = compare.compare(paths)
+    folder = compare.write(comparison, options.output or paths[0].parent, draw=True)
     terminal.show_comparison(comparison, folder)
 
 

@@ -71,7 +71,7 @@ def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float,
 
 
 def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[float, float], title: str) -> Figure:
-    """Mean scores of agent i (row) with agent j (column), a heat map for each result; see `pairs`."""
+    """Mean scores of agent i (row) with agent j (column), a heat map for each result; see `CrossPlay.matrix`."""
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         size = len(next(iter(results.values())).labels)
         side = min(max(2.8, 0.42 * size), 8)
@@ -79,7 +79,7 @@ def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[floa
         axes = figure.subplots(1, len(results), squeeze=False)
         image: Any = None
         for axis, (name, result) in zip(axes[0], results.items(), strict=True):
-            matrix = pairs(result)
+            matrix = result.matrix()
             image = axis.imshow(matrix, vmin=score_range[0], vmax=score_range[1], cmap="viridis")
             others = "seat 1" if result.seatings.shape[1] == 2 else "in any other seat"
             axis.set(title=f"{name} play", xlabel=others, ylabel="seat 0")
@@ -96,19 +96,6 @@ def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[floa
         figure.colorbar(image, ax=axes[0].tolist(), label="mean score", shrink=0.85)
         figure.suptitle(title)
     return figure
-
-
-def pairs(result: CrossPlay) -> np.ndarray:
-    """float64[N, N]: the mean over the seatings with agent i in seat 0 and agent j in another seat; nan without one.
-
-    With two players this is the one cell (i, j). The diagonal is self-play alone.
-    """
-    total, count = np.zeros((2, len(result.labels), len(result.labels)))
-    for seats, mean in zip(result.seatings.tolist(), result.mean, strict=True):
-        for other in set(seats) - {seats[0]} or {seats[0]}:
-            total[seats[0], other] += mean
-            count[seats[0], other] += 1
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def comparison(

@@ -35,6 +35,8 @@ from games.game import Game
 from marl.agent import Agent, declared_parameters
 from marl.crossplay import CrossPlay
 
+RESULT_FOLDERS = ("compare", "crossplay", "sweeps")
+"""What `tacit` writes beside run directories."""
 _STALE_MINUTES = 10
 
 
@@ -222,6 +224,18 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
         }
     except (KeyError, TypeError) as error:
         raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
+
+
+def among(paths: Sequence[Path]) -> list[Path]:
+    """`paths` without the folders of results that stand beside runs, so that runs/* names the runs.
+
+    Raises:
+      TacitError: if nothing is left.
+    """
+    kept = [path for path in paths if path.name not in RESULT_FOLDERS or (path / "run.json").exists()]
+    if not kept:
+        raise TacitError(f"there is no run among {', '.join(map(str, paths))}")
+    return kept
 
 
 def read_run(path: Path) -> Run:

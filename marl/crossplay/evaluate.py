@@ -38,15 +38,16 @@ class CrossPlay(NamedTuple):
     length: np.ndarray  # float64[C] mean number of steps
 
     def matrix(self) -> np.ndarray:
-        """float64[N, N]: row i, column j is the mean score with agent i in seat 0 and agent j in every other seat.
+        """float64[N, N]: the mean over the seatings with agent i in seat 0 and agent j in another seat.
 
-        nan where no such cell was played.
+        With two players this is the one cell (i, j). The diagonal is self-play alone. nan without such a seating.
         """
-        matrix = np.full((len(self.labels), len(self.labels)), np.nan)
-        for seats, mean in zip(self.seatings, self.mean, strict=True):
-            if len(set(seats[1:])) == 1:
-                matrix[seats[0], seats[1]] = mean
-        return matrix
+        total, count = np.zeros((2, len(self.labels), len(self.labels)))
+        for seats, mean in zip(self.seatings.tolist(), self.mean, strict=True):
+            for other in set(seats) - {seats[0]} or {seats[0]}:
+                total[seats[0], other] += mean
+                count[seats[0], other] += 1
+        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: int = 200, seed: int = 0) -> np.ndarray:

@@ -100,26 +100,26 @@ def texts(figure):
 
 def test_with_two_players_the_matrix_is_the_cells():
     result = play(2, 4)
-    np.testing.assert_array_equal(figures.pairs(result), result.mean.reshape(4, 4))
+    np.testing.assert_array_equal(result.matrix(), result.mean.reshape(4, 4))
     one = play(2, 4, "one_against_copies")
-    assert figures.pairs(one)[1, 2] == one.mean[one.seatings.tolist().index([1, 2])]
+    assert one.matrix()[1, 2] == one.mean[one.seatings.tolist().index([1, 2])]
     assert len(texts(figures.crossplay_matrices({"sampled": result}, (0.0, 5.0), "title"))) == 16
 
 
 def test_with_more_players_the_matrix_averages_over_seatings():
     result = play(3, 3, "distinct")
-    matrix = figures.pairs(result)
+    matrix = result.matrix()
     for agent in range(3):
         assert matrix[agent, agent] == result.mean[result.seatings.tolist().index([agent] * 3)]
     where = [result.seatings.tolist().index(seats) for seats in ([0, 1, 2], [0, 2, 1])]
     assert matrix[0, 1] == matrix[0, 2] == pytest.approx(result.mean[where].mean())
     copies = play(3, 3, "one_against_copies")
     where = [copies.seatings.tolist().index(seats) for seats in ([0, 1, 1], [0, 1, 0], [0, 0, 1])]
-    assert figures.pairs(copies)[0, 1] == pytest.approx(copies.mean[where].mean())
+    assert copies.matrix()[0, 1] == pytest.approx(copies.mean[where].mean())
     few = play(3, 9, "distinct", max_seatings=18)
     shown = texts(figures.crossplay_matrices({"sampled": few}, (0.0, 5.0), "title"))
     assert "nan" not in shown
-    assert len(shown) == np.isfinite(figures.pairs(few)).sum() < 81
+    assert len(shown) == np.isfinite(few.matrix()).sum() < 81
 
 
 def test_a_job_of_three_players(tacit, tmp_path):
@@ -138,7 +138,7 @@ def test_a_job_of_three_players(tacit, tmp_path):
     for result in runs.read_crossplay(path).values():
         assert result.seatings.tolist() == cells
         assert all(len(set(seats)) in (1, 3) for seats in cells)
-        assert np.isnan(figures.pairs(result)).any()
+        assert np.isnan(result.matrix()).any()
     read = runs.read_metrics(path)
     assert read["greedy_self_play"].shape == (1, 4)
     assert read["greedy_cross_play"].shape == (1, 1)  # seeds 0, 1 and 2

@@ -271,3 +271,12 @@ def test_a_half_made_directory_is_started_again(make_job, finished_runs, tmp_pat
     path.mkdir()
     (path / ".status.json.123").write_text("{")
     assert runs.claim(tmp_path, run, overwrite=False) == path
+
+
+def test_result_folders_beside_runs_are_no_runs(finished_runs):
+    root = finished_runs[0].parent
+    everything = sorted(root.iterdir())
+    assert root / "compare" in everything
+    assert runs.among(everything) == sorted(finished_runs)
+    with pytest.raises(TacitError, match=r"there is no run among .*compare"):
+        runs.among([root / "compare"])

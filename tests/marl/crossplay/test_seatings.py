@@ -103,7 +103,7 @@ def test_the_matrix_of_two_players():
     assert np.isnan(played([[0, 0], [1, 0]], [1.0, 3.0], 2).matrix()).tolist() == [[False, True], [False, True]]
 
 
-def test_the_matrix_of_more_players_is_one_against_copies():
+def test_the_matrix_of_more_players_averages_over_seatings():
     cells = [[0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    # Only cells with one agent in all seats but the first: (0, 1, 1) and (1, 0, 0).
-    assert played(cells, [10, 20, 1, 2, 3, 4, 5, 6], 2).matrix().tolist() == [[10, 1], [4, 20]]
+    # Agent 0 in seat 0 beside agent 1: (0, 1, 1), (0, 1, 0) and (0, 0, 1). Self-play stays alone on the diagonal.
+    assert played(cells, [10, 20, 1, 2, 3, 4, 5, 6], 2).matrix().tolist() == [[10, 4], [3, 20]]
