@@ -17,6 +17,8 @@ tacit: independently trained agents, played with each other
   tacit train [-m] KEY=VALUE …       train independent seeds, cross-play them, write run directories
   tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
   tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
+  tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
+  tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
   tacit verify hanabi [--steps N]    replay random games in HLE and compare everything
   tacit config KEY=VALUE …           print the composed configuration as JSON
@@ -25,7 +27,11 @@ tacit COMMAND --help says more. Examples:
 
   tacit train experiment=demo
   tacit train game=hanabi_3x3 learner.entropy_coef=[0.01,0.1] budget.steps=1e6
+  tacit train game=dectiger horizon=3 policy=tabular learner.gamma=1
   tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
+  tacit phase game=dectiger horizon=3
+  tacit phase game=tiny_hanabi variant=E alpha=[1,2,4,8]
+  tacit symmetries game.file=PATH
 """
 
 
@@ -62,6 +68,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "train": _train,
         "crossplay": _crossplay,
         "compare": _compare,
+        "phase": _phase,
+        "symmetries": _symmetries,
         "games": _games,
         "verify": _verify,
         "config": _config,
@@ -77,13 +85,33 @@ def _train(arguments: list[str]) -> None:
     train.main(arguments)
 
 
+def _phase(arguments: list[str]) -> None:
+    from experiments import phase
+
+    phase.main(arguments)
+
+
+def _symmetries(arguments: list[str]) -> None:
+    parser = _Parser("tacit symmetries", description="The symmetry group of a tabular game: orders and generators.")
+    parser.add_argument(
+        "overrides", nargs="+", metavar="GAME", help="a game of the list, or KEY=VALUE as for tacit phase"
+    )
+    parser.add_argument("--generators", type=int, default=8, help="show so many generators (%(default)s)")
+    options = parser.parse_args(arguments)
+    whole_number("--generators", options.generators, 0)
+    from experiments import phase
+
+    overrides = [text if "=" in text else f"game={text}" for text in options.overrides]
+    print(phase.describe_symmetries(overrides, options.generators))
+
+
 def _config(arguments: list[str]) -> None:
     parser = _Parser("tacit config", description="Print the composed configuration as JSON, as run_piece reads it.")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for tacit train")
     options = parser.parse_args(arguments)
-    from experiments import train
+    from experiments import compose
 
-    print(json.dumps(train.compose(options.overrides), indent=1))
+    print(json.dumps(compose.compose(options.overrides), indent=1))
 
 
 def _crossplay(arguments: list[str]) -> None:

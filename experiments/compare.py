@@ -61,7 +61,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         last, first = (results[order[end]]["greedy"] for end in (-1, 0))
         gain = difference((last.seatings, last.mean), (first.seatings, first.mean), of="cross_play")
     game = build_game({key: value for key, value in sciences[0]["game"].items() if key != "version"})
-    return Comparison([rows[i] for i in order], gain, game.score_range, _game_title(sciences[0]["game"]))
+    return Comparison([rows[i] for i in order], gain, game.score_range, _game_title(game.name, sciences[0]["game"]))
 
 
 def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
@@ -173,8 +173,8 @@ def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _game_title(game: Mapping[str, Any]) -> str:
+def _game_title(name: str, game: Mapping[str, Any]) -> str:
     given = [
         f"{key} {value}" for key, value in game.items() if key not in ("_target_", "version") and value is not None
     ]
-    return f"{game['version']}: {', '.join(given)}"
+    return ": ".join([f"{name} ({game['version']})", *([", ".join(given)] if given else [])])

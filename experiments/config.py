@@ -119,12 +119,12 @@ class JobConfig:
         keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
         if not isinstance(plain, Mapping):
             raise TacitError(f"a configuration must be a mapping with the keys {', '.join(keys)}, not {plain!r}")
-        _refuse_unknown("the configuration", plain, keys)
+        refuse_unknown("the configuration", plain, keys)
         plain = {"crossplay": {}, "execution": {}, **plain}
         for group in ("game", "policy", "learner", "crossplay", "execution", "budget"):
             if not isinstance(plain.get(group), Mapping):
                 raise TacitError(f"the configuration needs a group {group!r} of keys, not {plain.get(group)!r}")
-        _refuse_unknown("budget", plain["budget"], ("steps",))
+        refuse_unknown("budget", plain["budget"], ("steps",))
         job = cls(
             game=dict(plain["game"]),
             policy=dict(plain["policy"]),
@@ -132,9 +132,12 @@ class JobConfig:
             seeds=whole_number("seeds", plain.get("seeds"), 2, _MOST_SEEDS, why="cross-play needs two"),
             first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
             steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
-            crossplay=_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
-            execution=_dataclass(ExecutionConfig, "execution", plain["execution"]),
+            crossplay=parse_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
+            execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
+        if "share_parameters" in job.learner and job.learner["share_parameters"] is None:
+            shared = not build_game(job.game).seats_differ
+            job = dataclasses.replace(job, learner={**job.learner, "share_parameters": shared})
         for run in job.runs():  # build every part once, so that all its checks speak now
             game = run.build().game
             seatings(job.seeds, game.num_players, job.crossplay.seating)
@@ -241,11 +244,13 @@ def build_game(config: Mapping[str, Any]) -> Game:
 
 
 def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool) -> Kind:
-    """The policy that a `policy` group stands for, with the sizes of the game's observer."""
+    """The policy that a `policy` group stands for, given the game and the sizes of its observer where it takes them."""
     name = config.get("observer") or next(iter(game.observers))
     observer = game.observer(name)
     static = {key: value for key, value in config.items() if key != "observer"}
-    policy = _call("policy", static, ("observer",), observation_size=observer.size, num_actions=game.num_actions)
+    policy = _call(
+        "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
+    )
     return Kind(policy, name, share_parameters)
 
 
@@ -295,7 +300,7 @@ def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (
     parameters = inspect.signature(target).parameters
     takes = [name for name in parameters if name not in given]
     arguments = {key: value for key, value in config.items() if key != "_target_"}
-    _refuse_unknown(group, arguments, (*takes, *also_known))
+    refuse_unknown(group, arguments, (*takes, *also_known))
     for key, value in arguments.items():  # 1e3 is a float, and good for a whole number
         if isinstance(value, float) and value.is_integer() and parameters[key].annotation in (int, int | None):
             arguments[key] = int(value)
@@ -306,12 +311,14 @@ def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (
         raise TacitError(f"{group}: {config['_target_']} cannot be built: {error}") from error
 
 
-def _dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
-    _refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
+def parse_dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass from the keys of a group; an unknown key is refused."""
+    refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
     return cls(**plain)
 
 
-def _refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a key that is not known, in one sentence that names the nearest one."""
     for key in plain:
         if key not in known and key != "_target_":
             near = difflib.get_close_matches(str(key), known, n=1)

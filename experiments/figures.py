@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from experiments.runs import write_bytes
 from marl.crossplay import CrossPlay
@@ -151,3 +152,117 @@ def _bars(estimates: Sequence[Estimate]) -> np.ndarray:
         for estimate in estimates
     ]
     return np.maximum(np.array(ends).T, 0)
+
+
+def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
+    """Returns, distinct solutions and equivariance defect against α, from a run's phase.json, with the thresholds."""
+    rows = table["rows"]
+    alphas = np.array([row["alpha"] for row in rows])
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(10, 6.6), layout="constrained")
+        axes = figure.subplots(2, 2, sharex=True)
+        for axis, kind in ((axes[0, 0], "soft"), (axes[0, 1], "greedy")):
+            for what, color, marker in (("self", SELF_PLAY, "s"), ("cross", CROSS_PLAY, "o")):
+                values = _column(rows, f"{kind}_{what}_play")
+                axis.plot(alphas, values, color=color, marker=marker, ms=3.5, label=f"{what}-play")
+            axis.set(title=f"{kind} play", ylabel="expected return")
+        optimum, equivariant = table["optimum"], table["equivariant"]["swap"]
+        for value, style, label in (
+            (optimum["value"], "-", "best self-play" if optimum["exact"] else "best self-play found"),
+            (equivariant["value"], "--", "best equivariant" if equivariant["exact"] else "best equivariant found"),
+        ):
+            axes[0, 1].axhline(value, color="0.35", linestyle=style, linewidth=1, label=f"{label}: {value:.4g}")
+        axes[1, 0].plot(alphas, _column(rows, "solutions"), color="0.2", marker="o", ms=3.5, drawstyle="steps-mid")
+        axes[1, 0].set(title="distinct stationary points", ylabel="number", yscale="log")
+        axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[1, 0].yaxis.set_major_formatter("{x:g}")
+        axes[1, 0].yaxis.set_minor_locator(NullLocator())
+        axes[1, 1].plot(alphas, _column(rows, "defect"), color="0.2", marker="o", ms=3.5)
+        axes[1, 1].set(title="equivariance defect (weighted by reach)", ylabel="total variation", ylim=(-0.03, 1.03))
+        for axis in axes.flat:
+            _alpha_axis(axis, table, alphas)
+        for axis in axes[1]:
+            axis.set_xlabel("α (weight of the entropies, in units of reward)")
+        for axis in axes[0]:
+            axis.legend(fontsize=8)
+        _name_thresholds(figure, axes[1, 1], table)
+        figure.suptitle(title)
+    return figure
+
+
+def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
+    """The branch from α = ∞ among all solutions found, and its largest eigenvalue, from a run's phase.json."""
+    rows, branch = table["rows"], table["branch"]
+    alphas = np.array([row["alpha"] for row in rows])
+    followed = np.array(branch["alpha"])
+    inside = followed <= alphas[-1] * 1.05
+    stable = np.array(branch["eigenvalue"]) < 1
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(12, 3.7), layout="constrained")
+        axes = figure.subplots(1, 3, sharex=True)
+        for axis, kind in ((axes[0], "soft"), (axes[1], "greedy")):
+            for row, found in zip(rows, table["solutions"], strict=True):
+                axis.plot([row["alpha"]] * len(found[kind]), found[kind], ".", color="0.65", ms=4, zorder=1)
+            values = np.array(branch[kind])
+            beside = np.convolve(~stable, (1, 1, 1), "same") > 0  # the unstable line reaches the stable one
+            for shown, style, label in ((stable, "-", "stable"), (beside, ":", "unstable")):
+                line = np.where(inside & shown, values, np.nan)
+                axis.plot(followed, line, style, color=CROSS_PLAY, linewidth=1.8, label=f"branch from ∞, {label}")
+            axis.set(title=f"{kind} return in self-play", ylabel="expected return")
+        axes[0].plot([], [], ".", color="0.65", label="ends of the starts")
+        axes[2].plot(followed[inside], np.array(branch["eigenvalue"])[inside], color=CROSS_PLAY)
+        axes[2].axhline(1, color="0.35", linewidth=1)
+        axes[2].set(title="largest eigenvalue of soft policy iteration", ylabel="eigenvalue")
+        for axis in axes:
+            _alpha_axis(axis, table, alphas)
+            axis.set_xlabel("α")
+        axes[0].legend(fontsize=8)
+        _name_thresholds(figure, axes[2], table)
+        figure.suptitle(title)
+    return figure
+
+
+def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
+    """The three thresholds of a phase.json by name; `alpha_unique` is the least α found to have one solution above."""
+    return {
+        "alpha_certified": table["alpha_certified"]["alpha"],
+        "alpha_unique": table["alpha_unique"]["one_from"],
+        "alpha_stable": table["alpha_stable"],
+    }
+
+
+_THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
+    "alpha_certified": ("#3a7d44", "-."),
+    "alpha_unique": ("#8a2be2", "--"),
+    "alpha_stable": ("#b8860b", ":"),
+}
+
+
+def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None:
+    """A logarithmic axis over the α of a diagram, with the thresholds that lie on it."""
+    low, high = alphas[0] / 1.1, alphas[-1] * 1.1
+    axis.set(xscale="log", xlim=(low, high))
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_locator(NullLocator())
+    for name, value in thresholds(table).items():
+        if value is not None and low <= value <= high:
+            color, style = _THRESHOLD_LINES[name]
+            axis.axvline(value, color=color, linestyle=style, linewidth=1.3)
+
+
+def _name_thresholds(figure: Figure, axis: Any, table: Mapping[str, Any]) -> None:
+    """A legend below the figure; thresholds beyond the axis are named as well."""
+    low, high = axis.get_xlim()
+    lines = [
+        Line2D([], [], color=_THRESHOLD_LINES[name][0], linestyle=_THRESHOLD_LINES[name][1],
+               label=f"{name} {value:.5g}{'' if low <= value <= high else ' (off the axis)'}")
+        for name, value in thresholds(table).items()
+        if value is not None
+    ]  # fmt: skip
+    if lines:
+        figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([np.nan if row[name] is None else row[name] for row in rows])

@@ -20,7 +20,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax
 import jax
@@ -40,8 +40,20 @@ RESULT_FOLDERS = ("compare", "crossplay", "sweeps")
 _STALE_MINUTES = 10
 
 
+class Config(Protocol):
+    """What a run directory needs of a configuration."""
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data."""
+        ...
+
+    def name(self) -> str:
+        """The run's name: a hash of `science()`."""
+        ...
+
+
 class Run(NamedTuple):
-    """A finished run, read from its directory."""
+    """A finished training run, read from its directory."""
 
     path: Path
     config: RunConfig
@@ -53,8 +65,8 @@ class Run(NamedTuple):
         return self.path.name
 
 
-def claim(root: Path, config: RunConfig, *, overwrite: bool, name: str | None = None) -> Path | None:
-    """Make the directory of a run that is to be trained, `name` or the run's own; None if it is finished already.
+def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = None) -> Path | None:
+    """Make the directory of a run that is to be made, `name` or the run's own; None if it is finished already.
 
     A directory that an interrupted, failed or killed training left is started again from the beginning.
 
@@ -78,7 +90,7 @@ def claim(root: Path, config: RunConfig, *, overwrite: bool, name: str | None = 
     return path
 
 
-def needs_training(path: Path, config: RunConfig, *, overwrite: bool) -> bool:
+def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:
     """Whether `path` may be claimed for a run; False if it is finished already. Changes nothing.
 
     Raises:
@@ -88,7 +100,7 @@ def needs_training(path: Path, config: RunConfig, *, overwrite: bool) -> bool:
         raise TacitError(f"{path} is in the way: a run directory belongs there")
     status = read_status(path)
     if status is not None:
-        if (path / "run.json").exists() and (other := _read_json(path / "run.json").get("name")) != config.name():
+        if (path / "run.json").exists() and (other := read_json(path / "run.json").get("name")) != config.name():
             raise TacitError(f"{path} is in the way: it holds run {other}, and this is run {config.name()}")
         if status["state"] == "running" and _alive(status):
             raise TacitError(f"run {path} is being trained by process {status['process']} on {status['host']}")
@@ -118,7 +130,7 @@ def read_status(path: Path) -> dict[str, Any] | None:
     file = path / "status.json"
     if not file.exists():
         return None
-    status = _read_json(file)
+    status = read_json(file)
     if missing := {"state", "reason", "steps", "updated", "process", "host"} - set(status):
         raise TacitError(f"{file} is damaged: it does not say {', '.join(sorted(missing))}")
     return status
@@ -213,7 +225,7 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
       TacitError: if the file is missing or damaged.
     """
     file = path / "crossplay.json"
-    plain = _read_json(file)
+    plain = read_json(file)
     try:
         return {
             name: CrossPlay(
@@ -249,11 +261,11 @@ def read_run(path: Path) -> Run:
     return Run(path, config, game, agents)
 
 
-def check_finished(path: Path) -> dict[str, Any]:
-    """The contents of run.json, if the run at `path` is finished.
+def check_finished(path: Path, *, command: str = "train") -> dict[str, Any]:
+    """The contents of run.json, if the run at `path` is finished and of the `command` that is asked for.
 
     Raises:
-      TacitError: if the directory is missing, is not a run, is not finished, or is of another format.
+      TacitError: if the directory is missing, is not a run, is not finished, or is of another command or format.
     """
     if not path.is_dir():
         raise TacitError(f"there is no run directory {path}")
@@ -266,11 +278,13 @@ def check_finished(path: Path) -> dict[str, Any]:
             state = "cut short"
         reason = f" ({status['reason']})" if status["reason"] else ""
         raise TacitError(f"run {path} is not finished: {state}{reason} after {status['steps']} steps")
-    description = _read_json(path / "run.json")
+    description = read_json(path / "run.json")
     if description.get("format") != FORMAT:
         raise TacitError(f"run {path} has format {description.get('format')}, and this Tacit reads format {FORMAT}")
     if "science" not in description:
         raise TacitError(f"{path / 'run.json'} is damaged: it has no 'science'")
+    if (made_by := description["science"].get("command", "train")) != command:
+        raise TacitError(f"run {path} was made by tacit {made_by}, and a run of tacit {command} is needed")
     return description
 
 
@@ -301,7 +315,12 @@ def write_bytes(file: Path, contents: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
     try:
         plain = json.loads(file.read_text())
     except (OSError, ValueError) as error:

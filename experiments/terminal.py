@@ -4,11 +4,12 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments import compare
@@ -70,6 +71,99 @@ def _numbers(progress: JobProgress) -> str:
         return ""
     mean_return = "no game ended" if math.isnan(progress.mean_return) else f"return {progress.mean_return:.2f}"
     return f" {progress.steps_per_second:,.0f} steps/s, {mean_return}, entropy {progress.entropy:.2f}"
+
+
+@contextlib.contextmanager
+def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A reporter of (stage, done, total): a bar on a terminal, a line now and then elsewhere."""
+    if not show:
+        yield lambda stage, done, total: None
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("starting")
+            yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+    else:
+        last = {"stage": "", "time": -math.inf}
+
+        def report(stage: str, done: int, total: int) -> None:
+            now = time.monotonic()
+            if stage != last["stage"] or now - last["time"] >= _SECONDS_BETWEEN_LINES:
+                last.update(stage=stage, time=now)
+                print(f"{stage}: {done:,} of {total:,}", flush=True)
+
+        yield report
+
+
+def show_phase(contents: Mapping[str, Any], path: Path) -> None:
+    """Print the table of a phase.json, its thresholds and its best values, and where it is."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    sizes = " x ".join(map(str, contents["histories"]))
+    table = Table(
+        title=f"{contents['game']}, horizon {contents['horizon']}, discount {contents['discount']:g}: {sizes} histories"
+    )
+    columns = {
+        "α": "alpha", "converged": "converged", "solutions": "solutions", "soft SP": "soft_self_play",
+        "soft XP": "soft_cross_play", "greedy SP": "greedy_self_play", "greedy XP": "greedy_cross_play",
+        "defect": "defect", "residual": "residual",
+    }  # fmt: skip
+    for name in columns:
+        table.add_column(name, justify="right")
+    for row in contents["rows"]:
+        table.add_row(*(_phase_cell(row, key) for key in columns.values()))
+    console.print(table)
+    for sentence in phase_sentences(contents):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    print(f"run {path}")
+
+
+def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
+    """Thresholds and best values of a phase.json in words."""
+    unique, starts = contents["alpha_unique"], contents["rows"][0]["starts"]
+    low, high = unique["several_up_to"], unique["one_from"]
+    if low is None:
+        said = f"one solution at every α looked at, from {high:g} up"
+    elif high is None:
+        said = f"none: not all starts agree (or converge) at the greatest α looked at, {low:g}"
+    else:
+        said = f"several solutions up to {low:.6g}, one from {high:.6g} on"
+    certified, stable, symmetries = contents["alpha_certified"], contents["alpha_stable"], contents["symmetries"]
+    proved = "none" if certified["alpha"] is None else f"{certified['alpha']:.6g}"
+    if contents["branch_refused"]:
+        where = contents["branch_refused"]
+    elif contents["branch"] is None:
+        where = "not looked for (branch=false)"
+    elif stable is None:
+        where = f"the branch from α = ∞ stays stable down to {min(contents['branch']['alpha']):.4g}"
+    else:
+        where = f"{stable:.10g}: below it the branch from α = ∞ is no attractor"
+    equivariant = contents["equivariant"]
+    return [
+        f"alpha_unique      {said} ({starts} starts at every α, low solutions followed upwards)",
+        f"alpha_stable      {where}",
+        f"alpha_certified   {proved} ({certified['method']})",
+        f"best self-play    {_bounds(contents['optimum'])}",
+        f"best equivariant  {_bounds(equivariant['swap'])} with agent swaps ({symmetries['swap']} symmetries), "
+        f"{_bounds(equivariant['no_swap'])} without ({symmetries['no_swap']})",
+    ]
+
+
+def _bounds(found: Mapping[str, Any]) -> str:
+    if found["exact"]:
+        return f"{found['value']:.10g}"
+    upper = "" if found["upper_bound"] is None else f", at most {found['upper_bound']:.6g}"
+    return f"at least {found['value']:.10g}{upper}"
+
+
+def _phase_cell(row: Mapping[str, Any], key: str) -> str:
+    value = row[key]
+    if key == "converged":
+        return f"{value} of {row['starts']}"
+    if value is None:
+        return "–"
+    if key in ("defect", "residual"):
+        return f"{value:.1e}"
+    return f"{value:.6g}" if key == "alpha" else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None:

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, final
+from typing import Any, NamedTuple, Protocol, final
 
 import jax
 import jax.numpy as jnp
@@ -181,8 +181,8 @@ class Game(abc.ABC):
     final.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str]
+    name: str
+    version: str
     """Changes whenever the same actions can lead elsewhere than before."""
 
     num_players: int
@@ -196,6 +196,8 @@ class Game(abc.ABC):
     """No game is longer than this many steps."""
     score_range: tuple[float, float]
     """The least and the greatest sum of a game's rewards."""
+    seats_differ: bool = False
+    """Whether players may have different roles: then learners share no parameters between them unless told to."""
 
     @property
     def noop(self) -> int:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import jax
 
-from experiments import compare, figures, runs, train
+from experiments import compare, compose, figures, runs
 from experiments.config import JobConfig
 from experiments.job import run_job
 from games.hanabi import make
 
-job = JobConfig.parse(train.compose(overrides))
+job = JobConfig.parse(compose.compose(overrides))
 paths = run_job(job)
 comparison = compare.compare(paths)
 print(compare.markdown(comparison))

@@ -3,8 +3,11 @@
 import gc
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import settings
+
+from games.tabular.dec_pomdp import DecPOMDP
 
 # A shape that is broadcast by accident is a defect; one that is meant says so with [None].
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -23,3 +26,57 @@ def forget_compiled_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def random_dec_pomdp():
+    """The function below, for tests of tabular games."""
+    return make_random_dec_pomdp
+
+
+def make_random_dec_pomdp(
+    seed,
+    num_agents=2,
+    num_states=3,
+    num_actions=(2, 3),
+    num_observations=(2, 2),
+    discount=1.0,
+    initial=False,
+    restricted=False,
+):
+    """A Dec-POMDP with dense random tables and rewards that depend on state and joint action, N(0, 1).
+
+    Args:
+      seed: int; the same one gives the same game.
+      num_actions, num_observations: for each agent; cycled where there are more agents.
+      initial: agents see something before they act.
+      restricted: after each observation some actions are illegal; after the last one all but the first, so that an
+        agent with it has nothing to choose.
+    """
+    generator = np.random.default_rng(seed)
+    actions = [num_actions[agent % len(num_actions)] for agent in range(num_agents)]
+    observations = [num_observations[agent % len(num_observations)] for agent in range(num_agents)]
+    joint_actions, joint_observations = int(np.prod(actions)), int(np.prod(observations))
+    legal = None
+    if restricted:
+        legal = tuple(
+            generator.random((seen, chosen)) < 0.7 for seen, chosen in zip(observations, actions, strict=True)
+        )
+        for mask in legal:
+            mask[:, 0] = True
+            mask[-1, 1:] = False
+    return DecPOMDP(
+        agents=tuple(f"agent{agent}" for agent in range(num_agents)),
+        states=tuple(f"state{state}" for state in range(num_states)),
+        actions=tuple(tuple(f"a{agent}-{action}" for action in range(size)) for agent, size in enumerate(actions)),
+        observations=tuple(
+            tuple(f"o{agent}-{seen}" for seen in range(size)) for agent, size in enumerate(observations)
+        ),
+        discount=discount,
+        start=generator.dirichlet(np.ones(num_states)),
+        transition=generator.dirichlet(np.ones(num_states), (joint_actions, num_states)),
+        observation=generator.dirichlet(np.ones(joint_observations), (joint_actions, num_states)),
+        reward=generator.normal(size=(joint_actions, num_states, 1, 1)),
+        initial_observation=generator.dirichlet(np.ones(joint_observations), num_states) if initial else None,
+        legal=legal,
+    )

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted(file for floor in ("games", "marl", "experiments", "conf") for file in (ROOT / floor).rglob("*.py"))
 NUMERIC = {"jax", "numpy"}
 MAY_IMPORT = {
-    "games": {"games", "hanabi_learning_environment", "scipy"} | NUMERIC,
-    "marl": {"games", "marl", "flax", "optax", "scipy"} | NUMERIC,
+    "games": {"games", "hanabi_learning_environment", "igraph", "scipy"} | NUMERIC,
+    "marl": {"diffrax", "games", "marl", "flax", "optax", "scipy"} | NUMERIC,
     "experiments": {
         "conf", "experiments", "flax", "games", "hydra", "marl", "matplotlib", "omegaconf", "optax", "rich",
         "safetensors",
@@ -20,9 +20,11 @@ MAY_IMPORT = {
     "conf": set(),
 }  # fmt: skip
 ONLY_IN = {
-    "hydra": {"experiments/train.py", "experiments/cli.py"},
-    "omegaconf": {"experiments/train.py", "experiments/cli.py"},
+    "hydra": {"experiments/compose.py"},
+    "omegaconf": {"experiments/compose.py"},
+    "diffrax": {"marl/exact/gradient_flow.py"},
     "hanabi_learning_environment": {"games/hanabi/hle.py"},
+    "igraph": {"games/tabular/symmetry.py"},
     "matplotlib": {"experiments/figures.py"},
     "safetensors": {"experiments/runs.py"},
 }
@@ -88,3 +90,8 @@ def test_nothing_below_the_top_prints_or_opens_files(file):
         node.func.id for node in ast.walk(tree(file)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not called & {"print", "open", "input"}
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if name(file).startswith("marl/exact/")], ids=name)
+def test_the_exact_core_knows_no_networks(file):
+    assert "flax" not in {module.split(".")[0] for module in imported(file)}

@@ -16,8 +16,8 @@ def greedify(log_probs: Array, tolerance: float = TIE_TOLERANCE) -> Array:
     met, and a flat policy would seem to coordinate.
 
     Args:
-      log_probs: float32[..., num_actions], -inf where illegal.
+      log_probs: float[..., num_actions], -inf where illegal.
       tolerance: how far below the best an action still counts as tied.
     """
     best = log_probs >= jnp.max(log_probs, axis=-1, keepdims=True) - tolerance
-    return jnp.where(best, -jnp.log(jnp.sum(best, axis=-1, keepdims=True, dtype=jnp.float32)), -jnp.inf)
+    return jnp.where(best, -jnp.log(jnp.sum(best, axis=-1, keepdims=True, dtype=log_probs.dtype)), -jnp.inf)

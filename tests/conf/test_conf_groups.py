@@ -7,10 +7,12 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import conf
-from experiments import train
+from experiments import compose
 from experiments.config import JobConfig
 from experiments.job import run_job
 from experiments.runs import check_finished
+from games.tabular import dpomdp_file
+from games.tabular.library import dectiger
 
 ROOT = Path(conf.__file__).parent
 FILES = sorted(ROOT.rglob("*.yaml"))
@@ -51,8 +53,11 @@ def test_every_file_begins_with_what_it_is(file):
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
-def test_every_choice_builds_and_explains_its_keys(group, choice):
-    plain = train.compose([*NO_TRAINING, f"{group}={choice}"])
+def test_every_choice_builds_and_explains_its_keys(group, choice, tmp_path):
+    (tmp_path / "my.dpomdp").write_text(dpomdp_file.write(dectiger.problem()))
+    needs = {"game=file": [f"game.file={tmp_path}/my.dpomdp"], "policy=tabular": ["game=dectiger"]}
+    chosen = f"{group}={choice}"
+    plain = compose.compose([*NO_TRAINING, chosen, *needs.get(chosen, [])])
     job = JobConfig.parse(plain)
     assert all(run.build().game.name for run in job.runs())
     known = explained(ROOT / "config.yaml")
@@ -71,23 +76,27 @@ def test_each_game_explains_its_own_keys():
 
 def test_an_experiment_has_the_last_word_but_for_the_command_line():
     for name in EXPERIMENTS:
-        composed, given = train.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
+        composed, given = compose.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
         for key, value in given.items():
             if key == "defaults":
-                assert composed["game"] == train.compose([f"game={dict(value[0])['override /game']}"])["game"]
+                assert composed["game"] == compose.compose([f"game={dict(value[0])['override /game']}"])["game"]
             elif isinstance(value, DictConfig):
                 assert {inner: composed[key][inner] for inner in value} == OmegaConf.to_container(value)
             else:
                 assert composed[key] == value
-    changed = train.compose(["experiment=demo", "budget.steps=77", "seeds=3", "game=lever"])
-    assert (changed["budget"]["steps"], changed["seeds"], changed["game"]["_target_"]) == (77, 3, "games.lever.Lever")
+    changed = compose.compose(["experiment=demo", "budget.steps=77", "seeds=3", "game=lever"])
+    assert (changed["budget"]["steps"], changed["seeds"], changed["game"]["_target_"]) == (
+        77,
+        3,
+        "games.tabular.library.lever.make",
+    )
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "none"])
 def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
-    coefficients = train.compose([f"experiment={experiment}"])["learner"]["entropy_coef"]
-    plain = train.compose(
+    coefficients = compose.compose([f"experiment={experiment}"])["learner"]["entropy_coef"]
+    plain = compose.compose(
         [
             f"experiment={experiment}",
             f"learner.entropy_coef=[{coefficients[0]},{coefficients[-1]}]",

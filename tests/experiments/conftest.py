@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from experiments import cli, runs, train
+from experiments import cli, compose, runs
 from experiments.config import JobConfig
 
 # Here the programs are tiny and many: keep all of them in the compilation cache, if there is one.
@@ -43,6 +43,7 @@ TINY = (
     "learner.epochs=1",
     "learner.minibatches=1",
     "learner.learning_rate=0.05",
+    "learner.share_parameters=true",
     "policy.torso=[8]",
     "budget.steps=64",
     "seeds=2",
@@ -93,7 +94,7 @@ def tacit():
 @pytest.fixture(scope="session")
 def plain():
     """plain({"learner.gamma": 0.5, …}) -> the toy configuration as plain data, with dotted keys replaced."""
-    composed = train.compose(TINY)
+    composed = compose.compose(TINY)
 
     def change(changes=()):
         made = copy.deepcopy(composed)

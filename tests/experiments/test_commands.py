@@ -126,14 +126,14 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
     monkeypatch.chdir(tmp_path)
     said = tacit("train", *tiny_overrides, "--cfg", "job")
     assert said.status == 0
-    assert "  _target_: games.lever.Lever\n" in said.out
+    assert "  _target_: games.tabular.library.lever.make\n" in said.out
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["fly"], "there is no command 'fly'; there are train, crossplay, compare, games, verify, config"),
+        (["fly"], "there is no command 'fly'; there are train, crossplay, compare, phase, symmetries, games, verify, "),
         (["crossplay"], "RUN"),
         (["crossplay", "nowhere"], "there is no run directory "),
         (["crossplay", "nowhere", "--games", "many"], "--games: invalid int value: 'many'"),
@@ -141,7 +141,7 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
         (["crossplay", "nowhere", "--seating", "round"], "crossplay.seating must be one of all, distinct, one_"),
         (["compare"], "RUN"),
         (["compare", "nowhere"], "there is no run directory nowhere"),
-        (["games", "levr"], "there is no game 'levr'; there are hanabi,"),
+        (["games", "levr"], "there is no game 'levr'; there are asymmetric_lever,"),
         (["games", "lever", "colours=2"], "the configuration has no key 'game.colours'"),
         (["games", "hanabi", "colors=9"], "hanabi colors must be a whole number from 1 to 5"),
         (["verify", "chess"], "invalid choice: 'chess'"),
@@ -169,9 +169,9 @@ def test_games(tacit):
         (line,) = [line for line in said.out.splitlines() if line.startswith(name)]
         assert what in line
     said = tacit("games", "lever", "players=3", "payoffs=[2,1]")
-    assert "players=3" in said.out
+    assert "agents=3" in said.out
     actions = said.out.partition("actions\n")[2].partition("\n\n")[0]
-    assert actions.split("\n") == ["    0  pull lever 0", "    1  pull lever 1", "    2  no-op"]
+    assert actions.split("\n") == ["    0  lever0", "    1  lever1", "    2  no-op"]
     said = tacit("games", "hanabi_2x3")
     assert "observer belief: 115 entries of float32" in said.out
     assert re.search(r"^ +0 +\d+  ", said.out, re.M)
@@ -220,7 +220,7 @@ def test_runs_of_different_games_do_not_meet(tacit, make_job, a_run, finished_ru
     runs.write_json(other / "run.json", plain | {"science": run.science()})
     said = tacit("crossplay", a_run, other)
     assert said.status == 2
-    assert said.err.startswith(f"tacit: runs {a_run.name} and {other.name} are of different games: Lever(")
+    assert said.err.startswith(f"tacit: runs {a_run.name} and {other.name} are of different games: lever(")
     assert said.err.count("\n") == 1
     said = tacit("compare", a_run, other)
     assert said.err == "tacit: scores of different games or boards do not compare: give runs of one game\n"

@@ -28,14 +28,14 @@ BAD = [
     (["game=hanabi", "game.players=7"], ["players", "2 to 5", "7"]),
     (["game=hanabi", "game.colors=6"], ["colors", "1 to 5", "6"]),
     (["game.payoffs=[]"], ["payoffs", "at least one"]),
-    (["game._target_=games.lever.Leaver"], ["'games.lever.Leaver'", "cannot be imported"]),
+    (["game._target_=games.game.Gamble"], ["'games.game.Gamble'", "cannot be imported"]),
     (["game._target_=nowhere.Game"], ["'nowhere.Game'", "cannot be imported"]),
     (["game._target_=os.system"], ["'os.system'", "a class of games"]),
     (["game._target_=math.pi"], ["'math.pi'", "a class of games"]),
-    (["policy._target_=games.lever.Lever"], ["'games.lever.Lever'", "initial_memory"]),
+    (["policy._target_=games.game.Game"], ["'games.game.Game'", "initial_memory"]),
     (["learner._target_=marl.policies.uniform.Uniform"], ["'marl.policies.uniform.Uniform'", "update"]),
     (["learner._target_=5"], ["learner._target_", "5"]),
-    (["policy.observer=eyes"], ["'eyes'", "nothing"]),
+    (["policy.observer=eyes"], ["'eyes'", "last"]),
     (["policy.activation=gelu"], ["'gelu'", "relu", "tanh"]),
     (["policy.torso=8"], ["policy.torso", "list", "8"]),
     (["policy.torso=[0]"], ["policy.torso", "at least 1", "0"]),
@@ -54,6 +54,7 @@ BAD = [
     (["learner.num_games=[8,16]"], ["learner.num_games", "whole number", "[8, 16]"]),
     (["learner.num_games=8.5"], ["learner.num_games", "whole number", "8.5"]),
     (["learner.minibatches=5"], ["learner.minibatches", "32", "5"]),
+    (["game=file"], ["needs a value for game.file"]),
     (["seeds=1"], ["seeds", "at least 2|from 2", "cross-play needs two", "1"]),
     (["seeds=2.5"], ["seeds", "whole number", "2.5"]),
     (["seeds=1e9"], ["seeds", "1000000000"]),
@@ -102,7 +103,7 @@ def test_the_installed_command_refuses_in_the_same_way(tmp_path):
     )
     assert made.returncode == 2
     assert made.stdout == ""
-    assert made.stderr.startswith("tacit: there is no game 'levr'; there are hanabi,")
+    assert made.stderr.startswith("tacit: there is no game 'levr'; there are asymmetric_lever,")
     assert made.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

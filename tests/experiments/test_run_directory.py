@@ -12,10 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from experiments import runs
 from games.errors import TacitError
+from games.tabular.library import lever
 from marl.crossplay import crossplay
 
 FILES = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "crossplay.json"}
 FIGURES = {"learning_curves.png", "learning_curves.svg", "crossplay.png", "crossplay.svg"}
+TEN_LEVERS = lever.make()
 
 
 def test_a_finished_run_has_these_files(finished_runs):
@@ -28,7 +30,7 @@ def test_run_json_says_what_made_it(finished_runs):
         plain = json.loads((path / "run.json").read_text())
         assert plain["name"] == path.name
         assert plain["format"] == 1
-        assert plain["science"]["game"]["version"] == "lever-1"
+        assert plain["science"]["game"]["version"] == TEN_LEVERS.version
         assert {"python", "jax", "flax", "optax", "numpy", "device"} <= set(plain["versions"])
         assert all(isinstance(version, str) for version in plain["versions"].values())
 
@@ -208,6 +210,11 @@ def change_science(key, value):
     return change
 
 
+def more_levers(tensors, metadata):
+    change_science("game.payoffs", [1.0] * 11)(tensors, metadata)
+    change_science("game.version", lever.make([1.0] * 11).version)(tensors, metadata)
+
+
 def first(tensors):
     return min(name for name in tensors if name.endswith("kernel"))
 
@@ -217,14 +224,15 @@ FOREIGN = {
     "not ours": (lambda t, m: m.pop("science"), "was not written by Tacit"),
     "no science": (lambda t, m: m.update(science="half a {"), "does not say in this version's terms"),
     "empty science": (lambda t, m: m.update(science="{}"), "does not say in this version's terms"),
-    "other game version": (change_science("game.version", "lever-0"), "lever-0, and this is lever-1"),
+    "other game version": (change_science("game.version", "tabular-0"), "tabular-0, and this is tabular-1"),
+    "other tables": (change_science("game.payoffs", [2.0] * 10), f"{TEN_LEVERS.version}, and this is tabular-1"),
     "unknown key": (change_science("policy.wings", 2), "has no key 'wings'"),
     "not a game": (change_science("game._target_", "os.system"), "must be a class of games"),
     "not a policy": (change_science("policy._target_", "subprocess.Popen"), "must be a class with init"),
     "wider torso": (change_science("policy.torso", [9]), r"declares .* of shape \(2, 9, 11\), and holds \(2, 8, 11\)"),
     "deeper torso": (change_science("policy.torso", [8, 8]), r"declares .*, and holds no such weights|declares"),
     "shallower torso": (change_science("policy.torso", []), "declares"),
-    "more levers": (change_science("game.payoffs", [1.0] * 11), r"declares .* and holds \(2, 11\)"),
+    "more levers": (more_levers, r"declares .* and holds \(2, 11\)"),
     "more seeds": (change_science("seeds", 3), r"declares .* of shape \(3, "),
     "own parameters": (change_science("learner.share_parameters", False), r"declares .* of shape \(2, 2, "),
     "lost weights": (lambda t, m: t.pop(first(t)), "holds no such weights"),

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from experiments import compose
 from experiments.config import JobConfig, RunConfig
-from games.lever import Lever
+from games.tabular.simulator import Simulator
 
 LITERAL = {
-    "game": {"_target_": "games.lever.Lever", "payoffs": [1.0, 0.9], "mismatch": 0.0, "players": 2},
+    "game": {"_target_": "games.tabular.library.lever.make", "payoffs": [1.0, 0.9], "mismatch": 0.0, "players": 2},
     "policy": {"_target_": "marl.policies.feed_forward.FeedForward", "observer": None, "torso": [8]},
     "learner": {
         "_target_": "marl.learners.ippo.IPPO",
@@ -33,8 +34,8 @@ def name(plain):
 
 def test_a_literal_name():
     # Another name here means that finished runs everywhere are no longer found. It may change only together with
-    # experiments.config.FORMAT, or with the version of the lever game ("lever-1").
-    assert name(LITERAL) == "c8cada4d725f"
+    # experiments.config.FORMAT, or with the version of tabular games ("tabular-1").
+    assert name(LITERAL) == "a714118b1c10"
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -90,7 +91,7 @@ OTHER_SCIENCE = {
     "game.mismatch": -1.0,
     "game.players": 3,
     "policy._target_": "a_board_of_mine.MyPolicy",
-    "policy.observer": "nothing",
+    "policy.observer": "last",
     "policy.torso": [9],
     "policy.actor": [3],
     "policy.critic": [3],
@@ -119,11 +120,12 @@ OTHER_SCIENCE = {
 
 def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
     (tmp_path / "a_board_of_mine.py").write_text(
-        "from games.lever import Lever\n"
+        "from games.tabular.library import lever\n"
+        "from games.tabular.simulator import Simulator\n"
         "from marl.learners.ippo import IPPO as MyLearner\n"
         "from marl.policies.feed_forward import FeedForward as MyPolicy\n"
-        "def make(payoffs: list, mismatch: float, players: int) -> Lever:\n"
-        "    return Lever(payoffs, mismatch, players)\n"
+        "def make(payoffs: list, mismatch: float, players: int) -> Simulator:\n"
+        "    return lever.make(payoffs, mismatch, players)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     ours = plain()
@@ -139,8 +141,17 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
 
 def test_the_games_version_counts(plain, monkeypatch):
     before = name(plain())
-    monkeypatch.setattr(Lever, "version", "lever-2")
+    monkeypatch.setattr(Simulator, "version_of_rules", "tabular-2")
     assert name(plain()) != before
+
+
+def test_a_shared_network_is_the_games_to_choose():
+    """Without a word about it, seats of tabular games have parameters of their own, and those of Hanabi share them."""
+    for game, shared in [("lever", False), ("hanabi_2x3", True)]:
+        composed = [compose.compose([f"game={game}", f"learner.share_parameters={said}"]) for said in ("null", "false")]
+        (run,) = JobConfig.parse(composed[0]).runs()
+        assert run.learner["share_parameters"] is shared
+        assert (name(composed[0]) == name(composed[1])) is not shared
 
 
 def test_science_can_be_read_back(plain):

@@ -15,7 +15,7 @@ from games import hanabi
 from games.errors import TacitError
 from games.game import Game, Layout, Observer
 from games.hanabi import Hanabi
-from games.lever import Lever
+from games.tabular.library.lever import make as lever_game
 from marl.agent import Agent, Kind
 from marl.crossplay import crossplay, greedify
 from marl.policies.feed_forward import FeedForward
@@ -78,7 +78,7 @@ class Counting:
         return memory + 1, jnp.where(jnp.where(jnp.any(wanted & legal), wanted, legal), jnp.float32(0), -jnp.inf)
 
 
-def puller(lever, label=None, observer="nothing"):
+def puller(lever, label=None, observer="last"):
     return Agent(Kind(Puller(), observer, True), jnp.int32(lever), label or f"lever {lever}")
 
 
@@ -104,7 +104,7 @@ def assert_same(first, second):
 
 
 def test_lever_pullers_by_hand():
-    game = Lever(payoffs=(1.0, 0.5, 0.25), mismatch=-1.0)
+    game = lever_game(payoffs=(1.0, 0.5, 0.25), mismatch=-1.0)
     agents = [puller(0), puller(0, "again"), puller(1), puller(2)]
     for greedy in (True, False):
         result = crossplay(game, agents, games=3, greedy=greedy, key=KEY)
@@ -120,7 +120,7 @@ def test_lever_pullers_by_hand():
 
 @pytest.mark.parametrize("players", [3, 4, 5])
 def test_lever_pullers_of_more_players_by_hand(players):
-    game = Lever(payoffs=(1.0, 0.5), players=players)
+    game = lever_game(payoffs=(1.0, 0.5), players=players)
     agents = [puller(0), puller(1), puller(0, "again"), puller(1, "too"), puller(0, "and again")]
     result = crossplay(game, agents, games=2, greedy=True, key=KEY, seating="one_against_copies")
     payoff = [1.0, 0.5, 1.0, 0.5, 1.0]
@@ -141,13 +141,13 @@ def test_lever_pullers_of_more_players_by_hand(players):
 def test_a_flat_policy_does_not_coordinate_greedily(kind):
     """An argmax would have it meet on the first lever: SP = XP = 1."""
     levers, games = 4, 4000
-    game = Lever(payoffs=(1.0,) * levers)
+    game = lever_game(payoffs=(1.0,) * levers)
     if kind == "uniform":
         policy, params = Uniform(), ()
     else:
-        policy = FeedForward(1, levers + 1, torso=(4,))
+        policy = FeedForward(game.observer("last").size, levers + 1, torso=(4,))
         params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), random_params(policy, 0))
-    agents = [Agent(Kind(policy, "nothing", True), params, str(n)) for n in range(2)]
+    agents = [Agent(Kind(policy, "last", True), params, str(n)) for n in range(2)]
     for greedy in (True, False):
         result = crossplay(game, agents, games=games, greedy=greedy, key=KEY)
         error = math.sqrt(1 / levers * (1 - 1 / levers) / games)
@@ -158,8 +158,8 @@ def test_a_flat_policy_does_not_coordinate_greedily(kind):
 
 
 def test_unshared_parameters_belong_to_the_seat():
-    game = Lever(payoffs=(1.0, 0.5, 0.25))
-    kind = Kind(Puller(), "nothing", False)
+    game = lever_game(payoffs=(1.0, 0.5, 0.25))
+    kind = Kind(Puller(), "last", False)
     agents = [
         Agent(kind, jnp.array([0, 0], jnp.int32), "meets itself on 0"),
         Agent(kind, jnp.array([0, 1], jnp.int32), "misses itself"),
@@ -171,7 +171,7 @@ def test_unshared_parameters_belong_to_the_seat():
 
 
 def test_cells_of_ones_own():
-    game = Lever(payoffs=(1.0, 0.5))
+    game = lever_game(payoffs=(1.0, 0.5))
     result = crossplay(game, [puller(0), puller(1)], games=1, greedy=True, key=KEY, seating=np.array([[1, 1], [0, 1]]))
     assert result.mean.tolist() == [0.5, 0.0]
     assert np.isnan(result.standard_error).all()  # of one game
@@ -179,13 +179,13 @@ def test_cells_of_ones_own():
 
 
 def test_refusals():
-    game = Lever(payoffs=(1.0, 0.5))
+    game = lever_game(payoffs=(1.0, 0.5))
     with pytest.raises(TacitError, match=r"^crossplay\.games must be at least 1, not 0$"):
         crossplay(game, [puller(0), puller(1)], games=0, greedy=True, key=KEY)
     with pytest.raises(TacitError, match="at least two agents"):
         crossplay(game, [puller(0)], games=1, greedy=True, key=KEY)
     with pytest.raises(TacitError, match="3 different agents are needed"):
-        crossplay(Lever(players=3), [puller(0), puller(1)], games=1, greedy=True, key=KEY)
+        crossplay(lever_game(players=3), [puller(0), puller(1)], games=1, greedy=True, key=KEY)
 
 
 def test_an_illegal_action_is_an_error_that_names_the_seating():
@@ -423,10 +423,10 @@ def test_chunks_do_not_show(three, max_lanes):
 
 
 def test_chunks_do_not_show_in_sampled_play():
-    game = Lever(payoffs=(1.0, 0.6, 0.3), mismatch=-0.5)
-    policy = FeedForward(1, 4, torso=(3,))
-    agents = [Agent(Kind(Uniform(), "nothing", True), (), str(n)) for n in range(2)]
-    agents += [Agent(Kind(policy, "nothing", True), random_params(policy, n), "net") for n in range(2)]
+    game = lever_game(payoffs=(1.0, 0.6, 0.3), mismatch=-0.5)
+    policy = FeedForward(game.observer("last").size, 4, torso=(3,))
+    agents = [Agent(Kind(Uniform(), "last", True), (), str(n)) for n in range(2)]
+    agents += [Agent(Kind(policy, "last", True), random_params(policy, n), "net") for n in range(2)]
     cells = np.array([[0, 2], [2, 0], [1, 2], [2, 1], [0, 3], [3, 0], [1, 3]])  # two kinds, one after the other
     whole = crossplay(game, agents, games=10, greedy=False, key=KEY, seating=cells)
     assert len(set(whole.mean.tolist())) > 4
@@ -452,16 +452,16 @@ def test_every_cell_and_every_step_draws_anew():
 
 def test_more_games_begin_with_the_same_ones():
     """A game's draws depend on the cell and the game's number alone."""
-    game = Lever(payoffs=(1.0, 2.0, 4.0))
-    agents = [Agent(Kind(Uniform(), "nothing", True), (), str(n)) for n in range(2)]
+    game = lever_game(payoffs=(1.0, 2.0, 4.0))
+    agents = [Agent(Kind(Uniform(), "last", True), (), str(n)) for n in range(2)]
     sums = [crossplay(game, agents, games=n, greedy=False, key=KEY, max_lanes=1).mean * n for n in range(1, 9)]
     for single in np.diff(sums, axis=0):
         assert set(single.round(9).flat) <= {0.0, 1.0, 2.0, 4.0}
 
 
 def test_the_same_call_gives_the_same_bits_and_another_key_other_games():
-    game = Lever(payoffs=(1.0, 0.6))
-    agents = [Agent(Kind(Uniform(), "nothing", True), (), str(n)) for n in range(2)]
+    game = lever_game(payoffs=(1.0, 0.6))
+    agents = [Agent(Kind(Uniform(), "last", True), (), str(n)) for n in range(2)]
     first, again, other = (
         crossplay(game, agents, games=50, greedy=False, key=jax.random.key(seed)) for seed in (0, 0, 1)
     )

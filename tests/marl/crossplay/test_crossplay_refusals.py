@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
-from games.lever import Lever
+from games.tabular.library.lever import make as lever_game
 from marl.agent import Agent, Kind
 from marl.crossplay import crossplay
 from marl.policies.feed_forward import FeedForward
 from marl.policies.uniform import Uniform
 
-GAME = Lever(payoffs=(1.0, 1.0, 1.0))
+GAME = lever_game(payoffs=(1.0, 1.0, 1.0))
 KEY = jax.random.key(0)
-NETWORK = FeedForward(observation_size=1, num_actions=4, torso=(2,))
+NETWORK = FeedForward(observation_size=GAME.observer("last").size, num_actions=4, torso=(2,))
 
 
 def play(agents, **options):
@@ -23,7 +23,7 @@ def play(agents, **options):
 
 def test_weights_that_do_not_fit_their_own_architecture():
     params = NETWORK.init(key=KEY)
-    fits = Agent(Kind(NETWORK, "nothing", True), params, "ann")
+    fits = Agent(Kind(NETWORK, "last", True), params, "ann")
     wrong = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape), leaf.dtype), params)
     with pytest.raises(TacitError, match=r"agent bob declares \S+ of shape \(\d.*\), and has weights of shape \(3, "):
         play([fits, Agent(fits.kind, wrong, "bob")])
@@ -33,13 +33,13 @@ def test_weights_that_do_not_fit_their_own_architecture():
 
 @pytest.mark.parametrize("cells", [[[0, 2]], [[-1, 0]], [[0, 1, 1]], [0, 1]])
 def test_seatings_that_name_no_such_agents(cells):
-    agents = [Agent(Kind(Uniform(), "nothing", True), (), name) for name in "ab"]
+    agents = [Agent(Kind(Uniform(), "last", True), (), name) for name in "ab"]
     with pytest.raises(TacitError, match=r"seatings are rows of 2 numbers of agents, 0 to 1"):
         play(agents, seating=np.array(cells))
 
 
 def test_heavy_weights_are_played_in_more_calls(monkeypatch):
-    agents = [Agent(Kind(NETWORK, "nothing", True), NETWORK.init(key=jax.random.key(i)), str(i)) for i in range(3)]
+    agents = [Agent(Kind(NETWORK, "last", True), NETWORK.init(key=jax.random.key(i)), str(i)) for i in range(3)]
     whole = play(agents)
     monkeypatch.setattr("marl.crossplay.evaluate._WEIGHT_BYTES", 1)
     np.testing.assert_array_equal(play(agents).mean, whole.mean)

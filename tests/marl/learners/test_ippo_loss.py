@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from games.errors import TacitError
-from games.lever import Lever
+from games.tabular.library.lever import make as lever_game
 from marl.learners import ippo, rollout
 from marl.learners.ippo import IPPO, Hyperparameters, clipped_surrogate, clipped_value_error, masked_mean, normalise
 from marl.policies.feed_forward import FeedForward
 
-GAME = Lever(payoffs=(1.0, 1.0, 1.0))  # only its two players and four actions matter here
+GAME = lever_game(payoffs=(1.0, 1.0, 1.0))  # only its two players and four actions matter here
 POLICY = FeedForward(2, 4, torso=())  # logits and value are linear in an observation of two numbers
 
 
 def learner(**changes):
     settings = {
-        "game": GAME, "policy": POLICY, "observer": "nothing", "num_games": 2, "rollout_length": 4, "epochs": 1,
+        "game": GAME, "policy": POLICY, "observer": "last", "num_games": 2, "rollout_length": 4, "epochs": 1,
         "minibatches": 1, "total_updates": 10,
     }  # fmt: skip
     return IPPO(**settings | changes)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from games.game import Game, Layout, Observer
-from games.lever import Lever
+from games.tabular.dec_pomdp import matrix_game
+from games.tabular.library.lever import make as lever_game
+from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.policies.feed_forward import FeedForward
 
@@ -293,31 +295,23 @@ def test_two_players_learn_to_signal(batch, value_of_cue):
 
 @pytest.mark.parametrize("share_parameters", [True, False])
 def test_two_players_meet_on_a_lever(share_parameters):
-    game = Lever(payoffs=(1.0, 1.0, 1.0))
-    policy = FeedForward(1, game.num_actions, torso=())
-    state, metrics = train(game, policy, seed=1, observer="nothing", settings={"share_parameters": share_parameters})
+    game = lever_game(payoffs=(1.0, 1.0, 1.0))
+    policy = FeedForward(game.observer("last").size, game.num_actions, torso=())
+    state, metrics = train(game, policy, seed=1, observer="last", settings={"share_parameters": share_parameters})
     assert mean_return(metrics) > 0.97
     shapes = {leaf.shape for leaf in jax.tree.leaves(state.params)}
-    assert shapes == ({(1, 4), (4,), (1, 1), (1,)} if share_parameters else {(2, 1, 4), (2, 4), (2, 1, 1), (2, 1)})
+    assert shapes == ({(7, 4), (4,), (7, 1), (1,)} if share_parameters else {(2, 7, 4), (2, 4), (2, 7, 1), (2, 1)})
 
 
 def test_unshared_parameters_start_apart_and_are_each_players_own():
     """With parameters of their own two players can take the two roles that pay; with shared ones they cannot."""
-    game, policy = Roles(), FeedForward(1, 3, torso=())
-    _, shared = train(game, policy, observer="nothing")
-    _, unshared = train(game, policy, observer="nothing", settings={"share_parameters": False})
+    payoffs = np.array([[0.0, 1.0], [1.0, 0.0]])  # for different actions
+    game = Simulator(matrix_game(payoffs, ("a", "b"), (("x", "y"),) * 2), 1, "roles")
+    policy = FeedForward(game.observer("last").size, 3, torso=())
+    _, shared = train(game, policy, observer="last")
+    _, unshared = train(game, policy, observer="last", settings={"share_parameters": False})
     assert mean_return(shared) == pytest.approx(0.5, abs=0.1)  # the best that one distribution can do is a coin
     assert mean_return(unshared) > 0.97
-
-
-class Roles(Lever):
-    """Pays for different levers."""
-
-    def __init__(self):
-        super().__init__(payoffs=(1.0, 1.0))
-
-    def transition(self, state, actions, *, key):
-        return state._replace(ended=jnp.bool_(True)), (actions[0] != actions[1]).astype(jnp.float32)
 
 
 # ------------------------------------------------------------------------------------------------------------- memory

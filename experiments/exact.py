@@ -1,0 +1,280 @@
+"""The exact lab's jobs: the phase diagram of a tabular game as a run like any other, and the symmetries of a game.
+
+Knows neither hydra nor the terminal. A phase run's directory holds, beside run.json and status.json,
+
+    phase.json      the table over α, the thresholds, the best values, the branch
+    solutions.npz   for the i-th α the distinct stationary joint policies (solutions_<i>_agent_<k>, [K, H, A]
+                    log-probabilities), how many starts ended in each (starts_<i>) and their cross-play
+                    (soft_<i>, greedy_<i>); the branch's policies (branch_agent_<k>) and their α (branch_alpha)
+    *.png, *.svg    the phase diagram and the branch
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import runs
+from experiments.config import FORMAT, ExecutionConfig, build_game, canonical, parse_dataclass, refuse_unknown
+from games.errors import TacitError, number, one_of, whole_number
+from games.tabular.simulator import Simulator
+from games.tabular.symmetry import SymmetryGroup, automorphisms, orbits
+from marl.exact import branches, crossplay, gradient_flow, phase
+from marl.exact.certified import alpha_certified
+from marl.exact.equivariant import BestEquivariant, best_equivariant
+from marl.exact.optimum import Optimum, optimum
+
+_MOST_ALPHAS = 10_000
+_MOST_STARTS = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+    """A phase diagram to be made, checked. The keys are explained in conf/phase.yaml.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key or a value out of range.
+    """
+
+    game: Mapping[str, Any]
+    execution: ExecutionConfig
+    alpha: tuple[float, ...]
+    normal_starts: int
+    wide_starts: int
+    pure_starts: int
+    seed: int
+    method: gradient_flow.Method
+    step_tolerance: float
+    learning_rate: float
+    max_steps: int
+    refine: bool
+    branch: bool
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "PhaseConfig":
+        """Read nested plain data as hydra composes it from conf/phase.yaml."""
+        grid = ("alpha_count", "alpha_min", "alpha_max")
+        fields = [field.name for field in dataclasses.fields(cls)]
+        refuse_unknown("the configuration", plain, (*fields, *grid))
+        simulator = build_tabular(plain["game"])
+        whole = {
+            name: whole_number(name, plain.get(name), 0, _MOST_STARTS)
+            for name in ("normal_starts", "wide_starts", "pure_starts")
+        }
+        if sum(whole.values()) < 2:
+            raise TacitError("normal_starts, wide_starts and pure_starts must be at least 2 together: XP needs two")
+        switches = {name: one_of(name, plain.get(name), (True, False)) for name in ("refine", "branch")}
+        return cls(
+            game=dict(plain["game"]),
+            execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+            alpha=_alphas(simulator, plain),
+            **whole,
+            seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 1),
+            method=one_of("method", plain.get("method"), gradient_flow.METHODS),
+            step_tolerance=number("step_tolerance", plain.get("step_tolerance"), 0.0, 1.0, above=True),
+            learning_rate=number("learning_rate", plain.get("learning_rate"), 0.0, above=True),
+            max_steps=whole_number("max_steps", plain.get("max_steps"), 1),
+            **switches,
+        )
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data: the run's name is the hash of this."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["execution"]
+        game = {**self.game, "version": build_game(self.game).version}
+        return {**plain, "alpha": list(self.alpha), "format": FORMAT, "command": "phase", "game": game}
+
+    def name(self) -> str:
+        """Twelve hexadecimal digits that stand for `science()`."""
+        return hashlib.sha256(json.dumps(canonical(self.science()), sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Progress(NamedTuple):
+    """How a phase diagram stands: `done` of `total` in this stage."""
+
+    stage: str
+    done: int
+    total: int
+
+
+Report = Callable[[Progress], None]
+
+
+class Groups(NamedTuple):
+    """The symmetries of a game, with and without agent swaps."""
+
+    swap: SymmetryGroup
+    no_swap: SymmetryGroup
+
+
+def build_tabular(config: Mapping[str, Any]) -> Simulator:
+    """The tabular game that a `game` group stands for.
+
+    Raises:
+      TacitError: if the game is not tabular.
+    """
+    game = build_game(config)
+    if not isinstance(game, Simulator):
+        raise TacitError(
+            f"exact commands need a tabular game, such as game=dectiger or game.file=PATH, and {game.name} is none"
+        )
+    return game
+
+
+def groups(simulator: Simulator) -> Groups:
+    """Both symmetry groups of a game."""
+    return Groups(*(automorphisms(simulator.problem, swap_agents=swap) for swap in (True, False)))
+
+
+def run_phase(config: PhaseConfig, *, report: Report = lambda progress: None) -> Path:
+    """Make a phase diagram, or find the finished one: its run directory.
+
+    Raises:
+      TacitError: if the directory is taken, or the game is too large.
+    """
+    root = Path(config.execution.output)
+    path = runs.claim(root, config, overwrite=config.execution.overwrite)
+    if path is None:
+        return root / config.name()
+    try:
+        _compute(config, path, report)
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        runs.write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
+        raise
+    runs.write_status(path, "finished", steps=0)
+    return path
+
+
+def read_phase(path: Path) -> dict[str, Any]:
+    """The contents of a finished run's phase.json.
+
+    Raises:
+      TacitError: if the run is not finished, is of another kind, or is damaged.
+    """
+    runs.check_finished(path, command="phase")
+    return runs.read_json(path / "phase.json")
+
+
+def _alphas(simulator: Simulator, plain: Mapping[str, Any]) -> tuple[float, ...]:
+    """The values of α, ascending."""
+    given = plain.get("alpha")
+    if given is not None:
+        values = given if isinstance(given, list | tuple) else [given]
+        if not values:
+            raise TacitError("alpha must be a number above 0 or a list of such numbers, not an empty list")
+        return tuple(sorted({number("alpha", value, 0.0, above=True) for value in values}))
+    span = float(np.ptp(simulator.problem.expected_reward)) or 1.0
+    count = whole_number("alpha_count", plain.get("alpha_count"), 1, _MOST_ALPHAS)
+    low, high = (
+        number(name, share * span if plain.get(name) is None else plain[name], 0.0, above=True)
+        for name, share in (("alpha_min", 0.01), ("alpha_max", 0.6))
+    )
+    if low > high:
+        raise TacitError(f"alpha_min must not be above alpha_max, and {low:g} is above {high:g}")
+    return tuple(float(f"{value:.6g}") for value in np.geomspace(low, high, count))
+
+
+def _compute(config: PhaseConfig, path: Path, report: Report) -> None:
+    simulator = build_tabular(config.game)
+    tree = simulator.tree
+    both = groups(simulator)
+    starts = gradient_flow.concatenate(
+        gradient_flow.normal_starts(tree, config.normal_starts, 1.0, seed=config.seed),
+        gradient_flow.normal_starts(tree, config.wide_starts, 4.0, seed=config.seed + 1),
+        gradient_flow.pure_starts(tree, config.pure_starts, seed=config.seed + 2),
+    )
+    diagram = phase.phase_diagram(
+        tree,
+        config.alpha,
+        starts,
+        group=both.swap,
+        method=config.method,
+        step_tolerance=config.step_tolerance,
+        learning_rate=config.learning_rate,
+        max_steps=config.max_steps,
+        refine=config.refine,
+        report=lambda stage, done, total: report(Progress(stage, done, total)),
+    )
+    branch = None
+    if config.branch:
+        report(Progress("branch", 0, 1))
+        branch = _branch(simulator, both.swap, min(config.alpha))
+    report(Progress("best policies", 0, 1))
+    best, equivariant = best_values(simulator, both, seed=config.seed)
+    certificate = alpha_certified(tree)
+    arrays: dict[str, np.ndarray] = {}
+    for place, solutions in enumerate(diagram.solutions):
+        arrays |= {f"solutions_{place}_agent_{k}": own for k, own in enumerate(solutions.log_probs)}
+        arrays |= {f"starts_{place}": solutions.starts}
+        arrays |= {f"soft_{place}": solutions.soft_cells, f"greedy_{place}": solutions.greedy_cells}
+    branch_table: dict[str, Any] | None = None
+    if isinstance(branch, branches.Branch):
+        arrays |= {f"branch_agent_{k}": own for k, own in enumerate(branch.log_probs)}
+        arrays["branch_alpha"] = branch.alpha
+        branch_table = {
+            "alpha": branch.alpha.tolist(),
+            "eigenvalue": branch.eigenvalue.tolist(),
+            "soft": crossplay.self_play(tree, branch.log_probs).tolist(),
+            "greedy": crossplay.self_play(tree, crossplay.greedy(branch.log_probs)).tolist(),
+            "folds": branch.folds.tolist(),
+            "bifurcations": branch.bifurcations.tolist(),
+            "ended": branch.ended,
+        }
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    runs.write_bytes(path / "solutions.npz", packed.getvalue())
+    low, high = diagram.unique
+    runs.write_json(
+        path / "phase.json",
+        {
+            "format": FORMAT,
+            "game": simulator.name,
+            "horizon": simulator.horizon,
+            "discount": simulator.problem.discount,
+            "agents": simulator.num_players,
+            "histories": [own.size for own in tree.agents],
+            "symmetries": {name: str(group.policy_order) for name, group in both._asdict().items()},
+            "rows": [row._asdict() for row in diagram.rows],
+            "solutions": [
+                {name: getattr(s, name).tolist() for name in ("starts", "soft", "greedy", "defect")}
+                for s in diagram.solutions
+            ],
+            "alpha_unique": {"several_up_to": low, "one_from": high},
+            "alpha_stable": branch.alpha_stable if isinstance(branch, branches.Branch) else None,
+            "alpha_certified": certificate._asdict(),
+            "branch": branch_table,
+            "branch_refused": branch if isinstance(branch, str) else None,
+            "optimum": _bounds(best),
+            "equivariant": {name: _bounds(value) for name, value in equivariant.items()},
+            "known_optimum": simulator.known_optimum,
+        },
+    )
+
+
+def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float) -> branches.Branch | str:
+    """The principal branch, or why there is none."""
+    try:
+        return branches.principal_branch(simulator.tree, orbits(group, simulator.tree), alpha_min=alpha_min)
+    except TacitError as error:
+        return str(error)
+
+
+def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
+    """The best self-play policy, and the best equivariant ones with and without agent swaps."""
+    best = optimum(simulator.problem, simulator.horizon, seed=seed)
+    # A policy that also respects the swaps is one of those that respect the rest.
+    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
+    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
+    return best, {"swap": swapped, "no_swap": without}
+
+
+def _bounds(found: Optimum | BestEquivariant) -> dict[str, Any]:
+    upper = found.upper_bound if math.isfinite(found.upper_bound) else None
+    return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}

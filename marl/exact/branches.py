@@ -1,0 +1,577 @@
+"""Branches of soft stationary points over α, and where they lose stability.
+
+A soft stationary point satisfies π(·|h) = softmax(Q_π(h,·)/α) at every history. The principal branch is the curve of
+such points that comes from α = ∞. It is followed by pseudo-arclength continuation, which goes round folds: with s the
+scale of the returns and w = Q/(α + s), taken as differences within each history,
+
+    w - Q_π/(α + s) = 0,   π = softmax(w (α + s)/α),
+
+is solved for (w, log α) together. w has no unit and stays bounded both for α -> ∞ and for α -> 0. There is one unknown
+for each orbit of (history, action) under the game's symmetries, less one for each orbit of histories. So the branch
+consists of equivariant policies; bifurcations that break the symmetry do not stop it, and it goes on beyond its loss of
+stability.
+
+Stability is asked in the space of *all* policies: P, the Jacobian of soft policy iteration log π <- log softmax(Q_π/α)
+modulo constants per history, which is also the derivative of Q_π/(α + s) by w. At a stationary point the Hessian of J_α
+on the tangent space of policies is D + C, with D < 0 from the entropies, history by history, and C from how histories
+depend on each other, and P = -D⁻¹C: its eigenvalues are real, and an eigenvalue of the Hessian crosses 0 where one of P
+crosses +1. That is where damped soft policy iteration and the flow leave the branch; an eigenvalue below -1 (which the
+spectral radius would count) only makes undamped iteration oscillate.
+
+Pseudo-arclength continuation: Keller 1977, "Numerical solution of bifurcation and nonlinear eigenvalue problems".
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
+from scipy.sparse.linalg import LinearOperator, eigs
+
+from games.errors import TacitError, number, one_of, whole_number
+from games.tabular.histories import Tree
+from marl.exact.gradient_flow import residuals
+from marl.exact.objective import Array, JointPolicy, Tables, double_precision, log_policy, sweep, tables
+
+MOST_UNKNOWNS = 2_000
+"""The most unknowns, after tying, of a game whose branch is followed."""
+MOST_DENSE = 500
+"""With more free coordinates only the `KRYLOV` largest eigenvalues are computed, by Arnoldi iteration, and only their
+crossings are seen."""
+KRYLOV = 6
+START = 100.0
+"""The default alpha_max, in units of the scale of the returns."""
+CONVERGED = 1e-9
+"""A Newton correction this small was the last one: the next would be of its square."""
+_ROUNDING = 1e-14
+"""An equation met this well is met."""
+_NEWTON_STEPS = 10
+_DAMPED_STEPS = 10_000
+_FIRST_STEP, _LONGEST_STEP, _SHORTEST_STEP = 0.05, 0.2, 1e-9
+_LEAST_COSINE = 0.95
+"""Between the tangents at both ends of a step."""
+_AT_ONE = 1e-6
+"""An eigenvalue this near to +1 at a fold belongs to the fold; those this near at a bifurcation cross together."""
+_BATCH = 256
+"""Directions that are differentiated at a time."""
+
+
+class Branch(NamedTuple):
+    """P points of a branch in the order in which it was followed; the folds are among them."""
+
+    alpha: np.ndarray  # float64[P]
+    log_probs: tuple[np.ndarray, ...]  # for each agent float64[P, H, A], -inf where illegal
+    eigenvalue: np.ndarray  # float64[P], the largest signed eigenvalue of P among all policies: stable below 1
+    residual: np.ndarray  # float64[P], greatest total variation between π(·|h) and softmax(Q/α), at all histories
+    folds: np.ndarray  # float64[F], α where the branch turns round in α, in order
+    bifurcations: np.ndarray  # float64[B], α where an eigenvalue crosses +1 without a fold, in order
+    alpha_stable: float | None  # α where the largest eigenvalue crosses +1 for the first time; None: nowhere
+    ended: str  # what stopped it: "alpha_min", "alpha_max", "max_points", "step" (no shorter one) or "unstable"
+
+
+@double_precision
+def principal_branch(
+    tree: Tree,
+    orbits: Sequence[np.ndarray] | None = None,
+    *,
+    alpha_min: float,
+    alpha_max: float | None = None,
+    max_points: int = 2_000,
+) -> Branch:
+    """The branch from α = ∞, followed from `alpha_max` until it leaves [alpha_min, alpha_max].
+
+    It starts where damped soft policy iteration leads from the uniform policy at `alpha_max`.
+
+    Args:
+      tree: the game's histories.
+      orbits: for each agent int64[H, A], which (history, action) must have equal values (`games.tabular.symmetry.
+        orbits`); None: each stands for itself.
+      alpha_min: where to stop, positive, in units of reward.
+      alpha_max: where to start; None is 100 times the span of the returns.
+      max_points: after which to stop.
+
+    Raises:
+      TacitError: for a value out of range; for a game of more than `MOST_UNKNOWNS` unknowns; if no stable stationary
+        point was found at `alpha_max`; if `orbits` does not come from symmetries of the game.
+    """
+    return _principal(tree, orbits, alpha_min, alpha_max, max_points, until_unstable=False)
+
+
+@double_precision
+def alpha_stable(
+    tree: Tree,
+    orbits: Sequence[np.ndarray] | None = None,
+    *,
+    alpha_min: float,
+    alpha_max: float | None = None,
+    max_points: int = 2_000,
+) -> float | None:
+    """α at which the principal branch, coming from α = ∞, loses stability; None if it does not down to `alpha_min`.
+
+    There the largest signed eigenvalue of P crosses +1, at a fold or a bifurcation. Located to 1e-10 relative; to about
+    1e-8 only where `orbits` leaves out the symmetry that breaks, as the equations are then singular. The branch is
+    followed no further; `Branch.alpha_stable` is the same number.
+
+    Raises:
+      TacitError: as `principal_branch`; if the branch cannot be followed to `alpha_min`.
+    """
+    branch = _principal(tree, orbits, alpha_min, alpha_max, max_points, until_unstable=True)
+    if branch.ended not in ("unstable", "alpha_min"):
+        raise TacitError(
+            f"the principal branch could not be followed below alpha {branch.alpha[-1]:g} (ended by {branch.ended})"
+        )
+    return branch.alpha_stable
+
+
+@double_precision
+def follow_branch(
+    tree: Tree,
+    log_probs: tuple[np.ndarray, ...],
+    alpha: float,
+    orbits: Sequence[np.ndarray] | None = None,
+    *,
+    direction: Literal["up", "down"],
+    alpha_min: float,
+    alpha_max: float,
+    max_points: int = 2_000,
+) -> Branch:
+    """The branch through a given stationary point, followed until it leaves [alpha_min, alpha_max].
+
+    Args:
+      tree, orbits, max_points: as in `principal_branch`.
+      log_probs: for each agent float64[H, A], stationary at `alpha` to about 1e-3; Newton's method does the rest.
+      alpha: of the start, within the bounds.
+      direction: whether α grows or falls at first.
+      alpha_min, alpha_max: where to stop.
+
+    Raises:
+      TacitError: for a value out of range; if there is no stationary point, equivariant under `orbits`, at the start.
+    """
+    one_of("direction", direction, ("up", "down"))
+    alpha_min, alpha_max = _bounds(alpha_min, alpha_max)
+    number("alpha", alpha, alpha_min, alpha_max)
+    curve = _curve(tree, orbits)
+    guess = _unknowns(curve.tied, log_probs, alpha, curve.scale)
+    try:
+        start, tangent = curve.correct(guess, _along_alpha(guess))
+    except _NoPointError as error:
+        raise TacitError(f"Newton's method finds no stationary point near the start at alpha {alpha:g}") from error
+    given = tuple(np.exp(own) for own in log_probs)
+    moved = max(
+        np.abs(np.exp(new) - old).sum(-1).max() / 2 for new, old in zip(curve.look(start).log_probs, given, strict=True)
+    )
+    if moved > 1e-2:
+        raise TacitError(
+            f"the start at alpha {alpha:g} is not a stationary point that respects the orbits: the nearest one found "
+            f"is {moved:.2g} away in total variation"
+        )
+    tangent = tangent if direction == "up" else -tangent
+    return _follow(curve, start, tangent, alpha_min, alpha_max, max_points, until_unstable=False)
+
+
+@double_precision
+def largest_eigenvalue(tree: Tree, log_probs: tuple[np.ndarray, ...], alpha: float) -> float:
+    """The largest signed eigenvalue (real part) of the Jacobian of soft policy iteration at one joint policy.
+
+    At a stationary point all eigenvalues are real, and if this one is below 1 the point is a strict local maximum of J_α
+    in the action probabilities at reached histories.
+
+    Args:
+      tree: the game's histories.
+      log_probs: for each agent float64[H, A], finite where legal.
+      alpha: weight of the entropies, positive, in units of reward.
+
+    Raises:
+      TacitError: for a value out of range.
+    """
+    alpha = number("alpha", alpha, 0.0, above=True)
+    full, scale = _space(_each_alone(tree)), _scale(tree)
+    return float(_eigenvalues(tables(tree), full, scale, _unknowns(full, log_probs, alpha, scale))[0])
+
+
+# The branch
+
+
+def _principal(
+    tree: Tree,
+    orbits: Sequence[np.ndarray] | None,
+    alpha_min: float,
+    alpha_max: float | None,
+    max_points: int,
+    until_unstable: bool,
+) -> Branch:
+    alpha_min, alpha_max = _bounds(alpha_min, START * _scale(tree) if alpha_max is None else alpha_max)
+    curve = _curve(tree, orbits)
+    guess = _settle(curve, alpha_max)
+    try:
+        start, tangent = curve.correct(guess, _along_alpha(guess))
+    except _NoPointError as error:
+        raise TacitError(f"Newton's method finds no stationary point at alpha_max {alpha_max:g}") from error
+    if curve.look(start).residual > CONVERGED:
+        raise TacitError("the orbits are not those of symmetries of the game")
+    if curve.eigenvalues(start)[0] >= 1:
+        raise TacitError(f"the principal branch is not stable at alpha_max {alpha_max:g}: it must start higher")
+    return _follow(curve, start, -tangent, alpha_min, alpha_max, max_points, until_unstable)
+
+
+def _settle(curve: "_Curve", alpha: float) -> np.ndarray:
+    """z where damped soft policy iteration leads from the uniform policy."""
+    z = np.append(np.zeros(len(curve.tied.entry)), np.log(alpha))
+    for _ in range(_DAMPED_STEPS):
+        error = curve.look(z).error
+        z[:-1] -= 0.5 * error
+        if np.abs(error).max(initial=0.0) < CONVERGED:
+            return z
+    raise TacitError(f"soft policy iteration from the uniform policy does not converge at alpha_max {alpha:g}")
+
+
+def _follow(
+    curve: "_Curve",
+    start: np.ndarray,
+    tangent: np.ndarray,
+    alpha_min: float,
+    alpha_max: float,
+    max_points: int,
+    until_unstable: bool,
+) -> Branch:
+    """Step along the tangent, come back to the curve by Newton's method; look at what lies between."""
+    whole_number("max_points", max_points, 2)
+    bounds = {"alpha_min": np.log(alpha_min), "alpha_max": np.log(alpha_max)}
+    point = _Point(start, tangent, curve.eigenvalues(start))
+    points, events, length, ended = [point], [], _FIRST_STEP, ""
+    while not ended:
+        try:
+            found, crossed, ended = _step(curve, point, length, bounds)
+        except _NoPointError:
+            length /= 2
+            ended = "step" if length < _SHORTEST_STEP else ""
+            continue
+        point, length = found[-1], min(1.5 * length, _LONGEST_STEP)
+        points += found
+        events += crossed
+        if until_unstable and any(event.of_largest for event in crossed):
+            ended = "unstable"
+        elif len(points) >= max_points:
+            ended = ended or "max_points"
+    looked = [curve.look(point.z) for point in points]
+    return Branch(
+        alpha=np.array([point.alpha for point in points]),
+        log_probs=tuple(np.stack(own) for own in zip(*(seen.log_probs for seen in looked), strict=True)),
+        eigenvalue=np.array([point.eigenvalues[0] for point in points]),
+        residual=np.array([float(seen.residual) for seen in looked]),
+        folds=np.array([event.alpha for event in events if event.is_fold]),
+        bifurcations=np.array([event.alpha for event in events if not event.is_fold]),
+        alpha_stable=next((event.alpha for event in events if event.of_largest), None),
+        ended=ended,
+    )
+
+
+class _Point(NamedTuple):
+    """A point on the branch."""
+
+    z: np.ndarray  # float64[U + 1], the unknowns and log α
+    tangent: np.ndarray  # float64[U + 1], of length 1, in the direction of travel
+    eigenvalues: np.ndarray  # float64[...], of P among all policies, the largest first
+    is_fold: bool = False
+
+    @property
+    def alpha(self) -> float:
+        return float(np.exp(self.z[-1]))
+
+    def above_one(self) -> tuple[int, int]:
+        """How many eigenvalues are above 1, without and with the one that is 1 because this is a fold."""
+        margin = _AT_ONE if self.is_fold else 0.0
+        return int((self.eigenvalues > 1 + margin).sum()), int((self.eigenvalues > 1 - margin).sum())
+
+
+class _Event(NamedTuple):
+    """An eigenvalue of P crosses +1."""
+
+    alpha: float
+    is_fold: bool
+    of_largest: bool  # it is the largest that crosses: stability is lost or won
+
+
+class _Stretch:
+    """The branch beyond one point, by the distance along that point's tangent. What was computed is kept."""
+
+    def __init__(self, curve: "_Curve", here: _Point) -> None:
+        self._curve, self._here = curve, here
+        self._solved = {0.0: (here.z, here.tangent)}
+        self._spectra = {0.0: here.eigenvalues}
+
+    def at(self, distance: float) -> tuple[np.ndarray, np.ndarray]:
+        """(z, tangent)."""
+        if distance not in self._solved:
+            predicted = self._here.z + distance * self._here.tangent
+            self._solved[distance] = self._curve.correct(predicted, self._here.tangent)
+        return self._solved[distance]
+
+    def log_alpha(self, distance: float) -> float:
+        return float(self.at(distance)[0][-1])
+
+    def turn(self, distance: float) -> float:
+        """How fast log α changes; 0 at a fold."""
+        return float(self.at(distance)[1][-1])
+
+    def eigenvalues(self, distance: float) -> np.ndarray:
+        if distance not in self._spectra:
+            self._spectra[distance] = self._curve.eigenvalues(self.at(distance)[0])
+        return self._spectra[distance]
+
+
+def _step(
+    curve: "_Curve", here: _Point, length: float, bounds: dict[str, float]
+) -> tuple[list[_Point], list[_Event], str]:
+    """One step: (the points after `here`, what happens on the way, the bound of log α that was met or "").
+
+    Raises:
+      _NoPointError: if the step is too long.
+    """
+    stretch = _Stretch(curve, here)
+    z, tangent = stretch.at(length)
+    bent = np.linalg.norm(z - here.z - length * here.tangent) > length / 4
+    if bent or tangent @ here.tangent < _LEAST_COSINE:
+        raise _NoPointError
+    fold = _root(stretch.turn, 0.0, length) if stretch.turn(0.0) * stretch.turn(length) < 0 else None
+    points, events, reached = [here], [], 0.0
+    for distance in [length] if fold is None else [fold, length]:
+        met = _beyond(stretch.log_alpha(distance), bounds)
+        if met:
+            distance = _root(lambda s, bound=bounds[met]: stretch.log_alpha(s) - bound, reached, distance)
+        point = _Point(*stretch.at(distance), stretch.eigenvalues(distance), distance == fold)
+        events += _crossings(stretch, points[-1], reached, point, distance)
+        if point.is_fold:
+            events.append(_Event(point.alpha, True, point.above_one()[0] == 0))
+        points.append(point)
+        reached = distance
+        if met:
+            return points[1:], events, met
+    return points[1:], events, ""
+
+
+def _beyond(log_alpha: float, bounds: dict[str, float]) -> str:
+    """The bound that log α has passed, or ""."""
+    if log_alpha < bounds["alpha_min"]:
+        return "alpha_min"
+    return "alpha_max" if log_alpha > bounds["alpha_max"] else ""
+
+
+def _crossings(stretch: _Stretch, before: _Point, start: float, after: _Point, end: float) -> list[_Event]:
+    """The bifurcations between two points, at the distances `start` and `end`: eigenvalues that several share once."""
+    (few_before, many_before), (few_after, many_after) = before.above_one(), after.above_one()
+    upwards = few_after > many_before
+    found: dict[float, int] = {}
+    for index in range(many_before, few_after) if upwards else range(many_after, few_before):
+        if any(abs(stretch.eigenvalues(root)[index] - 1) < _AT_ONE for root in found):
+            continue
+        root = _root(lambda s, index=index: float(stretch.eigenvalues(s)[index]) - 1, start, end)
+        found[root] = index
+    return [_Event(float(np.exp(stretch.log_alpha(root))), False, found[root] == 0) for root in sorted(found)]
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    root: Any = brentq(function, low, high, xtol=1e-14, rtol=np.float64(1e-14))
+    return float(root)
+
+
+# The equations
+
+
+class _NoPointError(Exception):
+    """Newton's method does not converge, or to somewhere else than asked for."""
+
+
+class _Space(NamedTuple):
+    """What the unknowns are: differences of values within histories, one for each orbit but the first of a history."""
+
+    column: tuple[np.ndarray, ...]  # for each agent int32[H, A], the unknown; U for those that are 0
+    entry: np.ndarray  # int32[U], where the unknown stands among all agents' values, one behind the other
+    base: np.ndarray  # int32[U], where the value stands from which it is counted, at the same history
+
+
+class _Seen(NamedTuple):
+    """One point in full."""
+
+    log_probs: tuple[Any, ...]  # for each agent float64[H, A]
+    residual: Any  # float64[], over all histories
+    error: Any  # float64[U], of the equation
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Curve:
+    """The equations of one game. z: float64[U + 1], the unknowns and log α."""
+
+    table: Tables
+    tied: _Space
+    full: _Space
+    scale: float
+
+    def correct(self, guess: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The solution in the plane through `guess` across `normal`, and the tangent there, on the side of `normal`.
+
+        Raises:
+          _NoPointError: if Newton's method does not converge.
+        """
+        z = guess
+        for _ in range(_NEWTON_STEPS):
+            value, jacobian = (np.asarray(part) for part in _linearise(self.table, self.tied, self.scale, z))
+            bordered = np.concatenate([jacobian, normal[None]])
+            right = np.stack([np.append(value, normal @ (z - guess)), _along_alpha(z)], axis=1)
+            if not np.isfinite(bordered).all() or not np.isfinite(right).all():
+                break
+            try:
+                change, tangent = np.linalg.solve(bordered, right).T
+            except np.linalg.LinAlgError:
+                break
+            z = z - change
+            if np.abs(change).max() < CONVERGED or np.abs(right[:, 0]).max() < _ROUNDING:
+                return z, tangent / np.linalg.norm(tangent)
+        raise _NoPointError
+
+    def eigenvalues(self, z: np.ndarray) -> np.ndarray:
+        """Of P among all policies, the largest first."""
+        full = _counted(self.full, np.append(z[:-1], 0.0)[np.concatenate([own.ravel() for own in self.tied.column])])
+        return _eigenvalues(self.table, self.full, self.scale, np.append(full, z[-1]))
+
+    def look(self, z: np.ndarray) -> "_Seen":
+        return jax.tree.map(np.asarray, _look(self.table, self.tied, self.scale, z))
+
+
+def _curve(tree: Tree, orbits: Sequence[np.ndarray] | None) -> _Curve:
+    alone = _each_alone(tree)
+    tied = _space(alone if orbits is None else _checked(tree, orbits))
+    if len(tied.entry) > MOST_UNKNOWNS:
+        raise TacitError(
+            f"the game is too large to follow a branch: it has {len(tied.entry):,} unknowns and the limit is "
+            f"{MOST_UNKNOWNS:,}"
+        )
+    return _Curve(tables(tree), tied, _space(alone), _scale(tree))
+
+
+def _each_alone(tree: Tree) -> tuple[np.ndarray, ...]:
+    """The orbits of the trivial group."""
+    legal = np.concatenate([own.legal.ravel() for own in tree.agents])
+    numbers = np.where(legal, np.cumsum(legal) - 1, -1)
+    ends = np.cumsum([own.legal.size for own in tree.agents])[:-1]
+    return tuple(part.reshape(own.legal.shape) for part, own in zip(np.split(numbers, ends), tree.agents, strict=True))
+
+
+def _checked(tree: Tree, orbits: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    orbits = tuple(map(np.asarray, orbits))
+    if len(orbits) != len(tree.agents) or any(
+        own.shape != agent.legal.shape or not np.array_equal(own >= 0, agent.legal)
+        for own, agent in zip(orbits, tree.agents, strict=True)
+    ):
+        raise TacitError("orbits must number every legal action of every history of every agent, -1 where illegal")
+    return orbits
+
+
+def _space(orbits: Sequence[np.ndarray]) -> _Space:
+    """The unknowns of a set of orbits. At each history the values are counted from the orbit with the least number."""
+    offsets = np.cumsum([0, *(own.size for own in orbits)])
+    count = 1 + max(int(own.max()) for own in orbits)
+    entry, base = np.full(count, -1), np.full(count, -1)
+    for own, offset in zip(orbits, offsets, strict=False):
+        least = np.where(own >= 0, own, count).argmin(1)  # the first action of each history
+        history, action = np.nonzero(own >= 0)
+        first = history * own.shape[1] + least[history]
+        own_orbits = own[history, action]
+        base[own_orbits] = np.where(own_orbits == own.ravel()[first], -1, offset + first)
+        entry[own_orbits] = offset + history * own.shape[1] + action
+    free = np.flatnonzero(base >= 0)
+    column = np.full(count + 1, len(free))  # the last one is for the number -1
+    column[free] = np.arange(len(free))
+    return _Space(
+        tuple(column[own].astype(np.int32) for own in orbits), entry[free].astype(np.int32), base[free].astype(np.int32)
+    )
+
+
+def _unknowns(space: _Space, log_probs: tuple[np.ndarray, ...], alpha: float, scale: float) -> np.ndarray:
+    """z of a joint policy."""
+    z = np.append(_counted(space, np.concatenate([np.ravel(own) for own in log_probs])) * alpha / (alpha + scale), 0.0)
+    if not np.isfinite(z).all():
+        raise TacitError("log_probs must be finite where an action is legal")
+    z[-1] = np.log(alpha)
+    return z
+
+
+def _counted(space: _Space, values: np.ndarray) -> np.ndarray:
+    """Values of all agents, one behind the other, as differences within histories: float64[U]."""
+    return values[space.entry] - values[space.base]
+
+
+def _along_alpha(z: np.ndarray) -> np.ndarray:
+    return np.eye(len(z))[-1]
+
+
+def _scale(tree: Tree) -> float:
+    """The span of the returns that rewards allow; 1 if all rewards are equal."""
+    rewards = tree.problem.expected_reward
+    span = float(rewards.max() - rewards.min()) * float((tree.problem.discount ** np.arange(tree.horizon)).sum())
+    return span or 1.0
+
+
+def _bounds(alpha_min: float, alpha_max: float) -> tuple[float, float]:
+    alpha_min = number("alpha_min", alpha_min, 0.0, above=True)
+    return alpha_min, number("alpha_max", alpha_max, alpha_min, above=True)
+
+
+def _log_probs(table: Tables, space: _Space, scale: Array, z: Array) -> JointPolicy:
+    """log softmax(w (α + s)/α)."""
+    alpha = jnp.exp(z[-1])
+    values = z.at[-1].set(0.0) * (alpha + scale) / alpha
+    return log_policy(table, tuple(values[column] for column in space.column))
+
+
+def _equation(table: Tables, space: _Space, scale: Array, z: Array) -> Array:
+    """w - Q_π/(α + s): float64[U]."""
+    alpha = jnp.exp(z[-1])
+    q = jnp.concatenate([own.ravel() for own in sweep(table, _log_probs(table, space, scale, z), alpha).q])
+    return z[:-1] - (q[space.entry] - q[space.base]) / (alpha + scale)
+
+
+@jax.jit
+def _linearise(table: Tables, space: _Space, scale: Array, z: Array) -> tuple[Array, Array]:
+    """The equation and its derivative by z: (float64[U], float64[U, U + 1])."""
+    value, push = jax.linearize(functools.partial(_equation, table, space, scale), z)
+    batches = -(-len(z) // _BATCH)
+    width = -(-len(z) // batches)
+    directions = jnp.eye(batches * width, len(z)).reshape(batches, width, len(z))
+    return value, jax.lax.map(jax.vmap(push), directions).reshape(batches * width, -1)[: len(z)].T
+
+
+@jax.jit
+def _push(table: Tables, space: _Space, scale: Array, z: Array, direction: Array) -> Array:
+    """P times a direction: float64[U]."""
+    change = jax.jvp(functools.partial(_equation, table, space, scale), (z,), (jnp.append(direction, 0.0),))[1]
+    return direction - change
+
+
+@jax.jit
+def _look(table: Tables, space: _Space, scale: Array, z: Array) -> _Seen:
+    log_probs = _log_probs(table, space, scale, z)
+    return _Seen(log_probs, residuals(table, log_probs, jnp.exp(z[-1]))[1], _equation(table, space, scale, z))
+
+
+def _eigenvalues(table: Tables, full: _Space, scale: float, z: np.ndarray) -> np.ndarray:
+    """Of P, real parts, the largest first: all, or the `KRYLOV` largest ones."""
+    size = len(full.entry)
+    if size == 0:
+        return np.zeros(1)  # nobody has a choice
+    if size <= MOST_DENSE:
+        # In numpy: batched linear algebra inside a compiled program can hang on CPU.
+        derivative = np.asarray(_linearise(table, full, scale, z)[1])[:, :-1]
+        return np.sort(np.linalg.eigvals(np.eye(size) - derivative).real)[::-1]
+
+    def shifted(direction: np.ndarray) -> np.ndarray:  # by 1: Arnoldi iteration needs more than a matrix of zeros
+        return direction.ravel() + np.asarray(_push(table, full, scale, z, direction.ravel()))
+
+    operator = LinearOperator((size, size), shifted, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+    start = np.random.default_rng(0).normal(size=size)  # scipy's own would differ from call to call
+    found: Any = eigs(operator, KRYLOV, which="LR", v0=start, return_eigenvectors=False)
+    return np.sort(found.real)[::-1] - 1
