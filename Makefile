@@ -26,8 +26,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
 		printf '  make %-6s %s\n' "$$name" "$$what"; done
 
-demo: $(READY) ## train independent seeds, cross-play them, draw the gap (a few minutes)
+demo: $(READY) ## train independent seeds, cross-play them, draw the gap; the same exactly on dec-tiger (a few minutes)
 	$(BIN)/tacit train experiment=demo
+	$(BIN)/tacit phase game=dectiger horizon=3 'alpha=[3,14]' refine=false branch=false
 
 test: lint ## lint, then every test (ARGS='-k hanabi' goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
@@ -45,6 +46,8 @@ bench: $(BENCH_READY) ## measure beside the peers
 
 docs: $(READY) ## remake the figures of docs/ (longer than the demo)
 	$(BIN)/tacit train experiment=small_sweep
+	$(BIN)/tacit phase -m game=dectiger,skewed_dectiger,lever,two_stage_lever,asymmetric_lever,recycling
+	$(BIN)/tacit phase -m game=tiny_hanabi variant=A,B,C,D,E,F
 
 pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=1 takes newer versions)
 	$(COMPILE) --extra dev --output-file $(DEV_PINS)

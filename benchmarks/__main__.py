@@ -1,6 +1,7 @@
-"""`python -m benchmarks`: all measurements beside JaxMARL, as the tables of docs/performance.md."""
+"""`python -m benchmarks`: all measurements beside JaxMARL and OpenSpiel, as the tables of docs/performance.md."""
 
 import argparse
+import functools
 import importlib.metadata
 import os
 import platform
@@ -9,33 +10,46 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import crossplay, engine, training
+from benchmarks import crossplay, engine, exact, training
+
+_PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
+"""Part -> the package that it measures beside."""
 
 
 def main() -> int:
-    """Print the report; status 2 if the peer is not installed."""
+    """Print the report; status 2 if a peer is not installed."""
+    groups = ["engine", "training", "crossplay", "exact"]
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=["engine", "training", "crossplay"], help="one part instead of all")
+    parser.add_argument("--only", choices=[*groups, *exact.PARTS], help="one part instead of all")
     parser.add_argument("--games", type=int, default=training.GAMES, help="games of the training part (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=2, help="measured updates of the training part (%(default)s)")
+    parser.add_argument("--repeats", type=int, help="measured runs (2 in the training part, 3 to 9 in the exact ones)")
     parser.add_argument("--baselines", type=Path, help="a JaxMARL checkout, whose own training script is measured")
     options = parser.parse_args()
-    try:
-        peer = importlib.metadata.version("jaxmarl")
-    except importlib.metadata.PackageNotFoundError:
-        print(
-            "the benchmark measures beside JaxMARL, which is not installed: pip install 'tacit[bench]'", file=sys.stderr
-        )
-        return 2
-    print(f"Python {platform.python_version()}, jax {jax.__version__}, JaxMARL {peer}, {_machine()}")
+    if options.repeats is not None and options.repeats < 1:
+        parser.error("--repeats must be at least 1")
+    repeats = {} if options.repeats is None else {"repeats": options.repeats}
     parts = {
         "engine": engine.main,
-        "training": lambda: training.main(games=options.games, repeats=options.repeats, baselines=options.baselines),
+        "training": functools.partial(training.main, games=options.games, baselines=options.baselines, **repeats),
         "crossplay": crossplay.main,
+        **{name: functools.partial(part, **repeats) for name, part in exact.PARTS.items()},
     }
-    for name, part in parts.items():
-        if options.only in (None, name):
-            print(f"\n## {name}\n", *part(), sep="\n", flush=True)
+    chosen = [name for name in parts if options.only in (None, name, name.split("-")[0])]
+    versions = []
+    for package, peer, extra in (("jaxmarl", "JaxMARL", "bench"), ("open-spiel", "OpenSpiel", "dev")):
+        try:
+            versions.append(f"{peer} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            if any(_PEERS.get(name) == package for name in chosen):
+                print(
+                    f"the benchmark measures beside {peer}, which is not installed: pip install 'tacit[{extra}]'",
+                    file=sys.stderr,
+                )
+                return 2
+    jax.config.update("jax_enable_compilation_cache", False)  # times would depend on what ran before
+    print(", ".join([f"Python {platform.python_version()}, jax {jax.__version__}", *versions, _machine()]))
+    for name in chosen:
+        print(f"\n## {name}\n", *parts[name](), sep="\n", flush=True)
     return 0
 
 

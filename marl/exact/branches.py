@@ -68,7 +68,7 @@ class Branch(NamedTuple):
     eigenvalue: np.ndarray  # float64[P], the largest signed eigenvalue of P among all policies: stable below 1
     residual: np.ndarray  # float64[P], greatest total variation between π(·|h) and softmax(Q/α), at all histories
     folds: np.ndarray  # float64[F], α where the branch turns round in α, in order
-    bifurcations: np.ndarray  # float64[B], α where an eigenvalue crosses +1 without a fold, in order
+    bifurcations: np.ndarray  # float64[B], α where eigenvalues cross +1 without a fold, in order
     alpha_stable: float | None  # α where the largest eigenvalue crosses +1 for the first time; None: nowhere
     ended: str  # what stopped it: "alpha_min", "alpha_max", "max_points", "step" (no shorter one) or "unstable"
 
@@ -156,29 +156,24 @@ def follow_branch(
     number("alpha", alpha, alpha_min, alpha_max)
     curve = _curve(tree, orbits)
     guess = _unknowns(curve.tied, log_probs, alpha, curve.scale)
-    try:
-        start, tangent = curve.correct(guess, _along_alpha(guess))
-    except _NoPointError as error:
-        raise TacitError(f"Newton's method finds no stationary point near the start at alpha {alpha:g}") from error
+    start = _start(curve, guess, 1.0 if direction == "up" else -1.0)
     given = tuple(np.exp(own) for own in log_probs)
-    moved = max(
-        np.abs(np.exp(new) - old).sum(-1).max() / 2 for new, old in zip(curve.look(start).log_probs, given, strict=True)
-    )
+    found = curve.look(start.z).log_probs
+    moved = max(np.abs(np.exp(new) - old).sum(-1).max() / 2 for new, old in zip(found, given, strict=True))
     if moved > 1e-2:
         raise TacitError(
             f"the start at alpha {alpha:g} is not a stationary point that respects the orbits: the nearest one found "
             f"is {moved:.2g} away in total variation"
         )
-    tangent = tangent if direction == "up" else -tangent
-    return _follow(curve, start, tangent, alpha_min, alpha_max, max_points, until_unstable=False)
+    return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable=False)
 
 
 @double_precision
 def largest_eigenvalue(tree: Tree, log_probs: tuple[np.ndarray, ...], alpha: float) -> float:
     """The largest signed eigenvalue (real part) of the Jacobian of soft policy iteration at one joint policy.
 
-    At a stationary point all eigenvalues are real, and if this one is below 1 the point is a strict local maximum of J_α
-    in the action probabilities at reached histories.
+    At a stationary point all eigenvalues are real, and if this one is below 1 the point is a strict local maximum of
+    J_α in the action probabilities at reached histories.
 
     Args:
       tree: the game's histories.
@@ -206,16 +201,12 @@ def _principal(
 ) -> Branch:
     alpha_min, alpha_max = _bounds(alpha_min, START * _scale(tree) if alpha_max is None else alpha_max)
     curve = _curve(tree, orbits)
-    guess = _settle(curve, alpha_max)
-    try:
-        start, tangent = curve.correct(guess, _along_alpha(guess))
-    except _NoPointError as error:
-        raise TacitError(f"Newton's method finds no stationary point at alpha_max {alpha_max:g}") from error
-    if curve.look(start).residual > CONVERGED:
+    start = _start(curve, _settle(curve, alpha_max), -1.0)
+    if curve.look(start.z).residual > CONVERGED:
         raise TacitError("the orbits are not those of symmetries of the game")
-    if curve.eigenvalues(start)[0] >= 1:
+    if curve.eigenvalues(start.z)[0] >= 1:
         raise TacitError(f"the principal branch is not stable at alpha_max {alpha_max:g}: it must start higher")
-    return _follow(curve, start, -tangent, alpha_min, alpha_max, max_points, until_unstable)
+    return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable)
 
 
 def _settle(curve: "_Curve", alpha: float) -> np.ndarray:
@@ -229,10 +220,19 @@ def _settle(curve: "_Curve", alpha: float) -> np.ndarray:
     raise TacitError(f"soft policy iteration from the uniform policy does not converge at alpha_max {alpha:g}")
 
 
+def _start(curve: "_Curve", guess: np.ndarray, direction: float) -> "_Solution":
+    """The solution near `guess` at the same α, with a tangent along which α grows (`direction` 1) or falls (-1)."""
+    try:
+        upwards = curve.correct(guess, _along_alpha(guess))
+        return curve.correct(upwards.z, direction * upwards.tangent)
+    except _NoPointError as error:
+        alpha = np.exp(guess[-1])
+        raise TacitError(f"Newton's method finds no stationary point near the start at alpha {alpha:g}") from error
+
+
 def _follow(
     curve: "_Curve",
-    start: np.ndarray,
-    tangent: np.ndarray,
+    start: "_Solution",
     alpha_min: float,
     alpha_max: float,
     max_points: int,
@@ -241,7 +241,7 @@ def _follow(
     """Step along the tangent, come back to the curve by Newton's method; look at what lies between."""
     whole_number("max_points", max_points, 2)
     bounds = {"alpha_min": np.log(alpha_min), "alpha_max": np.log(alpha_max)}
-    point = _Point(start, tangent, curve.eigenvalues(start))
+    point = _Point(*start, curve.eigenvalues(start.z))
     points, events, length, ended = [point], [], _FIRST_STEP, ""
     while not ended:
         try:
@@ -270,11 +270,20 @@ def _follow(
     )
 
 
-class _Point(NamedTuple):
-    """A point on the branch."""
+class _Solution(NamedTuple):
+    """Of the equations in a plane."""
 
     z: np.ndarray  # float64[U + 1], the unknowns and log α
     tangent: np.ndarray  # float64[U + 1], of length 1, in the direction of travel
+    determinant: tuple[float, float]  # (sign, log) of the equations' and the plane's derivative
+
+
+class _Point(NamedTuple):
+    """A point on the branch."""
+
+    z: np.ndarray
+    tangent: np.ndarray
+    determinant: tuple[float, float]
     eigenvalues: np.ndarray  # float64[...], of P among all policies, the largest first
     is_fold: bool = False
 
@@ -301,26 +310,30 @@ class _Stretch:
 
     def __init__(self, curve: "_Curve", here: _Point) -> None:
         self._curve, self._here = curve, here
-        self._solved = {0.0: (here.z, here.tangent)}
+        self._solved = {0.0: _Solution(here.z, here.tangent, here.determinant)}
         self._spectra = {0.0: here.eigenvalues}
 
-    def at(self, distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """(z, tangent)."""
+    def at(self, distance: float) -> _Solution:
         if distance not in self._solved:
             predicted = self._here.z + distance * self._here.tangent
             self._solved[distance] = self._curve.correct(predicted, self._here.tangent)
         return self._solved[distance]
 
     def log_alpha(self, distance: float) -> float:
-        return float(self.at(distance)[0][-1])
+        return float(self.at(distance).z[-1])
 
     def turn(self, distance: float) -> float:
         """How fast log α changes; 0 at a fold."""
-        return float(self.at(distance)[1][-1])
+        return float(self.at(distance).tangent[-1])
+
+    def determinant(self, distance: float) -> float:
+        """Relative to where the stretch begins; 0 at a bifurcation among equivariant policies, but not at a fold."""
+        sign, log = self.at(distance).determinant
+        return sign * float(np.exp(log - self._here.determinant[1]))
 
     def eigenvalues(self, distance: float) -> np.ndarray:
         if distance not in self._spectra:
-            self._spectra[distance] = self._curve.eigenvalues(self.at(distance)[0])
+            self._spectra[distance] = self._curve.eigenvalues(self.at(distance).z)
         return self._spectra[distance]
 
 
@@ -333,9 +346,9 @@ def _step(
       _NoPointError: if the step is too long.
     """
     stretch = _Stretch(curve, here)
-    z, tangent = stretch.at(length)
-    bent = np.linalg.norm(z - here.z - length * here.tangent) > length / 4
-    if bent or tangent @ here.tangent < _LEAST_COSINE:
+    end = stretch.at(length)
+    bent = np.linalg.norm(end.z - here.z - length * here.tangent) > length / 4
+    if bent or end.tangent @ here.tangent < _LEAST_COSINE:
         raise _NoPointError
     fold = _root(stretch.turn, 0.0, length) if stretch.turn(0.0) * stretch.turn(length) < 0 else None
     points, events, reached = [here], [], 0.0
@@ -362,20 +375,22 @@ def _beyond(log_alpha: float, bounds: dict[str, float]) -> str:
 
 
 def _crossings(stretch: _Stretch, before: _Point, start: float, after: _Point, end: float) -> list[_Event]:
-    """The bifurcations between two points, at the distances `start` and `end`: eigenvalues that several share once."""
+    """The bifurcations between two points, at the distances `start` and `end`: eigenvalues that cross together once."""
     (few_before, many_before), (few_after, many_after) = before.above_one(), after.above_one()
     upwards = few_after > many_before
-    found: dict[float, int] = {}
+    found: dict[float, bool] = {}  # the distance, and whether it is the largest eigenvalue that crosses
     for index in range(many_before, few_after) if upwards else range(many_after, few_before):
-        if any(abs(stretch.eigenvalues(root)[index] - 1) < _AT_ONE for root in found):
-            continue
-        root = _root(lambda s, index=index: float(stretch.eigenvalues(s)[index]) - 1, start, end)
-        found[root] = index
-    return [_Event(float(np.exp(stretch.log_alpha(root))), False, found[root] == 0) for root in sorted(found)]
+        if not any(abs(stretch.eigenvalues(root)[index] - 1) < _AT_ONE for root in found):
+            root = _root(lambda s, index=index: float(stretch.eigenvalues(s)[index]) - 1, start, end)
+            found[root] = index == 0
+    # Where another branch of equivariant policies is met, one eigenvalue may rise above 1 as another one falls below.
+    if not found and before.determinant[0] != after.determinant[0]:
+        found[_root(stretch.determinant, start, end)] = False
+    return [_Event(float(np.exp(stretch.log_alpha(root))), False, found[root]) for root in sorted(found)]
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    root: Any = brentq(function, low, high, xtol=1e-14, rtol=np.float64(1e-14))
+    root: Any = brentq(function, low, high, xtol=1e-14, rtol=np.float64(1e-14), maxiter=1_000)
     return float(root)
 
 
@@ -411,7 +426,7 @@ class _Curve:
     full: _Space
     scale: float
 
-    def correct(self, guess: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def correct(self, guess: np.ndarray, normal: np.ndarray) -> _Solution:
         """The solution in the plane through `guess` across `normal`, and the tangent there, on the side of `normal`.
 
         Raises:
@@ -426,11 +441,13 @@ class _Curve:
                 break
             try:
                 change, tangent = np.linalg.solve(bordered, right).T
-            except np.linalg.LinAlgError:
-                break
-            z = z - change
-            if np.abs(change).max() < CONVERGED or np.abs(right[:, 0]).max() < _ROUNDING:
-                return z, tangent / np.linalg.norm(tangent)
+            except np.linalg.LinAlgError:  # exactly at a bifurcation
+                change, tangent = np.linalg.lstsq(bordered, right)[0].T
+            at_rest = np.abs(right[:, 0]).max() < _ROUNDING  # then a change would only be noise at a bifurcation
+            z = z if at_rest else z - change
+            if at_rest or np.abs(change).max() < CONVERGED:
+                sign, log = np.linalg.slogdet(bordered)
+                return _Solution(z, tangent / np.linalg.norm(tangent), (float(sign), float(log)))
         raise _NoPointError
 
     def eigenvalues(self, z: np.ndarray) -> np.ndarray:

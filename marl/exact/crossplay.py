@@ -9,13 +9,19 @@ import numpy as np
 from games.errors import TacitError
 from games.tabular.histories import Tree
 from marl.crossplay.greedify import greedify
-from marl.exact.objective import JointPolicy, Tables, cross_returns, double_precision, expected_return, tables
+from marl.exact.objective import (
+    JointPolicy,
+    Tables,
+    cross_returns,
+    double_precision,
+    expected_return,
+    in_batches,
+    tables,
+)
 
 GREEDY_TIES = 1e-8
 """Exact log-probabilities this close count as tied: far above the rounding of a converged point, and a difference of
 action values of 1e-8 α is the least that any game here has."""
-
-_AT_ONCE = 128
 
 
 @double_precision
@@ -39,7 +45,10 @@ def cross_play(tree: Tree, log_probs: tuple[np.ndarray, ...]) -> np.ndarray:
     """
     if len(log_probs) != 2:
         raise TacitError(f"a cross-play matrix is for two agents; with {len(log_probs)} the seatings have to be named")
-    return np.asarray(_cross_returns(tables(tree), tuple(map(jnp.asarray, log_probs))))
+    count = len(log_probs[0])
+    rows = np.minimum(np.arange(max(16, 1 << (count - 1).bit_length())), count - 1)  # few sizes, so that few compile
+    padded = tuple(jnp.asarray(own[rows]) for own in log_probs)
+    return np.asarray(_cross_returns(tables(tree), padded))[:count, :count]
 
 
 @double_precision
@@ -51,14 +60,8 @@ def play(tree: Tree, log_probs: tuple[np.ndarray, ...], seatings: np.ndarray) ->
       log_probs: for each agent float64[B, H, A].
       seatings: int[C, n], the joint policy from which each agent takes its part, for example `marl.crossplay.seatings`.
     """
-    table = tables(tree)
-    returns = []
-    for first in range(0, len(seatings), _AT_ONCE):
-        rows = np.minimum(np.arange(first, first + _AT_ONCE), len(seatings) - 1)
-        seats = np.asarray(seatings)[rows]
-        chosen = tuple(jnp.asarray(own[seats[:, agent]]) for agent, own in enumerate(log_probs))
-        returns.append(np.asarray(_returns(table, chosen))[: len(seatings) - first])
-    return np.concatenate(returns)
+    chosen = tuple(own[np.asarray(seatings)[:, agent]] for agent, own in enumerate(log_probs))
+    return in_batches(_returns, tables(tree), chosen)
 
 
 @double_precision

@@ -37,8 +37,8 @@ from marl.exact.objective import (
 MET = 1e-9
 """A lower and an upper bound this close are one value."""
 _VERTICES = 20_000
-_STEPS = 3000
-_AT_ONCE = 64
+_STEPS = 2000
+_AT_ONCE = 32
 
 
 class BestEquivariant(NamedTuple):
@@ -53,7 +53,7 @@ class BestEquivariant(NamedTuple):
 
 @double_precision
 def best_equivariant(
-    tree: Tree, group: SymmetryGroup, *, upper_bound: float, restarts: int = 64, seed: int = 0, limit: int = _VERTICES
+    tree: Tree, group: SymmetryGroup, *, upper_bound: float, restarts: int = 32, seed: int = 0, limit: int = _VERTICES
 ) -> BestEquivariant:
     """The best joint policy that every element of `group` maps to itself.
 

@@ -27,8 +27,10 @@ from marl.exact.objective import (
     Array,
     JointPolicy,
     Tables,
+    batch_width,
     double_precision,
     gradient,
+    in_batches,
     legal_masks,
     log_policy,
     sweep,
@@ -50,7 +52,6 @@ _POLISH_AT_MOST = 1e-3
 _POLISH_STEPS = 2000
 _AT_REST = 1e-14
 _MOVED_TOO_FAR = 1e-2
-_WIDTH, _NARROW = 128, 16
 _CHUNK = 25
 
 
@@ -132,12 +133,11 @@ def solve(
     ended = tuple(np.array(own, np.float64) for own in logits)
     steps, time = np.zeros(len(alphas), np.int64), np.zeros(len(alphas))
     moving = np.arange(len(alphas))
-    width = _width(len(alphas))
     for _ in range(_ROUNDS):
         now, taken, passed = _follow(
-            table, programs, tuple(own[moving] for own in ended), alphas[moving], width, max_steps, report
+            table, programs, tuple(own[moving] for own in ended), alphas[moving], max_steps, report
         )
-        relaxed, residual = _in_batches(_relax, table, now, alphas[moving], width)
+        relaxed, residual = in_batches(_relax, table, now, alphas[moving])
         for own, new in zip(ended, relaxed, strict=True):
             own[moving] = new
         steps[moving] += taken
@@ -153,13 +153,13 @@ def _follow(
     programs: tuple[Callable, Callable],
     logits: tuple[np.ndarray, ...],
     alphas: np.ndarray,
-    width: int,
     max_steps: int,
     report: Callable[[int, int], None],
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """(logits, steps, time) where every start's residual is small. Lanes that are done make room for waiting starts."""
     prepare, advance = programs
     total = len(alphas)
+    width = batch_width(total)
 
     def fresh(chosen: list[int]) -> _Lane:
         # Always `width` rows, so that there is one compiled program.
@@ -186,26 +186,12 @@ def _follow(
             for leaf, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(fresh(chosen)), strict=True):
                 leaf[refill] = np.asarray(new)[: len(refill)]
             rows[refill], taken[refill], active[refill] = chosen, 0, True
+        if batch_width(int(active.sum())) < len(rows):  # the last ones go on in a smaller program
+            kept = np.argsort(~active, kind="stable")[: batch_width(int(active.sum()))]
+            lanes = jax.tree.map(lambda leaf, kept=kept: leaf[kept], lanes)
+            rows, taken, active = rows[kept], taken[kept], active[kept]
         report(total - len(waiting) - int(active.sum()), total)
     return ended, steps, time
-
-
-def _width(total: int) -> int:
-    """Lanes of a compiled program: few sizes, so that few are compiled."""
-    return _WIDTH if total > _NARROW else _NARROW
-
-
-def _in_batches(
-    function: Callable, table: Tables, logits: tuple[np.ndarray, ...], alphas: np.ndarray, width: int
-) -> Any:
-    """A vmapped function of (table, logits, alpha) over any number of rows, in one compiled program."""
-    total = len(alphas)
-    parts = []
-    for first in range(0, total, width):
-        rows = np.minimum(np.arange(first, first + width), total - 1)
-        part = function(table, tuple(jnp.asarray(own[rows]) for own in logits), jnp.asarray(alphas[rows]))
-        parts.append(jax.tree.map(lambda leaf, first=first: np.asarray(leaf)[: total - first], part))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 @double_precision
@@ -220,7 +206,7 @@ def polish(tree: Tree, logits: tuple[np.ndarray, ...], alphas: np.ndarray) -> St
       alphas: float64[B].
     """
     alphas = np.asarray(alphas, np.float64)
-    log_probs, reached, everywhere, moved = _in_batches(_polish, tables(tree), logits, alphas, _width(len(alphas)))
+    log_probs, reached, everywhere, moved = in_batches(_polish, tables(tree), logits, alphas)
     converged = (everywhere <= CONVERGED) & (moved <= _MOVED_TOO_FAR)
     return Stationary(
         log_probs, reached, everywhere, moved, np.zeros(len(alphas), np.int64), np.zeros(len(alphas)), converged

@@ -14,7 +14,7 @@ Functions for others enter double precision themselves (`double_precision`) and 
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ Array = jax.Array
 JointPolicy = tuple[Array, ...]
 """For each agent float64[H, A]."""
 
+_WIDE, _NARROW = 128, 16
 _SQUARE_FILL = 0.2
 """Share of the pairs of histories that must be able to meet for the matrix form."""
 
@@ -44,6 +45,32 @@ def double_precision(function: Callable[P, R]) -> Callable[P, R]:
             return jax.tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf, result)
 
     return wrapped
+
+
+def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any) -> Any:
+    """`function(table, *rows)`, compiled for batches, over any number of rows in programs of few sizes.
+
+    Args:
+      function: jitted and vmapped over all arguments but the first.
+      table: of the game.
+      rows: pytrees of arrays [B, ...] of at least one row.
+
+    Returns:
+      The results as numpy arrays [B, ...].
+    """
+    total = len(jax.tree.leaves(rows)[0])
+    width = batch_width(total)
+    parts = []
+    for first in range(0, total, width):
+        chosen = np.minimum(np.arange(first, first + width), total - 1)
+        part = function(table, *jax.tree.map(lambda leaf, chosen=chosen: jnp.asarray(leaf[chosen]), rows))
+        parts.append(jax.tree.map(lambda leaf, first=first: np.asarray(leaf)[: total - first], part))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def batch_width(total: int) -> int:
+    """Rows of a compiled program: few sizes, so that few are compiled."""
+    return _WIDE if total > _NARROW else _NARROW
 
 
 class Square(NamedTuple):

@@ -4,11 +4,11 @@ At every α all starts follow the gradient flow. Solutions found at one α are a
 starts miss small basins, and would understate from where on there is one solution only.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from games.tabular.histories import Tree
@@ -16,7 +16,7 @@ from games.tabular.symmetry import SymmetryGroup, equivariance_defect
 from marl.crossplay import seatings
 from marl.exact import crossplay, gradient_flow
 from marl.exact.gradient_flow import Method, Stationary
-from marl.exact.objective import double_precision, log_policy, sweep, tables
+from marl.exact.objective import Array, JointPolicy, Tables, double_precision, in_batches, sweep, tables
 
 SAME_POINT = 1e-5
 """Two points are one solution if no history's action probabilities differ by more, weighted by reach probability."""
@@ -200,9 +200,9 @@ def _distinct(tree: Tree, ended: Stationary, starts: int, alpha: float, group: S
 
 
 def _cells(tree: Tree, log_probs: tuple[np.ndarray, ...], cells: np.ndarray | None) -> np.ndarray:
-    if len(log_probs) == 2 and len(log_probs[0]):
-        return crossplay.cross_play(tree, log_probs)
-    return np.zeros((0, 0)) if cells is None else crossplay.play(tree, log_probs, cells)
+    if len(log_probs) == 2:
+        return crossplay.cross_play(tree, log_probs) if len(log_probs[0]) else np.zeros((0, 0))
+    return np.zeros(0) if cells is None else crossplay.play(tree, log_probs, cells)
 
 
 def _distance(probs: list[np.ndarray], reach: tuple[np.ndarray, ...], first: int, second: int) -> float:
@@ -254,16 +254,12 @@ def _between(weights: np.ndarray, own: np.ndarray, cells: np.ndarray, seats: np.
 @double_precision
 def reach_probabilities(tree: Tree, log_probs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """The probability with which each joint policy reaches each history: for each agent float64[B, H]."""
-    table = tables(tree)
-    return tuple(map(np.asarray, _reach(table, tuple(map(jnp.asarray, log_probs)))))
+    if not len(log_probs[0]):
+        return tuple(np.zeros(own.shape[:2]) for own in log_probs)
+    return in_batches(_reach, tables(tree), log_probs)
 
 
 @jax.jit
-def _reach(table: Any, log_probs: Any) -> Any:
-    return jax.vmap(lambda own: sweep(table, own, 0.0).reach)(log_probs)
-
-
-@double_precision
-def as_policy(tree: Tree, logits: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The softmax policy of logits, as log-probabilities: for each agent float64[..., H, A]."""
-    return tuple(map(np.asarray, log_policy(tables(tree), tuple(map(jnp.asarray, logits)))))
+@functools.partial(jax.vmap, in_axes=(None, 0))
+def _reach(table: Tables, log_probs: JointPolicy) -> tuple[Array, ...]:
+    return sweep(table, log_probs, 0.0).reach
