@@ -6,11 +6,13 @@ for zero-shot coordination".
 A joint policy is equivariant if and only if its action probabilities are constant on the orbits of (history, action).
 Without agent swaps a tied policy is a free choice, for each orbit of histories, of a distribution over the orbits of
 their actions, and no game meets one choice twice: the return is linear in each of them, so some vertex is best, and
-few vertices are gone through. With swaps two agents make the same choice, the return is quadratic in it, and the best
-policy may mix (in the two-stage lever game it does): the search then gives a lower bound.
+few vertices are gone through. With swaps n agents may make the same choice, the return is a polynomial of degree n in
+it, and the best policy may mix (in the two-stage lever game it does): a search gives a lower bound. Where there are few
+choices, each between two things, the polynomial's Bernstein coefficients bound it from above, as tightly as one likes.
 """
 
 import functools
+import heapq
 import itertools
 import math
 from typing import NamedTuple
@@ -37,6 +39,9 @@ from marl.exact.objective import (
 MET = 1e-9
 """A lower and an upper bound this close are one value."""
 _VERTICES = 20_000
+_GRID = 2_000
+"""Most points at which the return is looked at for its Bernstein coefficients."""
+_HALVINGS = 20_000
 _STEPS = 2000
 _AT_ONCE = 32
 
@@ -83,27 +88,91 @@ def best_equivariant(
     values = crossplay.self_play(tree, starts)
     best = int(np.argmax(values))
     value = float(values[best])
-    upper = max(upper_bound, value)
     policy = tuple(own[best] for own in starts)
-    return BestEquivariant(value, policy, upper - value <= MET, upper, f"search from {restarts} tied starts")
+    method = f"search from {restarts} tied starts"
+    if upper_bound - value > MET and (coefficients := _bernstein(tree, tied)) is not None:
+        upper_bound = min(upper_bound, _greatest_value(coefficients, value))
+        method += ", Bernstein bound"
+    upper = max(upper_bound, value)
+    return BestEquivariant(value, policy, upper - value <= MET, upper, method)
 
 
 def _vertices(tree: Tree, tied: tuple[np.ndarray, ...], limit: int) -> tuple[np.ndarray, ...] | None:
     """All policies that pick one orbit of actions at every orbit of histories; None if there are more than `limit`."""
-    choices: dict[int, list[int]] = {}  # the least action orbit names the orbit of histories
-    for own in tied:
-        for row in own:
-            present = sorted(set(row[row >= 0].tolist()))
-            choices[present[0]] = present
-    if math.prod(map(len, choices.values())) > limit:
+    choices = _choices(tied)
+    if math.prod(map(len, choices)) > limit:
         return None
-    picks = np.array(list(itertools.product(*choices.values())), np.int64)  # [V, history orbits]
+    picks = np.array(list(itertools.product(*choices)), np.int64)  # [V, history orbits]
     count = 1 + max(int(own.max()) for own in tied)
     picked = np.zeros((len(picks), count + 1), bool)  # the last entry stands for illegal actions, -1
     np.put_along_axis(picked, picks, True, axis=1)
     chosen = [picked[:, own] & (own >= 0) for own in tied]  # [V, H, A]
     with np.errstate(divide="ignore"):
         return tuple(np.log(own / own.sum(-1, keepdims=True)) for own in chosen)
+
+
+def _choices(tied: tuple[np.ndarray, ...]) -> list[list[int]]:
+    """The orbits of actions at each orbit of histories, in order of the first."""
+    found: dict[int, list[int]] = {}  # the least orbit of actions names the orbit of histories
+    for own in tied:
+        for row in own:
+            present = sorted(set(row[row >= 0].tolist()))
+            found[present[0]] = present
+    return list(found.values())
+
+
+def _bernstein(tree: Tree, tied: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """Bernstein coefficients [n + 1, ..., n + 1] of the return over tied choices between two; None if too many.
+
+    The return is a polynomial of degree at most n, the number of agents, in the probability w_k of the first of the two
+    in each choice k: it is read off its values at w_k = 0, 1/n, ..., 1.
+    """
+    choices = [choice for choice in _choices(tied) if len(choice) > 1]
+    degree = len(tied)
+    if any(len(choice) > 2 for choice in choices) or (degree + 1) ** len(choices) > _GRID:
+        return None
+    nodes = np.arange(degree + 1) / degree
+    grid = np.stack(np.meshgrid(*[nodes] * len(choices), indexing="ij"), -1).reshape(-1, len(choices))
+    weights = np.ones((len(grid), 2 + max(int(own.max()) for own in tied)))  # of the orbits; the last one is illegal
+    for number, (first, second) in enumerate(choices):
+        weights[:, first], weights[:, second] = grid[:, number], 1 - grid[:, number]
+    weights[:, -1] = 0
+    policy = []
+    for own in tied:
+        same = (own[:, :, None] == own[:, None, :]).sum(-1)  # an orbit's probability is shared by its actions here
+        policy.append(weights[:, own] / same)
+    with np.errstate(divide="ignore"):
+        values = crossplay.self_play(tree, tuple(map(np.log, policy))).reshape((degree + 1,) * len(choices))
+    basis = [[math.comb(degree, j) * w**j * (1 - w) ** (degree - j) for j in range(degree + 1)] for w in nodes.tolist()]
+    for axis in range(len(choices)):
+        values = np.moveaxis(np.tensordot(np.linalg.inv(basis), values, (1, axis)), 0, axis)
+    return values
+
+
+def _greatest_value(coefficients: np.ndarray, known: float) -> float:
+    """An upper bound on a polynomial over [0, 1]^k, at most MET above its maximum or above `known`, if that is more.
+
+    Branch and bound: the coefficients on a part bound the values there, those at its corners are values; a part is
+    halved by de Casteljau's algorithm. Given up after so many halvings, with the bound that was reached.
+    """
+    parts = [(-float(coefficients.max()), 0, coefficients)]
+    corners = np.ix_(*[[0, -1]] * coefficients.ndim)
+    for number in range(1, _HALVINGS):
+        bound, _, part = parts[0]
+        known = max(known, float(part[corners].max()))
+        if -bound <= known + MET / 2:
+            break
+        heapq.heappop(parts)
+        spread = [float(np.ptp(part, axis=axis).max()) for axis in range(part.ndim)]
+        axis = int(np.argmax(spread))
+        lower, upper = [part.take(0, axis)], [part.take(-1, axis)]
+        while part.shape[axis] > 1:
+            part = (part.take(range(part.shape[axis] - 1), axis) + part.take(range(1, part.shape[axis]), axis)) / 2
+            lower.append(part.take(0, axis))
+            upper.append(part.take(-1, axis))
+        for side, half in enumerate((np.stack(lower, axis), np.stack(upper[::-1], axis))):
+            heapq.heappush(parts, (-float(half.max()), 2 * number + side, half))
+    return -parts[0][0]
 
 
 def _search(

@@ -45,11 +45,11 @@ REACHED = 1e-6
 CONVERGED = 1e-8
 """The residual over all histories up to which a polished point counts as stationary."""
 _RAREST = 1e-12
-"""Rarer histories rest too long for the flow to be followed: they are relaxed, then the flow goes on, in rounds."""
+"""What is rarer rests too long for the flow to be followed: it is relaxed, then the flow goes on, in rounds."""
 _ROUNDS = 8
-_POLISH_FROM = 1e-6
+_POLISH_FROM, _POLISH_FROM_NEARER = 1e-6, 1e-9
 _POLISH_AT_MOST = 1e-3
-_POLISH_STEPS = 2000
+_POLISH_STEPS = 5000
 _AT_REST = 1e-14
 _MOVED_TOO_FAR = 1e-2
 _CHUNK = 25
@@ -67,7 +67,7 @@ class Stationary(NamedTuple):
     residual_all: np.ndarray  # float64[B], the greatest over all histories
     moved: np.ndarray  # float64[B], how far polishing moved a reached history (total variation)
     steps: np.ndarray  # int64[B], steps of the method, rejected ones included
-    time: np.ndarray  # float64[B], flow time (for fixed steps: steps times the step size)
+    time: np.ndarray  # float64[B], flow time up to which a reached history was seen moving, looked at every 25 steps
     converged: np.ndarray  # bool[B]
 
     def take(self, rows: Any) -> "Stationary":
@@ -83,7 +83,8 @@ class _Lane(NamedTuple):
     hidden: Any  # of the method: the controller's, the optimiser's
     step: Array  # float64[], the next step's size
     time: Array  # float64[]
-    residual: Array  # float64[], over all but the rarest histories
+    moving_until: Array  # float64[], the last time looked at when a reached history had not come to rest
+    gap: Array  # float64[], of all but the rarest entries
 
 
 class Point(NamedTuple):
@@ -128,24 +129,49 @@ def solve(
         number("alpha", alpha, 0.0, above=True)
     number("step_tolerance", step_tolerance, 0.0, above=True)
     number("learning_rate", learning_rate, 0.0, above=True)
-    table = tables(tree)
-    programs = _compiled(method, float(step_tolerance), float(learning_rate))
+    if any(own.shape != (len(alphas), *masks.legal.shape) for own, masks in zip(logits, tree.agents, strict=True)):
+        expected = ", ".join(str((len(alphas), *own.legal.shape)) for own in tree.agents)
+        raise TacitError(
+            f"starts must be arrays of shape {expected}, not {', '.join(str(own.shape) for own in logits)}"
+        )
     ended = tuple(np.array(own, np.float64) for own in logits)
     steps, time = np.zeros(len(alphas), np.int64), np.zeros(len(alphas))
-    moving = np.arange(len(alphas))
-    for _ in range(_ROUNDS):
-        now, taken, passed = _follow(
-            table, programs, tuple(own[moving] for own in ended), alphas[moving], max_steps, report
+    programs = _compiled(method, float(step_tolerance), float(learning_rate))
+
+    def come_to_rest(moving: np.ndarray, gap: float) -> None:
+        """Follow some rows of `ended` in place, relaxing what is rarest in between."""
+        for _ in range(_ROUNDS):
+            if not len(moving):
+                return
+            now, taken, passed = _follow(
+                table, programs, tuple(own[moving] for own in ended), alphas[moving], gap, max_steps, report
+            )
+            relaxed, gaps = in_batches(_relax, table, now, alphas[moving])
+            for own, new in zip(ended, relaxed, strict=True):
+                own[moving] = new
+            steps[moving] += taken
+            time[moving] += passed
+            moving = moving[(gaps > gap) & (steps[moving] < max_steps)]
+
+    table = tables(tree)
+    come_to_rest(np.arange(len(alphas)), _POLISH_FROM)
+    result = polish(tree, ended, alphas)
+    # Where polishing went astray the flow was not near enough to the end: it goes on from where it was.
+    if len(again := np.flatnonzero(~result.converged & (steps < max_steps))):
+        come_to_rest(again, _POLISH_FROM_NEARER)
+        result = jax.tree.map(
+            _replace_rows(again), result, polish(tree, tuple(own[again] for own in ended), alphas[again])
         )
-        relaxed, residual = in_batches(_relax, table, now, alphas[moving])
-        for own, new in zip(ended, relaxed, strict=True):
-            own[moving] = new
-        steps[moving] += taken
-        time[moving] += passed
-        moving = moving[(residual > _POLISH_FROM) & (steps[moving] < max_steps)]
-        if not len(moving):
-            break
-    return polish(tree, ended, alphas)._replace(steps=steps, time=time)
+    return result._replace(steps=steps, time=time)
+
+
+def _replace_rows(rows: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def replace(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
+        whole = np.array(whole)
+        whole[rows] = part
+        return whole
+
+    return replace
 
 
 def _follow(
@@ -153,10 +179,11 @@ def _follow(
     programs: tuple[Callable, Callable],
     logits: tuple[np.ndarray, ...],
     alphas: np.ndarray,
+    gap: float,
     max_steps: int,
     report: Callable[[int, int], None],
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-    """(logits, steps, time) where every start's residual is small. Lanes that are done make room for waiting starts."""
+    """(logits, steps, time) where every start's gap is small. Lanes that are done make room for waiting starts."""
     prepare, advance = programs
     total = len(alphas)
     width = batch_width(total)
@@ -175,11 +202,11 @@ def _follow(
     while active.any():
         lanes = jax.tree.map(np.array, advance(table, lanes))
         taken += _CHUNK
-        at_rest = (lanes.residual < _POLISH_FROM) | ~np.isfinite(lanes.residual)
+        at_rest = (lanes.gap < gap) | ~np.isfinite(lanes.gap)
         done = np.flatnonzero(active & (at_rest | (taken >= max_steps)))
         for own, lane in zip(ended, lanes.logits, strict=True):
             own[rows[done]] = lane[done]
-        steps[rows[done]], time[rows[done]] = taken[done], lanes.time[done]
+        steps[rows[done]], time[rows[done]] = taken[done], lanes.moving_until[done]
         active[done] = False
         if len(refill := done[: len(waiting)]):
             chosen, waiting = waiting[: len(refill)], waiting[len(refill) :]
@@ -230,9 +257,9 @@ def _distances(first: JointPolicy, second: JointPolicy) -> tuple[Array, ...]:
     return tuple(0.5 * jnp.abs(jnp.exp(a) - jnp.exp(b)).sum(-1) for a, b in zip(first, second, strict=True))
 
 
-def _greatest(distances: tuple[Array, ...], reach: tuple[Array, ...] | None, least: float = REACHED) -> Array:
+def _greatest(distances: tuple[Array, ...], reach: tuple[Array, ...] | None) -> Array:
     if reach is not None:
-        distances = tuple(jnp.where(w >= least, d, 0.0) for d, w in zip(distances, reach, strict=True))
+        distances = tuple(jnp.where(w >= REACHED, d, 0.0) for d, w in zip(distances, reach, strict=True))
     return functools.reduce(jnp.maximum, [jnp.max(own) for own in distances])
 
 
@@ -320,13 +347,17 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
 
     def prepare(table: Tables, logits: JointPolicy, alpha: Array) -> _Lane:
         hidden, size = init(table, logits, alpha)
-        return _Lane(logits, alpha, hidden, size, jnp.zeros(()), jnp.full((), jnp.inf))
+        return _Lane(logits, alpha, hidden, size, jnp.zeros(()), jnp.zeros(()), jnp.full((), jnp.inf))
 
     def advance(table: Tables, lane: _Lane) -> _Lane:
         lane = jax.lax.fori_loop(0, _CHUNK, lambda _, lane: step(table, lane), lane)
         log_probs = log_policy(table, lane.logits)
         target, swept = soft_policy_iteration(table, log_probs, lane.alpha)
-        return lane._replace(residual=_greatest(_distances(log_probs, target), swept.reach, _RAREST))
+        moving = _greatest(_distances(log_probs, target), swept.reach) > _POLISH_FROM
+        return lane._replace(
+            moving_until=jnp.where(moving, lane.time, lane.moving_until),
+            gap=_gap(table, log_probs, target, _frequent(log_probs, target, swept.reach)),
+        )
 
     return (
         jax.jit(jax.vmap(prepare, in_axes=(None, 0, 0))),
@@ -373,13 +404,11 @@ def _error_controlled(solver: Any, natural: bool, tolerance: float) -> tuple[Cal
         logits, solved = jax.tree.map(
             lambda new, old: jnp.where(keep, new, old), (candidate, solved_next), (lane.logits, solved)
         )
-        return _Lane(
+        return lane._replace(
             logits=logits,
-            alpha=lane.alpha,
             hidden=(controlled, solved),
             step=jnp.asarray(t1 - t0),
             time=lane.time + jnp.where(keep, lane.step, 0.0),
-            residual=lane.residual,
         )
 
     return init, step
@@ -402,13 +431,14 @@ def _fixed_steps(optimiser: optax.GradientTransformation, learning_rate: float) 
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(None, 0, 0))
 def _relax(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPolicy, Array]:
-    """Let the rarest histories come to rest, which the flow would do in the end: (logits, residual of the others)."""
+    """Let what is rarest come to rest, as the flow would in the end: (logits, gap of the rest)."""
     start = log_policy(table, logits)
-    rare = tuple(reach < _RAREST for reach in sweep(table, start, alpha).reach)
-    end, target, _ = _iterate(table, start, alpha, rare)
-    reach = sweep(table, end, alpha).reach
+    target, swept = soft_policy_iteration(table, start, alpha)
+    rare = tuple(~entries for entries in _frequent(start, target, swept.reach))
+    end, target = _iterate(table, start, alpha, rare)
+    frequent = _frequent(end, target, sweep(table, end, alpha).reach)
     logits = tuple(jnp.where(jnp.isfinite(own), own, 0.0) for own in end)
-    return logits, _greatest(_distances(end, target), reach, _RAREST)
+    return logits, _gap(table, end, target, frequent)
 
 
 @jax.jit
@@ -417,7 +447,7 @@ def _polish(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPoli
     """(log_probs, residual at reached histories, at all, how far a reached history has moved)."""
     start = log_policy(table, logits)
     near = residuals(table, start, alpha)[0] < _POLISH_AT_MOST
-    end, target, _ = _iterate(table, start, alpha, tuple(jnp.broadcast_to(near, len(own)) for own in start))
+    end, target = _iterate(table, start, alpha, tuple(jnp.broadcast_to(near, own.shape) for own in start))
     reach = sweep(table, end, alpha).reach
     distances = _distances(end, target)
     return end, _greatest(distances, reach), _greatest(distances, None), _greatest(_distances(start, end), reach)
@@ -425,36 +455,53 @@ def _polish(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPoli
 
 def _iterate(
     table: Tables, log_probs: JointPolicy, alpha: Array, where: tuple[Array, ...]
-) -> tuple[JointPolicy, JointPolicy, Array]:
-    """Soft policy iteration of the histories `where`, the step halved when their residual grows.
+) -> tuple[JointPolicy, JointPolicy]:
+    """Damped soft policy iteration of the entries `where`, the step halved when their gap grows.
 
     Returns:
-      The policy, log softmax of its Q/α, and the residual of these histories.
+      The policy, and log softmax of its Q/α.
     """
     masks = legal_masks(table)
 
-    def residual(current: JointPolicy, target: JointPolicy) -> Array:
-        distances = _distances(current, target)
-        return _greatest(tuple(jnp.where(w, d, 0.0) for w, d in zip(where, distances, strict=True)), None)
-
-    def mix(a: Array, b: Array, damping: Array, mask: Array, chosen: Array) -> Array:
-        share = jnp.where(chosen, damping, 0.0)[:, None]
-        return jnp.where(mask, (1 - share) * jnp.where(mask, a, 0.0) + share * jnp.where(mask, b, 0.0), 0.0)
+    def mix(current: Array, target: Array, damping: Array, mask: Array, chosen: Array) -> Array:
+        share = jnp.where(chosen, damping, 0.0)
+        return jnp.where(mask, (1 - share) * jnp.where(mask, current, 0.0) + share * jnp.where(mask, target, 0.0), 0.0)
 
     def iterate(state: tuple) -> tuple:
         count, current, target, damping, before = state
         mixed = tuple(mix(a, b, damping, mask, w) for a, b, mask, w in zip(current, target, masks, where, strict=True))
         mixed = log_policy(table, mixed)
         target, _ = soft_policy_iteration(table, mixed, alpha)
-        after = residual(mixed, target)
+        after = _gap(table, mixed, target, where)
         return count + 1, mixed, target, jnp.where(after > before, jnp.maximum(damping / 2, 1e-3), damping), after
 
     target, _ = soft_policy_iteration(table, log_probs, alpha)
-    state = (jnp.int32(0), log_probs, target, jnp.full((), 0.5), residual(log_probs, target))
-    _, end, target, _, left = jax.lax.while_loop(
+    state = (jnp.int32(0), log_probs, target, jnp.full((), 0.5), _gap(table, log_probs, target, where))
+    _, end, target, _, _ = jax.lax.while_loop(
         lambda state: (state[0] < _POLISH_STEPS) & (state[-1] > _AT_REST), iterate, state
     )
-    return end, target, left
+    return end, target
+
+
+def _frequent(log_probs: JointPolicy, target: JointPolicy, reach: tuple[Array, ...]) -> tuple[Array, ...]:
+    """bool[H, A] for each agent: the history is reached and the action taken, now or at the target, often enough."""
+    return tuple(
+        weight[:, None] * jnp.exp(jnp.maximum(a, b)) >= _RAREST
+        for weight, a, b in zip(reach, log_probs, target, strict=True)
+    )
+
+
+def _gap(table: Tables, log_probs: JointPolicy, target: JointPolicy, where: tuple[Array, ...]) -> Array:
+    """How far a policy is from its target at the entries `where`: total variation, or a thousandth of log-probability.
+
+    A rare action changes total variation little, and what others infer from it much.
+    """
+    gaps = []
+    for mask, a, b, entries in zip(legal_masks(table), log_probs, target, where, strict=True):
+        distance = 0.5 * jnp.abs(jnp.exp(a) - jnp.exp(b)).sum(-1)
+        ratio = jnp.abs(jnp.where(mask, a, 0.0) - jnp.where(mask, b, 0.0))
+        gaps.append(jnp.max(jnp.where(entries, jnp.maximum(distance[:, None], 1e-3 * ratio), 0.0)))
+    return functools.reduce(jnp.maximum, gaps)
 
 
 def normal_starts(tree: Tree, count: int, scale: float, *, seed: int) -> tuple[np.ndarray, ...]:

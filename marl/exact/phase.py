@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from games.errors import TacitError
 from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, equivariance_defect
 from marl.crossplay import seatings
@@ -21,7 +22,9 @@ from marl.exact.objective import Array, JointPolicy, Tables, double_precision, i
 SAME_POINT = 1e-5
 """Two points are one solution if no history's action probabilities differ by more, weighted by reach probability."""
 _FOLLOWED = 16
-_BISECTIONS = 14
+_BISECTIONS = 40
+_BRACKET = 2e-5
+"""How near, relatively, both ends of the bracket of uniqueness are brought."""
 
 
 class Solutions(NamedTuple):
@@ -89,10 +92,12 @@ def phase_diagram(
       report: told what is being done, how much of it is done, of how much.
 
     Raises:
-      TacitError: as `gradient_flow.solve`.
+      TacitError: without an α or a start; as `gradient_flow.solve`.
     """
     alphas = sorted({float(alpha) for alpha in alphas})
     count = len(starts[0])
+    if not alphas or not count:
+        raise TacitError("a phase diagram needs at least one alpha and one start")
     settings: dict[str, Any] = {
         "method": method, "step_tolerance": step_tolerance, "learning_rate": learning_rate, "max_steps": max_steps
     }  # fmt: skip
@@ -127,19 +132,29 @@ def _unique(
     last = several[-1]
     if last + 1 == len(alphas):
         return alphas[last], None
-    low, high, known = alphas[last], alphas[last + 1], found[last]
-    for number in range(_BISECTIONS if refine and len(known.starts) > 1 else 0):
-        middle = float(np.sqrt(low * high))
+    low, known = alphas[last], found[last]
+    agreed = [alphas[last + 1]]  # α at which the followed solutions agreed, the greatest first
+    for number in range(_BISECTIONS if refine else 0):
         logits = _logits(known)
-        assert logits is not None  # there are several
+        if logits is None or len(known.starts) < 2:
+            break
+        # A step can throw a solution out of its basin. So at the end the least α of agreement is tried from nearby.
+        near = agreed[-1] / low < 1 + _BRACKET
+        middle = agreed[-1] if near else float(np.sqrt(low * agreed[-1]))
         ended = gradient_flow.solve(tree, logits, _full(logits, middle), **settings)
         now = _distinct(tree, ended, 0, middle, None)
-        if len(now.starts) > 1:
-            low, known = middle, now
+        agree = bool(ended.converged.all()) and len(now.starts) == 1
+        if agree and near:
+            break
+        if agree:
+            agreed.append(middle)
         else:
-            high = middle
+            if near and len(agreed) == 1:
+                break
+            low, known = middle, now if len(now.starts) > 1 else known
+            agreed = [alpha for alpha in agreed if alpha > middle]
         report("refining", number + 1, _BISECTIONS)
-    return low, high
+    return low, agreed[-1]
 
 
 def _full(logits: tuple[np.ndarray, ...], alpha: float) -> np.ndarray:
