@@ -102,6 +102,9 @@ def _symmetries(arguments: list[str]) -> None:
     from experiments import phase
 
     overrides = [text if "=" in text else f"game={text}" for text in options.overrides]
+    games = [text for text in overrides if text.startswith("game=")]
+    if len(games) != 1 and (games or not any(text.startswith("game.file=") for text in overrides)):
+        raise TacitError(f"symmetries needs one game, such as dectiger or game.file=PATH, not {len(games)}")
     print(phase.describe_symmetries(overrides, options.generators))
 
 

@@ -167,7 +167,8 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
         with hydra.initialize_config_module("conf", version_base="1.3"):
             return hydra.compose(root, overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise TacitError(_one_line(error, root)) from error
+        game = [override for override in overrides if override.startswith("game=")]
+        raise TacitError(_one_line(error, root, game)) from error
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:
@@ -175,12 +176,12 @@ def _plain(composed: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key != "hydra"}
 
 
-def _one_line(error: Exception, root: str) -> str:
-    """Hydra's complaint in one sentence, in the words of its user."""
+def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
+    """Hydra's complaint in one sentence, in the words of its user, who chose a `game` (an override) or none."""
     text = str(error)
     if missing := re.search(r"Could not (?:override|append|find).*? '([^'/]+)'", text):
         key = missing.group(1)
-        near = difflib.get_close_matches(key, [known for known in _keys(compose([], root)) if known != key], n=1)
+        near = difflib.get_close_matches(key, [known for known in _keys(compose(game, root)) if known != key], n=1)
         return f"the configuration has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", text, re.S):
         return f"the configuration needs a value for {missing.group(1)}"
@@ -189,7 +190,10 @@ def _one_line(error: Exception, root: str) -> str:
     ):
         group, choice, options = missing.groups()
         return f"there is no {group} {choice!r}; there are {', '.join(options.split())}"
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    if bare := re.search(r"^Error parsing override '(.*)'\nmissing EQUAL", text):
+        return f"expected KEY=VALUE, not {bare.group(1)!r}"
+    lines = (line.strip() for line in text.splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -23,6 +23,7 @@ import numpy as np
 from experiments import runs
 from experiments.config import FORMAT, ExecutionConfig, build_game, canonical, parse_dataclass, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
+from games.tabular.histories import MEMORY_LIMIT
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms, orbits
 from marl.exact import branches, crossplay, gradient_flow, phase
@@ -32,6 +33,12 @@ from marl.exact.optimum import Optimum, optimum
 
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
+_LEAST_ALPHA = 1e-12
+"""In units of the span of one step's rewards. Below, double precision knows no action values divided by α."""
+_NO_PARAMETERS = ("_target_", "horizon", "discount", "file")
+"""Keys of a game that phase.json has elsewhere: the name of the game, horizon and discount."""
+_COPIES = 4
+"""Arrays of the size of all starts' policies that a phase diagram holds at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +76,7 @@ class PhaseConfig:
         }
         if sum(whole.values()) < 2:
             raise TacitError("normal_starts, wide_starts and pure_starts must be at least 2 together: XP needs two")
-        switches = {name: one_of(name, plain.get(name), (True, False)) for name in ("refine", "branch")}
+        switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch")}
         return cls(
             game=dict(plain["game"]),
             execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
@@ -136,14 +143,18 @@ def run_phase(config: PhaseConfig, *, report: Report = lambda progress: None) ->
     """Make a phase diagram, or find the finished one: its run directory.
 
     Raises:
-      TacitError: if the directory is taken, or the game is too large.
+      TacitError: if the directory is taken; and, before there is one, if the game or the number of starts is too large
+        or the symmetries cannot be computed.
     """
     root = Path(config.execution.output)
-    path = runs.claim(root, config, overwrite=config.execution.overwrite)
-    if path is None:
-        return root / config.name()
+    path = root / config.name()
+    if not runs.needs_training(path, config, overwrite=config.execution.overwrite):
+        return path
+    simulator = build_tabular(config.game)
+    both, starts = groups(simulator), _starts(config, simulator)
+    runs.claim(root, config, overwrite=config.execution.overwrite)
     try:
-        _compute(config, path, report)
+        _compute(config, simulator, both, starts, path, report)
     except BaseException as error:
         state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         runs.write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
@@ -164,13 +175,14 @@ def read_phase(path: Path) -> dict[str, Any]:
 
 def _alphas(simulator: Simulator, plain: Mapping[str, Any]) -> tuple[float, ...]:
     """The values of α, ascending."""
+    span = float(np.ptp(simulator.problem.expected_reward)) or 1.0
     given = plain.get("alpha")
     if given is not None:
         values = given if isinstance(given, list | tuple) else [given]
         if not values:
             raise TacitError("alpha must be a number above 0 or a list of such numbers, not an empty list")
-        return tuple(sorted({number("alpha", value, 0.0, above=True) for value in values}))
-    span = float(np.ptp(simulator.problem.expected_reward)) or 1.0
+        alphas = sorted({number("alpha", value, 0.0, above=True) for value in values})
+        return _not_too_small("alpha", alphas, span)
     count = whole_number("alpha_count", plain.get("alpha_count"), 1, _MOST_ALPHAS)
     low, high = (
         number(name, share * span if plain.get(name) is None else plain[name], 0.0, above=True)
@@ -178,18 +190,47 @@ def _alphas(simulator: Simulator, plain: Mapping[str, Any]) -> tuple[float, ...]
     )
     if low > high:
         raise TacitError(f"alpha_min must not be above alpha_max, and {low:g} is above {high:g}")
-    return tuple(float(f"{value:.6g}") for value in np.geomspace(low, high, count))
+    return _not_too_small("alpha_min", [float(f"{value:.6g}") for value in np.geomspace(low, high, count)], span)
 
 
-def _compute(config: PhaseConfig, path: Path, report: Report) -> None:
-    simulator = build_tabular(config.game)
+def _not_too_small(name: str, alphas: list[float], span: float) -> tuple[float, ...]:
+    if alphas[0] < _LEAST_ALPHA * span:
+        raise TacitError(
+            f"{name} must be at least {_LEAST_ALPHA:g} of the span of one step's rewards, which is {span:g}, "
+            f"not {alphas[0]:g}"
+        )
+    return tuple(alphas)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TacitError(f"{name} must be true or false, not {value!r}")
+    return value
+
+
+def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]:
+    """The starts at one α, if those at all α fit into memory."""
     tree = simulator.tree
-    both = groups(simulator)
-    starts = gradient_flow.concatenate(
+    count = (config.normal_starts + config.wide_starts + config.pure_starts) * len(config.alpha)
+    needed = _COPIES * 8 * count * sum(own.legal.size for own in tree.agents)
+    if needed > MEMORY_LIMIT:
+        raise TacitError(
+            f"{count:,} starts (at {len(config.alpha):,} values of alpha) of this game would take "
+            f"{needed / 2**30:.3g} GiB, and the limit is {MEMORY_LIMIT / 2**30:.3g} GiB; take fewer of one or the other"
+        )
+    return gradient_flow.concatenate(
         gradient_flow.normal_starts(tree, config.normal_starts, 1.0, seed=config.seed),
         gradient_flow.normal_starts(tree, config.wide_starts, 4.0, seed=config.seed + 1),
         gradient_flow.pure_starts(tree, config.pure_starts, seed=config.seed + 2),
     )
+
+
+def _compute(
+    config: PhaseConfig, simulator: Simulator, both: Groups, starts: tuple[np.ndarray, ...], path: Path, report: Report
+) -> None:
+    tree = simulator.tree
+    report(Progress("best policies", 0, 1))  # first: where it refuses a game for its size nothing else was in vain
+    best, equivariant = best_values(simulator, both, seed=config.seed)
     diagram = phase.phase_diagram(
         tree,
         config.alpha,
@@ -206,8 +247,6 @@ def _compute(config: PhaseConfig, path: Path, report: Report) -> None:
     if config.branch:
         report(Progress("branch", 0, 1))
         branch = _branch(simulator, both.swap, min(config.alpha))
-    report(Progress("best policies", 0, 1))
-    best, equivariant = best_values(simulator, both, seed=config.seed)
     certificate = alpha_certified(tree)
     arrays: dict[str, np.ndarray] = {}
     for place, solutions in enumerate(diagram.solutions):
@@ -236,6 +275,7 @@ def _compute(config: PhaseConfig, path: Path, report: Report) -> None:
         {
             "format": FORMAT,
             "game": simulator.name,
+            "parameters": {key: value for key, value in config.game.items() if key not in _NO_PARAMETERS},
             "horizon": simulator.horizon,
             "discount": simulator.problem.discount,
             "agents": simulator.num_players,

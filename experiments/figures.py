@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from experiments.runs import write_bytes
 from marl.crossplay import CrossPlay
@@ -172,9 +172,12 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
             (equivariant["value"], "--", "best equivariant" if equivariant["exact"] else "best equivariant found"),
         ):
             axes[0, 1].axhline(value, color="0.35", linestyle=style, linewidth=1, label=f"{label}: {value:.4g}")
-        axes[1, 0].plot(alphas, _column(rows, "solutions"), color="0.2", marker="o", ms=3.5, drawstyle="steps-mid")
-        axes[1, 0].set(title="distinct stationary points", ylabel="number", yscale="log")
-        axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        numbers = _column(rows, "solutions")
+        top = max(2.2, 1.2 * numbers.max())  # also where no start converged, and there is nothing to draw
+        axes[1, 0].set(title="distinct stationary points", ylabel="number", ylim=(0.9, top), yscale="log")
+        found = np.where(numbers > 0, numbers, np.nan)
+        axes[1, 0].plot(alphas, found, color="0.2", marker="o", ms=3.5, drawstyle="steps-mid")
+        axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes[1, 0].yaxis.set_major_formatter("{x:g}")
         axes[1, 0].yaxis.set_minor_locator(NullLocator())
         axes[1, 1].plot(alphas, _column(rows, "defect"), color="0.2", marker="o", ms=3.5)
@@ -192,25 +195,24 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
 
 def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
     """The branch from α = ∞ among all solutions found, and its largest eigenvalue, from a run's phase.json."""
-    rows, branch = table["rows"], table["branch"]
+    rows, followed = table["rows"], _with_crossings(table["branch"])
     alphas = np.array([row["alpha"] for row in rows])
-    followed = np.array(branch["alpha"])
-    inside = followed <= alphas[-1] * 1.05
-    stable = np.array(branch["eigenvalue"]) < 1
+    # The line leaves the figure at its edge: it goes on to where α is greater for the first time.
+    inside = np.convolve(followed["alpha"] <= alphas[-1], (1, 1, 1), "same") > 0
+    stable, unstable = followed["eigenvalue"] < 1 + 1e-9, followed["eigenvalue"] > 1 - 1e-9
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(12, 3.7), layout="constrained")
         axes = figure.subplots(1, 3, sharex=True)
         for axis, kind in ((axes[0], "soft"), (axes[1], "greedy")):
             for row, found in zip(rows, table["solutions"], strict=True):
                 axis.plot([row["alpha"]] * len(found[kind]), found[kind], ".", color="0.65", ms=4, zorder=1)
-            values = np.array(branch[kind])
-            beside = np.convolve(~stable, (1, 1, 1), "same") > 0  # the unstable line reaches the stable one
-            for shown, style, label in ((stable, "-", "stable"), (beside, ":", "unstable")):
-                line = np.where(inside & shown, values, np.nan)
-                axis.plot(followed, line, style, color=CROSS_PLAY, linewidth=1.8, label=f"branch from ∞, {label}")
+            for shown, style, label in ((stable, "-", "stable"), (unstable, ":", "unstable")):
+                line = np.where(inside & shown, followed[kind], np.nan)
+                name = f"branch from ∞, {label}"
+                axis.plot(followed["alpha"], line, style, color=CROSS_PLAY, linewidth=1.8, label=name)
             axis.set(title=f"{kind} return in self-play", ylabel="expected return")
         axes[0].plot([], [], ".", color="0.65", label="ends of the starts")
-        axes[2].plot(followed[inside], np.array(branch["eigenvalue"])[inside], color=CROSS_PLAY)
+        axes[2].plot(followed["alpha"], np.where(inside, followed["eigenvalue"], np.nan), color=CROSS_PLAY)
         axes[2].axhline(1, color="0.35", linewidth=1)
         axes[2].set(title="largest eigenvalue of soft policy iteration", ylabel="eigenvalue")
         for axis in axes:
@@ -222,6 +224,19 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+def _with_crossings(branch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of a branch with a point more, by interpolation, wherever the eigenvalue crosses 1."""
+    eigenvalue = np.array(branch["eigenvalue"])
+    before = np.flatnonzero((eigenvalue[:-1] < 1) != (eigenvalue[1:] < 1))
+    share = (1 - eigenvalue[before]) / (eigenvalue[before + 1] - eigenvalue[before])
+    filled = {}
+    for name in ("alpha", "eigenvalue", "soft", "greedy"):
+        values = np.array(branch[name])
+        between = values[before] + share * (values[before + 1] - values[before])
+        filled[name] = np.insert(values, before + 1, between)
+    return filled
+
+
 def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
     """The three thresholds of a phase.json by name; `alpha_unique` is the least α found to have one solution above."""
     return {
@@ -231,6 +246,8 @@ def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
+_FEW = 6
+"""So many values of α are named on the axis themselves."""
 _THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
     "alpha_certified": ("#3a7d44", "-."),
     "alpha_unique": ("#8a2be2", "--"),
@@ -242,7 +259,7 @@ def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None
     """A logarithmic axis over the α of a diagram, with the thresholds that lie on it."""
     low, high = alphas[0] / 1.1, alphas[-1] * 1.1
     axis.set(xscale="log", xlim=(low, high))
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_locator(FixedLocator(alphas.tolist()) if len(alphas) <= _FEW else LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     for name, value in thresholds(table).items():

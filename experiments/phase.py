@@ -1,6 +1,7 @@
 """`tacit phase` and `tacit symmetries`: the exact lab on the command line."""
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def draw(path: Path, table: dict[str, Any]) -> None:
     """The figures of a phase run, into its directory, if they are not there."""
     if (path / "phase.svg").exists():
         return
-    title = f"{table['game']}, horizon {table['horizon']}, discount {table['discount']:g}, run {path.name}"
+    title = f"{terminal.phase_title(table)}, run {path.name}"
     if len(table["rows"]) > 1:
         if table["branch"]:
             figures.save(figures.branch_diagram(table, title), path / "branch")
@@ -46,7 +47,26 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    compose.main(compose.Command("phase", PHASE, PhaseConfig.parse, run), arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(usage())
+    else:
+        compose.main(compose.Command("phase", PHASE, PhaseConfig.parse, run), arguments)
+
+
+def usage() -> str:
+    """What `tacit phase --help` prints: conf/phase.yaml explains its keys."""
+    explained = resources.files("conf").joinpath(f"{PHASE}.yaml").read_text().partition("\nhydra:")[0].splitlines()
+    lines = [line.removeprefix("# ") for line in explained if "#" in line]
+    return "\n".join(
+        [
+            "usage: tacit phase [-m] [game=NAME | game.file=PATH] [KEY=VALUE …]",
+            "",
+            *lines,
+            "",
+            "horizon=3, variant=E, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
+            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+        ]
+    )
 
 
 def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
@@ -63,17 +83,15 @@ def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
     ]
     for words, attribute in (("symmetries of policies", "policy_order"), ("automorphisms, states included", "order")):
         lines.append(
-            f"{words:<34}{_order(getattr(both.swap, attribute)):>24}{_order(getattr(both.no_swap, attribute)):>24}"
+            f"{words:<34}"
+            f"{terminal.symmetries(getattr(both.swap, attribute)):>24}"
+            f"{terminal.symmetries(getattr(both.no_swap, attribute)):>24}"
         )
     shown = both.swap.acting[:generators]
     if shown:
         lines += ["", f"generators ({len(shown)} of {len(both.swap.acting)}; what is not named stays)"]
         lines += [f"  {_words(simulator, generator)}" for generator in shown]
     return "\n".join(lines)
-
-
-def _order(order: int) -> str:
-    return f"{order:,}" if order < 10**15 else f"{order:.6e}"
 
 
 def _words(simulator: Simulator, generator: Automorphism) -> str:

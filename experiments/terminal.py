@@ -1,6 +1,7 @@
 """What people see: a progress bar between compiled calls, and tables."""
 
 import contextlib
+import decimal
 import math
 import sys
 import time
@@ -17,6 +18,8 @@ from experiments.job import Progress as JobProgress
 from experiments.job import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
+_LONGEST = 40
+"""Characters of a game's parameter in a title."""
 
 
 @contextlib.contextmanager
@@ -99,9 +102,7 @@ def show_phase(contents: Mapping[str, Any], path: Path) -> None:
     """Print the table of a phase.json, its thresholds and its best values, and where it is."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     sizes = " x ".join(map(str, contents["histories"]))
-    table = Table(
-        title=f"{contents['game']}, horizon {contents['horizon']}, discount {contents['discount']:g}: {sizes} histories"
-    )
+    table = Table(title=f"{phase_title(contents)}: {sizes} histories")
     columns = {
         "α": "alpha", "converged": "converged", "solutions": "solutions", "soft SP": "soft_self_play",
         "soft XP": "soft_cross_play", "greedy SP": "greedy_self_play", "greedy XP": "greedy_cross_play",
@@ -117,6 +118,18 @@ def show_phase(contents: Mapping[str, Any], path: Path) -> None:
     print(f"run {path}")
 
 
+def phase_title(contents: Mapping[str, Any]) -> str:
+    """For example "tiny_hanabi variant=E, horizon 2, discount 1", from a phase.json; long parameters are cut."""
+    given = (f"{key}={value}" for key, value in contents["parameters"].items() if value is not None)
+    name = " ".join([contents["game"], *(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in given)])
+    return f"{name}, horizon {contents['horizon']}, discount {contents['discount']:g}"
+
+
+def symmetries(order: int) -> str:
+    """A number of symmetries: exact up to 15 digits."""
+    return f"{order:,}" if order < 10**15 else f"{decimal.Decimal(order):.6e}"
+
+
 def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
     """Thresholds and best values of a phase.json in words."""
     unique, starts = contents["alpha_unique"], contents["rows"][0]["starts"]
@@ -126,8 +139,9 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
     elif high is None:
         said = f"none: not all starts agree (or converge) at the greatest α looked at, {low:g}"
     else:
-        said = f"several solutions up to {low:.6g}, one from {high:.6g} on"
-    certified, stable, symmetries = contents["alpha_certified"], contents["alpha_stable"], contents["symmetries"]
+        said = f"several solutions (or starts that do not converge) up to {low:.6g}, one from {high:.6g} on"
+    certified, stable = contents["alpha_certified"], contents["alpha_stable"]
+    orders = {name: symmetries(int(order)) for name, order in contents["symmetries"].items()}
     proved = "none" if certified["alpha"] is None else f"{certified['alpha']:.6g}"
     if contents["branch_refused"]:
         where = contents["branch_refused"]
@@ -137,14 +151,16 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
         where = f"the branch from α = ∞ stays stable down to {min(contents['branch']['alpha']):.4g}"
     else:
         where = f"{stable:.10g}: below it the branch from α = ∞ is no attractor"
-    equivariant = contents["equivariant"]
+    equivariant, known = contents["equivariant"], ""
+    if contents["known_optimum"] is not None and not contents["optimum"]["exact"]:
+        known = f"; known: {contents['known_optimum']:.10g}"
     return [
         f"alpha_unique      {said} ({starts} starts at every α, low solutions followed upwards)",
         f"alpha_stable      {where}",
         f"alpha_certified   {proved} ({certified['method']})",
-        f"best self-play    {_bounds(contents['optimum'])}",
-        f"best equivariant  {_bounds(equivariant['swap'])} with agent swaps ({symmetries['swap']} symmetries), "
-        f"{_bounds(equivariant['no_swap'])} without ({symmetries['no_swap']})",
+        f"best self-play    {_bounds(contents['optimum'])}{known}",
+        f"best equivariant  {_bounds(equivariant['swap'])} with agent swaps (symmetries: {orders['swap']}), "
+        f"{_bounds(equivariant['no_swap'])} without ({orders['no_swap']})",
     ]
 
 

@@ -199,7 +199,8 @@ def _principal(
     max_points: int,
     until_unstable: bool,
 ) -> Branch:
-    alpha_min, alpha_max = _bounds(alpha_min, START * _scale(tree) if alpha_max is None else alpha_max)
+    default = max(START * _scale(tree), 2 * number("alpha_min", alpha_min, 0.0, above=True))
+    alpha_min, alpha_max = _bounds(alpha_min, default if alpha_max is None else alpha_max)
     curve = _curve(tree, orbits)
     start = _start(curve, _settle(curve, alpha_max), -1.0)
     if curve.look(start.z).residual > CONVERGED:

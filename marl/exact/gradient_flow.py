@@ -143,8 +143,15 @@ def solve(
         for _ in range(_ROUNDS):
             if not len(moving):
                 return
+            rested = len(alphas) - len(moving)
             now, taken, passed = _follow(
-                table, programs, tuple(own[moving] for own in ended), alphas[moving], gap, max_steps, report
+                table,
+                programs,
+                tuple(own[moving] for own in ended),
+                alphas[moving],
+                gap,
+                max_steps,
+                lambda done, total, rested=rested: report(rested + done, rested + total),
             )
             relaxed, gaps = in_batches(_relax, table, now, alphas[moving])
             for own, new in zip(ended, relaxed, strict=True):

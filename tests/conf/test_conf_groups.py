@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from experiments import compose
 from experiments.config import JobConfig
+from experiments.exact import PhaseConfig
 from experiments.job import run_job
 from experiments.runs import check_finished
 from games.tabular import dpomdp_file
@@ -72,6 +73,27 @@ def test_each_game_explains_its_own_keys():
     for file in sorted((ROOT / "game").glob("*.yaml")):
         given = set(re.findall(r"^([A-Za-z_]\w*):", file.read_text(), re.M))
         assert given - {"_target_"} == explained(file), file.name
+
+
+def test_the_phase_diagram_explains_its_keys():
+    composed = compose.compose([], "phase")
+    own = {key for key in dotted(composed) if "." not in key}
+    assert len(own) == 14
+    assert own <= explained(ROOT / "phase.yaml")
+    # The groups are the same as for training.
+    assert set(composed) - own == {"game", "execution"}
+    assert composed["execution"] == compose.compose([])["execution"]
+
+
+def test_every_tabular_game_has_a_phase_diagram():
+    """With the defaults: 32 values of alpha from 1 % to 60 % of the span of one step's rewards."""
+    spans = {"lever": 1.0, "dectiger": 121.0, "two_stage_lever": 2.0, "hint": 1.0}  # dec-tiger: from -101 to 20
+    games = [choice for group, choice in CHOICES if group == "game" and choice != "file" and "hanabi_" not in choice]
+    for game in sorted({*games, "tiny_hanabi"} - {"hanabi"}):
+        config = PhaseConfig.parse(compose.compose([f"game={game}"], "phase"))
+        assert len(config.alpha) == 32
+        if game in spans:
+            assert (config.alpha[0], config.alpha[-1]) == pytest.approx((0.01 * spans[game], 0.6 * spans[game]))
 
 
 def test_an_experiment_has_the_last_word_but_for_the_command_line():

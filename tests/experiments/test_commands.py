@@ -99,7 +99,7 @@ def test_an_empty_line_and_help(tacit):
     for arguments in [], ["--help"], ["-h"], ["help"]:
         said = tacit(*arguments)
         assert (said.status, said.err) == (0, "")
-        for command in ("train", "crossplay", "compare", "games", "verify", "config"):
+        for command in ("train", "crossplay", "compare", "phase", "symmetries", "games", "verify", "config"):
             assert f"  tacit {command} " in said.out
 
 
@@ -109,6 +109,8 @@ def test_an_empty_line_and_help(tacit):
         ("train", "learner: ippo, ippo_jaxmarl"),
         ("crossplay", "--seating"),
         ("compare", "--output"),
+        ("phase", "alpha_count: 32 "),
+        ("symmetries", "--generators"),
         ("games", "KEY=VALUE"),
         ("verify", "--steps"),
         ("config", "KEY=VALUE"),
@@ -143,6 +145,7 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
         (["compare", "nowhere"], "there is no run directory nowhere"),
         (["games", "levr"], "there is no game 'levr'; there are asymmetric_lever,"),
         (["games", "lever", "colours=2"], "the configuration has no key 'game.colours'"),
+        (["games", "lever", "payofs=2"], "the configuration has no key 'game.payofs'; did you mean 'game.payoffs'?"),
         (["games", "hanabi", "colors=9"], "hanabi colors must be a whole number from 1 to 5"),
         (["verify", "chess"], "invalid choice: 'chess'"),
         (["verify", "hanabi", "--steps", "0"], "--steps must be at least 1"),
@@ -162,12 +165,60 @@ def test_bad_arguments_are_one_sentence(tacit, tmp_path, monkeypatch, arguments,
     assert not list(tmp_path.iterdir())
 
 
-def test_games(tacit):
+def test_the_list_of_games(tacit):
+    said = tacit("games")
+    assert (said.status, said.err) == (0, "")
+    assert max(map(len, said.out.splitlines())) <= 120
+    simulators, _, library = said.out.partition("\ntabular games")
+    (line,) = [line for line in simulators.splitlines() if line.startswith("hanabi ")]
+    assert line.split()[1:8] == ["hanabi-1", "2", "21", "0", "…", "25", "97"]
+    assert line.endswith("  hle (658), minimal (308), belief (658)")
+    rows = {line.split()[0]: re.split("  +", line)[1:] for line in library.partition("\n\n")[0].splitlines()[1:]}
+    assert rows.pop("game") == [
+        "agents", "states", "actions", "observations", "horizon", "discount", "symmetries", "optimum"
+    ]  # fmt: skip
+    assert rows == {
+        "asymmetric_lever": ["2", "4", "3 x 3", "3 x 3", "3", "1", "2 / 2", "3"],
+        "broadcast_channel": ["2", "4", "2 x 2", "2 x 2", "3", "1", "1 / 1", "2.99"],
+        "dectiger": ["2", "2", "3 x 3", "2 x 2", "3", "1", "4 / 2", "5.1908125"],
+        "equal_levers": ["2", "1", "2 x 2", "1 x 1", "1", "1", "4 / 2", "1"],
+        "grid_small": ["2", "16", "5 x 5", "2 x 2", "3", "0.9", "2 / 1", "–"],
+        "hint": ["2", "25", "3 x 26", "26 x 11", "2", "1", "28,800 / 28,800", "0.4"],
+        "lever": ["2", "1", "10 x 10", "1 x 1", "1", "1", "725,760 / 362,880", "1"],
+        "recycling": ["2", "4", "3 x 3", "2 x 2", "3", "0.9", "2 / 1", "–"],
+        "skewed_dectiger": ["2", "2", "3 x 3", "2 x 2", "3", "1", "2 / 1", "–"],
+        "tiny_hanabi": ["2", "12", "3 x 3", "3 x 5", "2", "1", "1 / 1", "2.25"],
+        "two_stage_lever": ["2", "1", "2 x 2", "2 x 2", "2", "1", "4 / 2", "2"],
+    }
+
+
+def test_the_list_of_games_without_igraph(tacit, monkeypatch):
+    monkeypatch.setitem(sys.modules, "igraph", None)
     said = tacit("games")
     assert said.status == 0
-    for name, what in [("lever", "0 … 1"), ("hanabi ", "hle (658), minimal (308), belief (658)")]:
-        (line,) = [line for line in said.out.splitlines() if line.startswith(name)]
-        assert what in line
+    assert said.out.count("– / –") == 11
+    assert "pip install 'tacit[symmetry]'" in said.out
+
+
+def test_a_tabular_game_in_words(tacit):
+    said = tacit("games", "dectiger", "horizon=4")
+    assert (said.status, said.err) == (0, "")
+    assert said.out.split("\n\n")[1].splitlines() == [
+        "horizon                     4, discount 1",
+        "symmetries                  4 with agent swaps, 2 without",
+        "known optimum               4.802755156",
+        "states                      2: tiger-left, tiger-right",
+        "actions of each agent       3: listen, open-left, open-right",
+        "observations of each agent  2: hear-left, hear-right",
+    ]
+    said = tacit("games", "tiny_hanabi", "game.variant=F")
+    for line in ("observations of player0  4: card0, card1, card2, nothing", "known optimum            2.333333333"):
+        assert f"\n{line}\n" in said.out
+    assert max(map(len, said.out.split("\n\n")[1].splitlines())) <= 110
+    assert "known optimum               –\n" in tacit("games", "recycling").out
+
+
+def test_a_game_in_words(tacit):
     said = tacit("games", "lever", "players=3", "payoffs=[2,1]")
     assert "agents=3" in said.out
     actions = said.out.partition("actions\n")[2].partition("\n\n")[0]
