@@ -92,8 +92,7 @@ def cross_play(*, repeats: int = 5, seeds: int = 1024) -> list[str]:
 def phase(*, repeats: int = 3) -> list[str]:
     """`tacit phase` from nothing compiled, by its parts, and once more with everything compiled: lines of the report.
 
-    The parts are those that the run reports: the diagram is all until the branch is begun, the groups of the game and
-    the compilation included; writing the run directory counts with the last part.
+    The parts are the stages that the run reports, compilation included; writing the run directory counts with the last.
     """
     runs = [_phase_seconds(compiled=False) for _ in range(repeats)]
     again = _phase_seconds(compiled=True)
@@ -222,8 +221,8 @@ def _phase_seconds(*, compiled: bool) -> dict[str, float]:
     """Seconds of the parts of one phase run, and of the whole."""
     if not compiled:
         jax.clear_caches()
-    begun = {"diagram": time.perf_counter()}
-    names = {"branch": "principal branch", "best policies": "best policies"}
+    begun = {"game and symmetries": time.perf_counter()}
+    names = {"starts": "diagram", "branch": "principal branch", "best policies": "best policies"}
 
     def report(progress: Any) -> None:
         if progress.stage in names:

@@ -231,6 +231,7 @@ def _compute(
     tree = simulator.tree
     report(Progress("best policies", 0, 1))  # first: where it refuses a game for its size nothing else was in vain
     best, equivariant = best_values(simulator, both, seed=config.seed)
+    report(Progress("starts", 0, len(config.alpha) * len(starts[0])))
     diagram = phase.phase_diagram(
         tree,
         config.alpha,

@@ -49,8 +49,8 @@ _RAREST = 1e-12
 _ROUNDS = 8
 _POLISH_FROM, _POLISH_FROM_NEARER = 1e-6, 1e-9
 _POLISH_AT_MOST = 1e-3
-_POLISH_STEPS = 5000
-_AT_REST = 1e-14
+_POLISHED, _POLISH_STEPS = 1e-13, 5000
+_RELAXED, _RELAX_STEPS = 1e-9, 300
 _MOVED_TOO_FAR = 1e-2
 _CHUNK = 25
 
@@ -442,7 +442,7 @@ def _relax(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPolic
     start = log_policy(table, logits)
     target, swept = soft_policy_iteration(table, start, alpha)
     rare = tuple(~entries for entries in _frequent(start, target, swept.reach))
-    end, target = _iterate(table, start, alpha, rare)
+    end, target = _iterate(table, start, alpha, rare, _RELAXED, _RELAX_STEPS)
     frequent = _frequent(end, target, sweep(table, end, alpha).reach)
     logits = tuple(jnp.where(jnp.isfinite(own), own, 0.0) for own in end)
     return logits, _gap(table, end, target, frequent)
@@ -454,16 +454,19 @@ def _polish(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPoli
     """(log_probs, residual at reached histories, at all, how far a reached history has moved)."""
     start = log_policy(table, logits)
     near = residuals(table, start, alpha)[0] < _POLISH_AT_MOST
-    end, target = _iterate(table, start, alpha, tuple(jnp.broadcast_to(near, own.shape) for own in start))
+    everything = tuple(jnp.broadcast_to(near, own.shape) for own in start)
+    end, target = _iterate(table, start, alpha, everything, _POLISHED, _POLISH_STEPS)
     reach = sweep(table, end, alpha).reach
     distances = _distances(end, target)
     return end, _greatest(distances, reach), _greatest(distances, None), _greatest(_distances(start, end), reach)
 
 
 def _iterate(
-    table: Tables, log_probs: JointPolicy, alpha: Array, where: tuple[Array, ...]
+    table: Tables, log_probs: JointPolicy, alpha: Array, where: tuple[Array, ...], least: float, most: int
 ) -> tuple[JointPolicy, JointPolicy]:
     """Damped soft policy iteration of the entries `where`, the step halved when their gap grows.
+
+    Stops at the gap `least`, or after `most` steps.
 
     Returns:
       The policy, and log softmax of its Q/α.
@@ -484,9 +487,7 @@ def _iterate(
 
     target, _ = soft_policy_iteration(table, log_probs, alpha)
     state = (jnp.int32(0), log_probs, target, jnp.full((), 0.5), _gap(table, log_probs, target, where))
-    _, end, target, _, _ = jax.lax.while_loop(
-        lambda state: (state[0] < _POLISH_STEPS) & (state[-1] > _AT_REST), iterate, state
-    )
+    _, end, target, _, _ = jax.lax.while_loop(lambda state: (state[0] < most) & (state[-1] > least), iterate, state)
     return end, target
 
 
