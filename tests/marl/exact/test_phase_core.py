@@ -89,6 +89,28 @@ def test_fold_of_equal_levers(n, fold):
     assert [len(solutions.starts) > 1 for solutions in diagram.solutions] == [True, n == 3, False]
 
 
+def test_hysteresis_of_three_levers():
+    """Between alpha_stable 1/3 and the fold .364213 a start stays where it came from; it jumps at either end."""
+    tree = histories.build(equal_levers.problem(3), 1)
+    path = [0.31, 0.34, 0.36, 0.37]  # below, inside twice, above
+
+    def follow(alphas, logits):
+        most = []
+        for alpha in alphas:
+            ended = solve(tree, logits, np.array([alpha]))
+            assert ended.converged.all()
+            most.append(float(np.exp(ended.log_probs[0]).max()))
+            logits = tuple(own + 1e-4 * np.arange(3) for own in ended.log_probs)  # what noise does
+        return most
+
+    upwards = follow(path, (np.array([[[3.0, 0, 0]]]),) * 2)
+    downwards = follow(path[::-1], (np.array([[[0.1, 0, 0]]]),) * 2)[::-1]
+    assert [upwards[3], downwards[3]] == pytest.approx([1 / 3] * 2, abs=1e-6)
+    assert upwards[1] > upwards[2] > 0.6  # the convention that it came with, until it breaks off
+    assert downwards[1:3] == pytest.approx([1 / 3] * 2, abs=1e-6)  # uniform, until it loses its stability
+    assert downwards[0] == pytest.approx(upwards[0], abs=1e-6) and upwards[0] > 0.8
+
+
 def test_match_and_mismatch_scale_the_fold():
     tree = histories.build(equal_levers.problem(3, match=5.0, mismatch=1.0), 1)
     diagram = phase_diagram(tree, [1.3, 1.6], pure_starts(tree, 9, seed=0))
