@@ -226,8 +226,7 @@ class RunConfig:
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""
-        text = json.dumps(canonical(self.science()), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return name_of(self.science())
 
     @classmethod
     def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
@@ -252,6 +251,12 @@ def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool)
         "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
     )
     return Kind(policy, name, share_parameters)
+
+
+def name_of(science: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for what decides a run's results."""
+    text = json.dumps(canonical(science), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def stack_hyperparameters(values: Sequence[Any]) -> Any:

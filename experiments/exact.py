@@ -10,9 +10,7 @@ Knows neither hydra nor the terminal. A phase run's directory holds, beside run.
 """
 
 import dataclasses
-import hashlib
 import io
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import runs
-from experiments.config import FORMAT, ExecutionConfig, build_game, canonical, parse_dataclass, refuse_unknown
+from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import MEMORY_LIMIT
 from games.tabular.simulator import Simulator
@@ -99,7 +97,7 @@ class PhaseConfig:
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""
-        return hashlib.sha256(json.dumps(canonical(self.science()), sort_keys=True).encode()).hexdigest()[:12]
+        return name_of(self.science())
 
 
 class Progress(NamedTuple):

@@ -36,16 +36,28 @@ def progress(*, show: bool) -> Iterator[Report]:
 
 def plain_lines() -> Report:
     """A reporter that prints a line for each new stage and every ten seconds."""
-    last = {"stage": "", "time": -math.inf}
+    due = _now_and_then()
 
     def report(progress: JobProgress) -> None:
-        now = time.monotonic()
-        if progress.stage == last["stage"] and now - last["time"] < _SECONDS_BETWEEN_LINES:
-            return
-        last.update(stage=progress.stage, time=now)
-        print(f"{progress.stage}: {progress.done:,} of {progress.total:,} steps a seed{_numbers(progress)}", flush=True)
+        if due(progress.stage):
+            steps = f"{progress.done:,} of {progress.total:,} steps a seed{_numbers(progress)}"
+            print(f"{progress.stage}: {steps}", flush=True)
 
     return report
+
+
+def _now_and_then() -> Callable[[str], bool]:
+    """Whether a line about a stage is due: at each new stage, and every ten seconds."""
+    last = {"stage": "", "time": -math.inf}
+
+    def due(stage: str) -> bool:
+        now = time.monotonic()
+        if stage == last["stage"] and now - last["time"] < _SECONDS_BETWEEN_LINES:
+            return False
+        last.update(stage=stage, time=now)
+        return True
+
+    return due
 
 
 @contextlib.contextmanager
@@ -87,12 +99,10 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
             task = bar.add_task("starting")
             yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
     else:
-        last = {"stage": "", "time": -math.inf}
+        due = _now_and_then()
 
         def report(stage: str, done: int, total: int) -> None:
-            now = time.monotonic()
-            if stage != last["stage"] or now - last["time"] >= _SECONDS_BETWEEN_LINES:
-                last.update(stage=stage, time=now)
+            if due(stage):
                 print(f"{stage}: {done:,} of {total:,}", flush=True)
 
         yield report

@@ -31,6 +31,7 @@ from marl.exact.objective import (
     Tables,
     double_precision,
     expected_return,
+    in_batches,
     log_policy,
     sweep,
     tables,
@@ -179,16 +180,15 @@ def _search(
     tree: Tree, tied: tuple[np.ndarray, ...], restarts: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
     """Natural policy gradient of tied logits, its α falling to 0: for each agent float64[restarts, H, A]."""
-    table = tables(tree)
     count = 1 + max(int(own.max()) for own in tied)
     logits = 2 * rng.normal(size=(restarts, count))
     span = float(np.ptp(tree.problem.expected_reward)) or 1.0
-    found = []
-    for first in range(0, restarts, _AT_ONCE):
-        rows = np.minimum(np.arange(first, first + _AT_ONCE), restarts - 1)
-        part = _ascend(table, tuple(map(jnp.asarray, tied)), jnp.asarray(logits[rows]), jnp.asarray(span))
-        found.append(jax.tree.map(lambda leaf, first=first: np.asarray(leaf)[: restarts - first], part))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+    orbit = tuple(map(jnp.asarray, tied))
+
+    def ascend(table: Tables, logits: Array) -> JointPolicy:
+        return _ascend(table, orbit, logits, jnp.asarray(span))
+
+    return in_batches(ascend, tables(tree), logits, width=_AT_ONCE)
 
 
 @jax.jit

@@ -28,6 +28,7 @@ from marl.exact.objective import (
     JointPolicy,
     Tables,
     batch_width,
+    discounts,
     double_precision,
     gradient,
     in_batches,
@@ -274,14 +275,10 @@ def evaluate(table: Tables, logits: JointPolicy, alpha: Array) -> Point:
     """Gradient, action probabilities and rates at one point."""
     log_probs = log_policy(table, logits)
     swept = sweep(table, log_probs, alpha)
-    gammas = [
-        jnp.concatenate([jnp.broadcast_to(g, len(s.legal)) for s, g in zip(own, table.discount, strict=True)])
-        for own in table.agents
-    ]
     return Point(
         slope=gradient(table, log_probs, swept),
         probs=tuple(map(jnp.exp, log_probs)),
-        rate=tuple(alpha * gamma * reach for gamma, reach in zip(gammas, swept.reach, strict=True)),
+        rate=tuple(alpha * gamma * reach for gamma, reach in zip(discounts(table), swept.reach, strict=True)),
     )
 
 

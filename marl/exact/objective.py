@@ -47,19 +47,20 @@ def double_precision(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any) -> Any:
+def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any, width: int | None = None) -> Any:
     """`function(table, *rows)`, compiled for batches, over any number of rows in programs of few sizes.
 
     Args:
       function: jitted and vmapped over all arguments but the first.
       table: of the game.
       rows: pytrees of arrays [B, ...] of at least one row.
+      width: rows of a program; None: `batch_width`.
 
     Returns:
       The results as numpy arrays [B, ...].
     """
     total = len(jax.tree.leaves(rows)[0])
-    width = batch_width(total)
+    width = batch_width(total) if width is None else width
     parts = []
     for first in range(0, total, width):
         chosen = np.minimum(np.arange(first, first + width), total - 1)
@@ -121,8 +122,9 @@ class Sweep(NamedTuple):
         return tuple(own * others for own, others in zip(self.own, self.others, strict=True))
 
 
+@functools.lru_cache(maxsize=2)
 def tables(tree: Tree) -> Tables:
-    """The arrays of a game for the exact core. Call within double precision."""
+    """The arrays of a game for the exact core, kept for the last two games. Call within double precision."""
     problem = tree.problem
     reward = problem.expected_reward.T.reshape(problem.num_states, *problem.num_actions)  # [S, A_1, ..., A_n]
     stages: list[Square | Listed] = []
@@ -234,7 +236,7 @@ def sweep(tables: Tables, log_probs: JointPolicy, alpha: Array | float) -> Sweep
 
 def gradient(tables: Tables, log_probs: JointPolicy, swept: Sweep) -> JointPolicy:
     """∂J_α/∂θ for softmax logits θ: γ^t · reach(h) · π(a|h) · advantage(h,a), the policy gradient theorem."""
-    gammas = _discounts(tables)
+    gammas = discounts(tables)
     return tuple(
         (gamma * reach)[:, None] * jnp.exp(log) * advantage
         for gamma, reach, log, advantage in zip(gammas, swept.reach, log_probs, swept.advantage, strict=True)
@@ -268,7 +270,7 @@ def cross_returns(tables: Tables, log_probs: JointPolicy) -> Array:
     return total
 
 
-def _discounts(tables: Tables) -> tuple[Array, ...]:
+def discounts(tables: Tables) -> tuple[Array, ...]:
     """γ^t of each history: float64[H] for each agent."""
     return tuple(
         jnp.concatenate(
