@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from experiments.stopping import Paused
 from games.errors import TacitError, whole_number
 
 USAGE = """\
@@ -16,6 +17,7 @@ tacit: independently trained agents, played with each other
 
   tacit train [-m] KEY=VALUE …       train independent seeds, cross-play them, write run directories
   tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
+  tacit zoo RUN [RUN …]              finished runs as small files that stand alone, for tacit crossplay
   tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
@@ -43,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 differences found, 2 bad input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 differences found, 2 bad input, 75 time used up, 130 interrupted."""
     # A scheduler's SIGTERM is to leave the same traces as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -51,6 +53,9 @@ def main() -> None:
     except TacitError as error:
         print(f"tacit: {error}", file=sys.stderr)
         status = 2
+    except Paused as pause:
+        print(f"tacit: {pause}", file=sys.stderr)
+        status = pause.status
     except KeyboardInterrupt:
         print("tacit: interrupted", file=sys.stderr)
         status = 130
@@ -67,6 +72,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     commands = {
         "train": _train,
         "crossplay": _crossplay,
+        "zoo": _zoo,
         "compare": _compare,
         "phase": _phase,
         "symmetries": _symmetries,
@@ -123,7 +129,7 @@ def _crossplay(arguments: list[str]) -> None:
 
     defaults = CrossPlayConfig()
     parser = _Parser("tacit crossplay", description="Play saved seeds with each other.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory, or a file of the zoo")
     parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
@@ -133,6 +139,17 @@ def _crossplay(arguments: list[str]) -> None:
     played = crossplay.crossplay_runs(runs.among(options.runs), CrossPlayConfig(**settings), options.output)
     print(crossplay.describe(played))
     print(f"cells and figure in {played.folder}")
+
+
+def _zoo(arguments: list[str]) -> None:
+    from experiments import runs, zoo
+
+    parser = _Parser("tacit zoo", description="Write finished runs as files that stand alone.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("--output", type=Path, default=Path("zoo"), help="folder of the files (%(default)s)")
+    options = parser.parse_args(arguments)
+    for path in runs.among(options.runs):
+        print(zoo.keep(path, options.output), flush=True)
 
 
 def _compare(arguments: list[str]) -> None:

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.stopping import Paused
 from games.errors import TacitError
 
 _CONFIG = "pkg://conf"
@@ -41,6 +42,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
+      Paused: if the work stopped before its end.
     """
     parser = get_args_parser()
     parser.error = _refuse
@@ -58,8 +60,8 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise TacitError(_one_line(error, command.root)) from error
     except SystemExit as end:
-        if isinstance(end.code, str):
-            raise TacitError(end.code) from end
+        if isinstance(end.code, TacitError | Paused):
+            raise end.code from end
         raise
 
 
@@ -68,9 +70,9 @@ def _launch(command: Command) -> None:
     def job(composed: DictConfig) -> float | None:
         try:
             return command.run(command.parse(_plain(composed)))
-        except TacitError as error:
+        except (TacitError, Paused) as error:
             # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
-            raise SystemExit(str(error)) from error
+            raise SystemExit(error) from error
 
     job()
 

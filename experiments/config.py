@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from games.errors import TacitError, one_of, whole_number
+from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
 from marl.agent import Kind
 from marl.crossplay import Seating, seatings
@@ -66,10 +66,13 @@ class ExecutionConfig:
       output: the folder that holds the run directories.
       overwrite: train finished runs again instead of skipping them.
       progress: show a progress bar.
-      rows: rows of the metrics table; the training is cut into that many compiled calls.
+      rows: rows of the metrics table.
       evaluations: greedy cross-plays during training; 0 for none.
       evaluation_games: games in each cell of these.
       figures: draw learning curves, cross-play matrices and the comparison of the job's runs.
+      checkpoint_minutes: wall-clock time between two checkpoints.
+      devices: how many devices share the learners (and the games of a learner); None for all.
+      distributed: whether this process is one of several, on one or many hosts (`experiments.hosts`).
     """
 
     output: str = "runs"
@@ -79,12 +82,18 @@ class ExecutionConfig:
     evaluations: int = 10
     evaluation_games: int = 64
     figures: bool = True
+    checkpoint_minutes: float = 10.0
+    devices: int | None = None
+    distributed: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("overwrite", "progress", "figures"):
+        for name in ("overwrite", "progress", "figures", "distributed"):
             one_of(f"execution.{name}", getattr(self, name), (True, False))
         for name, low in [("rows", 1), ("evaluations", 0), ("evaluation_games", 1)]:
             object.__setattr__(self, name, whole_number(f"execution.{name}", getattr(self, name), low))
+        number("execution.checkpoint_minutes", self.checkpoint_minutes, 0, above=True)
+        if self.devices is not None:
+            object.__setattr__(self, "devices", whole_number("execution.devices", self.devices, 1))
         if not isinstance(self.output, str) or not self.output:
             raise TacitError(f"execution.output must be a folder's name, not {self.output!r}")
 
@@ -98,6 +107,7 @@ class JobConfig:
       seeds: independent learners in each run, numbered from `first_seed`.
       first_seed: the first learner's number, which alone decides its randomness.
       steps: steps of games for each learner.
+      minutes: wall-clock time after which the job saves everything and stops; None for none.
       crossplay, execution: see there.
 
     Raises:
@@ -110,6 +120,7 @@ class JobConfig:
     seeds: int
     first_seed: int
     steps: int
+    minutes: float | None
     crossplay: CrossPlayConfig
     execution: ExecutionConfig
 
@@ -124,14 +135,16 @@ class JobConfig:
         for group in ("game", "policy", "learner", "crossplay", "execution", "budget"):
             if not isinstance(plain.get(group), Mapping):
                 raise TacitError(f"the configuration needs a group {group!r} of keys, not {plain.get(group)!r}")
-        refuse_unknown("budget", plain["budget"], ("steps",))
+        refuse_unknown("budget", plain["budget"], ("steps", "minutes"))
+        minutes = plain["budget"].get("minutes")
         job = cls(
             game=dict(plain["game"]),
             policy=dict(plain["policy"]),
             learner=dict(plain["learner"]),
-            seeds=whole_number("seeds", plain.get("seeds"), 2, _MOST_SEEDS, why="cross-play needs two"),
+            seeds=whole_number("seeds", plain.get("seeds"), 1, _MOST_SEEDS),
             first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
             steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
+            minutes=None if minutes is None else number("budget.minutes", minutes, 0, above=True),
             crossplay=parse_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
             execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
@@ -292,7 +305,10 @@ def _find(group: str, config: Mapping[str, Any]) -> Any:
         builds = None
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
         raise TacitError(f"game._target_ must be a class of games, or a function annotated to return one, not {path!r}")
-    needed = {"policy": ("init", "initial_memory", "apply"), "learner": ("init", "update", "hyperparameters")}
+    needed = {
+        "policy": ("init", "initial_memory", "apply"),
+        "learner": ("init", "update", "updates", "no_metrics", "memory", "hyperparameters"),
+    }
     for attribute in needed.get(group, ()):
         if not isinstance(target, type) or not hasattr(target, attribute):
             raise TacitError(f"{group}._target_ must be a class with {', '.join(needed[group])}, not {path!r}")

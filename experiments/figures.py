@@ -64,6 +64,8 @@ def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float,
                 ("greedy_self_play", SELF_PLAY, "self-play"),
                 ("greedy_cross_play", CROSS_PLAY, "cross-play"),
             ]:
+                if not metrics[name].shape[1]:  # one seed alone has nobody to cross
+                    continue
                 axes[2].plot(at, metrics[name], color=color, alpha=0.25, linewidth=0.8)
                 axes[2].plot(at, metrics[name].mean(axis=1), color=color, linewidth=1.8, marker="o", ms=3, label=label)
             axes[2].legend()

@@ -8,13 +8,15 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.config import JobConfig
-from experiments.job import Progress, run_one
+from experiments import hosts
+from experiments.job import run_one
+from experiments.stopping import INTERRUPTED, Paused
+from experiments.training import Progress
 from games.errors import TacitError
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 finished, 2 bad input, 130 interrupted."""
+    """The exit status: 0 finished, 2 bad input, 75 time used up, 130 interrupted."""
     if len(arguments) != 2:
         print("usage: python -m experiments.run_piece CONFIG.json RUN_DIR", file=sys.stderr)
         return 2
@@ -23,17 +25,24 @@ def main(arguments: list[str]) -> int:
             plain = json.loads(Path(arguments[0]).read_text())
         except (OSError, ValueError) as error:
             raise TacitError(f"{arguments[0]} is not a readable JSON file: {error}") from error
-        run_one(JobConfig.parse(plain), Path(arguments[1]), report=_print)
+        run_one(hosts.parse(plain), Path(arguments[1]), report=_print, warn=_warn)
     except TacitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Paused as pause:
+        print(pause, file=sys.stderr)
+        return pause.status
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 
 def _print(progress: Progress) -> None:
     print(*progress, flush=True)
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     run.json               format version, the science that names the run, versions of what made it
     status.json            running | finished | interrupted | failed, with the reason
     metrics.npz            steps [rows], and each metric [rows, seeds]; greedy evaluations during training
+    checkpoints/           while it is not finished: see experiments.checkpoints
     policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
     crossplay.json         the cells of the sampled and of the greedy cross-play
     *.png, *.svg           figures
@@ -53,7 +54,7 @@ class Config(Protocol):
 
 
 class Run(NamedTuple):
-    """A finished training run, read from its directory."""
+    """A finished training run, read from its directory or from a file of the zoo."""
 
     path: Path
     config: RunConfig
@@ -62,13 +63,13 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.path.stem
 
 
 def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = None) -> Path | None:
     """Make the directory of a run that is to be made, `name` or the run's own; None if it is finished already.
 
-    A directory that an interrupted, failed or killed training left is started again from the beginning.
+    A directory that an interrupted, failed or killed training left is claimed with its checkpoints.
 
     Raises:
       TacitError: as `needs_training`; if the directory cannot be made.
@@ -136,6 +137,12 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return status
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the run in a directory is finished."""
+    status = read_status(path)
+    return status is not None and status["state"] == "finished"
+
+
 def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
     """Save the arrays of a run's metrics.npz."""
     buffer = io.BytesIO()
@@ -157,12 +164,21 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
         raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
 
 
-def write_policies(path: Path, config: RunConfig, params: Any) -> None:
-    """Save all seeds' parameters, leaves [seeds, ...], in one file that says itself what they are."""
+def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[str, float] | None = None) -> None:
+    """Save all seeds' parameters, leaves [seeds, ...], in one file that says itself what they are.
+
+    Args:
+      file: a run directory's policies.safetensors, or one that stands alone.
+      config: the run's configuration; the game's version is written with it.
+      params: of the run's policy, in its dtypes or narrower ones.
+      scores: what the seeds scored, by name.
+    """
     names, leaves = _named(params)
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
     metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
-    write_bytes(path / "policies.safetensors", save(tensors, metadata))
+    if scores is not None:
+        metadata["scores"] = json.dumps(scores, sort_keys=True)
+    write_bytes(file, save(tensors, metadata))
 
 
 def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]:
@@ -199,6 +215,7 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
         expected, found = (config.seeds, *shape.shape), getattr(tensors.get(name), "shape", None)
         if found != expected:
             raise TacitError(f"{file} declares {name} of shape {expected}, and holds {found or 'no such weights'}")
+        tensors[name] = tensors[name].astype(shape.dtype)  # a file of the zoo may be in half precision
     if len(tensors) != len(names):
         raise TacitError(f"{file} holds weights that its architecture does not have: {set(tensors) - set(names)}")
     structure = jax.tree.structure(declared)
@@ -251,13 +268,17 @@ def among(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_run(path: Path) -> Run:
-    """A finished run.
+    """A finished run from its directory, or from a file of the zoo (`experiments.zoo`).
 
     Raises:
-      TacitError: if the directory is missing, is not a run, is not finished, or is from another version.
+      TacitError: if it is missing, is not a run, is not finished, or is from another version.
     """
-    check_finished(path)
-    config, game, agents = read_policies(path / "policies.safetensors", label=path.name[:6])
+    if path.suffix == ".safetensors":
+        file = path
+    else:
+        check_finished(path)
+        file = path / "policies.safetensors"
+    config, game, agents = read_policies(file, label=path.name[:6])
     return Run(path, config, game, agents)
 
 

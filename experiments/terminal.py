@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from experiments import compare
-from experiments.job import Progress as JobProgress
-from experiments.job import Report
+from experiments.training import Progress as JobProgress
+from experiments.training import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LONGEST = 40
@@ -32,6 +32,11 @@ def progress(*, show: bool) -> Iterator[Report]:
             yield report
     else:
         yield plain_lines()
+
+
+def warn(sentence: str) -> None:
+    """Print a warning."""
+    print(f"tacit: warning: {sentence}", file=sys.stderr)
 
 
 def plain_lines() -> Report:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import compare, compose, figures, runs, terminal
+import jax
+
+from experiments import compare, compose, figures, hosts, runs, terminal
 from experiments.config import JobConfig
 from experiments.job import run_job
 
@@ -12,10 +14,14 @@ def run(config: JobConfig) -> float | None:
     """Train the runs of a job, draw their figures and print the comparison.
 
     Returns:
-      The lower end of the last run's greedy XP interval (its mean if there is no interval), for sweepers.
+      The lower end of the last run's greedy XP interval (its mean if there is no interval), for sweepers; None in all
+      processes but the first.
     """
-    with terminal.progress(show=config.execution.progress) as report:
-        paths = run_job(config, report=report)
+    first = jax.process_index() == 0
+    with terminal.progress(show=config.execution.progress and first) as report:
+        paths = run_job(config, report=report, warn=terminal.warn if first else lambda sentence: None)
+    if not first:
+        return None
     if config.execution.figures:
         for path in paths:
             draw(path)
@@ -44,4 +50,4 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    compose.main(compose.Command("train", compose.TRAIN, JobConfig.parse, run), arguments)
+    compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run), arguments)

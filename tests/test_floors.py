@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "marl": {"diffrax", "games", "marl", "flax", "optax", "scipy"} | NUMERIC,
     "experiments": {
         "conf", "experiments", "flax", "games", "hydra", "marl", "matplotlib", "omegaconf", "optax", "rich",
-        "safetensors",
+        "orbax", "safetensors",
     }
     | NUMERIC,
     "conf": set(),
@@ -25,6 +25,7 @@ ONLY_IN = {
     "diffrax": {"marl/exact/gradient_flow.py"},
     "hanabi_learning_environment": {"games/hanabi/hle.py"},
     "igraph": {"games/tabular/symmetry.py"},
+    "orbax": {"experiments/checkpoints.py"},
     "matplotlib": {"experiments/figures.py"},
     "safetensors": {"experiments/runs.py"},
 }
@@ -74,7 +75,8 @@ def test_what_runs_a_piece_knows_no_command_line():
             todo += [dotted, dotted.rpartition(".")[0], f"{dotted}.__init__", f"{dotted.rpartition('.')[0]}.__init__"]
     assert {"experiments.job", "experiments.runs", "marl.crossplay.evaluate"} <= reached
     experiments = {module for module in reached if module.startswith("experiments.")}
-    assert experiments == {f"experiments.{light}" for light in ("__init__", "config", "job", "runs", "run_piece")}
+    light = ("checkpoints", "config", "hosts", "job", "memory", "runs", "run_piece", "stopping", "training")
+    assert experiments == {"experiments.__init__", *(f"experiments.{module}" for module in light)}
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name)

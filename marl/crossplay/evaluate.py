@@ -2,7 +2,8 @@
 
 A seating says which agent sits in each seat; a cell is one seating with its games. All cells play the same decks.
 Agents of one kind (same policy, observer and sharing) are stacked and played in one vmapped program, compiled once for
-each combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games.
+each combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games. Several
+devices each play cells of their own, without a word to each other.
 """
 
 import functools
@@ -14,16 +15,20 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from games.errors import TacitError
 from games.game import Game
 from marl.agent import Agent, Kind, check_parameters
 from marl.crossplay.greedify import greedify
+from marl.devices import fetch, place
 from marl.policies.policy import Array, sample
 
 Seating = Literal["all", "distinct", "one_against_copies"]
 _WEIGHT_BYTES = 1 << 29
-"""The most memory that the weights of one compiled call take."""
+"""The most memory that the weights of one compiled call take on a device."""
+_CELLS = "cells"
 
 
 class CrossPlay(NamedTuple):
@@ -64,11 +69,13 @@ def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: 
       int[C, num_players].
 
     Raises:
-      TacitError: with fewer than two agents, or fewer than players where each needs another.
+      TacitError: without an agent, or with fewer than players where each needs another; one alone plays with itself.
     """
-    if num_agents < 2:
-        raise TacitError(f"cross-play needs at least two agents, and there is {num_agents}")
+    if num_agents < 1:
+        raise TacitError("cross-play needs at least one agent, and there is none")
     cells = [(agent,) * num_players for agent in range(num_agents)]
+    if num_agents == 1:
+        return np.array(cells, np.int32)
     if kind == "one_against_copies":
         for one, other in itertools.permutations(range(num_agents), 2):
             cells += [tuple(one if seat == s else other for s in range(num_players)) for seat in range(num_players)]
@@ -103,6 +110,7 @@ def crossplay(
     seating: Seating | np.ndarray = "all",
     max_seatings: int = 200,
     max_lanes: int = 8192,
+    devices: Sequence[Any] | None = None,
 ) -> CrossPlay:
     """Play `games` games in every cell.
 
@@ -114,7 +122,9 @@ def crossplay(
       key: decides decks and draws.
       seating: a kind of `seatings`, or the cells themselves, int[C, num_players].
       max_seatings: see `seatings`.
-      max_lanes: games in one compiled call.
+      max_lanes: games in one compiled call, on each device.
+      devices: `jax.Device`s over which the cells are spread, of all processes where there are several; None for the
+        default device alone.
 
     Raises:
       TacitError: as `seatings`; if `games` is not positive; if `seating` names no such agents; if weights do not fit
@@ -132,27 +142,32 @@ def crossplay(
             )
     for agent in agents:
         check_parameters(agent, game.num_players)
-    deck_key, draw_key = jax.random.split(key)
+    mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
+    count = 1 if devices is None else len(devices)
+    deck_key, draw_key = _everywhere(tuple(jax.random.split(key)), mesh)
     sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
     for kinds, members in _by_kinds(agents, cells):
-        stacks, places = zip(
+        stacks, own_rows = zip(
             *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
         )
+        stacks = _everywhere(stacks, mesh)
         games_per_call = min(games, max_lanes)
-        weights = sum(leaf[0].nbytes for leaf in jax.tree.leaves(stacks))  # of one cell: each seat has its own copy
-        cells_per_call = max(1, min(len(members), max_lanes // games_per_call, _WEIGHT_BYTES // max(weights, 1)))
+        weights = sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(stacks))  # of a cell: a copy for each seat
+        share = -(-len(members) // count)  # cells of a device
+        cells_per_call = count * max(1, min(share, max_lanes // games_per_call, _WEIGHT_BYTES // max(weights, 1)))
         for first in range(0, len(members), cells_per_call):
             chosen = _padded(np.arange(first, min(first + cells_per_call, len(members))), cells_per_call)
             in_chunk = min(cells_per_call, len(members) - first)
-            rows = [jnp.asarray(place[chosen]) for place in places]
+            rows = tuple(_cut(row[chosen], mesh) for row in own_rows)
+            numbered = _cut(members[chosen].astype(np.uint32), mesh)
             for first_game in range(0, games, games_per_call):
                 numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
                 outcome = _play(
-                    game, kinds, stacks, rows, jnp.asarray(members[chosen], jnp.uint32), jnp.asarray(numbers),
-                    deck_key, draw_key, greedy=greedy,
+                    game, kinds, mesh, stacks, rows, numbered, _everywhere(numbers, mesh), deck_key, draw_key,
+                    greedy=greedy,
                 )  # fmt: skip
                 counted = (numbers < games).astype(np.float64)
-                score, bombed, length, illegal = (np.asarray(x, np.float64)[:in_chunk] for x in outcome)
+                score, bombed, length, illegal = (x.astype(np.float64)[:in_chunk] for x in fetch(outcome))
                 for row, value in enumerate([score, score**2, bombed, length, illegal]):
                     sums[row, members[chosen[:in_chunk]]] += value @ counted
     if sums[4].any():
@@ -194,18 +209,51 @@ def _padded(indices: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([indices, np.full(size - len(indices), indices[0])])
 
 
-@functools.partial(jax.jit, static_argnames=("game", "kinds", "greedy"))
+def _everywhere(tree: Any, mesh: Mesh | None) -> Any:
+    """The whole of `tree` on every device."""
+    return jax.tree.map(jnp.asarray, tree) if mesh is None else place(tree, NamedSharding(mesh, P()))
+
+
+def _cut(array: np.ndarray, mesh: Mesh | None) -> Array:
+    """`array` [C, ...] in equal parts on the devices."""
+    return jnp.asarray(array) if mesh is None else place(array, NamedSharding(mesh, P(_CELLS)))
+
+
+@functools.partial(jax.jit, static_argnames=("game", "kinds", "mesh", "greedy"))
 def _play(
     game: Game,
     kinds: tuple[Kind, ...],
+    mesh: Mesh | None,
     stacks: tuple[Any, ...],
-    rows: list[Array],
+    rows: tuple[Array, ...],
     cells: Array,
     numbers: Array,
     deck_key: Array,
     draw_key: Array,
     *,
     greedy: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """`_play_cells`, each device of the mesh with its own cells, until its own games have ended."""
+    play = functools.partial(_play_cells, game, kinds, greedy)
+    if mesh is not None:
+        cut, whole = P(_CELLS), P()
+        play = jax.shard_map(
+            play, mesh=mesh, in_specs=(whole, cut, cut, whole, whole, whole), out_specs=cut,
+            check_vma=False,  # it would ask games to mark the constants that their loops begin with
+        )  # fmt: skip
+    return play(stacks, rows, cells, numbers, deck_key, draw_key)
+
+
+def _play_cells(
+    game: Game,
+    kinds: tuple[Kind, ...],
+    greedy: bool,
+    stacks: tuple[Any, ...],
+    rows: tuple[Array, ...],
+    cells: Array,
+    numbers: Array,
+    deck_key: Array,
+    draw_key: Array,
 ) -> tuple[Array, Array, Array, Array]:
     """Play game number n of `numbers` [G] in every cell of `cells` [C].
 

@@ -10,7 +10,9 @@ Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and
     − mean min(r A, clip(r, 1 − ε, 1 + ε) A) + c_v ½ mean max((v − G)², (clip(v, v_old ± ε) − G)²) − c_H mean H(π(·|o))
 
 Means of the policy terms run over the actions of players in turn; the value term runs over every recorded step. A
-minibatch is drawn over steps of games: players recorded at one step stay together.
+minibatch is drawn over sequences of steps of a game, players recorded at one step staying together. A sequence is one
+step, unless the policy has a memory that depends on its parameters: that is replayed through the whole sequence from
+what it was when the rollout reached the sequence's first step, and begun anew where a game begins.
 """
 
 import dataclasses
@@ -22,8 +24,9 @@ import optax
 
 from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
+from marl import devices
 from marl.learners import rollout
-from marl.policies.policy import ActorCritic, Array, entropy
+from marl.policies.policy import Array, entropy
 
 
 class Hyperparameters(NamedTuple):
@@ -67,26 +70,43 @@ class IPPOState(NamedTuple):
 class Metrics(NamedTuple):
     """What one or several updates report; every leaf is a scalar of one learner."""
 
+    updates: Array  # int32[] how many
     episodes: rollout.Episodes  # sums over the games that ended
-    means: dict[str, Array]  # means over minibatches
+    sums: dict[str, Array]  # over updates, of means over minibatches
     maxima: dict[str, Array]
+    diverged: Array  # int32[] the number of the first update whose loss was not finite; NEVER if there was none
+
+    @property
+    def means(self) -> dict[str, Array]:
+        """Means over minibatches and updates."""
+        return {name: total / self.updates.astype(jnp.float32) for name, total in self.sums.items()}
+
+
+NEVER = 2**31 - 1
+"""No update has this number."""
 
 
 class _Rows(NamedTuple):
-    """Steps of games as one flat batch: N steps, M recorded players, K who act."""
+    """Sequences of steps: L steps of N sequences, M recorded players, K who act, P players."""
 
-    observation: Array  # [N, M, observation_size]
-    memory: Any  # [N, M, ...]
-    player: Array  # [N, M]
-    value: Array  # [N, M]
-    target: Array  # [N, M]
-    in_value_term: Array  # bool[N, M]
-    slot: Array  # [N, K] where among the M the acting players are
-    legal: Array  # [N, K, num_actions]
-    action: Array  # [N, K]
-    log_prob: Array  # [N, K]
-    advantage: Array  # [N, K]
-    in_policy_terms: Array  # bool[N, K]
+    memory: Any  # [N, P, ...] everybody's before the first step
+    steps: "_Steps"
+
+
+class _Steps(NamedTuple):
+    observation: Array  # [L, N, M, ...] as `rollout.packed`
+    player: Array  # [L, N, M]
+    value: Array  # [L, N, M]
+    target: Array  # [L, N, M]
+    in_value_term: Array  # bool[L, N, M]
+    slot: Array  # [L, N, K] where among the M the acting players are
+    acting: Array  # bool[L, N, K]
+    legal: Array  # [L, N, K, num_actions]
+    action: Array  # [L, N, K]
+    log_prob: Array  # [L, N, K]
+    advantage: Array  # [L, N, K]
+    in_policy_terms: Array  # bool[L, N, K]
+    done: Array  # bool[L, N]
 
 
 @final
@@ -99,22 +119,25 @@ class IPPO:
       num_games: games played side by side.
       rollout_length: steps of every game between two updates.
       epochs: passes over the rollout in an update.
-      minibatches: parts of the shuffled rollout in a pass.
+      minibatches: parts of the shuffled sequences in a pass.
       total_updates: updates of the whole run, over which the learning rate is annealed.
       batch: "acting" or "all", see `marl.learners.rollout`.
       anneal: the learning rate's schedule over `total_updates`: "none", "linear" or "cosine" (to 0).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
       share_parameters: one set of parameters for all players, or one set each.
+      sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
+        rollout.
 
     Raises:
-      TacitError: if a value is out of range, or the rollout cannot be cut into `minibatches` equal parts.
+      TacitError: if a value is out of range, or the rollout cannot be cut into equal sequences, and these into
+        `minibatches` equal parts.
     """
 
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
     """What the numbers are that may differ between learners of one compiled program."""
 
     game: Game
-    policy: ActorCritic
+    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
     observer: str
     num_games: int
     rollout_length: int
@@ -125,6 +148,7 @@ class IPPO:
     anneal: Literal["none", "linear", "cosine"] = "none"
     normalise_advantages: bool = True
     share_parameters: bool = True
+    sequence_length: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):
@@ -133,9 +157,22 @@ class IPPO:
         one_of("learner.anneal", self.anneal, ("none", "linear", "cosine"))
         for name in ("normalise_advantages", "share_parameters"):
             one_of(f"learner.{name}", getattr(self, name), (True, False))
-        if self.steps_per_update % self.minibatches:
+        if self.sequence_length is not None:
+            whole_number("learner.sequence_length", self.sequence_length, 1)
+            if not self._replays:
+                raise TacitError(
+                    "learner.sequence_length belongs to policies whose memory depends on their parameters, and this "
+                    f"policy's does not: {self.policy}"
+                )
+            if self.rollout_length % self.sequence_length:
+                raise TacitError(
+                    f"learner.sequence_length must divide learner.rollout_length, {self.rollout_length}, and "
+                    f"{self.sequence_length} does not"
+                )
+        if self._sequences % self.minibatches:
+            size = "steps" if self.sequence == 1 else f"sequences of {self.sequence} steps"
             raise TacitError(
-                f"learner.minibatches must divide the {self.steps_per_update} steps of a rollout "
+                f"learner.minibatches must divide the {self._sequences} {size} of a rollout "
                 f"({self.rollout_length} steps x {self.num_games} games), and {self.minibatches} does not"
             )
 
@@ -143,6 +180,20 @@ class IPPO:
     def steps_per_update(self) -> int:
         """Steps of games that one update plays."""
         return self.rollout_length * self.num_games
+
+    @property
+    def sequence(self) -> int:
+        """Steps that are replayed one after the other: 1 unless the policy's memory depends on its parameters."""
+        return (self.sequence_length or self.rollout_length) if self._replays else 1
+
+    @property
+    def _replays(self) -> bool:
+        memory = jax.eval_shape(self.policy.initial_memory)
+        return any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(memory))
+
+    @property
+    def _sequences(self) -> int:
+        return self.steps_per_update // self.sequence
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> IPPOState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
@@ -166,28 +217,29 @@ class IPPO:
     def update(self, state: IPPOState) -> tuple[IPPOState, Metrics]:
         """Play one rollout and learn from it."""
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
-        playing, trajectory, episodes = rollout.rollout(
-            self.game,
-            self.policy,
-            state.params,
-            state.playing,
-            observer=self.observer,
-            batch=self.batch,
-            share_parameters=self.share_parameters,
-            length=self.rollout_length,
-            key=rollout_key,
-        )
+        playing, trajectory, episodes = self._rollout(state, rollout_key)
         rows = self._rows(trajectory, state.hyperparameters)
         params, optimiser, means, maxima = self._learn(state, rows, shuffle_key)
-        state = state._replace(params=params, optimiser=optimiser, playing=playing, updates=state.updates + 1, key=key)
-        return state, Metrics(episodes=episodes, means=means, maxima=maxima)
+        number = state.updates + 1
+        state = state._replace(params=params, optimiser=optimiser, playing=playing, updates=number, key=key)
+        diverged = jnp.where(jnp.isfinite(means["loss"]), NEVER, number)
+        return state, Metrics(
+            updates=jnp.int32(1), episodes=episodes, sums=means, maxima=maxima, diverged=diverged.astype(jnp.int32)
+        )
 
-    def updates(self, state: IPPOState, count: Array) -> tuple[IPPOState, Metrics]:
+    def no_metrics(self, state: IPPOState) -> Metrics:
+        """The metrics of no update at all, for `updates` to add to."""
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(self.update, state)[1])
+        return nothing._replace(diverged=jnp.int32(NEVER))
+
+    def updates(self, state: IPPOState, metrics: Metrics, count: Array) -> tuple[IPPOState, Metrics]:
         """Several updates in one compiled loop.
 
         Args:
           state: where to start.
-          count: int32[], at least 1; traced, so that any number runs in the same program.
+          metrics: of the updates before, which the new ones are added to: however updates are cut into calls, the sums
+            are the same to the bit.
+          count: int32[]; traced, so that any number runs in the same program.
 
         Returns:
           The state afterwards, and the metrics of all updates reduced to one.
@@ -197,14 +249,45 @@ class IPPO:
             state, total = carry
             state, new = self.update(state)
             return state, Metrics(
+                updates=total.updates + new.updates,
                 episodes=jax.tree.map(jnp.add, total.episodes, new.episodes),
-                means=jax.tree.map(jnp.add, total.means, new.means),
+                sums=jax.tree.map(jnp.add, total.sums, new.sums),
                 maxima=jax.tree.map(jnp.maximum, total.maxima, new.maxima),
+                diverged=jnp.minimum(total.diverged, new.diverged),
             )
 
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(self.update, state)[1])
-        state, total = jax.lax.fori_loop(0, count, once, (state, nothing))
-        return state, total._replace(means=jax.tree.map(lambda x: x / count.astype(jnp.float32), total.means))
+        return jax.lax.fori_loop(0, count, once, (state, metrics))
+
+    def memory(self) -> int:
+        """Bytes that one learner needs at its peak, estimated from shapes.
+
+        Its state; its rollout, as it was played and in sequences; a minibatch with what its gradient keeps.
+        """
+        state = jax.eval_shape(lambda: self.init(Hyperparameters(), key=jax.random.key(0)))
+        rows = jax.eval_shape(
+            lambda state: self._rows(self._rollout(state, state.key)[1], state.hyperparameters), state
+        )
+        part = jax.eval_shape(lambda rows: self._chosen(rows, jnp.arange(self._sequences // self.minibatches)), rows)
+
+        def kept(state: IPPOState, part: _Rows) -> Any:
+            return jax.vjp(lambda params: self._loss(params, part, state.hyperparameters)[0], state.params)[1]
+
+        sizes = (state, rows, rows, part, jax.eval_shape(kept, state, part), state.params)
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sizes))
+
+    def _rollout(self, state: IPPOState, key: Array) -> tuple[rollout.Playing, rollout.Trajectory, rollout.Episodes]:
+        return rollout.rollout(
+            self.game,
+            self.policy,
+            state.params,
+            state.playing,
+            observer=self.observer,
+            batch=self.batch,
+            share_parameters=self.share_parameters,
+            length=self.rollout_length,
+            sequence=self.sequence,
+            key=key,
+        )
 
     def _rows(self, trajectory: rollout.Trajectory, hyperparameters: Hyperparameters) -> _Rows:
         advantage, known = rollout.advantages(
@@ -214,21 +297,29 @@ class IPPO:
             gae_lambda=hyperparameters.gae_lambda,
         )
         rows = jax.vmap(jax.vmap(rollout.acting_rows))
-        batch = _Rows(
+        steps = _Steps(
             observation=trajectory.observation,
-            memory=trajectory.memory,
             player=trajectory.player,
             value=trajectory.value,
             target=trajectory.value + advantage,
             in_value_term=known & trajectory.valid,
             slot=trajectory.slot,
+            acting=trajectory.acting,
             legal=trajectory.legal,
             action=trajectory.action,
             log_prob=trajectory.log_prob,
             advantage=rows(advantage, trajectory.slot),
             in_policy_terms=rows(known, trajectory.slot) & trajectory.acting,
+            done=trajectory.done,
         )
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+
+        def in_sequences(x: Array) -> Array:
+            """[T, G, ...] to [L, T / L * G, ...]."""
+            x = x.reshape(-1, self.sequence, *x.shape[1:]).swapaxes(0, 1)
+            return x.reshape(self.sequence, self._sequences, *x.shape[3:])
+
+        memory = jax.tree.map(lambda x: x.reshape(self._sequences, *x.shape[2:]), trajectory.memory)
+        return _Rows(memory, jax.tree.map(in_sequences, steps))
 
     def _learn(self, state: IPPOState, rows: _Rows, key: Array) -> tuple[Any, Any, dict[str, Array], dict[str, Array]]:
         hyperparameters = state.hyperparameters
@@ -237,14 +328,14 @@ class IPPO:
 
         def minibatch(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             params, optimiser = carry
-            chosen = jax.tree.map(lambda x: x[index], rows)
+            chosen = self._chosen(rows, devices.share(index))
             gradient, report = jax.grad(self._loss, has_aux=True)(params, chosen, hyperparameters)
             step, optimiser = direction.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - learning_rate * s, params, step)
             return (params, optimiser), report | {"gradient_norm": optax.tree_utils.tree_norm(gradient)}
 
         def epoch(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
-            order = jax.random.permutation(key, jnp.arange(self.steps_per_update, dtype=jnp.int32))
+            order = jax.random.permutation(key, jnp.arange(self._sequences, dtype=jnp.int32))
             return jax.lax.scan(minibatch, carry, order.reshape(self.minibatches, -1))
 
         keys = jax.random.split(key, self.epochs)
@@ -252,6 +343,11 @@ class IPPO:
         # Before the first step the policy is the one that played: its ratio shows any error in the replay.
         maxima = {"first_ratio_error": report.pop("ratio_error")[0, 0]}
         return params, optimiser, jax.tree.map(jnp.mean, report), maxima
+
+    def _chosen(self, rows: _Rows, index: Array) -> _Rows:
+        """The sequences `index` [B] of all."""
+        memory = jax.tree.map(lambda x: x[index], rows.memory)
+        return _Rows(memory, jax.tree.map(lambda x: x[:, index], rows.steps))
 
     def _schedule(self, updates: Array) -> Array:
         schedules = {
@@ -261,22 +357,22 @@ class IPPO:
         }
         return jnp.asarray(schedules[self.anneal](updates.astype(jnp.float32)), jnp.float32)
 
-    def _loss(self, params: Any, rows: _Rows, hyperparameters: Hyperparameters) -> tuple[Array, dict[str, Array]]:
+    def _loss(self, params: Any, chosen: _Rows, hyperparameters: Hyperparameters) -> tuple[Array, dict[str, Array]]:
+        rows = chosen.steps
+
         def own(player: Array) -> Any:
             return rollout.params_of(params, player, self.share_parameters)
 
-        def look(player: Array, memory: Any, observation: Array) -> tuple[Array, Array]:
-            features = self.policy.encode(own(player), memory, observation)[1]
-            return features, self.policy.value(own(player), features)
+        def value_of(player: Array, features: Array) -> Array:
+            return self.policy.value(own(player), features)
 
         def act(player: Array, features: Array, legal: Array) -> Array:
             return self.policy.act(own(player), features, legal)
 
-        features, value = jax.vmap(jax.vmap(look))(rows.player, rows.memory, rows.observation)
-        of_actors = jax.vmap(rollout.acting_rows)
-        log_probs = jax.vmap(jax.vmap(act))(
-            of_actors(rows.player, rows.slot), of_actors(features, rows.slot), rows.legal
-        )
+        features = self._features(params, chosen)
+        value = _over_rows(value_of)(rows.player, features)
+        of_actors = jax.vmap(jax.vmap(rollout.acting_rows))
+        log_probs = _over_rows(act)(of_actors(rows.player, rows.slot), of_actors(features, rows.slot), rows.legal)
         log_prob = jnp.take_along_axis(log_probs, rows.action[..., None], axis=-1)[..., 0]
         advantage = rows.advantage
         if self.normalise_advantages:
@@ -298,6 +394,59 @@ class IPPO:
             "ratio_error": jnp.max(off),
         }
         return loss, report
+
+    def _features(self, params: Any, chosen: _Rows) -> Array:
+        """[L, N, M, features]: what the heads see at every step, the memory replayed from its recorded beginning."""
+        rows = chosen.steps
+
+        def own(player: Array) -> Any:
+            return rollout.params_of(params, player, self.share_parameters)
+
+        def perceive(player: Array, observation: Array) -> Any:
+            seen = rollout.unpacked(observation, self.game.observer(self.observer).size)
+            return self.policy.perceive(own(player), seen)
+
+        def remember(player: Array, memory: Any, percept: Any) -> tuple[Any, Array]:
+            return self.policy.remember(own(player), memory, percept)
+
+        def one_step(memories: Any, percept: Any, steps: _Steps) -> tuple[Any, Array]:
+            """Of one game; `memories` [P, ...], all else [M, ...]."""
+            memory = rollout.memories_of(memories, steps.player)
+            after, features = jax.vmap(remember)(steps.player, memory, percept)
+            moves = rollout.moving(self.policy, steps.slot, steps.acting, len(steps.player))
+            memories = rollout.with_memories(memories, steps.player, moves, after)
+            first = self.policy.initial_memory()
+            return jax.tree.map(lambda new, old: jnp.where(steps.done, new[None], old), first, memories), features
+
+        percepts = _over_rows(perceive)(rows.player, rows.observation)
+        if self.sequence > 1 and rows.player.shape[2] == self.game.num_players:
+            return self._replay_of_everybody(params, chosen.memory, percepts, rows)
+        every_game = jax.vmap(one_step)
+        if self.sequence == 1:
+            return every_game(chosen.memory, *jax.tree.map(lambda x: x[0], (percepts, rows)))[1][None]
+        every_game = jax.checkpoint(every_game)  # keep the memories only
+        return jax.lax.scan(lambda memories, step: every_game(memories, *step), chosen.memory, (percepts, rows))[1]
+
+    def _replay_of_everybody(self, params: Any, memory: Any, percepts: Any, rows: _Steps) -> Array:
+        """[L, N, P, features] where all players are recorded, in order, of `percepts` [L, N, P, ...]."""
+        length, sequences, players = rows.player.shape
+        moves = jax.vmap(jax.vmap(lambda slot, acting: rollout.moving(self.policy, slot, acting, players)))(
+            rows.slot, rows.acting
+        )
+        done = jnp.broadcast_to(rows.done[..., None], rows.player.shape)
+        if not self.share_parameters:
+            return jax.vmap(self.policy.replay, (0, 1, 2, 2, 2), 2)(params, memory, percepts, moves, done)
+        memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), memory)
+        percepts, moves, done = jax.tree.map(
+            lambda x: x.reshape(length, sequences * players, *x.shape[3:]), (percepts, moves, done)
+        )
+        features = self.policy.replay(params, memory, percepts, moves, done)
+        return features.reshape(length, sequences, players, -1)
+
+
+def _over_rows(function: Any) -> Any:
+    """A function of one player's step over [L, N, M or K]."""
+    return jax.vmap(jax.vmap(jax.vmap(function)))
 
 
 def clipped_surrogate(log_prob: Array, old_log_prob: Array, advantage: Array, clip: Array) -> tuple[Array, Array]:

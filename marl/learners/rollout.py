@@ -31,12 +31,12 @@ class Playing(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """T steps of G games with M recorded players each, at most K of whom act."""
+    """T steps of G games with M recorded players each, at most K of whom act; P players, sequences of L steps."""
 
-    observation: Array  # observer's dtype[T, G, M, observation_size]
-    memory: Any  # [T, G, M, ...] before the step
+    observation: Array  # observer's dtype[T, G, M, observation_size], or its bits in uint8[T, G, M, bytes]: `unpacked`
+    memory: Any  # [T / L, G, P, ...] everybody's before the first step of each sequence
     player: Array  # int32[T, G, M]
-    valid: Array  # bool[T, G, M] this entry is a player's step at all
+    valid: Array  # bool[T, G, M] this entry is a player's recorded step at all
     value: Array  # float32[T, G, M]
     slot: Array  # int32[T, G, K] which of the M recorded players acts
     acting: Array  # bool[T, G, K] this entry is an action at all
@@ -80,6 +80,48 @@ def acting_rows(rows: Array, slot: Array) -> Array:
     return rows if rows.shape[0] == slot.shape[0] else rows[slot]
 
 
+def memories_of(memories: Any, player: Array) -> Any:
+    """Of everybody's memories [P, ...] those of the players [M]; where M = P they are in order."""
+
+    def pick(every: Array) -> Array:
+        if len(player) == len(every):
+            return every
+        return _select(_is(player, len(every)), every)
+
+    return jax.tree.map(pick, memories)
+
+
+def with_memories(memories: Any, player: Array, moves: Array, after: Any) -> Any:
+    """Everybody's memories [P, ...] after those of the players [M] who move, bool[M], became `after` [M, ...]."""
+
+    def put(every: Array, new: Array) -> Array:
+        if len(player) == len(every):
+            return jnp.where(moves.reshape(-1, *[1] * (every.ndim - 1)), new, every)
+        hers = (_is(player, len(every)) & moves[:, None]).T
+        return jnp.where(jnp.any(hers, axis=1).reshape(-1, *[1] * (every.ndim - 1)), _select(hers, new), every)
+
+    return jax.tree.map(put, memories, after)
+
+
+def moving(policy: ActorCritic, slot: Array, acting: Array, recorded: int) -> Array:
+    """bool[M]: whose memory moves on in a step, of M recorded players; `slot` and `acting` [K] as in `Trajectory`."""
+    if policy.memory_clock == "every_step":
+        return jnp.ones(recorded, jnp.bool_)
+    return jnp.any(_is(slot, recorded) & acting[:, None], axis=0)
+
+
+def packed(observation: Array) -> Array:
+    """An observation as it is kept: eight bits to a byte if it is of bits, otherwise as it is."""
+    return jnp.packbits(observation, axis=-1) if observation.dtype == jnp.bool_ else observation
+
+
+def unpacked(kept: Array, size: int) -> Array:
+    """The inverse of `packed` for observations of `size` entries."""
+    if kept.dtype != jnp.uint8:
+        return kept
+    return jnp.unpackbits(kept, axis=-1, count=size).astype(jnp.bool_)
+
+
 def rollout(
     game: Game,
     policy: ActorCritic,
@@ -90,6 +132,7 @@ def rollout(
     batch: Batch,
     share_parameters: bool,
     length: int,
+    sequence: int,
     key: Array,
 ) -> tuple[Playing, Trajectory, Episodes]:
     """Play `length` steps of every game; a game that ends is followed by a fresh one at the next step.
@@ -99,6 +142,8 @@ def rollout(
       playing: games in progress.
       observer: the name of the players' observer.
       batch: whose steps are recorded.
+      sequence: L, which divides `length`: how many steps are replayed one after the other. From 2 on everybody who
+        listens is recorded in `acting`, too (but valid only in turn): the replay needs what they saw.
       key: consumed.
     """
     everybody = jnp.arange(game.num_players, dtype=jnp.int32)
@@ -114,13 +159,12 @@ def rollout(
         # A memory that moves at every step needs everybody to look, whoever is recorded.
         everybody_looks = batch == "all" or policy.memory_clock == "every_step"
         players, slot = (everybody, actors) if everybody_looks else (actors, in_order)
-        memory = jax.tree.map(lambda leaf: leaf[players], playing.memories)
 
         def look(player: Array, memory: Any) -> tuple[Array, Any, Array, Array]:
             observation = game.observe(state, player, observer)
             own = params_of(params, player, share_parameters)
-            memory, features = policy.encode(own, memory, observation)
-            return observation, memory, features, policy.value(own, features)
+            memory, features = policy.remember(own, memory, policy.perceive(own, observation))
+            return packed(observation), memory, features, policy.value(own, features)
 
         def act(player: Array, features: Array, key: Array) -> tuple[Array, Array, Array]:
             legal = game.legal(state, player)
@@ -128,6 +172,7 @@ def rollout(
             action = sample(log_probs, key=key)
             return legal, action, log_probs[action]
 
+        memory = memories_of(playing.memories, players)
         observation, memory_after, features, value = jax.vmap(look)(players, memory)
         legal, action, log_prob = jax.vmap(act)(
             actors, acting_rows(features, slot), jax.random.split(draw_key, game.max_acting)
@@ -142,10 +187,8 @@ def rollout(
             length_sum=jnp.where(done, steps, 0),
             bombed=(done & game.bombed(next_state)).astype(jnp.int32),
         )
-        listens = jnp.any(hers, axis=0)[players] | jnp.bool_(policy.memory_clock == "every_step")
-        memories = jax.tree.map(
-            lambda every, new: _scatter_rows(every, new, players, listens), playing.memories, memory_after
-        )
+        moves = moving(policy, slot, acting, len(players))
+        memories = with_memories(playing.memories, players, moves, memory_after)
         fresh = Playing(
             states=game.init(key=init_key),
             memories=jax.tree.map(lambda every, first: jnp.broadcast_to(first, every.shape), memories, initial_memory),
@@ -154,16 +197,16 @@ def rollout(
         )
         going_on = Playing(next_state, memories, total, steps)
         playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, going_on)
-        if batch == "acting":
-            observation, memory, players, value = jax.tree.map(
-                lambda rows: acting_rows(rows, slot), (observation, memory, players, value)
-            )
-            valid, slot = acting, in_order
-        else:
+        if batch == "all":
             valid = jnp.ones(game.num_players, jnp.bool_)
+        elif sequence > 1:
+            valid = jnp.any(_is(slot, len(players)) & acting[:, None], axis=0)
+        else:
+            observation, players, value = (acting_rows(rows, slot) for rows in (observation, players, value))
+            valid, slot = acting, in_order
         step = Trajectory(
             observation=observation,
-            memory=memory,
+            memory=(),
             player=players,
             valid=valid,
             value=value,
@@ -185,9 +228,16 @@ def rollout(
         episodes = jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), episodes, finished)
         return (playing, episodes), trajectory
 
+    def play_sequence(carry: tuple[Playing, Episodes], keys: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
+        memories = carry[0].memories
+        carry, trajectory = jax.lax.scan(step, carry, keys, unroll=sequence == 1)
+        return carry, trajectory._replace(memory=memories)
+
     none = Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
-    (playing, episodes), trajectory = jax.lax.scan(step, (playing, none), jax.random.split(key, length))
-    return playing, trajectory, episodes
+    keys = jax.random.split(key, length).reshape(length // sequence, sequence)
+    (playing, episodes), parts = jax.lax.scan(play_sequence, (playing, none), keys)
+    steps = jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), parts._replace(memory=()))
+    return playing, steps._replace(memory=parts.memory), episodes
 
 
 def advantages(trajectory: Trajectory, *, num_players: int, gamma: Array, gae_lambda: Array) -> tuple[Array, Array]:
@@ -237,7 +287,13 @@ def advantages(trajectory: Trajectory, *, num_players: int, gamma: Array, gae_la
     return jax.vmap(one_game, in_axes=1, out_axes=1)(*steps)
 
 
-def _scatter_rows(every: Array, rows: Array, players: Array, where: Array) -> Array:
-    """`every` [P, ...] with `rows` [M, ...] written at `players` [M] wherever `where` [M]."""
-    kept = jnp.where(where.reshape(-1, *[1] * (rows.ndim - 1)), rows, every[players])
-    return every.at[players].set(kept)
+def _is(index: Array, size: int) -> Array:
+    """bool[len(index), size]: one-hot rows."""
+    return index[:, None] == jnp.arange(size, dtype=index.dtype)[None]
+
+
+def _select(which: Array, rows: Array) -> Array:
+    """[A, ...]: of `rows` [B, ...] the one that is set in each row of `which` bool[A, B]; 0 where none is."""
+    # Sums over few rows: a gather's gradient would be a scatter, which runs one element at a time on a CPU.
+    which = which.reshape(*which.shape, *[1] * (rows.ndim - 1))
+    return jnp.sum(jnp.where(which, rows[None], jnp.zeros((), rows.dtype)), axis=1, dtype=rows.dtype)

@@ -2,16 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, final
+from typing import Any, Literal, final
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from games.errors import TacitError, one_of, whole_number
-from marl.policies.policy import Array, masked_log_softmax
-
-ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
+from marl.policies.layers import Precision, check, dense, hidden, widths
+from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 
 
 @final
@@ -25,10 +22,9 @@ class FeedForward:
       observation_size: entries of an observation.
       num_actions: actions, the no-op included.
       torso, actor, critic: widths of the hidden layers.
-      activation: one of `ACTIVATIONS`.
+      activation: one of `marl.policies.layers.ACTIVATIONS`.
+      precision: of matrix products, see `marl.policies.layers.Precision`.
     """
-
-    memory_clock: ClassVar[Literal["own_turns"]] = "own_turns"
 
     observation_size: int
     num_actions: int
@@ -36,15 +32,16 @@ class FeedForward:
     actor: tuple[int, ...] = ()
     critic: tuple[int, ...] = ()
     activation: str = "relu"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         for name in ("torso", "actor", "critic"):
-            widths = getattr(self, name)
-            if not isinstance(widths, list | tuple):
-                raise TacitError(f"policy.{name} must be a list of layer widths, not {widths!r}")
-            # A list from a configuration file becomes hashable.
-            object.__setattr__(self, name, tuple(whole_number(f"policy.{name}", width, 1) for width in widths))
-        one_of("policy.activation", self.activation, ACTIVATIONS)
+            object.__setattr__(self, name, widths(name, getattr(self, name)))
+        check(self.activation, self.precision)
+
+    @property
+    def memory_clock(self) -> Literal["own_turns"]:
+        return "own_turns"
 
     def init(self, *, key: Array) -> Any:
         """Orthogonal kernels (gain sqrt 2 in hidden layers, 0.01 for logits, 1 for the value), zero biases.
@@ -58,11 +55,14 @@ class FeedForward:
         return ()
 
     def apply(self, params: Any, memory: tuple[()], observation: Array, legal: Array) -> tuple[tuple[()], Array]:
-        memory, features = self.encode(params, memory, observation)
-        return memory, self.act(params, features, legal)
+        return apply_in_parts(self, params, memory, observation, legal)
 
-    def encode(self, params: Any, memory: tuple[()], observation: Array) -> tuple[tuple[()], Array]:
-        return memory, self._part(params, "encode", observation.astype(jnp.float32))
+    def perceive(self, params: Any, observation: Array) -> Array:
+        return self._part(params, "features", observation.astype(jnp.float32))
+
+    def remember(self, params: Any, memory: tuple[()], percept: Array) -> tuple[tuple[()], Array]:
+        del params
+        return memory, percept
 
     def act(self, params: Any, features: Array, legal: Array) -> Array:
         return masked_log_softmax(self._part(params, "logits", features), legal)
@@ -74,7 +74,7 @@ class FeedForward:
         return self._network().apply({"params": params}, x, method=method)  # type: ignore[return-value]
 
     def _network(self) -> "_Network":
-        return _Network(self.torso, self.actor, self.critic, self.num_actions, self.activation)
+        return _Network(self.torso, self.actor, self.critic, self.num_actions, self.activation, self.precision)
 
 
 class _Network(nn.Module):
@@ -83,33 +83,25 @@ class _Network(nn.Module):
     critic: tuple[int, ...]
     num_actions: int
     activation: str
+    precision: Precision
 
     def setup(self) -> None:
-        root_two = math.sqrt(2)
-        self.torso_layers = [_dense(width, root_two) for width in self.torso]
-        self.actor_layers = [_dense(width, root_two) for width in self.actor]
-        self.critic_layers = [_dense(width, root_two) for width in self.critic]
-        self.logits_layer = _dense(self.num_actions, 0.01)
-        self.value_layer = _dense(1, 1.0)
+        def layers(sizes: tuple[int, ...]) -> list[nn.Dense]:
+            return [dense(width, math.sqrt(2), self.precision) for width in sizes]
+
+        self.torso_layers, self.actor_layers, self.critic_layers = map(layers, (self.torso, self.actor, self.critic))
+        self.logits_layer = dense(self.num_actions, 0.01, self.precision)
+        self.value_layer = dense(1, 1.0, self.precision)
 
     def __call__(self, observation: Array) -> tuple[Array, Array]:
-        features = self.encode(observation)
+        features = self.features(observation)
         return self.logits(features), self.value(features)
 
-    def encode(self, observation: Array) -> Array:
-        return self._hidden(self.torso_layers, observation)
+    def features(self, observation: Array) -> Array:
+        return hidden(self.torso_layers, self.activation, observation)
 
     def logits(self, features: Array) -> Array:
-        return self.logits_layer(self._hidden(self.actor_layers, features))
+        return self.logits_layer(hidden(self.actor_layers, self.activation, features))
 
     def value(self, features: Array) -> Array:
-        return jnp.squeeze(self.value_layer(self._hidden(self.critic_layers, features)), axis=-1)
-
-    def _hidden(self, layers: Sequence[nn.Dense], x: Array) -> Array:
-        for layer in layers:
-            x = ACTIVATIONS[self.activation](layer(x))
-        return x
-
-
-def _dense(width: int, gain: float) -> nn.Dense:
-    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(gain))
+        return jnp.squeeze(self.value_layer(hidden(self.critic_layers, self.activation, features)), axis=-1)

@@ -45,11 +45,20 @@ class Policy(Protocol):
 class ActorCritic(Policy, Protocol):
     """A policy with a value head of its own, in the parts that learners call.
 
-    `apply` is `encode`, then `act`. The parts are apart because a learner needs the value at steps where a player does
-    not act, and a centralised critic leaves `value` out.
+    `apply` is `perceive`, `remember`, then `act` (`apply_in_parts`). The parts are apart because a learner perceives
+    all steps of a sequence at once and remembers one after the other, because it needs the value at steps where a
+    player does not act, and because a centralised critic leaves `value` out.
+
+    A memory with floating-point entries depends on the parameters: learners replay it from the first step of a sequence
+    and send gradients through it, which takes `replay` (`replay_in_turn` serves any policy). A memory of integers does
+    not, and is taken as it was recorded.
     """
 
-    def encode(self, params: Any, memory: Any, observation: Array) -> tuple[Any, Array]:
+    def perceive(self, params: Any, observation: Array) -> Any:
+        """What the policy makes of an observation alone."""
+        ...
+
+    def remember(self, params: Any, memory: Any, percept: Any) -> tuple[Any, Array]:
         """The memory afterwards and float32[features]."""
         ...
 
@@ -60,6 +69,47 @@ class ActorCritic(Policy, Protocol):
     def value(self, params: Any, features: Array) -> Array:
         """float32[]: the expected return from here."""
         ...
+
+
+class Replayed(ActorCritic, Protocol):
+    """An actor-critic whose memory depends on its parameters."""
+
+    def replay(self, params: Any, memories: Any, percepts: Any, moves: Array, done: Array) -> Array:
+        """The features at every step of R sequences side by side, by `remember`.
+
+        Not for one sequence and the caller's `vmap`: the parameters' gradient is then one product over all of them.
+
+        Args:
+          params: of `init`.
+          memories: [R, ...] before the first step.
+          percepts: [L, R, ...] of `perceive`.
+          moves: bool[L, R] whether the memory becomes what `remember` makes of it, or stays as it was.
+          done: bool[L, R] whether a game ended with the step, so that the memory begins anew.
+
+        Returns:
+          float32[L, R, features].
+        """
+        ...
+
+
+def replay_in_turn(policy: ActorCritic, params: Any, memories: Any, percepts: Any, moves: Array, done: Array) -> Array:
+    """`Replayed.replay` of any policy, one step after the other; the gradient computes each step anew."""
+
+    def one(memory: Any, step: tuple[Any, Array, Array]) -> tuple[Any, Array]:
+        percept, moves, done = step
+        after, features = policy.remember(params, memory, percept)
+        kept = jax.tree.map(lambda new, old: jnp.where(moves, new, old), after, memory)
+        return jax.tree.map(lambda new, old: jnp.where(done, new, old), policy.initial_memory(), kept), features
+
+    return jax.lax.scan(jax.checkpoint(jax.vmap(one)), memories, (percepts, moves, done))[1]
+
+
+def apply_in_parts(
+    policy: ActorCritic, params: Any, memory: Any, observation: Array, legal: Array
+) -> tuple[Any, Array]:
+    """`Policy.apply` of an actor-critic by its parts."""
+    memory, features = policy.remember(params, memory, policy.perceive(params, observation))
+    return memory, policy.act(params, features, legal)
 
 
 def masked_log_softmax(logits: Array, legal: Array) -> Array:

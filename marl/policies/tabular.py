@@ -17,7 +17,7 @@ from games.errors import TacitError
 from games.game import Game
 from games.tabular.simulator import Simulator
 from marl.agent import Agent, Kind
-from marl.policies.policy import Array, masked_log_softmax
+from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 
 OBSERVER = "last"
 """What this policy sees of a game."""
@@ -76,16 +76,22 @@ class Tabular:
         return jnp.int32(0)
 
     def apply(self, params: Any, memory: Array, observation: Array, legal: Array) -> tuple[Array, Array]:
-        memory, features = self.encode(params, memory, observation)
-        return memory, self.act(params, features, legal)
+        return apply_in_parts(self, params, memory, observation, legal)
 
-    def encode(self, params: Any, memory: Array, observation: Array) -> tuple[Array, Array]:
+    def perceive(self, params: Any, observation: Array) -> tuple[Array, Array, Array]:
+        """The player's last action, what was seen after it (int32[] each), and whether it is the first step."""
+        del params
+        layout = self.game.observer(OBSERVER).layout
+        action, seen = (jnp.argmax(observation[layout[name]]).astype(jnp.int32) for name in ("action", "observation"))
+        return action, seen, observation[layout["time"].start]
+
+    def remember(self, params: Any, memory: Array, percept: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         """Twice the number of the player's history, int32[]: features are rows of the table."""
         del params
-        layout, tables = self.game.observer(OBSERVER).layout, self._numbering
-        action, seen = (jnp.argmax(observation[layout[name]]) for name in ("action", "observation"))
+        action, seen, is_first = percept
+        tables = self._numbering
         first, later = jnp.asarray(tables.root)[seen], jnp.asarray(tables.child)[memory, action, seen]
-        history = jnp.where(observation[layout["time"].start], first, later)
+        history = jnp.where(is_first, first, later)
         return history, history
 
     def act(self, params: Any, features: Array, legal: Array) -> Array:

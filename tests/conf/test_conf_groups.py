@@ -17,7 +17,8 @@ from games.tabular.library import dectiger
 
 ROOT = Path(conf.__file__).parent
 FILES = sorted(ROOT.rglob("*.yaml"))
-CHOICES = [(file.parent.name, file.stem) for file in FILES if file.parent != ROOT]
+NAMES = [file.relative_to(ROOT).with_suffix("").as_posix() for file in FILES if file.parent != ROOT]
+CHOICES = [(name.split("/")[0], name.split("/", 1)[1]) for name in NAMES]
 EXPERIMENTS = sorted(name for group, name in CHOICES if group == "experiment")
 NO_TRAINING = ["learner.minibatches=1", "crossplay.games=1"]
 
@@ -101,7 +102,11 @@ def test_an_experiment_has_the_last_word_but_for_the_command_line():
         composed, given = compose.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
         for key, value in given.items():
             if key == "defaults":
-                assert composed["game"] == compose.compose([f"game={dict(value[0])['override /game']}"])["game"]
+                for chosen in value:
+                    ((group, choice),) = dict(chosen).items()
+                    group = group.removeprefix("override /")
+                    alone = compose.compose([f"{group}={choice}"])[group]
+                    assert composed[group] == {**alone, **given.get(group, {})}
             elif isinstance(value, DictConfig):
                 assert {inner: composed[key][inner] for inner in value} == OmegaConf.to_container(value)
             else:
@@ -114,27 +119,37 @@ def test_an_experiment_has_the_last_word_but_for_the_command_line():
     )
 
 
+TINY = [
+    "learner.num_games=2",
+    "learner.rollout_length=4",
+    "learner.epochs=1",
+    "learner.minibatches=1",
+    "policy.torso=[4]",
+    "policy.actor=[]",
+    "policy.critic=[]",
+    "seeds=2",
+    "budget.steps=16",
+    "crossplay.games=1",
+    "execution.evaluations=0",
+]
+
+
+def first_and_last(learner):
+    """Overrides that leave two values of a list, and one of each other."""
+    for name, value in learner.items():
+        if isinstance(value, list):
+            yield f"learner.{name}=[{value[0]},{value[-1]}]"
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "none"])
 def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
-    coefficients = compose.compose([f"experiment={experiment}"])["learner"]["entropy_coef"]
-    plain = compose.compose(
-        [
-            f"experiment={experiment}",
-            f"learner.entropy_coef=[{coefficients[0]},{coefficients[-1]}]",
-            "learner.num_games=2",
-            "learner.rollout_length=4",
-            "learner.epochs=1",
-            "learner.minibatches=1",
-            "policy.torso=[4]",
-            "seeds=2",
-            "budget.steps=8",
-            "crossplay.games=1",
-            "execution.evaluations=0",
-            f"execution.output={tmp_path}",
-        ]
-    )
-    paths = run_job(JobConfig.parse(plain))
-    assert len(set(paths)) == 2
-    for path, coefficient in zip(paths, (coefficients[0], coefficients[-1]), strict=True):
-        assert check_finished(path)["science"]["learner"]["entropy_coef"] == coefficient
+    composed = compose.compose([f"experiment={experiment}"])
+    lists = list(first_and_last(composed["learner"]))
+    memory = ["policy.memory=4"] if "memory" in composed["policy"] else []
+    output = f"execution.output={tmp_path}"
+    job = JobConfig.parse(compose.compose([f"experiment={experiment}", *TINY, *lists, *memory, output]))
+    paths = run_job(job)
+    assert len(set(paths)) == 2 ** len(lists)
+    for path, run in zip(paths, job.runs(), strict=True):
+        assert check_finished(path)["science"]["learner"]["entropy_coef"] == run.learner["entropy_coef"]

@@ -148,7 +148,7 @@ def make_run(make_job):
         built = run.build()
         keys = jax.random.split(jax.random.key(1), run.seeds)
         state = jax.lax.map(lambda key: built.learner.init(built.hyperparameters, key=key), keys)
-        runs.write_policies(path, run, jax.device_get(state.params))
+        runs.write_policies(path / "policies.safetensors", run, jax.device_get(state.params))
         runs.write_status(path, "finished", steps=0)
         return path
 

@@ -135,7 +135,10 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["fly"], "there is no command 'fly'; there are train, crossplay, compare, phase, symmetries, games, verify, "),
+        (
+            ["fly"],
+            "there is no command 'fly'; there are train, crossplay, zoo, compare, phase, symmetries, games, verify, ",
+        ),
         (["crossplay"], "RUN"),
         (["crossplay", "nowhere"], "there is no run directory "),
         (["crossplay", "nowhere", "--games", "many"], "--games: invalid int value: 'many'"),
@@ -266,7 +269,7 @@ def test_runs_of_different_games_do_not_meet(tacit, make_job, a_run, finished_ru
     (run,) = make_job(tmp_path, {"game.payoffs": [1.0] * 10}).runs()
     other = Path(shutil.copytree(a_run, tmp_path / run.name()))  # the same weights, said to be of other levers
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(agent.params for agent in runs.read_run(a_run).agents))
-    runs.write_policies(other, run, params)
+    runs.write_policies(other / "policies.safetensors", run, params)
     plain = json.loads((other / "run.json").read_text())
     runs.write_json(other / "run.json", plain | {"science": run.science()})
     said = tacit("crossplay", a_run, other)
@@ -425,3 +428,16 @@ def test_a_game_of_the_users_own(plain, tacit, tmp_path, monkeypatch):
     assert tacit("compare", path).status == 0
     with pytest.raises(TacitError, match="game has no key 'price'; did you mean 'prize'"):
         JobConfig.parse(made | {"game": {"_target_": "my_games.Apart", "price": 2}})
+
+
+def test_one_seed_alone(tacit, tiny_overrides, tmp_path):
+    """For a cluster that trains each seed by itself: it plays with itself, and later with the others."""
+    for seed in (0, 1):
+        said = tacit("train", *tiny_overrides, f"execution.output={tmp_path}", "seeds=1", f"first_seed={seed}")
+        assert said.status == 0, said.err
+        assert "no cross-play cell" in said.out
+    paths = [path for path in tmp_path.iterdir() if (path / "run.json").exists()]
+    assert len(paths) == 2
+    said = tacit("crossplay", *paths, "--games", "4", "--output", tmp_path / "both")
+    assert said.status == 0
+    assert len(runs.read_crossplay(tmp_path / "both")["sampled"].mean) == 4

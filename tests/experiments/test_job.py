@@ -46,9 +46,9 @@ def test_five_coefficients_compile_once_and_give_five_directories(make_job, tmp_
     traced = []
     updates = IPPO.updates
 
-    def counting(self, state, count):
+    def counting(self, state, metrics, count):
         traced.append(1)
-        return updates(self, state, count)
+        return updates(self, state, metrics, count)
 
     monkeypatch.setattr(IPPO, "updates", counting)
     coefficients = [0.0, 0.01, 0.03, 0.1, 0.3]
@@ -192,7 +192,7 @@ def test_diverged_training_is_one_sentence(tacit, tiny_overrides, tmp_path):
     assert said.status == 2
     assert said.out == ""
     assert said.err == (
-        f"tacit: training diverged: the loss of seed 0 in run {path.name} is not finite after 64 steps; "
+        f"tacit: training diverged: the loss of seed 0 in run {path.name} is not finite in update 2 of 2; "
         "a smaller learner.learning_rate may help\n"
     )
     assert status_of(path)["state"] == "failed"
@@ -263,15 +263,19 @@ def test_what_is_in_the_way_is_not_touched(make_job, finished_runs, tmp_path):
 
 # A training that waits where a chunk has ended, for a signal to come.
 WAITING = """
-import contextlib, sys, time
+import contextlib, os, select, signal, sys
 from experiments import cli, terminal
+
+woken, wakes = os.pipe()
+os.set_blocking(wakes, False)
+signal.set_wakeup_fd(wakes)
 
 @contextlib.contextmanager
 def progress(*, show):
     def report(progress):
         if progress.stage == "training":
             print("training", flush=True)
-            time.sleep(100)
+            select.select([woken], [], [], 100)
     yield report
 
 terminal.progress = progress
@@ -307,9 +311,10 @@ def test_signals(make_job, tiny_overrides, finished_runs, tacit, tmp_path):
             process.wait()
 
     assert processes[signal.SIGTERM].returncode == 130
-    assert ended[signal.SIGTERM] == ("", "tacit: interrupted\n")
+    sentence = "stopped by SIGTERM after 32 of 64 steps a seed; the same command goes on from there"
+    assert ended[signal.SIGTERM] == ("", f"tacit: {sentence}\n")
     path = tmp_path / "SIGTERM" / finished_runs[0].name
-    assert (status_of(path)["state"], status_of(path)["reason"]) == ("interrupted", "stopped from outside")
+    assert (status_of(path)["state"], status_of(path)["reason"]) == ("interrupted", sentence)
 
     assert processes[signal.SIGKILL].returncode == -signal.SIGKILL
     path = tmp_path / "SIGKILL" / finished_runs[0].name

@@ -96,6 +96,7 @@ OTHER_SCIENCE = {
     "policy.actor": [3],
     "policy.critic": [3],
     "policy.activation": "tanh",
+    "policy.precision": "bfloat16",
     "learner._target_": "a_board_of_mine.MyLearner",
     "learner.learning_rate": 0.02,
     "learner.entropy_coef": 0.02,
@@ -132,11 +133,21 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
     science = {
         f"{group}.{key}" for group in ("game", "policy", "learner", "budget") for key in ours[group]
     } | {"seeds", "first_seed"}  # fmt: skip
-    assert set(OTHER_SCIENCE) == science
+    # How long a piece is does not count, and the length of sequences has a test of its own.
+    assert set(OTHER_SCIENCE) == science - {"budget.minutes", "learner.sequence_length"}
     enough = {"seeds": 3}  # for three players
     names = [name(plain({**enough, key: value})) for key, value in OTHER_SCIENCE.items() if key != "seeds"]
     names += [name(plain(enough)), name(plain({"seeds": 4})), name(plain())]
     assert len(set(names)) == len(names)
+
+
+def test_the_length_of_sequences_counts_and_that_of_pieces_does_not():
+    def named(*overrides):
+        (run,) = JobConfig.parse(compose.compose(["policy=recurrent", "learner.rollout_length=8", *overrides])).runs()
+        return run.name()
+
+    assert len({named(), named("learner.sequence_length=4"), named("learner.sequence_length=2")}) == 3
+    assert named("budget.minutes=1", "execution.checkpoint_minutes=1", "execution.devices=1") == named()
 
 
 def test_the_games_version_counts(plain, monkeypatch):

@@ -182,8 +182,8 @@ def test_refusals():
     game = lever_game(payoffs=(1.0, 0.5))
     with pytest.raises(TacitError, match=r"^crossplay\.games must be at least 1, not 0$"):
         crossplay(game, [puller(0), puller(1)], games=0, greedy=True, key=KEY)
-    with pytest.raises(TacitError, match="at least two agents"):
-        crossplay(game, [puller(0)], games=1, greedy=True, key=KEY)
+    with pytest.raises(TacitError, match="at least one agent"):
+        crossplay(game, [], games=1, greedy=True, key=KEY)
     with pytest.raises(TacitError, match="3 different agents are needed"):
         crossplay(lever_game(players=3), [puller(0), puller(1)], games=1, greedy=True, key=KEY)
 

@@ -74,8 +74,7 @@ def test_beyond_the_disjoint_groups_at_most_so_many_are_drawn():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((1, 2, "all"), "cross-play needs at least two agents, and there is 1"),
-        ((0, 2, "one_against_copies"), "cross-play needs at least two agents, and there is 0"),
+        ((0, 2, "one_against_copies"), "cross-play needs at least one agent, and there is none"),
         (
             (2, 3, "distinct"),
             "3 different agents are needed to fill every seat, and there are 2; seating=one_against_copies needs two",
@@ -90,6 +89,12 @@ def test_too_few_agents(arguments, sentence):
     with pytest.raises(TacitError) as error:
         seatings(*arguments)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("kind", ["all", "distinct", "one_against_copies"])
+def test_one_agent_plays_with_itself(kind):
+    assert listed(1, 2, kind) == [[0, 0]]
+    assert listed(1, 5, kind) == [[0, 0, 0, 0, 0]]
 
 
 def played(cells, means, agents):

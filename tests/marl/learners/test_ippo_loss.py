@@ -77,21 +77,23 @@ def test_masked_mean_and_normalise_by_hand():
 
 def two_rows(**changes):
     """Two steps of one player each; her distribution is 3/4, 1/4 on the two legal actions, and her value 1."""
-    rows = ippo._Rows(
+    steps = ippo._Steps(
         observation=jnp.zeros((2, 1, 2), jnp.float32),
-        memory=(),
         player=jnp.zeros((2, 1), jnp.int32),
         value=f32([0.5], [1.1]),
         target=f32([2.0], [1.0]),
         in_value_term=jnp.ones((2, 1), bool),
         slot=jnp.zeros((2, 1), jnp.int32),
+        acting=jnp.ones((2, 1), bool),
         legal=jnp.array([[[1, 1, 0, 0]]] * 2, bool),
         action=jnp.array([[0], [1]], jnp.int32),
         log_prob=jnp.log(f32([0.5], [0.5])),
         advantage=f32([2.0], [-1.0]),
         in_policy_terms=jnp.ones((2, 1), bool),
+        done=jnp.zeros(2, bool),
     )
-    return rows._replace(**changes)
+    steps = steps._replace(**changes)
+    return ippo._Rows((), jax.tree.map(lambda x: x[None], steps))  # two sequences of one step
 
 
 PARAMS = linear(np.zeros((2, 4)), [math.log(3), 0, 9, -9], np.zeros((2, 1)), [1])
@@ -268,7 +270,8 @@ def test_the_loss_is_the_naive_one(batch, normalised, seed):
 
         def of_minibatch(params, trajectory, chosen, hyperparameters):
             rows = learner_._rows(trajectory, hyperparameters)
-            return learner_._loss(params, jax.tree.map(lambda x: x[chosen], rows), hyperparameters)[1]
+            rows = rows._replace(steps=jax.tree.map(lambda x: x[:, chosen], rows.steps))
+            return learner_._loss(params, rows, hyperparameters)[1]
 
         COMPILED[batch, normalised] = jax.jit(of_minibatch)
     rng = np.random.default_rng(seed + 1)

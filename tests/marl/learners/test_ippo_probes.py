@@ -16,6 +16,8 @@ from games.tabular.library.lever import make as lever_game
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.policies.feed_forward import FeedForward
+from marl.policies.policy import apply_in_parts
+from marl.policies.recurrent import Recurrent
 
 
 class ProbeState(NamedTuple):
@@ -127,18 +129,21 @@ class Relay(Probe):
 
 @dataclasses.dataclass(frozen=True)
 class Recall(Probe):
-    """Player 0 is shown the cue at one step and is paid for naming it at step 2; player 1 moves in between."""
+    """Player 0 is shown the cue at one step and is paid for naming it at the last; both move in between."""
 
+    turns: tuple[int, ...] = (0, 1, 0)
     shown: int = 0
-    turns = (0, 1, 0)
-    sees = 5
+
+    @property
+    def sees(self):
+        return self.horizon + 2
 
     def see(self, state, player):
         cue = one_hot(state.cue, 2) * ((state.time == self.shown) & (player == 0))
-        return jnp.concatenate([one_hot(state.time, 3), cue])
+        return jnp.concatenate([one_hot(state.time, self.horizon), cue])
 
     def pay(self, state, action):
-        return (state.time == 2) & (action == state.cue)
+        return (state.time == self.horizon - 1) & (action == state.cue)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +159,11 @@ class Remembering:
     def initial_memory(self):
         return jnp.zeros(self.network.observation_size // 2, jnp.float32)
 
-    def encode(self, params, memory, observation):
-        return observation, self.network.encode(params, (), jnp.concatenate([observation, memory]))[1]
+    def perceive(self, params, observation):
+        return observation
+
+    def remember(self, params, memory, percept):
+        return percept, self.network.perceive(params, jnp.concatenate([percept, memory]))
 
     def act(self, params, features, legal):
         return self.network.act(params, features, legal)
@@ -164,8 +172,7 @@ class Remembering:
         return self.network.value(params, features)
 
     def apply(self, params, memory, observation, legal):
-        memory, features = self.encode(params, memory, observation)
-        return memory, self.act(params, features, legal)
+        return apply_in_parts(self, params, memory, observation, legal)
 
 
 def linear(game, torso=()):
@@ -190,8 +197,9 @@ def train(game, policy, *, seed=0, observer="own", settings=None, **hyperparamet
     numbers = {"learning_rate": 0.05, "entropy_coef": 0.0, "max_grad_norm": 10.0} | hyperparameters
     init, updates = programs(learner)
     state = init(Hyperparameters(*map(jnp.float32, Hyperparameters(**numbers))), jax.random.key(seed))
-    state, _ = updates(state, jnp.int32(UPDATES))
-    state, metrics = updates(state, jnp.int32(LAST))
+    nothing = learner.no_metrics(state)
+    state, _ = updates(state, nothing, jnp.int32(UPDATES))
+    state, metrics = updates(state, nothing, jnp.int32(LAST))
     assert metrics.episodes.count == LAST * GAMES
     assert metrics.episodes.length_sum == LAST * GAMES * game.horizon
     assert metrics.maxima["first_ratio_error"] < 1e-5
@@ -206,7 +214,7 @@ def policy_of(state, policy, observation):
     """(probabilities of all actions but the no-op, value) at an observation."""
     observation = jnp.asarray(observation, jnp.float32)
     legal = jnp.arange(policy.num_actions, dtype=jnp.int32) < policy.num_actions - 1
-    _, features = policy.encode(state.params, (), observation)
+    _, features = policy.remember(state.params, (), policy.perceive(state.params, observation))
     return np.exp(policy.act(state.params, features, legal))[:-1], float(policy.value(state.params, features))
 
 
@@ -327,7 +335,46 @@ def test_unshared_parameters_start_apart_and_are_each_players_own():
     ],
 )
 def test_a_memory_ticks_by_its_clock(shown, clock, batch, solves):
-    game = Recall(shown)
+    game = Recall(shown=shown)
     policy = Remembering(clock, FeedForward(2 * game.sees, game.num_actions, torso=(16,)))
+    _, metrics = train(game, policy, learning_rate=0.02, gamma=1.0, settings={"batch": batch})
+    assert (mean_return(metrics) > 0.95) if solves else (0.4 < mean_return(metrics) < 0.6)
+
+
+LONG = (0, 1, 0, 1, 0, 1, 0)
+
+
+def test_recall_has_no_memoryless_solution():
+    """What is seen where it pays is the same whatever the cue, which is a fair coin: the best value is 1/2."""
+    for shown in (0, 1):
+        game = Recall(LONG, shown)
+        state = jax.jit(lambda key, game=game: game.init(key=key))(jax.random.key(0))
+        last = [state._replace(time=jnp.int32(6), cue=jnp.int32(cue)) for cue in range(2)]
+        np.testing.assert_array_equal(*(game.see(state, 0) for state in last))
+        paid = np.array([[float(game.pay(state, action)) for action in range(2)] for state in last])
+        assert paid.mean(axis=0).max() == 0.5
+        assert not any(game.pay(state._replace(time=jnp.int32(t)), action) for t in range(6) for action in range(2))
+    cues = jax.vmap(lambda key: Recall().init(key=key).cue)(jax.random.split(jax.random.key(0), 4000))
+    assert cues.mean() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize(
+    ("shown", "clock", "batch", "solves"),
+    [
+        (0, "own_turns", "acting", True),
+        (0, "every_step", "acting", True),
+        (0, "every_step", "all", True),
+        (1, "every_step", "acting", True),  # shown while another moves
+        (1, "own_turns", "all", False),  # the value's eyes see the cue, her memory never does
+        (0, None, "acting", False),  # no memory at all
+    ],
+)
+def test_a_recurrent_network_recalls_the_first_observation_at_the_end(shown, clock, batch, solves):
+    game = Recall(LONG, shown)
+    sizes = {"observation_size": game.sees, "num_actions": game.num_actions, "torso": (16,)}
+    if clock is None:
+        policy = FeedForward(**sizes)
+    else:
+        policy = Recurrent(**sizes, memory=16, actor=(), critic=(), memory_clock=clock)
     _, metrics = train(game, policy, learning_rate=0.02, gamma=1.0, settings={"batch": batch})
     assert (mean_return(metrics) > 0.95) if solves else (0.4 < mean_return(metrics) < 0.6)

@@ -1,6 +1,8 @@
 """What a learner's state is worth: no recompiling, equal bits, seeds that do not touch each other, resuming, counts."""
 
+import dataclasses
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from games import hanabi
-from marl.learners.ippo import IPPO, Hyperparameters
+from games.game import Game, Layout, Observer
+from marl.learners.ippo import IPPO, NEVER, Hyperparameters
 from marl.policies.feed_forward import FeedForward
 
 GAME = hanabi.make("Hanabi-2x3")
@@ -30,18 +33,31 @@ def init(batch="acting"):
 
 
 @functools.cache
-def updates(batch="acting"):
-    def run(state, count):
+def program(batch="acting"):
+    def run(state, metrics, count):
         TRACED.append(batch)
-        return LEARNERS[batch].updates(state, count)
+        return LEARNERS[batch].updates(state, metrics, count)
 
     return jax.jit(run)
 
 
+def updates(state, count, batch="acting", metrics=None):
+    return program(batch)(state, nothing(batch) if metrics is None else metrics, jnp.int32(count))
+
+
 @functools.cache
-def batched_updates():
+def nothing(batch="acting"):
+    return LEARNERS[batch].no_metrics(new(0, batch))
+
+
+@functools.cache
+def batched_program():
     """As a job trains its runs: seeds and coefficients in one batch, here of four."""
-    return jax.jit(jax.vmap(LEARNER.updates, in_axes=(0, None)))
+    return jax.jit(jax.vmap(LEARNER.updates, in_axes=(0, 0, None)))
+
+
+def batched_updates(states, count):
+    return batched_program()(states, stack(*[nothing()] * 4), jnp.int32(count))
 
 
 def numbers(**changes):
@@ -85,17 +101,16 @@ def largest_difference(first, second):
 
 @pytest.mark.parametrize("batch", ["acting", "all"])
 def test_one_program_for_all_counts_and_numbers(batch):
-    run = updates(batch)
     for count, changes in [
         (1, {}),
         (3, {"learning_rate": 1e-2}),
         (2, {"entropy_coef": 0.5}),
         (5, {"gamma": 0.9, "gae_lambda": 0.3, "clip": 0.1, "value_coef": 1.0, "max_grad_norm": 3.0}),
     ]:
-        state, metrics = run(new(0, batch, **changes), jnp.int32(count))
+        state, metrics = updates(new(0, batch, **changes), count, batch)
         assert state.updates == count
         assert np.isfinite(jax.tree.leaves(metrics.means)).all()
-    assert run._cache_size() == 1
+    assert program(batch)._cache_size() == 1
     assert init(batch)._cache_size() == 1
     assert TRACED.count(batch) == 1  # a jitted function's Python body runs when it is traced
 
@@ -106,7 +121,7 @@ def test_the_first_ratio_is_one(batch):
     state = new(1, batch, learning_rate=1e-2)
     for _ in range(3):
         before = state
-        state, metrics = updates(batch)(state, jnp.int32(4))
+        state, metrics = updates(state, 4, batch)
         assert 0 <= metrics.maxima["first_ratio_error"] < 1e-5
         assert metrics.means["approx_kl"] > 1e-6  # and then it moved
         assert largest_difference(before, state) > 1e-3
@@ -116,16 +131,16 @@ def test_the_first_ratio_is_one(batch):
 
 
 def test_the_same_seed_gives_the_same_bits():
-    first = updates()(new(3), jnp.int32(6))
-    again = updates()(new(3), jnp.int32(6))
+    first = updates(new(3), 6)
+    again = updates(new(3), 6)
     assert_same_bits(first, again)
-    other = updates()(new(4), jnp.int32(6))
+    other = updates(new(4), 6)
     assert largest_difference(first[0], other[0]) > 1e-3
 
 
 def test_many_updates_are_one_after_the_other():
     """Equal bits were seen (jax 0.10.2, CPU); the tolerance leaves room for another fusion of the same sums."""
-    together, total = updates()(new(5), jnp.int32(4))
+    together, total = updates(new(5), 4)
     update, state, parts = jax.jit(LEARNER.update), new(5), []
     for _ in range(4):
         state, metrics = update(state)
@@ -144,15 +159,30 @@ def test_many_updates_are_one_after_the_other():
 
 
 def test_a_resumed_run_is_the_uninterrupted_one():
-    whole, _ = updates()(new(6), jnp.int32(7))
-    state, _ = updates()(new(6), jnp.int32(3))
+    whole, _ = updates(new(6), 7)
+    state, _ = updates(new(6), 3)
     saved = to_numpy(state)  # plain numpy arrays, as in a file
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(saved))
     restored = jax.tree.map(jnp.asarray, saved)
     restored = restored._replace(key=jax.random.wrap_key_data(restored.key))
     assert_same_bits(state, restored)
-    resumed, _ = updates()(restored, jnp.int32(4))
+    resumed, _ = updates(restored, 4)
     assert_same_bits(whole, resumed)
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+@pytest.mark.parametrize("cut", [(7,), (3, 4), (1, 1, 1, 1, 1, 1, 1), (0, 5, 0, 2)])
+def test_cutting_updates_into_calls_changes_no_bit(batch, cut):
+    """Neither of the state nor of the metrics, which every call adds to."""
+    whole = updates(new(7, batch), 7, batch)
+    assert whole[1].updates == 7
+    state, metrics = new(7, batch), None
+    for count in cut:
+        before = metrics
+        state, metrics = updates(state, count, batch, metrics)
+        if count == 0:
+            assert_same_bits(metrics, nothing(batch) if before is None else before)
+    assert_same_bits(whole, (state, metrics))
 
 
 @pytest.mark.parametrize("batch", ["acting", "all"])
@@ -163,7 +193,8 @@ def test_double_precision_elsewhere_changes_nothing(batch):
 
     @jax.jit
     def train(key, count):
-        return learner.updates(learner.init(Hyperparameters(learning_rate=3e-3), key=key), count)
+        state = learner.init(Hyperparameters(learning_rate=3e-3), key=key)
+        return learner.updates(state, learner.no_metrics(state), count)
 
     before = train(jax.random.key(8), jnp.int32(5))
     with jax.enable_x64(True):
@@ -184,8 +215,8 @@ def test_a_seed_alone_and_beside_others():
     Seen (jax 0.10.2, CPU): the parameters differ by 3e-8 after 3 updates and by 4e-8 after 20, and the games are the
     same. Once a draw fell between two roundings they would part, so that this is no promise over a whole training.
     """
-    alone, own = updates()(new(10), jnp.int32(3))
-    beside, metrics = batched_updates()(stack(*map(new, (10, 11, 12, 13))), jnp.int32(3))
+    alone, own = updates(new(10), 3)
+    beside, metrics = batched_updates(stack(*map(new, (10, 11, 12, 13))), 3)
     assert largest_difference(alone, row(beside, 0)) <= 1e-5
     assert_same_bits(alone.playing, row(beside.playing, 0))
     assert_same_bits(own.episodes, row(metrics.episodes, 0))
@@ -193,25 +224,116 @@ def test_a_seed_alone_and_beside_others():
 
 def test_a_seed_does_not_see_the_seeds_beside_it():
     """In programs of one shape a seed's bits do not depend on its neighbours, nor on its place."""
-    first = batched_updates()(stack(*map(new, (10, 11, 12, 13))), jnp.int32(4))
-    other = batched_updates()(
-        stack(new(14), new(15, entropy_coef=1.0, learning_rate=0.1), new(10), new(16)), jnp.int32(4)
-    )
+    first = batched_updates(stack(*map(new, (10, 11, 12, 13))), 4)
+    other = batched_updates(stack(new(14), new(15, entropy_coef=1.0, learning_rate=0.1), new(10), new(16)), 4)
     assert_same_bits(row(first, 0), row(other, 2))
     assert largest_difference(row(first[0], 1), row(other[0], 1)) > 1e-3
 
 
 def test_coefficients_times_seeds():
-    run = batched_updates()
     states = [new(seed, entropy_coef=coefficient, learning_rate=0.05) for coefficient in (0.0, 3.0) for seed in (0, 1)]
-    states, _ = run(stack(*states), jnp.int32(15))
-    states, metrics = run(states, jnp.int32(5))
-    assert run._cache_size() == 1
+    states, _ = batched_updates(stack(*states), 15)
+    states, metrics = batched_updates(states, 5)
+    assert batched_program()._cache_size() == 1
     entropy = np.asarray(metrics.means["entropy"])
     assert entropy.shape == (4,)
     assert entropy[:2].max() < entropy[2:].min() - 0.1
     assert (states.hyperparameters.entropy_coef == jnp.array([0.0, 0.0, 3.0, 3.0], jnp.float32)).all()
     assert len(set(entropy.tolist())) == 4
+
+
+# ---------------------------------------------------------------------------------------------------------- divergence
+
+
+def first_infinite_loss(state, most=6):
+    """The number of the first update, one to a call, whose mean loss is not a finite number."""
+    for _ in range(most):
+        state, metrics = updates(state, 1)
+        if not np.isfinite(metrics.means["loss"]):
+            assert metrics.diverged == state.updates
+            return int(state.updates)
+        assert metrics.diverged == NEVER
+    raise AssertionError(f"all losses of {most} updates are finite")
+
+
+def test_the_update_that_diverged_is_named():
+    wild = {"learning_rate": 1e30, "max_grad_norm": 1e30}
+    number = first_infinite_loss(new(30, **wild))
+    # However the updates are cut, it is the first of them; later ones, which diverge as well, do not replace it.
+    whole, metrics = updates(new(30, **wild), number + 3)
+    assert metrics.diverged == number and whole.updates == number + 3
+    state, metrics = updates(new(30, **wild), number)
+    _, metrics = updates(state, 2, metrics=metrics)
+    assert metrics.diverged == number
+    # Metrics begun anew know only their own updates.
+    _, metrics = updates(state, 2)
+    assert metrics.diverged == number + 1
+
+
+def test_a_seed_that_diverges_is_told_from_its_neighbours():
+    states = stack(new(30), new(30, learning_rate=1e30, max_grad_norm=1e30), new(31), new(32))
+    states, metrics = batched_updates(states, 6)
+    number = first_infinite_loss(new(30, learning_rate=1e30, max_grad_norm=1e30))
+    assert metrics.diverged.tolist() == [NEVER, number, NEVER, NEVER]
+    assert np.isfinite(metrics.means["loss"]).tolist() == [True, False, True, True]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unpaid(Game):
+    """One player, one action, twelve steps, and at the tenth a reward that is no number."""
+
+    name = "unpaid"
+    version = "unpaid-1"
+    cyclic = True
+    num_players = max_acting = 1
+    num_actions = 3
+    horizon = 12
+    score_range = (0.0, 1.0)
+
+    @functools.cached_property
+    def observers(self):
+        layout = Layout.of([("time", {"number": 1}, "")])
+        return {
+            "time": Observer(
+                "time", layout, jnp.float32, lambda s, p: s.time.astype(jnp.float32)[None] / 12, lambda _, x: x
+            )
+        }
+
+    def init(self, *, key):
+        return UnpaidState(jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
+
+    def transition(self, state, actions, *, key):
+        reward = jnp.where(state.time == 9, jnp.nan, 0.0).astype(jnp.float32)
+        return state._replace(time=state.time + 1, ended=state.time == 11), reward
+
+    def acting(self, state):
+        return jnp.zeros(1, jnp.int32), ~state.ended[None]
+
+    def legal_when_acting(self, state, player):
+        return jnp.array([True, True, False])
+
+    def action_name(self, action):
+        return str(action)
+
+
+class UnpaidState(NamedTuple):
+    time: Any
+    ended: Any
+    illegal: Any
+
+
+def test_a_reward_that_is_no_number_is_found_at_its_update():
+    game = Unpaid()
+    learner = IPPO(
+        game=game, policy=FeedForward(1, 3, torso=()), observer="time", num_games=2, rollout_length=4, epochs=1,
+        minibatches=1, total_updates=6,
+    )  # fmt: skip
+    state = jax.jit(lambda key: learner.init(numbers(), key=key))(jax.random.key(0))
+    run, metrics = jax.jit(learner.updates), learner.no_metrics(state)
+    for count, diverged in ((1, NEVER), (1, NEVER), (2, 3), (1, 3)):
+        state, metrics = run(state, metrics, jnp.int32(count))
+        assert metrics.diverged == diverged
+    assert state.updates == metrics.updates == 5
 
 
 # ------------------------------------------------------------------------------------------------------------- counts
@@ -223,7 +345,7 @@ def test_only_whole_games_are_counted(batch):
     state, steps, ended = new(20, batch), 0, 0
     for count in (1, 2, 1, 6):
         before = state.playing
-        state, metrics = updates(batch)(state, jnp.int32(count))
+        state, metrics = updates(state, count, batch)
         episodes = metrics.episodes
         played = count * LEARNERS[batch].steps_per_update
         assert episodes.length_sum == played + before.lengths.sum() - state.playing.lengths.sum()

@@ -14,6 +14,7 @@ from games import hanabi
 from games.game import Game, Layout, Observer
 from marl.learners import rollout
 from marl.policies.feed_forward import FeedForward
+from marl.policies.policy import apply_in_parts
 
 HANABI = hanabi.make("Hanabi-2x3")
 NETWORK = FeedForward(HANABI.observer("hle").size, HANABI.num_actions, torso=(8,))
@@ -98,8 +99,11 @@ class Counter:
     def initial_memory(self):
         return jnp.int32(7)  # not 0, so that a memory that nobody set shows
 
-    def encode(self, params, memory, observation):
-        return memory + 1, jnp.append(observation, (memory + 1).astype(jnp.float32))
+    def perceive(self, params, observation):
+        return observation
+
+    def remember(self, params, memory, percept):
+        return memory + 1, jnp.append(percept, (memory + 1).astype(jnp.float32))
 
     def act(self, params, features, legal):
         wanted = jnp.arange(legal.shape[0], dtype=jnp.int32) == features[0].astype(jnp.int32)
@@ -110,15 +114,17 @@ class Counter:
         return features[-1]
 
     def apply(self, params, memory, observation, legal):
-        memory, features = self.encode(params, memory, observation)
-        return memory, self.act(params, features, legal)
+        return apply_in_parts(self, params, memory, observation, legal)
 
 
-@functools.partial(jax.jit, static_argnames=("game", "policy", "observer", "batch", "length", "share_parameters"))
-def play(game, policy, params, playing, key, *, observer, batch, length, share_parameters=True):
+STATIC = ("game", "policy", "observer", "batch", "length", "sequence", "share_parameters")
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def play(game, policy, params, playing, key, *, observer, batch, length, sequence=1, share_parameters=True):
     return rollout.rollout(
-        game, policy, params, playing,
-        observer=observer, batch=batch, share_parameters=share_parameters, length=length, key=key,
+        game, policy, params, playing, observer=observer, batch=batch, share_parameters=share_parameters,
+        length=length, sequence=sequence, key=key,
     )  # fmt: skip
 
 
@@ -150,6 +156,14 @@ def with_noops(game, player, acting, action):
     for row, place in np.argwhere(acting):
         actions[row, player[row, place]] = action[row, place]
     return actions
+
+
+def bits_of(kept):
+    """The bits of Hanabi-2x3 that were kept packed, most significant bit first."""
+    size = HANABI.observer("hle").size
+    bits = np.unpackbits(kept, axis=-1)
+    assert not bits[..., size:].any()
+    return bits[..., :size].astype(bool)
 
 
 def assert_same(first, second):
@@ -186,13 +200,14 @@ def test_every_step_is_the_games(batch):
         assert records.valid.all() and records.acting.all() and records.acting.shape == (games, 1)
         if batch == "all":
             np.testing.assert_array_equal(records.player, [[0, 1]] * games)
-            np.testing.assert_array_equal(records.observation, seen["hle"])
+            np.testing.assert_array_equal(bits_of(records.observation), seen["hle"])
             np.testing.assert_array_equal(records.slot[:, 0], mover)
         else:
             np.testing.assert_array_equal(records.player[:, 0], mover)
-            np.testing.assert_array_equal(records.observation[:, 0], seen["hle"][rows, mover])
+            np.testing.assert_array_equal(bits_of(records.observation)[:, 0], seen["hle"][rows, mover])
             np.testing.assert_array_equal(records.slot, 0)
-        assert records.observation.dtype == bool
+        assert records.observation.dtype == np.uint8  # kept packed, 115 bits in 15 bytes
+        assert records.observation.shape[-1] == 15
         np.testing.assert_array_equal(records.legal[:, 0], legal[rows, mover])
         assert records.legal[rows, 0, records.action[:, 0]].all()
 
@@ -237,8 +252,7 @@ def test_a_long_rollout_is_one_game_after_the_other(batch):
     @jax.jit
     def log_probs_of(observation, legal):
         def one(observation, legal):
-            memory, features = NETWORK.encode(params, (), observation)
-            del memory
+            features = NETWORK.remember(params, (), NETWORK.perceive(params, observation))[1]
             return NETWORK.act(params, features, legal), NETWORK.value(params, features)
 
         return jax.vmap(one)(observation, legal)
@@ -246,7 +260,7 @@ def test_a_long_rollout_is_one_game_after_the_other(batch):
     def flat(x):
         return x.reshape(-1, *x.shape[3:])
 
-    observation = np.take_along_axis(records.observation, records.slot[..., None], axis=2)
+    observation = np.take_along_axis(bits_of(records.observation), records.slot[..., None], axis=2)
     log_probs, value = log_probs_of(flat(observation), flat(records.legal))
     chosen = np.take_along_axis(np.asarray(log_probs), flat(records.action)[:, None], axis=1)[:, 0]
     np.testing.assert_allclose(flat(records.log_prob), chosen, atol=1e-5)
@@ -288,36 +302,49 @@ SHIFTS = {
 }
 
 
+@pytest.mark.parametrize("sequence", [1, 7])
 @pytest.mark.parametrize("clock", ["own_turns", "every_step"])
 @pytest.mark.parametrize("batch", ["acting", "all"])
 @pytest.mark.parametrize("places", [1, 2, 3])
-def test_places_and_memories(places, batch, clock):
-    """Everybody plays her own number; the memory counts her calls in this game, and nobody else's."""
-    game, policy, length = Shifts(SHIFTS[places]), Counter(clock), 13
+def test_places_and_memories(places, batch, clock, sequence):
+    """Everybody plays her own number; the memory counts her calls in this game, and nobody else's.
+
+    Of the memories everybody's is recorded where a sequence begins, before the step; sequences end within games.
+    """
+    game, policy, length = Shifts(SHIFTS[places]), Counter(clock), 14
     playing = start(game, policy, 2, jax.random.key(0))
     playing, trajectory, episodes = play(
-        game, policy, (), playing, jax.random.key(1), observer="plain", batch=batch, length=length
+        game, policy, (), playing, jax.random.key(1), observer="plain", batch=batch, length=length, sequence=sequence
     )
     playing, records, episodes = jax.device_get((playing, trajectory, episodes))
 
-    calls = np.zeros(3, int)
+    calls, everybody = np.zeros(3, int), [0, 1, 2]
+    assert records.memory.shape == (length // sequence, 2, 3)
     for t in range(length):
         time = t % game.horizon
         shift = SHIFTS[places][time]
         if time == 0:
             calls[:] = 0
+        if t % sequence == 0:
+            np.testing.assert_array_equal(records.memory[t // sequence], [7 + calls] * 2)
         for row in range(2):
             # Player p earns p · 10^p.
             assert records.reward[t, row] == sum(p * 10**p for p in shift)
             assert records.done[t, row] == (time == game.horizon - 1)
             recorded = {}
-            for m in np.flatnonzero(records.valid[t, row]):
-                person = records.player[t, row, m]
-                recorded[person] = m
+            for m, person in enumerate(records.player[t, row]):
+                # what a place shows that is not valid is true, too
                 assert records.observation[t, row, m].tolist() == [person, time]
-                assert records.memory[t, row, m] == 7 + calls[person]
                 assert records.value[t, row, m] == 7 + calls[person] + 1
-            assert sorted(recorded) == (sorted(shift) if batch == "acting" else [0, 1, 2])
+                if records.valid[t, row, m]:
+                    assert person not in recorded
+                    recorded[person] = m
+            assert sorted(recorded) == (sorted(shift) if batch == "acting" else everybody)
+            if batch == "all" or (sequence > 1 and clock == "every_step"):
+                # a replay needs what everybody saw whose memory moves on
+                assert records.player[t, row].tolist() == everybody
+            else:
+                assert records.player.shape[2] == places
             actors = {}
             for k in np.flatnonzero(records.acting[t, row]):
                 slot = records.slot[t, row, k]
@@ -376,3 +403,49 @@ def test_unshared_parameters_are_the_players_own(places, batch):
     )  # fmt: skip
     expected = [sum({0: 2, 1: 0, 2: 100}[p] for p in shift) for shift in SHIFTS[places]]
     np.testing.assert_array_equal(trajectory.reward, np.array([expected, expected]).T)
+
+
+# ------------------------------------------------------------------------------------------------- observations as bits
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 17, 658])
+def test_bits_are_packed_and_come_back(size):
+    bits = np.random.default_rng(size).random((3, 2, size)) < 0.5
+    kept = jax.jit(rollout.packed)(bits)
+    assert kept.dtype == jnp.uint8 and kept.shape == (3, 2, math.ceil(size / 8))
+    np.testing.assert_array_equal(kept, np.packbits(bits, axis=-1))
+    back = jax.jit(rollout.unpacked, static_argnums=1)(kept, size)
+    assert back.dtype == jnp.bool_
+    np.testing.assert_array_equal(back, bits)
+
+
+def test_numbers_are_kept_as_they_are():
+    numbers = jnp.array([[0.5, -0.0, jnp.nan], [1.0, 1e-40, 3.0]], jnp.float32)
+    assert rollout.packed(numbers) is numbers
+    assert rollout.unpacked(numbers, 3) is numbers
+
+
+# --------------------------------------------------------------------------------------------- everybody's memories
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.uint8])
+def test_memories_go_to_whom_they_belong(dtype):
+    """Of five players the third and the first move; the last place is a copy of the first place and does not."""
+    player, moves = jnp.array([2, 0, 2], jnp.int32), jnp.array([True, True, False])
+    every = {"a": jnp.arange(10, dtype=dtype).reshape(5, 2), "b": jnp.arange(5, dtype=dtype)}
+    hers = jax.jit(rollout.memories_of)(every, player)
+    assert hers["a"].tolist() == [[4, 5], [0, 1], [4, 5]] and hers["b"].tolist() == [2, 0, 2]
+    after = {"a": jnp.array([[70, 71], [80, 81], [90, 91]], dtype), "b": jnp.array([7, 8, 9], dtype)}
+    found = jax.jit(rollout.with_memories)(every, player, moves, after)
+    assert found["a"].tolist() == [[80, 81], [2, 3], [70, 71], [6, 7], [8, 9]]
+    assert found["b"].tolist() == [8, 1, 7, 3, 4]
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves((hers, found)))
+
+
+def test_a_memory_that_is_no_number_stays_its_players():
+    every = jnp.array([jnp.nan, 1.0, 2.0], jnp.float32)
+    player = jnp.array([1, 2], jnp.int32)
+    assert rollout.memories_of(every, player).tolist() == [1, 2]
+    after = jnp.array([jnp.inf, 5.0], jnp.float32)
+    found = rollout.with_memories(every, player, jnp.array([False, True]), after)
+    np.testing.assert_array_equal(found, [jnp.nan, 1.0, 5.0])

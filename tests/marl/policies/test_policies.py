@@ -178,7 +178,7 @@ def test_the_network_is_what_it_says(activation):
 
     @jax.jit
     def run(params, observation, legal):
-        memory, features = policy.encode(params, policy.initial_memory(), observation)
+        memory, features = policy.remember(params, policy.initial_memory(), policy.perceive(params, observation))
         applied = policy.apply(params, memory, observation, legal)
         return memory, policy.act(params, features, legal), policy.value(params, features), applied
 

@@ -1,0 +1,69 @@
+"""Whether a training fits into memory, estimated from shapes before anything compiles."""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from games.errors import TacitError
+
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def check_memory(learner: Any, *, learners: int, device: Any) -> None:
+    """Refuse a training that does not fit.
+
+    Args:
+      learner: the algorithm for one seed; `learner.memory()` is what it needs in bytes.
+      learners: how many a device trains at once. Devices that share a learner's games still hold all of its rollout.
+      device: one of those that train.
+
+    Raises:
+      TacitError: naming what is needed, what there is, and the number of games that would fit.
+    """
+    there_is = memory_of(device)
+    needed = learner.memory() * learners
+    if needed <= there_is:
+        return
+    games, most = learner.num_games, ""
+    while games % 2 == 0 and not most:
+        games //= 2
+        try:
+            smaller = dataclasses.replace(learner, num_games=games)
+        except TacitError:  # another key does not divide so few
+            break
+        if smaller.memory() * learners <= there_is:
+            most = f"learner.num_games={games} would fit"
+    raise TacitError(
+        f"{learners} learners with {learner.num_games} games of {learner.rollout_length} steps need about "
+        f"{_size(needed)} on a device, and {device.device_kind} has {_size(there_is)}: "
+        f"{most or 'fewer seeds in a job, or a smaller learner.rollout_length or network, may fit'}"
+    )
+
+
+def out_of_memory(error: Exception) -> TacitError | None:
+    """The sentence for an error of the runtime, if it ran out of memory."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        return None
+    reason = str(error).splitlines()[0]
+    return TacitError(
+        f"the device ran out of memory ({reason}): a smaller learner.num_games or fewer seeds in a job may fit"
+    )
+
+
+def memory_of(device: Any) -> int:
+    """Bytes that a program may use on a device; devices on the host's processor share its memory."""
+    statistics = device.memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max" in it
+        whole = min(whole, int(_CGROUP.read_text()))  # a container may have less
+    return whole // len([other for other in jax.local_devices() if other.platform == device.platform])
+
+
+def _size(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

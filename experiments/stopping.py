@@ -1,0 +1,68 @@
+"""When a job has to stop before its end: a signal, or its wall-clock time used up."""
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C, what a scheduler ends jobs with, and what it can be told to send a while before."""
+
+TRY_AGAIN = 75
+"""The exit status of a command that ran out of its own time (EX_TEMPFAIL of sysexits.h)."""
+INTERRUPTED = 130
+
+
+class Paused(Exception):
+    """A job stopped before its end with everything saved: the same command goes on. `status` is the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Stopper:
+    """Says whether to stop now; used as a context, in which signals only leave a note.
+
+    A second Ctrl-C stops at once, as Python does.
+
+    Args:
+      minutes: wall-clock time from now on; None for no end.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+        self._minutes = minutes
+        self._signal: int | None = None
+        self._former: dict[int, object] = {}
+
+    def __enter__(self) -> "Stopper":
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+            self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def seconds_left(self) -> float:
+        """Until the time is used up; 0 once a signal has come."""
+        return 0.0 if self._signal is not None else max(0.0, self._deadline - time.monotonic())
+
+    def stop(self, seconds: float = 0.0) -> bool:
+        """Whether to stop now rather than do something that takes `seconds`."""
+        return self.seconds_left() <= seconds and (self._signal is not None or self._minutes is not None)
+
+    def pause(self, where: str) -> Paused:
+        """What to raise after everything has been saved; `where` in words, such as "after 10 of 20 steps"."""
+        if self._signal is not None:
+            name = signal.Signals(self._signal).name
+            return Paused(f"stopped by {name} {where}; the same command goes on from there", INTERRUPTED)
+        return Paused(
+            f"budget.minutes={self._minutes:g} used up {where}; the same command goes on from there", TRY_AGAIN
+        )
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number

@@ -1,0 +1,165 @@
+"""Learners, and the games of a learner, spread over devices.
+
+A job trains L learners at once, as leaves [L, ...]. The devices form a mesh with two axes:
+
+`learners`  each device computes learners of its own, and nothing is sent between devices.
+`games`     the devices of one row share the games of their learners, leaves [L, G, ...] of the field `playing` of a
+            learner's state. The compiler cuts the rollout over them and sends what the update needs.
+
+With as many processes as hosts (`experiments.hosts`) every process runs the same program on all devices of all
+processes, and each holds only its own part of an array.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
+from jax.sharding import PartitionSpec as P
+
+from games.errors import TacitError
+from marl.policies.policy import Array
+
+LEARNERS = "learners"
+GAMES = "games"
+
+
+def mesh_for(devices: Sequence[Any], *, learners: int, num_games: int) -> Mesh:
+    """The devices as rows of the learners axis, gcd(learners, devices) of them, each cut along the games axis.
+
+    Args:
+      devices: `jax.Device`s, in an order that keeps those of a host together, as `jax.devices()` does.
+      learners: how many are trained at once.
+      num_games: of each learner.
+
+    Raises:
+      TacitError: if the games of a learner cannot be shared equally by the devices of a row.
+    """
+    number = len(devices)
+    if not _fits(number, learners, num_games):
+        below = max(count for count in range(1, number) if _fits(count, learners, num_games))
+        above = next(
+            (count for count in range(number + 1, learners * num_games + 1) if _fits(count, learners, num_games)), None
+        )
+        others = f"{below}" if above is None else f"{below} or {above}"
+        raise TacitError(
+            f"{number} devices cannot share {learners} learners of {num_games} games each equally; "
+            f"{others} devices would fit, or another learner.num_games"
+        )
+    rows = math.gcd(learners, number)
+    return Mesh(np.array(devices).reshape(rows, -1), (LEARNERS, GAMES), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def layout(mesh: Mesh, state: Any) -> Any:
+    """Where each leaf of the learners' states [L, ...] belongs, as a tree of shardings.
+
+    The first axis is cut over the mesh's learners; below a field named `playing`, the second one over its games.
+    """
+
+    def of_leaf(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        in_games = any(getattr(key, "name", None) == "playing" for key in path)
+        return NamedSharding(mesh, P(LEARNERS, GAMES) if in_games else P(LEARNERS))
+
+    return jax.tree_util.tree_map_with_path(of_leaf, state)
+
+
+def over_learners(function: Callable[..., Any], mesh: Mesh, state: Any, *, in_axes: Sequence[int | None]) -> Any:
+    """The compiled function that applies `function` to every learner of a mesh.
+
+    Args:
+      function: (state, ...) -> (state, results) of one learner.
+      mesh: from `mesh_for`.
+      state: of all learners, or its shapes; laid out by `layout`, before and after.
+      in_axes: for each argument, 0 where it has a learners axis, which is donated, and None where all learners get
+        the same, as in `jax.vmap`.
+
+    Returns:
+      (states, ...) -> (states, results), both with a leading learners axis.
+    """
+    each = P(LEARNERS)
+    everywhere = NamedSharding(mesh, P())
+    by_row = NamedSharding(mesh, each)
+    # Manual over learners: the compiler cannot add communication between them, and a loop whose length depends on
+    # the learner ends where it ends. It partitions the games axis by itself.
+    spread = jax.shard_map(
+        jax.vmap(function, in_axes=tuple(in_axes)),
+        mesh=mesh,
+        in_specs=tuple(P() if axis is None else each for axis in in_axes),
+        out_specs=each,
+        axis_names={LEARNERS},
+        check_vma=False,  # it would ask learners to mark the constants that their loops begin with
+    )
+    own = layout(mesh, state)
+    return jax.jit(
+        spread,
+        in_shardings=(own, *(everywhere if axis is None else by_row for axis in in_axes[1:])),
+        out_shardings=(own, by_row),
+        donate_argnums=tuple(number for number, axis in enumerate(in_axes) if axis is not None),
+    )
+
+
+def share(index: Array) -> Array:
+    """`index` [N], cut over the devices that share a learner's games; as it is where they are not shared.
+
+    A learner calls it on the rows that a minibatch takes: each device then computes the gradient of its part, and the
+    compiler adds these up. Without it, all of them compute the whole.
+    """
+    parts = jax.sharding.get_abstract_mesh().shape.get(GAMES, 1)
+    return index if parts == 1 or index.shape[0] % parts else jax.lax.with_sharding_constraint(index, P(GAMES))
+
+
+def place(tree: Any, shardings: Any) -> Any:
+    """A tree that every process holds whole, on the devices that `shardings` says: one, or a tree (or prefix) of them.
+
+    Typed PRNG keys stay such. The result is a copy: it can be donated and leaves `tree` as it is.
+    """
+    return jax.tree.map(_place, tree, jax.tree.broadcast(shardings, tree))
+
+
+def fetch(tree: Any) -> Any:
+    """The whole of every leaf as a numpy array on every process; typed PRNG keys stay such, on one local device.
+
+    All processes of a job must call this together.
+    """
+    numbers = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+    whole = jax.device_get(jax.tree.map(_gather, numbers))
+
+    def as_before(leaf: Any, host: Any) -> Any:
+        return jax.random.wrap_key_data(host, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else host
+
+    return jax.tree.map(as_before, tree, whole)
+
+
+def agree(said: int) -> int:
+    """The int32 or flag that process 0 says, on every process; all must call this together. Free where there is one."""
+    if jax.process_count() == 1:
+        return said
+    return int(multihost_utils.broadcast_one_to_all(np.int32(said)))
+
+
+def _fits(devices: int, learners: int, num_games: int) -> bool:
+    return num_games % (devices // math.gcd(learners, devices)) == 0
+
+
+def _place(leaf: Any, sharding: Sharding) -> Any:
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding, may_alias=False)
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(_place(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    # `device_put` would first send everything to process 0 to check that all processes say the same.
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def _gather(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return multihost_utils.process_allgather(leaf, tiled=True)
+    return leaf
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

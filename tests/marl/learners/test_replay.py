@@ -1,0 +1,533 @@
+"""A memory in play and in replay: the same bits step by step, the same ratios in sequences, the same gradients."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from games import hanabi
+from games.errors import TacitError
+from games.game import Game, Layout, Observer
+from marl.learners.ippo import IPPO, Hyperparameters
+from marl.policies.feed_forward import FeedForward
+from marl.policies.recurrent import Recurrent
+
+
+class WalkState(NamedTuple):
+    time: Any  # int32[]
+    spot: Any  # float32[num_players, 3] what each player sees, drawn anew at every step
+    ended: Any
+    illegal: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk(Game):
+    """Noise to look at and to be paid by, games of 1 to 9 steps, and `shifts` in turn to act.
+
+    Where fewer than `max_acting` act, the last places are copies of the first and are not valid.
+    """
+
+    name: ClassVar[str] = "walk"
+    version: ClassVar[str] = "walk-1"
+    cyclic: ClassVar[bool] = False
+    num_actions: ClassVar[int] = 4
+    horizon: ClassVar[int] = 9
+    score_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    shifts: tuple[tuple[int, ...], ...]
+
+    @property
+    def num_players(self):
+        return 1 + max(map(max, self.shifts))
+
+    @property
+    def max_acting(self):
+        return max(map(len, self.shifts))
+
+    @functools.cached_property
+    def observers(self):
+        def encode(state, player):
+            return jnp.append((jnp.arange(2, dtype=jnp.int32) == player).astype(jnp.float32), state.spot[player])
+
+        layout = Layout.of([("who", {"number": 2}, ""), ("spot", {"number": 3}, "")])
+        return {
+            "numbers": Observer("numbers", layout, jnp.float32, encode, lambda symmetry, x: x),
+            "bits": Observer("bits", layout, jnp.bool_, lambda *a: encode(*a) > 0, lambda symmetry, x: x),
+            "ones": Observer(
+                "ones", layout, jnp.float32, lambda *a: (encode(*a) > 0).astype(jnp.float32), lambda symmetry, x: x
+            ),
+        }
+
+    def init(self, *, key):
+        return WalkState(jnp.int32(0), self._spot(key), jnp.bool_(False), jnp.bool_(False))
+
+    def transition(self, state, actions, *, key):
+        spot_key, end_key = jax.random.split(key)
+        played = (actions[:, None] == jnp.arange(3, dtype=jnp.int32)[None]).astype(jnp.float32)
+        time = state.time + 1
+        ended = (time == self.horizon) | jax.random.bernoulli(end_key, jnp.float32(0.15))
+        return state._replace(time=time, spot=self._spot(spot_key), ended=ended), jnp.sum(played * state.spot)
+
+    def _spot(self, key):
+        return jax.random.normal(key, (self.num_players, 3), jnp.float32)
+
+    def acting(self, state):
+        rows = [(*shift, *[shift[0]] * (self.max_acting - len(shift))) for shift in self.shifts]
+        valid = [[place < len(shift) for place in range(self.max_acting)] for shift in self.shifts]
+        now = state.time % len(self.shifts)
+        return jnp.array(rows, jnp.int32)[now], jnp.array(valid, jnp.bool_)[now] & ~state.ended
+
+    def legal_when_acting(self, state, player):
+        return jnp.append((state.spot[player] > -0.8).at[0].set(True), False)
+
+    def action_name(self, action):
+        return str(action)
+
+
+GAMES = {
+    "in turns, 2": Walk(((0,), (1,))),
+    "in turns, 3": Walk(((0,), (1,), (2,))),
+    "at once, 2": Walk(((0, 1),)),
+    "some of 3": Walk(((2, 0), (1,), (1, 2), (0,), (2,))),
+    "Hanabi, 2": hanabi.make("Hanabi-2x3"),
+    "Hanabi, 3": hanabi.make("Hanabi-Small", players=3),
+}
+CLOCKS, BATCHES = ("own_turns", "every_step"), ("acting", "all")
+LENGTH = 16
+
+
+@functools.cache
+def learner(game, clock="every_step", batch="acting", sequence=None, **changes):
+    game = GAMES[game]
+    observer = changes.pop("observer", next(iter(game.observers)))
+    policy = Recurrent(
+        game.observer(observer).size, game.num_actions, torso=(7,), memory=6, actor=(5,), critic=(4,),
+        activation="tanh", memory_clock=clock,
+    )  # fmt: skip
+    settings = {
+        "game": game, "policy": policy, "observer": observer, "num_games": 4, "rollout_length": LENGTH, "epochs": 2,
+        "minibatches": 1, "total_updates": 20, "batch": batch, "sequence_length": sequence,
+    }  # fmt: skip
+    return IPPO(**settings | changes)
+
+
+@functools.cache
+def init(learner):
+    return jax.jit(lambda numbers, key: learner.init(numbers, key=key))
+
+
+@functools.cache
+def program(learner):
+    return jax.jit(learner.updates)
+
+
+@functools.cache
+def nothing():
+    """The metrics of no update, which are the same for all learners."""
+    some = learner("in turns, 2")
+    return some.no_metrics(new(some))
+
+
+def updates(learner, state, count, metrics=None):
+    return program(learner)(state, nothing() if metrics is None else metrics, jnp.int32(count))
+
+
+def numbers(**changes):
+    return Hyperparameters(*map(jnp.float32, Hyperparameters(**{"learning_rate": 1e-2} | changes)))
+
+
+def strong(params, seed=0):
+    """Weights with which the memory matters."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape), jnp.float32), params)
+
+
+def new(learner, seed=0, **changes):
+    # Learners that differ in what follows start alike: one program serves them.
+    policy = dataclasses.replace(learner.policy, memory_clock="own_turns")
+    twin = dataclasses.replace(learner, policy=policy, batch="all", sequence_length=None, minibatches=1)
+    state = init(twin)(numbers(**changes), jax.random.key(seed))
+    return state._replace(params=strong(state.params, seed))
+
+
+# -------------------------------------------------------------------------------------------------- the first ratio
+
+WHOLE_GRID = [("some of 3", clock, batch, sequence) for clock in CLOCKS for batch in BATCHES for sequence in (None, 8)]
+SOME = [
+    ("in turns, 2", "every_step", "acting", 8),
+    ("in turns, 2", "own_turns", "all", None),
+    ("in turns, 3", "every_step", "all", 8),
+    ("in turns, 3", "own_turns", "acting", 1),
+    ("in turns, 3", "every_step", "acting", 1),
+    ("at once, 2", "every_step", "acting", None),
+    ("at once, 2", "own_turns", "all", 8),
+]
+FULL_SIZE = [
+    ("Hanabi, 2", "every_step", "acting", None),
+    ("Hanabi, 2", "own_turns", "acting", 8),
+    ("Hanabi, 2", "every_step", "all", 8),
+    ("Hanabi, 3", "every_step", "acting", 8),
+    ("Hanabi, 3", "own_turns", "all", None),
+]
+
+
+def assert_the_first_ratio_is_one(learner):
+    state = new(learner)
+    before, ends = state, 0
+    for count in (1, 4, 2):
+        state, metrics = updates(learner, state, count)
+        assert metrics.maxima["first_ratio_error"] < 1e-5
+        assert metrics.means["approx_kl"] > 1e-5  # and then it moved
+        ends += int(metrics.episodes.count)
+    assert ends >= 8
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params, before.params)
+    assert all(distance > 1e-3 for distance in jax.tree.leaves(moved))
+    return state
+
+
+@pytest.mark.parametrize(("game", "clock", "batch", "sequence"), WHOLE_GRID + SOME)
+def test_the_first_ratio_is_one(game, clock, batch, sequence):
+    """The minibatch is the whole rollout: no step of any game is off."""
+    assert_the_first_ratio_is_one(learner(game, clock, batch, sequence))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("game", "clock", "batch", "sequence"), FULL_SIZE)
+def test_the_first_ratio_is_one_in_hanabi(game, clock, batch, sequence):
+    assert_the_first_ratio_is_one(learner(game, clock, batch, sequence))
+
+
+OWN = {"share_parameters": False, "minibatches": 4}
+
+
+@pytest.mark.parametrize(("clock", "batch"), [("every_step", "acting"), ("own_turns", "all")])
+def test_the_first_ratio_is_one_with_parameters_of_ones_own(clock, batch):
+    state = assert_the_first_ratio_is_one(learner("some of 3", clock, batch, 8, **OWN))
+    assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(state.params))
+
+
+# ------------------------------------------------------------------------------- a replay that is wrong does not pass
+
+
+@functools.cache
+def one_rollout(learner):
+    """(state before, playing after, trajectory, rows, report of those rows) after three updates."""
+    state, _ = updates(learner, new(learner), 3)
+
+    @jax.jit
+    def play(state):
+        playing, trajectory, _ = learner._rollout(state, state.key)
+        return playing, trajectory, learner._rows(trajectory, state.hyperparameters)
+
+    report = jax.jit(lambda rows: learner._loss(state.params, rows, state.hyperparameters)[1])
+    return state, *play(state), report
+
+
+def from_zeros(rows):
+    return rows._replace(memory=jax.tree.map(jnp.zeros_like, rows.memory))
+
+
+def of_another_game(rows):
+    return rows._replace(memory=jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), rows.memory))
+
+
+def of_another_player(rows):
+    return rows._replace(memory=jax.tree.map(lambda x: jnp.roll(x, 1, axis=1), rows.memory))
+
+
+def reset_never(rows):
+    return rows._replace(steps=rows.steps._replace(done=jnp.zeros_like(rows.steps.done)))
+
+
+def reset_one_step_late(rows):
+    late = jnp.roll(rows.steps.done, 1, axis=0).at[0].set(False)
+    return rows._replace(steps=rows.steps._replace(done=late))
+
+
+def reset_one_step_early(rows):
+    early = jnp.roll(rows.steps.done, -1, axis=0).at[-1].set(False)
+    return rows._replace(steps=rows.steps._replace(done=early))
+
+
+def out_of_turn(rows):
+    return rows._replace(steps=rows.steps._replace(acting=~rows.steps.acting))
+
+
+DEFECTS = [from_zeros, of_another_game, of_another_player, reset_never, reset_one_step_late, reset_one_step_early]
+
+
+@pytest.mark.parametrize("defect", [*DEFECTS, out_of_turn])
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_wrong_replay_shows_in_the_ratio(clock, defect):
+    *_, rows, report = one_rollout(learner("some of 3", clock, "acting", 8))
+    assert report(rows)["ratio_error"] < 1e-5
+    if clock == "every_step" and defect is out_of_turn:
+        assert report(defect(rows))["ratio_error"] < 1e-5  # this clock asks for no turn
+    else:
+        assert report(defect(rows))["ratio_error"] > 0.01
+
+
+# --------------------------------------------------------------------------------------------------- step by step
+
+
+@pytest.mark.parametrize(
+    ("game", "clock", "batch", "sequence", "changes"),
+    [
+        *[(*case, {}) for case in WHOLE_GRID],
+        ("some of 3", "every_step", "acting", 8, OWN),
+        ("some of 3", "own_turns", "all", 8, OWN),
+        ("at once, 2", "every_step", "acting", None, {}),
+        pytest.param("Hanabi, 2", "every_step", "acting", None, {}, marks=pytest.mark.slow),
+        pytest.param("Hanabi, 2", "own_turns", "acting", 8, {}, marks=pytest.mark.slow),
+        pytest.param("Hanabi, 2", "every_step", "all", 8, {}, marks=pytest.mark.slow),
+    ],
+)
+def test_step_by_step_replay_is_the_rollout_to_the_bit(game, clock, batch, sequence, changes):
+    """From the recorded memories on, one step at a time and in the rollout's shapes: no bit differs (on a CPU)."""
+    ours = learner(game, clock, batch, sequence, **changes)
+    share_parameters = ours.share_parameters
+    state, playing, trajectory, *_ = one_rollout(ours)
+    policy, size = ours.policy, ours.game.observer(ours.observer).size
+    own_axis = None if share_parameters else 0
+
+    def both(function, axes):
+        """Over games, and over players with parameters of their own or not."""
+        return jax.vmap(jax.vmap(function, in_axes=(own_axis, *axes)), in_axes=(None if own_axis is None else 0, *axes))
+
+    @jax.jit
+    def look(own, memory, observation):
+        def one(params, memory, observation):
+            after, features = policy.remember(params, memory, policy.perceive(params, observation))
+            return after, features, policy.value(params, features)
+
+        return both(one, (0, 0))(own, memory, observation)
+
+    @jax.jit
+    def act(own, features, legal):
+        return both(policy.act, (0, 0))(own, features, legal)
+
+    def own_of(player):
+        return state.params if share_parameters else jax.tree.map(lambda x: x[player], state.params)
+
+    records = jax.device_get(trajectory)
+    observation = records.observation
+    if observation.dtype == np.uint8:
+        observation = np.unpackbits(observation, axis=-1)[..., :size].astype(bool)
+    games, length = np.arange(ours.num_games)[:, None], ours.sequence
+    memory, firsts = None, np.asarray(state.playing.lengths) == 0
+    for t in range(LENGTH):
+        if t % length == 0:
+            recorded = records.memory[t // length]
+            assert memory is None or (memory == recorded).all()
+            memory = np.array(recorded)
+        # zeros exactly at the first step of a game, and nowhere later for a player who moved
+        assert not memory[firsts].any()
+        player, slot, acting = records.player[t], records.slot[t], records.acting[t]
+        after, features, value = jax.device_get(look(own_of(player), memory[games, player], observation[t]))
+        np.testing.assert_array_equal(value, records.value[t])
+        log_probs = jax.device_get(act(own_of(player[games, slot]), features[games, slot], records.legal[t]))
+        chosen = np.take_along_axis(log_probs, records.action[t][..., None], axis=-1)[..., 0]
+        np.testing.assert_array_equal(chosen, records.log_prob[t])
+        for row, m in np.ndindex(player.shape):
+            acts = any(acting[row, k] and slot[row, k] == m for k in range(slot.shape[1]))
+            if clock == "every_step" or acts:
+                memory[row, player[row, m]] = after[row, m]
+        firsts = records.done[t]
+        memory[firsts] = 0
+    np.testing.assert_array_equal(memory, playing.memories)
+    assert records.done.sum() >= 3 and (records.log_prob < -0.5).any()
+
+
+# ------------------------------------------------------------------------------------------------------- gradients
+
+
+def naive_advantages(records, gamma, gae_lambda):
+    """Along each player's valid steps, from the last one back: (advantage, known) [T, G, M] in double precision."""
+    advantage, known = np.zeros(records.player.shape), np.zeros(records.player.shape, bool)
+    for game in range(records.player.shape[1]):
+        for player in range(records.player.max() + 1):
+            following, total, over = None, 0.0, False
+            for t in reversed(range(len(records.player))):
+                if records.done[t, game]:
+                    following, total, over = None, 0.0, True
+                total += float(records.reward[t, game])
+                mine = records.valid[t, game] & (records.player[t, game] == player)
+                for m in np.flatnonzero(mine):
+                    value = float(records.value[t, game, m])
+                    if over or following is not None:
+                        next_value, next_advantage = following or (0.0, 0.0)
+                        delta = total + gamma * next_value - value
+                        advantage[t, game, m] = delta + gamma * gae_lambda * next_advantage
+                        known[t, game, m] = True
+                    following, total = (value, advantage[t, game, m]), 0.0
+    return advantage, known
+
+
+def naive_loss(params, ours, records, length, hyperparameters):
+    """One player and one step after the other, every memory in a list of its own."""
+    policy, clip = ours.policy, hyperparameters.clip
+    advantage, known = naive_advantages(records, hyperparameters.gamma, hyperparameters.gae_lambda)
+    values, ratios, advantages, entropies = [], [], [], []
+    for game in range(records.player.shape[1]):
+        for t in range(len(records.player)):
+            if t % length == 0:
+                memory = [jnp.asarray(x) for x in records.memory[t // length, game]]
+            elif records.done[t - 1, game]:
+                memory = [policy.initial_memory() for _ in memory]
+            after = list(memory)
+            for m, player in enumerate(records.player[t, game]):
+                own = params if ours.share_parameters else jax.tree.map(lambda x, p=player: x[p], params)
+                seen = policy.perceive(own, jnp.asarray(records.observation[t, game, m]))
+                new_memory, features = policy.remember(own, memory[player], seen)
+                places = [k for k in np.flatnonzero(records.acting[t, game]) if records.slot[t, game, k] == m]
+                if policy.memory_clock == "every_step" or places:
+                    after[player] = new_memory
+                if not known[t, game, m]:
+                    continue
+                old = records.value[t, game, m]
+                target, value = old + advantage[t, game, m], policy.value(own, features)
+                near = old + jnp.clip(value - old, -clip, clip)
+                values.append(jnp.maximum((value - target) ** 2, (near - target) ** 2) / 2)
+                for k in places:
+                    open_ = np.flatnonzero(records.legal[t, game, k])
+                    log_probs = policy.act(own, features, jnp.asarray(records.legal[t, game, k]))
+                    chosen = log_probs[records.action[t, game, k]]
+                    ratios.append(jnp.exp(chosen - records.log_prob[t, game, k]))
+                    advantages.append(advantage[t, game, m])
+                    entropies.append(-sum(jnp.exp(log_probs[a]) * log_probs[a] for a in open_))
+            memory = after
+    advantages = (np.array(advantages) - np.mean(advantages)) / (np.std(advantages) + 1e-8)
+    ratios, advantages = jnp.stack(ratios), jnp.asarray(advantages, jnp.float32)
+    surrogate = jnp.minimum(ratios * advantages, jnp.clip(ratios, 1 - clip, 1 + clip) * advantages)
+    return (
+        -jnp.mean(surrogate)
+        + hyperparameters.value_coef * jnp.mean(jnp.stack(values))
+        - hyperparameters.entropy_coef * jnp.mean(jnp.stack(entropies))
+    )
+
+
+@pytest.mark.parametrize(
+    ("game", "clock", "batch", "share_parameters"),
+    [
+        ("some of 3", "every_step", "acting", True),
+        ("some of 3", "own_turns", "all", True),
+        ("in turns, 2", "own_turns", "acting", False),
+    ],
+)
+def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters):
+    found, losses = {}, {}
+    whole = learner(game, clock, batch, 4, num_games=2, rollout_length=4, share_parameters=share_parameters)
+    cut = dataclasses.replace(whole, sequence_length=2)
+    state = new(whole, seed=3, entropy_coef=0.1, clip=0.3, gamma=0.9, gae_lambda=0.7)
+    play = jax.jit(lambda state: cut._rollout(state, jax.random.key(4))[:2])
+    state = state._replace(playing=play(state)[0])  # games in progress, with memories
+    trajectory = play(state)[1]
+    assert trajectory.done[:-1].sum() == 3
+    assert jnp.abs(trajectory.memory).max(axis=(1, 2, 3)).min() > 0.1
+    noise = np.random.default_rng(4).normal(0, 0.3, trajectory.log_prob.shape).astype(np.float32)
+    for ours in (whole, cut):
+        length = ours.sequence
+
+        @jax.jit
+        def loss(params, trajectory, ours=ours):
+            return ours._loss(params, ours._rows(trajectory, state.hyperparameters), state.hyperparameters)[0]
+
+        own = trajectory._replace(memory=trajectory.memory[:: length // 2])
+        losses[length] = loss(state.params, own)
+        off = own._replace(log_prob=own.log_prob + noise)  # as if another policy had played
+        total, gradient = jax.jit(jax.value_and_grad(loss))(state.params, off)
+        naive = functools.partial(
+            naive_loss, ours=ours, records=jax.device_get(off), length=length,
+            hyperparameters=Hyperparameters(*map(float, state.hyperparameters)),
+        )  # fmt: skip
+        expected, expected_gradient = jax.jit(jax.value_and_grad(naive))(state.params)
+        assert float(total) == pytest.approx(float(expected), rel=1e-5)
+        found[length], expected_gradient = (
+            np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (gradient, expected_gradient)
+        )
+        np.testing.assert_allclose(found[length], expected_gradient, atol=1e-5 * np.abs(expected_gradient).max())
+    # Cutting a sequence leaves the loss as it was and takes the gradient's way through the cut away.
+    assert float(losses[4]) == pytest.approx(float(losses[2]), rel=1e-5)
+    assert np.abs(found[4] - found[2]).max() > 1e-3 * np.abs(found[4]).max()
+
+
+# --------------------------------------------------------------------------------------------------------- the rest
+
+
+def assert_same_bits(first, second):
+    def plain(leaf):
+        return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+    def same(path, one, other):
+        assert one.dtype == other.dtype, jax.tree_util.keystr(path)
+        np.testing.assert_array_equal(plain(one), plain(other), err_msg=jax.tree_util.keystr(path))
+
+    jax.tree_util.tree_map_with_path(same, first, second)
+
+
+def test_observations_kept_as_bits_are_the_same_as_numbers():
+    kept = {}
+    for observer in ("bits", "ones"):
+        ours = learner("in turns, 2", observer=observer)
+        kept[observer] = updates(ours, new(ours), 3)
+    assert_same_bits(*kept.values())
+    records = jax.eval_shape(lambda s: learner("in turns, 2", observer="bits")._rollout(s, s.key)[1], new(ours))
+    assert records.observation.shape == (LENGTH, 4, 2, 1) and records.observation.dtype == jnp.uint8
+
+
+def test_cutting_updates_into_calls_changes_no_bit():
+    """Games in progress and their memories go on from call to call."""
+    ours = learner("some of 3", "every_step", "acting", 8)
+    whole = updates(ours, new(ours), 5)
+    state, metrics = new(ours), None
+    for count in (2, 0, 1, 2):
+        state, metrics = updates(ours, state, count, metrics)
+    assert_same_bits(whole, (state, metrics))
+
+
+def test_double_precision_elsewhere_changes_nothing():
+    ours = learner("some of 3", "every_step", "acting", 8)
+
+    def train():
+        state = jax.jit(lambda numbers, key: ours.init(numbers, key=key))(numbers(), jax.random.key(8))
+        return state, *updates(ours, state, 4)
+
+    before = train()
+    with jax.enable_x64(True):
+        inside = train()
+    assert program(ours)._cache_size() == 2  # it was traced again
+    assert_same_bits(before, inside)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sequence": 5}, r"learner\.sequence_length must divide learner\.rollout_length, 16, and 5 does not"),
+        ({"sequence": 0}, r"learner\.sequence_length must be a whole number of at least 1, not 0"),
+        ({"sequence": "8"}, r"learner\.sequence_length must be a whole number of at least 1, not '8'"),
+        (
+            {"sequence": 8, "minibatches": 3},
+            r"learner\.minibatches must divide the 8 sequences of 8 steps of .* \(16 steps x 4 games\), and 3 .*",
+        ),
+        ({"minibatches": 8}, r"learner\.minibatches must divide the 4 sequences of 16 steps of .*, and 8 does not"),
+        (
+            {"sequence": 8, "policy": FeedForward(5, 4)},
+            r"learner\.sequence_length belongs to policies whose memory depends on their parameters, and this policy's "
+            r"does not: FeedForward\(.*\)",
+        ),
+    ],
+)
+def test_refusals_name_the_key(changes, sentence):
+    with pytest.raises(TacitError, match=f"^{sentence}$"):
+        learner("in turns, 2", **changes)
+
+
+def test_how_long_sequences_are():
+    assert learner("in turns, 2").sequence == 16
+    assert learner("in turns, 2", sequence=8).sequence == 8
+    assert learner("in turns, 2", policy=FeedForward(5, 4), minibatches=64).sequence == 1
