@@ -50,8 +50,8 @@ def draw(legal: Any, key: Any) -> Any:
     return jnp.argmax(cumulative > jax.random.uniform(key, (), jnp.float32) * cumulative[-1]).astype(jnp.int32)
 
 
-def play(game: Hanabi, observer: str | None, who: str) -> Any:
-    """A function (states, key) -> (states, last observations, sum of rewards) of `STEPS` steps."""
+def play(game: Hanabi, observer: str | None, who: str, *, games: int = GAMES, steps: int = STEPS) -> Any:
+    """A function (states, key) -> (states, last observations, sum of rewards)."""
     players = jnp.arange(game.num_players, dtype=jnp.int32)
 
     def one(state: Any, key: Any) -> Any:
@@ -72,18 +72,18 @@ def play(game: Hanabi, observer: str | None, who: str) -> Any:
     def run(states: Any, key: Any) -> Any:
         def step(carry: Any, key: Any) -> Any:
             states, _, total = carry
-            states, seen, reward = jax.vmap(one)(states, jax.random.split(key, GAMES))
+            states, seen, reward = jax.vmap(one)(states, jax.random.split(key, games))
             return (states, seen, total + jnp.sum(reward)), None
 
-        shapes = jax.eval_shape(jax.vmap(one), states, jax.random.split(key, GAMES))[1]
+        shapes = jax.eval_shape(jax.vmap(one), states, jax.random.split(key, games))[1]
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(step, (states, blank, jnp.float32(0)), jax.random.split(key, STEPS))[0]
+        return jax.lax.scan(step, (states, blank, jnp.float32(0)), jax.random.split(key, steps))[0]
 
     return run
 
 
-def play_peer(env: Any) -> Any:
-    """The same on JaxMARL's environment, whose `step` resets by itself."""
+def play_peer(env: Any, *, games: int = GAMES, steps: int = STEPS) -> Any:
+    """The same on JaxMARL's environment, whose `step` resets by itself: (observations, states, key) -> …"""
 
     def one(state: Any, key: Any) -> Any:
         draw_key, step_key = jax.random.split(key)
@@ -96,9 +96,9 @@ def play_peer(env: Any) -> Any:
     def run(seen: Any, states: Any, key: Any) -> Any:
         def step(carry: Any, key: Any) -> Any:
             states, _, total = carry
-            states, seen, reward = jax.vmap(one)(states, jax.random.split(key, GAMES))
+            states, seen, reward = jax.vmap(one)(states, jax.random.split(key, games))
             return (states, seen, total + jnp.sum(reward)), None
 
-        return jax.lax.scan(step, (states, seen, jnp.float32(0)), jax.random.split(key, STEPS))[0]
+        return jax.lax.scan(step, (states, seen, jnp.float32(0)), jax.random.split(key, steps))[0]
 
     return run

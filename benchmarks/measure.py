@@ -13,6 +13,8 @@ class Timing(NamedTuple):
 
     compile_seconds: float
     run_seconds: tuple[float, ...]
+    working_bytes: int | None = None
+    """What a call needs beside its arguments and results, as the compiler planned it; None where it does not say."""
 
     @property
     def best(self) -> float:
@@ -44,13 +46,18 @@ def race(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, 
             began = time.perf_counter()
             jax.block_until_ready(compiled[name](*arguments))
             run_seconds[name].append(time.perf_counter() - began)
-    return {name: Timing(compile_seconds[name], tuple(run_seconds[name])) for name in programs}
+    return {
+        name: Timing(compile_seconds[name], tuple(run_seconds[name]), working_bytes(compiled[name]))
+        for name in programs
+    }
 
 
-def nbytes(state: Any) -> int:
-    """Bytes of all arrays of a state (PRNG keys by their data)."""
-    leaves = jax.tree.leaves(state)
-    return sum(
-        jax.random.key_data(leaf).nbytes if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.nbytes
-        for leaf in leaves
-    )
+def working_bytes(compiled: Any) -> int | None:
+    """As in `Timing`."""
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of all arrays of a tree, or of what `jax.eval_shape` says of them (PRNG keys by their data)."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -84,6 +84,13 @@ class Metrics(NamedTuple):
 
 NEVER = 2**31 - 1
 """No update has this number."""
+_CACHED_STEPS, _CACHED_SEQUENCES = 1024, 16
+"""What the layers of the published networks make of so many steps, or sequences of more, stays in a processor's cache.
+
+Measured on two cores: docs/performance.md. Products of larger parts run at half the rate.
+"""
+_COMBINE = {"ratio_error": jnp.maximum}
+"""How reports of parts are combined where they are not added."""
 
 
 class _Rows(NamedTuple):
@@ -125,12 +132,14 @@ class IPPO:
       anneal: the learning rate's schedule over `total_updates`: "none", "linear" or "cosine" (to 0).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
       share_parameters: one set of parameters for all players, or one set each.
+      microbatches: parts of a minibatch whose gradients are computed one after the other and added up: less memory, and
+        the same result up to rounding. None for as many as keep a part in a processor's cache; one on an accelerator.
       sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
         rollout.
 
     Raises:
       TacitError: if a value is out of range, or the rollout cannot be cut into equal sequences, and these into
-        `minibatches` equal parts.
+        `minibatches` equal parts of `microbatches` equal parts.
     """
 
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
@@ -149,6 +158,7 @@ class IPPO:
     normalise_advantages: bool = True
     share_parameters: bool = True
     sequence_length: int | None = None
+    microbatches: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):
@@ -175,6 +185,13 @@ class IPPO:
                 f"learner.minibatches must divide the {self._sequences} {size} of a rollout "
                 f"({self.rollout_length} steps x {self.num_games} games), and {self.minibatches} does not"
             )
+        if self.microbatches is not None:
+            whole_number("learner.microbatches", self.microbatches, 1)
+            size = self._sequences // self.minibatches
+            if size % self.microbatches:
+                raise TacitError(
+                    f"learner.microbatches must divide a minibatch's {size} sequences, and {self.microbatches} does not"
+                )
 
     @property
     def steps_per_update(self) -> int:
@@ -185,6 +202,16 @@ class IPPO:
     def sequence(self) -> int:
         """Steps that are replayed one after the other: 1 unless the policy's memory depends on its parameters."""
         return (self.sequence_length or self.rollout_length) if self._replays else 1
+
+    @property
+    def _microbatches(self) -> int:
+        if self.microbatches is not None:
+            return self.microbatches
+        size = self._sequences // self.minibatches
+        if jax.default_backend() != "cpu":
+            return 1
+        most = max(_CACHED_STEPS // self.sequence, _CACHED_SEQUENCES)
+        return next(parts for parts in range(1, size + 1) if size % parts == 0 and size // parts <= most)
 
     @property
     def _replays(self) -> bool:
@@ -261,18 +288,20 @@ class IPPO:
     def memory(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes.
 
-        Its state; its rollout, as it was played and in sequences; a minibatch with what its gradient keeps.
+        Its state; its rollout, as it was played and in sequences; a minibatch; what the gradient of a part of it keeps.
         """
         state = jax.eval_shape(lambda: self.init(Hyperparameters(), key=jax.random.key(0)))
         rows = jax.eval_shape(
             lambda state: self._rows(self._rollout(state, state.key)[1], state.hyperparameters), state
         )
-        part = jax.eval_shape(lambda rows: self._chosen(rows, jnp.arange(self._sequences // self.minibatches)), rows)
+        index = jnp.arange(self._sequences // self.minibatches, dtype=jnp.int32)
+        chosen = jax.eval_shape(lambda rows: self._chosen(rows, index), rows)
+        part = jax.eval_shape(lambda rows: self._chosen(rows, index[:: self._microbatches]), rows)
 
         def kept(state: IPPOState, part: _Rows) -> Any:
             return jax.vjp(lambda params: self._loss(params, part, state.hyperparameters)[0], state.params)[1]
 
-        sizes = (state, rows, rows, part, jax.eval_shape(kept, state, part), state.params)
+        sizes = (state, rows, rows, chosen, jax.eval_shape(kept, state, part), state.params, state.params)
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sizes))
 
     def _rollout(self, state: IPPOState, key: Array) -> tuple[rollout.Playing, rollout.Trajectory, rollout.Episodes]:
@@ -329,7 +358,7 @@ class IPPO:
         def minibatch(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             params, optimiser = carry
             chosen = self._chosen(rows, devices.share(index))
-            gradient, report = jax.grad(self._loss, has_aux=True)(params, chosen, hyperparameters)
+            gradient, report = self._gradient(params, chosen, hyperparameters)
             step, optimiser = direction.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - learning_rate * s, params, step)
             return (params, optimiser), report | {"gradient_norm": optax.tree_utils.tree_norm(gradient)}
@@ -357,7 +386,40 @@ class IPPO:
         }
         return jnp.asarray(schedules[self.anneal](updates.astype(jnp.float32)), jnp.float32)
 
+    def _gradient(self, params: Any, chosen: _Rows, hyperparameters: Hyperparameters) -> tuple[Any, dict[str, Array]]:
+        """The gradient of a minibatch's loss and what it reports, part by part."""
+        whole, counts = self._prepared(chosen)
+        of_part = jax.grad(self._loss_of_part, has_aux=True)
+        if self._microbatches == 1:
+            return of_part(params, whole, counts, hyperparameters)
+
+        def add(total: tuple[Any, dict[str, Array]], index: Array) -> tuple[tuple[Any, dict[str, Array]], None]:
+            gradient, report = of_part(params, self._chosen(whole, index), counts, hyperparameters)
+            gradient = jax.tree.map(jnp.add, total[0], gradient)
+            combined = {name: _COMBINE.get(name, jnp.add)(total[1][name], value) for name, value in report.items()}
+            return (gradient, combined), None
+
+        parts = jnp.arange(chosen.steps.done.shape[1], dtype=jnp.int32).reshape(self._microbatches, -1)
+        shapes = jax.eval_shape(of_part, params, self._chosen(whole, parts[0]), counts, hyperparameters)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, nothing, parts)[0]
+
     def _loss(self, params: Any, chosen: _Rows, hyperparameters: Hyperparameters) -> tuple[Array, dict[str, Array]]:
+        """The loss of a minibatch in one part."""
+        return self._loss_of_part(params, *self._prepared(chosen), hyperparameters)
+
+    def _prepared(self, chosen: _Rows) -> tuple[_Rows, tuple[Array, Array]]:
+        """A minibatch with normalised advantages, and how many entries its policy terms and its value term have."""
+        rows = chosen.steps
+        if self.normalise_advantages:
+            rows = rows._replace(advantage=normalise(rows.advantage, rows.in_policy_terms))
+        in_policy, in_value = (jnp.sum(mask.astype(jnp.float32)) for mask in (rows.in_policy_terms, rows.in_value_term))
+        return chosen._replace(steps=rows), (in_policy, in_value)
+
+    def _loss_of_part(
+        self, params: Any, chosen: _Rows, counts: tuple[Array, Array], hyperparameters: Hyperparameters
+    ) -> tuple[Array, dict[str, Array]]:
+        """What a part of a prepared minibatch adds to its loss: sums over the part, by the minibatch's `counts`."""
         rows = chosen.steps
 
         def own(player: Array) -> Any:
@@ -374,14 +436,15 @@ class IPPO:
         of_actors = jax.vmap(jax.vmap(rollout.acting_rows))
         log_probs = _over_rows(act)(of_actors(rows.player, rows.slot), of_actors(features, rows.slot), rows.legal)
         log_prob = jnp.take_along_axis(log_probs, rows.action[..., None], axis=-1)[..., 0]
-        advantage = rows.advantage
-        if self.normalise_advantages:
-            advantage = normalise(advantage, rows.in_policy_terms)
-        policy, ratio = clipped_surrogate(log_prob, rows.log_prob, advantage, hyperparameters.clip)
+        policy, ratio = clipped_surrogate(log_prob, rows.log_prob, rows.advantage, hyperparameters.clip)
         values = clipped_value_error(value, rows.value, rows.target, hyperparameters.clip)
-        policy_loss = -masked_mean(policy, rows.in_policy_terms)
-        value_loss = masked_mean(values, rows.in_value_term)
-        mean_entropy = masked_mean(entropy(log_probs), rows.in_policy_terms)
+
+        def of_policy(x: Array) -> Array:
+            return masked_mean(x, rows.in_policy_terms, counts[0])
+
+        policy_loss = -of_policy(policy)
+        value_loss = masked_mean(values, rows.in_value_term, counts[1])
+        mean_entropy = of_policy(entropy(log_probs))
         loss = policy_loss + hyperparameters.value_coef * value_loss - hyperparameters.entropy_coef * mean_entropy
         off = jnp.where(rows.in_policy_terms, jnp.abs(ratio - 1), 0.0)
         report = {
@@ -389,8 +452,8 @@ class IPPO:
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": mean_entropy,
-            "clip_fraction": masked_mean((off > hyperparameters.clip).astype(jnp.float32), rows.in_policy_terms),
-            "approx_kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.in_policy_terms),
+            "clip_fraction": of_policy((off > hyperparameters.clip).astype(jnp.float32)),
+            "approx_kl": of_policy(ratio - 1 - jnp.log(ratio)),
             "ratio_error": jnp.max(off),
         }
         return loss, report
@@ -461,9 +524,11 @@ def clipped_value_error(value: Array, old_value: Array, target: Array, clip: Arr
     return 0.5 * jnp.maximum((value - target) ** 2, (clipped - target) ** 2)
 
 
-def masked_mean(x: Array, mask: Array) -> Array:
-    """The mean of x where mask is set; 0 if it is set nowhere."""
-    return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(jnp.sum(mask.astype(jnp.float32)), 1.0)
+def masked_mean(x: Array, mask: Array, count: Array | None = None) -> Array:
+    """The mean of x where mask is set; 0 if it is set nowhere. With `count` the sum of x there, divided by that."""
+    if count is None:
+        count = jnp.sum(mask.astype(jnp.float32))
+    return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(count, 1.0)
 
 
 def normalise(x: Array, mask: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 import flax.linen as nn
 import jax.numpy as jnp
 
+from games.errors import number
 from marl.policies.layers import Precision, check, dense, hidden, widths
 from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 
@@ -24,6 +25,7 @@ class FeedForward:
       torso, actor, critic: widths of the hidden layers.
       activation: one of `marl.policies.layers.ACTIVATIONS`.
       precision: of matrix products, see `marl.policies.layers.Precision`.
+      head_gain: of the heads' hidden layers at the start.
     """
 
     observation_size: int
@@ -33,18 +35,20 @@ class FeedForward:
     critic: tuple[int, ...] = ()
     activation: str = "relu"
     precision: Precision = "float32"
+    head_gain: float = math.sqrt(2)
 
     def __post_init__(self) -> None:
         for name in ("torso", "actor", "critic"):
             object.__setattr__(self, name, widths(name, getattr(self, name)))
         check(self.activation, self.precision)
+        number("policy.head_gain", self.head_gain, 0, above=True)
 
     @property
     def memory_clock(self) -> Literal["own_turns"]:
         return "own_turns"
 
     def init(self, *, key: Array) -> Any:
-        """Orthogonal kernels (gain sqrt 2 in hidden layers, 0.01 for logits, 1 for the value), zero biases.
+        """Orthogonal kernels (gain sqrt 2 in the torso, 0.01 for logits, 1 for the value), zero biases.
 
         Initialise many seeds with `lax.map`, never with `vmap`: batched QR can hang on a CPU with few cores.
         """
@@ -74,7 +78,9 @@ class FeedForward:
         return self._network().apply({"params": params}, x, method=method)  # type: ignore[return-value]
 
     def _network(self) -> "_Network":
-        return _Network(self.torso, self.actor, self.critic, self.num_actions, self.activation, self.precision)
+        return _Network(
+            self.torso, self.actor, self.critic, self.num_actions, self.activation, self.precision, self.head_gain
+        )
 
 
 class _Network(nn.Module):
@@ -84,12 +90,14 @@ class _Network(nn.Module):
     num_actions: int
     activation: str
     precision: Precision
+    head_gain: float
 
     def setup(self) -> None:
-        def layers(sizes: tuple[int, ...]) -> list[nn.Dense]:
-            return [dense(width, math.sqrt(2), self.precision) for width in sizes]
+        def layers(sizes: tuple[int, ...], gain: float = self.head_gain) -> list[nn.Dense]:
+            return [dense(width, gain, self.precision) for width in sizes]
 
-        self.torso_layers, self.actor_layers, self.critic_layers = map(layers, (self.torso, self.actor, self.critic))
+        self.torso_layers = layers(self.torso, math.sqrt(2))
+        self.actor_layers, self.critic_layers = layers(self.actor), layers(self.critic)
         self.logits_layer = dense(self.num_actions, 0.01, self.precision)
         self.value_layer = dense(1, 1.0, self.precision)
 

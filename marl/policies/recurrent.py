@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from games.errors import one_of, whole_number
+from games.errors import number, one_of, whole_number
 from marl.policies.layers import Precision, check, dense, hidden, product, products, widths
 from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 
@@ -36,6 +36,7 @@ class Recurrent:
       activation: of the hidden layers, one of `marl.policies.layers.ACTIVATIONS`.
       memory_clock: whether the unit moves on at every step of the game, or where the player acts.
       precision: of matrix products, see `marl.policies.layers.Precision`.
+      head_gain: of the heads' hidden layers at the start.
     """
 
     observation_size: int
@@ -47,6 +48,7 @@ class Recurrent:
     activation: str = "relu"
     memory_clock: Literal["every_step", "own_turns"] = "every_step"
     precision: Precision = "float32"
+    head_gain: float = math.sqrt(2)
 
     def __post_init__(self) -> None:
         for name in ("torso", "actor", "critic"):
@@ -54,9 +56,10 @@ class Recurrent:
         object.__setattr__(self, "memory", whole_number("policy.memory", self.memory, 1))
         one_of("policy.memory_clock", self.memory_clock, ("every_step", "own_turns"))
         check(self.activation, self.precision)
+        number("policy.head_gain", self.head_gain, 0, above=True)
 
     def init(self, *, key: Array) -> Any:
-        """Orthogonal kernels of gain sqrt 2 in hidden layers, 0.01 for logits, 1 for the value and each U; zero biases.
+        """Orthogonal kernels (gain sqrt 2 in the torso, 0.01 for logits, 1 for the value and each U), zero biases.
 
         W is normal with variance 1 / inputs (LeCun et al. 1998).
 
@@ -95,7 +98,14 @@ class Recurrent:
 
     def _network(self) -> "_Network":
         return _Network(
-            self.torso, self.memory, self.actor, self.critic, self.num_actions, self.activation, self.precision
+            self.torso,
+            self.memory,
+            self.actor,
+            self.critic,
+            self.num_actions,
+            self.activation,
+            self.precision,
+            self.head_gain,
         )
 
 
@@ -107,13 +117,15 @@ class _Network(nn.Module):
     num_actions: int
     activation: str
     precision: Precision
+    head_gain: float
 
     def setup(self) -> None:
-        def layers(sizes: tuple[int, ...]) -> list[nn.Dense]:
-            return [dense(width, math.sqrt(2), self.precision) for width in sizes]
+        def layers(sizes: tuple[int, ...], gain: float = self.head_gain) -> list[nn.Dense]:
+            return [dense(width, gain, self.precision) for width in sizes]
 
         product = products(self.precision)
-        self.torso_layers, self.actor_layers, self.critic_layers = map(layers, (self.torso, self.actor, self.critic))
+        self.torso_layers = layers(self.torso, math.sqrt(2))
+        self.actor_layers, self.critic_layers = layers(self.actor), layers(self.critic)
         self.input_layer = nn.Dense(3 * self.memory, dot_general=product)
         self.memory_layer = nn.Dense(
             3 * self.memory, use_bias=False, kernel_init=_three_orthogonal, dot_general=product

@@ -30,6 +30,8 @@ BAD = [
     (["policy.precision=float16"], ["'float16'", "float32", "bfloat16"]),
     (["learner.sequence_length=2"], ["learner.sequence_length", "memory", "FeedForward"]),
     (["policy=recurrent", "learner.sequence_length=3"], ["learner.sequence_length", "rollout_length, 4", "3"]),
+    (["learner.microbatches=5"], ["learner.microbatches", "32", "5"]),
+    (["policy.head_gain=0"], ["policy.head_gain", "above 0"]),
     (["policy=recurrent", "learner.minibatches=16"], ["learner.minibatches", "8 sequences of 4 steps", "16"]),
     (["learner=dqn"], ["'dqn'", "ippo"]),
     (["experiment=demos"], ["'demos'", "demo"]),

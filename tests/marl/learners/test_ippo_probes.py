@@ -16,7 +16,7 @@ from games.tabular.library.lever import make as lever_game
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.policies.feed_forward import FeedForward
-from marl.policies.policy import apply_in_parts
+from marl.policies.policy import apply_in_parts, replay_in_turn
 from marl.policies.recurrent import Recurrent
 
 
@@ -164,6 +164,9 @@ class Remembering:
 
     def remember(self, params, memory, percept):
         return percept, self.network.perceive(params, jnp.concatenate([percept, memory]))
+
+    def replay(self, params, memories, percepts, moves, done):
+        return replay_in_turn(self, params, memories, percepts, moves, done)
 
     def act(self, params, features, legal):
         return self.network.act(params, features, legal)
@@ -376,5 +379,7 @@ def test_a_recurrent_network_recalls_the_first_observation_at_the_end(shown, clo
         policy = FeedForward(**sizes)
     else:
         policy = Recurrent(**sizes, memory=16, actor=(), critic=(), memory_clock=clock)
-    _, metrics = train(game, policy, learning_rate=0.02, gamma=1.0, settings={"batch": batch})
+    # Six of six seeds solve it with these numbers; at 0.02 without the entropy term one in four was caught at 1/2.
+    numbers = {"learning_rate": 0.01, "entropy_coef": 0.01, "gamma": 1.0}
+    _, metrics = train(game, policy, settings={"batch": batch}, **numbers)
     assert (mean_return(metrics) > 0.95) if solves else (0.4 < mean_return(metrics) < 0.6)

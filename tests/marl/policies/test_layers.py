@@ -107,6 +107,23 @@ def test_every_product_is_of_the_named_precision(kind, layers, precision):
     assert 3 * layers * steps - steps - 1 <= len(backward) <= 3 * layers * steps
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_product_of_a_replay_is_of_the_named_precision(precision):
+    policy, steps, rows = network(Recurrent, precision), 3, 4
+    params, observations = random_params(policy), normal(steps, rows, 40, seed=9)
+    moves, done = jnp.ones((steps, rows), jnp.bool_), jnp.zeros((steps, rows), jnp.bool_)
+
+    def total(params):
+        percepts = jax.vmap(jax.vmap(lambda x: policy.perceive(params, x)))(observations)
+        return jnp.sum(policy.replay(params, normal(rows, 12, seed=10), percepts, moves, done))
+
+    # Two of the torso and W; then U h, in the backward pass anew, and U's part in the gradients by h and by U.
+    assert dot_generals(jax.make_jaxpr(total)(params).jaxpr) == [((precision, precision), "float32")] * 4
+    both = dot_generals(jax.make_jaxpr(jax.grad(total))(params).jaxpr)
+    assert set(both) == {((precision, precision), "float32")}
+    assert 3 * 3 - 1 + 4 <= len(both) <= 3 * 3 + 4
+
+
 @pytest.mark.parametrize("kind", [FeedForward, Recurrent])
 def test_a_network_of_low_precision_is_near_its_twin_and_not_the_same(kind):
     single, low = network(kind, "float32"), network(kind, "bfloat16")

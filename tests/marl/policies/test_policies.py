@@ -216,6 +216,15 @@ def test_initial_parameters():
         np.testing.assert_allclose(kernel.T @ kernel, squared * np.eye(shape[1]), atol=1e-5 * squared)
 
 
+def test_the_heads_gain_is_the_heads_alone():
+    policy = FeedForward(9, 3, torso=(7, 6), actor=(5,), critic=(4, 2), head_gain=3.0)
+    layers = by_shape(jax.jit(lambda key: policy.init(key=key))(jax.random.key(4)))
+    gains = {(9, 7): 2, (7, 6): 2, (6, 5): 9, (6, 4): 9, (4, 2): 9, (5, 3): 1e-4, (2, 1): 1}
+    for shape, squared in gains.items():
+        kernel = layers[shape]
+        np.testing.assert_allclose(kernel.T @ kernel, squared * np.eye(shape[1]), atol=1e-5 * squared)
+
+
 def test_a_list_of_widths_is_as_good_as_a_tuple():
     assert FeedForward(4, 3, torso=[5, 6]) == FeedForward(4, 3, torso=(5, 6))
     assert hash(FeedForward(4, 3, torso=[5, 6])) == hash(FeedForward(4, 3, torso=(5, 6)))
@@ -229,6 +238,7 @@ def test_a_list_of_widths_is_as_good_as_a_tuple():
         ({"critic": (8, 0)}, r"policy\.critic must be a whole number of at least 1, not 0"),
         ({"torso": (2.5,)}, r"policy\.torso must be a whole number of at least 1, not 2\.5"),
         ({"actor": (True,)}, r"policy\.actor must be a whole number of at least 1, not True"),
+        ({"head_gain": -1.0}, r"policy\.head_gain must be a number above 0, not -1\.0"),
         ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'"),
     ],
 )

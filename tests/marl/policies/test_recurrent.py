@@ -1,5 +1,6 @@
 """The recurrent network: its unit against flax's, its layers by hand, its first parameters."""
 
+import dataclasses
 import math
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
+from marl.policies.policy import replay_in_turn
 from marl.policies.recurrent import Recurrent
 
 STEPS = 10
@@ -92,6 +94,80 @@ def test_the_gradient_through_ten_steps_is_flaxs():
     moved = {leaf.shape: np.abs(leaf).max() for leaf in jax.tree.leaves(of_params)}
     assert all((size > 0.1) == (shape in [(6, 15), (15,), (5, 15), (5,)]) for shape, size in moved.items())
     assert np.abs(of_inputs[0]).max() > 1e-3 and np.abs(of_start).max() > 1e-3
+
+
+# ------------------------------------------------------------------------------------------------------------- replay
+
+ROWS = 4
+
+
+def in_turn(policy):
+    return lambda *inputs: replay_in_turn(policy, *inputs)
+
+
+def replay_inputs(seed, often):
+    """Of four sequences; the first one never moves and the last one always does, and never ends."""
+    rng = np.random.default_rng(seed)
+    moves, done = rng.random((STEPS, ROWS)) < 0.6, rng.random((STEPS, ROWS)) < often
+    moves[:, 0], moves[:, -1], done[:, -1] = False, True, False
+    memories, percepts = rng.normal(0, 1, (ROWS, 5)), rng.normal(0, 1, (STEPS, ROWS, 15))
+    return *(jnp.asarray(x, jnp.float32) for x in (memories, percepts)), jnp.asarray(moves), jnp.asarray(done)
+
+
+@pytest.mark.parametrize("often", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("saturated", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_replay_is_remember_step_by_step(precision, often, saturated):
+    """Its gradient is written out by hand: against that of the plain loop, which differentiates `remember`."""
+    policy = dataclasses.replace(UNIT, precision=precision)
+    params, inputs = random_params(policy, scale=2.0 if saturated else 0.5), replay_inputs(7, often)
+    memories, percepts, moves, done = inputs
+    weights = jnp.asarray(np.random.default_rng(8).normal(0, 1, (STEPS, ROWS, 5)), jnp.float32)
+
+    def features_and_gradients(replay):
+        def total(params, memories, percepts):
+            features = replay(params, memories, percepts, moves, done)
+            return jnp.sum(features * weights), features
+
+        gradients, features = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(params, memories, percepts)
+        return features, gradients
+
+    found, expected = features_and_gradients(policy.replay), features_and_gradients(in_turn(policy))
+    # bfloat16: a sum that is rounded the other way can cross from one bfloat16 to the next.
+    near = 1e-5 if precision == "float32" else 2**-8
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == jnp.float32
+        np.testing.assert_allclose(one, other, rtol=0, atol=near * max(1.0, float(jnp.abs(other).max())))
+    of_params, of_memories, of_percepts = found[1]
+    assert {leaf.shape for leaf in jax.tree.leaves(of_params) if leaf.any()} == {(5, 15), (5,)}
+    assert (jnp.abs(of_percepts).max(axis=-1) > 0).all() and (jnp.abs(of_memories).max(axis=-1) > 0).all()
+
+
+def test_replay_is_a_loop_over_steps():
+    """One sequence after the other, in a list: a memory that does not move stays, one of an ended game is zeros."""
+    params, (memories, percepts, moves, done) = random_params(UNIT), replay_inputs(9, 0.2)
+    remember, expected = jax.jit(UNIT.remember), np.zeros((STEPS, ROWS, 5))
+    for row in range(ROWS):
+        memory = memories[row]
+        for t in range(STEPS):
+            after, expected[t, row] = remember(params, memory, percepts[t, row])
+            memory = after if moves[t, row] else memory
+            memory = jnp.zeros(5, jnp.float32) if done[t, row] else memory
+    for replay in (UNIT.replay, in_turn(UNIT)):
+        np.testing.assert_allclose(jax.jit(replay)(params, memories, percepts, moves, done), expected, atol=1e-6)
+
+
+def test_replay_of_players_with_parameters_of_their_own():
+    """Gradients, too, of a batch are one by one those of its members."""
+    batch = [(random_params(UNIT, seed=seed), *replay_inputs(seed, 0.2)) for seed in (1, 2, 3)]
+
+    def gradient(params, *inputs):
+        return jax.grad(lambda params: jnp.sum(jnp.square(UNIT.replay(params, *inputs))))(params)
+
+    together = jax.jit(jax.vmap(gradient))(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *batch))
+    for row, one in enumerate(batch):
+        alone = jax.jit(gradient)(*one)
+        jax.tree.map(lambda a, b, row=row: np.testing.assert_allclose(a[row], b, atol=1e-4), together, alone)
 
 
 # --------------------------------------------------------------------------------------------------------- the network
@@ -190,9 +266,17 @@ def test_initial_parameters():
         assert abs(gate.mean()) < 4 * 0.05 / math.sqrt(36_000)
         assert abs(gate.var() * 400 - 1) < 4 * math.sqrt(2 / 36_000)
 
-    # heads: orthogonal, with gains sqrt 2 in hidden layers, 0.01 for logits, 1 for the value
+    # heads: orthogonal, with gains sqrt 2 in hidden layers, if not another one, 0.01 for logits, 1 for the value
     for shape, squared in {(90, 11): 2, (90, 4): 2, (4, 2): 2, (11, 3): 1e-4, (2, 1): 1}.items():
         np.testing.assert_allclose(layers[shape].T @ layers[shape], squared * np.eye(shape[1]), atol=1e-5 * squared)
+
+
+def test_the_heads_gain_is_the_heads_alone():
+    policy = Recurrent(9, 3, torso=(7,), memory=5, actor=(11,), critic=(4, 2), head_gain=3.0)
+    layers = by_shape(jax.jit(lambda key: policy.init(key=key))(jax.random.key(4)))
+    for shape, squared in {(9, 7): 2, (5, 4): 9, (4, 2): 9, (11, 3): 1e-4, (2, 1): 1}.items():
+        np.testing.assert_allclose(layers[shape].T @ layers[shape], squared * np.eye(shape[1]), atol=1e-5 * squared)
+    np.testing.assert_allclose(layers[(5, 11)] @ layers[(5, 11)].T, 9 * np.eye(5), atol=1e-4)  # wider than long
 
 
 def test_a_list_of_widths_is_as_good_as_a_tuple():
@@ -211,6 +295,7 @@ def test_a_list_of_widths_is_as_good_as_a_tuple():
         ({"memory": (8,)}, r"policy\.memory must be a whole number of at least 1, not \(8,\)"),
         ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'"),
         ({"memory_clock": "often"}, r"policy\.memory_clock must be one of every_step, own_turns, not 'often'"),
+        ({"head_gain": 0}, r"policy\.head_gain must be a number above 0, not 0"),
         ({"precision": "float16"}, r"policy\.precision must be one of float32, bfloat16, not 'float16'"),
     ],
 )
