@@ -457,33 +457,20 @@ def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters):
     assert np.abs(found[4] - found[2]).max() > 1e-3 * np.abs(found[4]).max()
 
 
-@pytest.mark.parametrize(("clock", "changes"), [("own_turns", {}), ("every_step", OWN | {"minibatches": 1})])
-def test_a_gradient_in_parts_is_the_whole_one(clock, changes):
+def test_a_gradient_in_parts_is_the_whole_one():
     """Parts have unlike numbers of actions and known steps; the means are those of the whole minibatch."""
-    ours = learner("some of 3", clock, "acting", 8, **changes)
+    ours = learner("some of 3", "every_step", "acting", 8, **OWN)
     state, _, _, rows, _ = one_rollout(ours)
     noise = np.random.default_rng(5).normal(0, 0.3, rows.steps.log_prob.shape).astype(np.float32)
     rows = rows._replace(steps=rows.steps._replace(log_prob=rows.steps.log_prob + noise))
     counts = np.asarray(rows.steps.in_policy_terms).sum(axis=(0, 2))
     assert len(counts) == 8 and len(set(counts.tolist())) > 1
     whole = jax.jit(lambda rows: jax.grad(ours._loss, has_aux=True)(state.params, rows, state.hyperparameters))(rows)
-    for parts in (1, 2, 8):
+    for parts in (1, 2):
         cut = dataclasses.replace(ours, microbatches=parts)
         found = jax.jit(lambda rows, cut=cut: cut._gradient(state.params, rows, state.hyperparameters))(rows)
         assert found[1]["clip_fraction"] > 0.1
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, whole)
-
-
-def test_parts_are_small_on_a_processor():
-    """About a thousand steps, or sixteen sequences of more than 64 steps each."""
-    settings = {"num_games": 64, "rollout_length": 128}
-    recurrent, memoryless = learner("in turns, 2", **settings), learner("in turns, 2", policy=NO_MEMORY, **settings)
-    assert jax.default_backend() == "cpu"
-    assert (recurrent._microbatches, memoryless._microbatches) == (4, 8)
-    assert dataclasses.replace(memoryless, minibatches=4)._microbatches == 2
-    assert dataclasses.replace(recurrent, sequence_length=32)._microbatches == 8
-    assert dataclasses.replace(recurrent, microbatches=1)._microbatches == 1
-    assert learner("in turns, 2")._microbatches == 1
 
 
 # --------------------------------------------------------------------------------------------------------- the rest
@@ -543,11 +530,6 @@ def test_double_precision_elsewhere_changes_nothing():
         (
             {"sequence": 8, "minibatches": 3},
             r"learner\.minibatches must divide the 8 sequences of 8 steps of .* \(16 steps x 4 games\), and 3 .*",
-        ),
-        ({"microbatches": 0}, r"learner\.microbatches must be a whole number of at least 1, not 0"),
-        (
-            {"sequence": 8, "minibatches": 2, "microbatches": 3},
-            r"learner\.microbatches must divide a minibatch's 4 sequences, and 3 does not",
         ),
         ({"minibatches": 8}, r"learner\.minibatches must divide the 4 sequences of 16 steps of .*, and 8 does not"),
         (
