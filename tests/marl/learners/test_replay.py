@@ -161,17 +161,13 @@ def new(learner, seed=0, **changes):
 WHOLE_GRID = [("some of 3", clock, batch, sequence) for clock in CLOCKS for batch in BATCHES for sequence in (None, 8)]
 SOME = [
     ("in turns, 2", "every_step", "acting", 8),
-    ("in turns, 2", "own_turns", "all", None),
     ("in turns, 3", "every_step", "all", 8),
     ("in turns, 3", "own_turns", "acting", 1),
-    ("in turns, 3", "every_step", "acting", 1),
     ("at once, 2", "every_step", "acting", None),
-    ("at once, 2", "own_turns", "all", 8),
 ]
 FULL_SIZE = [
     ("Hanabi, 2", "every_step", "acting", None),
     ("Hanabi, 2", "own_turns", "acting", 8),
-    ("Hanabi, 2", "every_step", "all", 8),
     ("Hanabi, 3", "every_step", "acting", 8),
     ("Hanabi, 3", "own_turns", "all", None),
 ]
@@ -285,7 +281,6 @@ def test_a_wrong_replay_shows_in_the_ratio(clock, defect):
         ("at once, 2", "every_step", "acting", None, {}),
         pytest.param("Hanabi, 2", "every_step", "acting", None, {}, marks=pytest.mark.slow),
         pytest.param("Hanabi, 2", "own_turns", "acting", 8, {}, marks=pytest.mark.slow),
-        pytest.param("Hanabi, 2", "every_step", "all", 8, {}, marks=pytest.mark.slow),
     ],
 )
 def test_step_by_step_replay_is_the_rollout_to_the_bit(game, clock, batch, sequence, changes):
@@ -435,13 +430,14 @@ def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters):
         length = ours.sequence
 
         @jax.jit
+        @jax.value_and_grad
         def loss(params, trajectory, ours=ours):
             return ours._loss(params, ours._rows(trajectory, state.hyperparameters), state.hyperparameters)[0]
 
         own = trajectory._replace(memory=trajectory.memory[:: length // 2])
-        losses[length] = loss(state.params, own)
+        losses[length], _ = loss(state.params, own)
         off = own._replace(log_prob=own.log_prob + noise)  # as if another policy had played
-        total, gradient = jax.jit(jax.value_and_grad(loss))(state.params, off)
+        total, gradient = loss(state.params, off)
         naive = functools.partial(
             naive_loss, ours=ours, records=jax.device_get(off), length=length,
             hyperparameters=Hyperparameters(*map(float, state.hyperparameters)),
@@ -466,11 +462,10 @@ def test_a_gradient_in_parts_is_the_whole_one():
     counts = np.asarray(rows.steps.in_policy_terms).sum(axis=(0, 2))
     assert len(counts) == 8 and len(set(counts.tolist())) > 1
     whole = jax.jit(lambda rows: jax.grad(ours._loss, has_aux=True)(state.params, rows, state.hyperparameters))(rows)
-    for parts in (1, 2):
-        cut = dataclasses.replace(ours, microbatches=parts)
-        found = jax.jit(lambda rows, cut=cut: cut._gradient(state.params, rows, state.hyperparameters))(rows)
-        assert found[1]["clip_fraction"] > 0.1
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, whole)
+    cut = dataclasses.replace(ours, microbatches=2)
+    found = jax.jit(lambda rows: cut._gradient(state.params, rows, state.hyperparameters))(rows)
+    assert found[1]["clip_fraction"] > 0.1
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, whole)
 
 
 # --------------------------------------------------------------------------------------------------------- the rest
