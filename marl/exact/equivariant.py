@@ -83,7 +83,7 @@ def best_equivariant(
         policy = tuple(own[best] for own in vertices)
         value = float(values[best])
         return BestEquivariant(value, policy, True, value, f"all {len(values):,} tied vertices")
-    starts = _search(tree, tied, restarts, np.random.default_rng(seed))
+    starts = search_tied(tree, tied, restarts, np.random.default_rng(seed))
     if vertices is not None:
         starts = tuple(np.concatenate(pair) for pair in zip(starts, vertices, strict=True))
     values = crossplay.self_play(tree, starts)
@@ -133,7 +133,7 @@ def _bernstein(tree: Tree, tied: tuple[np.ndarray, ...]) -> np.ndarray | None:
     if any(len(choice) > 2 for choice in choices) or (degree + 1) ** len(choices) > _GRID:
         return None
     nodes = np.arange(degree + 1) / degree
-    grid = np.stack(np.meshgrid(*[nodes] * len(choices), indexing="ij"), -1).reshape(-1, len(choices))
+    grid = np.array(list(itertools.product(nodes, repeat=len(choices))))  # one row of nothing where nothing is free
     weights = np.ones((len(grid), 2 + max(int(own.max()) for own in tied)))  # of the orbits; the last one is illegal
     for number, (first, second) in enumerate(choices):
         weights[:, first], weights[:, second] = grid[:, number], 1 - grid[:, number]
@@ -176,7 +176,7 @@ def _greatest_value(coefficients: np.ndarray, known: float) -> float:
     return -parts[0][0]
 
 
-def _search(
+def search_tied(
     tree: Tree, tied: tuple[np.ndarray, ...], restarts: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
     """Natural policy gradient of tied logits, its α falling to 0: for each agent float64[restarts, H, A]."""

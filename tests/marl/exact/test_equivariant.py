@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from games.errors import TacitError
 from games.tabular import histories
 from games.tabular.dec_pomdp import matrix_game
-from games.tabular.library import asymmetric_lever, dectiger, hint, lever, tiny_hanabi, two_stage_lever
+from games.tabular.library import asymmetric_lever, dectiger, equal_levers, hint, lever, tiny_hanabi, two_stage_lever
 from games.tabular.symmetry import automorphisms, equivariance_defect
 from marl.exact import crossplay
 from marl.exact.equivariant import best_equivariant
@@ -44,6 +44,7 @@ KNOWN = [
     (two_stage_lever.problem(), 2, False, 1.0, "all 16 tied vertices"),
     (two_stage_lever.problem(), 2, True, 0.5, "search from 16 tied starts, Bernstein bound"),
     (asymmetric_lever.problem(), 3, True, 2.0, "search from 16 tied starts"),
+    (equal_levers.problem(3), 1, True, 1 / 3, "search from 16 tied starts, Bernstein bound"),  # nothing is free
     (hint.problem(3), 2, True, 1 / 3, "all 2 tied vertices"),
     (dectiger.problem(), 2, False, -4.0, "all 2,916 tied vertices"),
     (dectiger.problem(), 2, True, -4.0, "search from 16 tied starts"),

@@ -1,5 +1,7 @@
 """J_α, its gradient and soft action values, against a plain recursion over joint histories."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from games.tabular.library import dectiger, hint, lever, tiny_hanabi, two_stage_
 from marl.exact import crossplay, gradient_flow, objective
 from marl.exact.objective import Listed, Square, double_precision
 from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import no_metrics, updates
 from marl.policies.tabular import Tabular
 
 ALPHA = 1.3
@@ -269,10 +272,10 @@ def test_a_learner_gets_the_same_bits_before_after_and_around_an_exact_call():
         crossplay.cross_play(game.tree, start)
 
     def train(between=lambda: None):
-        update = jax.jit(learner.updates)  # compiled anew
+        update = jax.jit(functools.partial(updates, learner))  # compiled anew
         state = jax.jit(lambda key: learner.init(numbers, key=key))(jax.random.key(5))
         for _ in range(2):
-            state, _ = update(state, learner.no_metrics(state), jnp.int32(3))
+            state, _ = update(state, no_metrics(learner, state), jnp.int32(3))
             between()
         leaves, structure = jax.tree.flatten(state)
         plain = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in leaves]

@@ -1,0 +1,301 @@
+"""Methods of zero-shot coordination on a tabular game, exactly, and what their outcomes score with each other.
+
+A method names its source and what it may use, and makes of a setting the joint policies that it may end in. Where it
+does not apply it raises a TacitError with the reason; nothing takes its place.
+
+Labels are arbitrary, so cross-play is the expectation over independent relabellings of all agents by the game's
+symmetries (`marl.exact.other_play`). Whether these contain agent swaps changes the numbers: the setting says.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from games.errors import TacitError
+from games.tabular.histories import Tree
+from games.tabular.symmetry import SymmetryGroup, orbits
+from marl.exact import branches, crossplay, gradient_flow, off_belief, other_play, phase, reasoning
+from marl.exact.optimum import optimum, to_behaviour
+
+FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
+"""Random beginnings of a self-play start: doubled until the best value known is reached."""
+LOW, HIGH = 0.01, 0.6
+"""The α looked at first are between these, in units of the span of one step's rewards."""
+STEP, MOST_STEPS = 1.1, 100
+ABOVE_UNIQUE = (1.05, 1.1, 1.25, 1.5, 2.0)
+"""High entropy takes the first of these multiples of an α from which on starts agree at which all of them do."""
+LEVELS = 4
+"""The highest level of off-belief learning and of reasoning."""
+_BEST = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+    """What methods are given.
+
+    Attributes:
+      tree: the histories of the game.
+      group: the symmetries that count, with or without agent swaps.
+      best_self_play: the greatest self-play value known (`marl.exact.optimum`).
+      best_equivariant: the greatest value known of a policy equivariant under `group` (`marl.exact.equivariant`).
+      starts: independent starts of methods that have any.
+      seed: of the starts.
+    """
+
+    tree: Tree
+    group: SymmetryGroup
+    best_self_play: float
+    best_equivariant: float
+    starts: int = 16
+    seed: int = 0
+
+    @functools.cached_property
+    def tied(self) -> tuple[np.ndarray, ...]:
+        """The orbits of (history, action) under `group`."""
+        return orbits(self.group, self.tree)
+
+
+class Outcomes(NamedTuple):
+    """The N joint policies that a method ends in, each as likely as the others."""
+
+    log_probs: tuple[np.ndarray, ...]  # for each agent float64[N, H, A]
+    sample: bool
+    """Whether they are draws, from independent starts; else they are all there is, and two runs may end in the same."""
+    note: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method: its name, the paper it comes from, what it may use, and how it is carried out.
+
+    `outcomes` raises a TacitError with the reason where the method does not apply.
+    """
+
+    name: str
+    source: str
+    uses: str
+    outcomes: Callable[[Setting], Outcomes]
+
+    @property
+    def key(self) -> str:
+        """The name without blanks and commas, in small letters."""
+        return self.name.lower().replace(",", "").replace(" ", "-")
+
+
+# The methods ----------------------------------------------------------------------------------------------------------
+
+
+def self_play(setting: Setting) -> Outcomes:
+    """The best joint policies that alternating best responses find, ties drawn, one for each start.
+
+    A start that stays below the best value known begins anew from more random policies. At histories that its joint
+    policy never reaches it plays uniformly.
+    """
+    tree, rng = setting.tree, np.random.default_rng(setting.seed)
+    policies, short = [], 0
+    for seed in rng.integers(2**31, size=setting.starts).tolist():
+        restarts = FIRST_RESTARTS
+        found = optimum(tree.problem, tree.horizon, restarts=restarts, seed=seed, limit=0)
+        while found.value < setting.best_self_play - _BEST and restarts < MOST_RESTARTS:
+            restarts *= 2
+            found = optimum(tree.problem, tree.horizon, restarts=restarts, seed=seed, limit=0)
+        short += found.value < setting.best_self_play - _BEST
+        policies.append(to_behaviour(found.policy, tree))
+    with np.errstate(divide="ignore"):
+        log_probs = tuple(np.log(np.stack(own)) for own in zip(*policies, strict=True))
+    note = f"{setting.starts} starts" + (f", {short} of them below the best value known" if short else "")
+    return Outcomes(other_play.uniform_where_unreached(tree, log_probs), True, note)
+
+
+def high_entropy(setting: Setting) -> Outcomes:
+    """The one end of the policy gradient flow from all starts at a large α: the least that is safely unique."""
+    log_probs, note = _flow_end(setting)
+    return Outcomes(log_probs, False, note)
+
+
+def high_entropy_greedy(setting: Setting) -> Outcomes:
+    """The same, made greedy: the best actions of every history, ties split evenly."""
+    log_probs, note = _flow_end(setting)
+    return Outcomes(crossplay.greedy(log_probs), False, note)
+
+
+def annealed_greedy(setting: Setting) -> Outcomes:
+    """The end of the branch that comes from α = ∞, at α of 1 % of the span of one step's rewards, made greedy."""
+    alpha_min = LOW * _span(setting.tree)
+    branch = branches.principal_branch(setting.tree, setting.tied, alpha_min=alpha_min)
+    if branch.ended != "alpha_min":
+        raise TacitError(
+            f"the branch from α = ∞ does not come down to α = {alpha_min:.3g}: it ends at {branch.alpha[-1]:.3g} "
+            f"({branch.ended})"
+        )
+    stable = branch.alpha_stable
+    lost = "stable throughout" if stable is None else f"no attractor below α = {stable:.5g}"
+    end = tuple(own[-1:] for own in branch.log_probs)
+    return Outcomes(crossplay.greedy(end), False, f"followed down to α = {alpha_min:.3g}, {lost}")
+
+
+def other_play_any(setting: Setting) -> Outcomes:
+    """All the different best equivariant policies that were found: which of them, is up to the start."""
+    policies, reached = _other_play_optima(setting)
+    several = len(policies[0])
+    words = "one optimum" if several == 1 else f"{several} optima, equally likely"
+    return Outcomes(policies, False, f"{words} ({reached} of {setting.starts} starts)")
+
+
+def other_play_tie_breaking(setting: Setting) -> Outcomes:
+    """The one of them that a fixed symmetry-invariant tie-breaking function prefers."""
+    policies, _ = _other_play_optima(setting)
+    chosen = other_play.break_ties(setting.tree, setting.tied, policies)
+    return Outcomes(chosen, False, f"one of {len(policies[0])} optima")
+
+
+@functools.lru_cache(maxsize=1)
+def _other_play_optima(setting: Setting) -> tuple[tuple[np.ndarray, ...], int]:
+    return other_play.optima(
+        setting.tree, setting.group, best=setting.best_equivariant, starts=setting.starts, seed=setting.seed
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
+    """(for each agent float64[1, H, A], note): see `high_entropy`."""
+    tree, count = setting.tree, setting.starts
+    starts = gradient_flow.concatenate(
+        gradient_flow.normal_starts(tree, count - count // 2 - count // 8, 1.0, seed=setting.seed),
+        gradient_flow.normal_starts(tree, count // 8, 4.0, seed=setting.seed + 1),
+        gradient_flow.pure_starts(tree, count // 2, seed=setting.seed + 2),
+    )
+    unique = _unique_from(tree, starts)
+    for multiple in ABOVE_UNIQUE:
+        row, solutions = _ends(tree, starts, multiple * unique)
+        if _is_one(row):
+            return solutions.log_probs, f"α = {row.alpha:.5g}, one end of {row.starts} starts"
+    raise TacitError(f"starts disagree (or do not converge) again above α = {unique:.5g}")
+
+
+def _unique_from(tree: Tree, starts: tuple[np.ndarray, ...]) -> float:
+    """An α, at most `STEP` times too large, from which on the starts and all that they lead to at lower α agree.
+
+    α is halved from `HIGH` until starts disagree; what they end in is followed upwards, by `STEP` a time, until it is
+    one point. Small basins of random starts are not missed so.
+    """
+    alpha = HIGH * _span(tree)
+    row, solutions = _ends(tree, starts, alpha)
+    while _is_one(row):
+        if alpha / 2 < LOW * _span(tree):
+            return alpha
+        alpha /= 2
+        row, solutions = _ends(tree, starts, alpha)
+    for _ in range(MOST_STEPS):
+        alpha *= STEP
+        known = starts if len(solutions.starts) < 2 else solutions.log_probs
+        row, solutions = _ends(tree, tuple(np.where(np.isfinite(own), own, 0.0) for own in known), alpha)
+        if _is_one(row):
+            return alpha
+    raise TacitError(f"starts disagree (or do not converge) up to α = {alpha:.3g}")
+
+
+def _ends(tree: Tree, starts: tuple[np.ndarray, ...], alpha: float) -> tuple[phase.Row, phase.Solutions]:
+    diagram = phase.phase_diagram(tree, [alpha], starts, refine=False)
+    return diagram.rows[0], diagram.solutions[0]
+
+
+def _is_one(row: phase.Row) -> bool:
+    return row.solutions == 1 and row.converged == row.starts
+
+
+def _span(tree: Tree) -> float:
+    return float(np.ptp(tree.problem.expected_reward)) or 1.0
+
+
+# The registry ---------------------------------------------------------------------------------------------------------
+
+
+_Levels = Callable[[Tree], list[tuple[np.ndarray, ...]]]
+
+
+@functools.lru_cache(maxsize=8)
+def _levels(compute: _Levels, tree: Tree) -> list[tuple[np.ndarray, ...]]:
+    """The joint policies of levels 0 to `LEVELS`."""
+    return compute(tree)
+
+
+def _level(compute: _Levels, level: int) -> Callable[[Setting], Outcomes]:
+    """The method that ends in one level of several."""
+
+    def outcomes(setting: Setting) -> Outcomes:
+        return Outcomes(
+            tuple(own[None] for own in _levels(compute, setting.tree)[level]), False, "no starts: one outcome"
+        )
+
+    return outcomes
+
+
+_off_belief = functools.partial(off_belief.off_belief, levels=LEVELS)
+_k_level = functools.partial(reasoning.k_level, levels=LEVELS)
+_k_level_together = functools.partial(reasoning.k_level, levels=LEVELS, synchronous=True)
+_hierarchy = functools.partial(reasoning.cognitive_hierarchy, levels=LEVELS)
+_hierarchy_together = functools.partial(reasoning.cognitive_hierarchy, levels=LEVELS, synchronous=True)
+
+_GAME, _SYMMETRIES, _BELIEFS = "the game", "the game and its symmetries", "the game and exact beliefs"
+_FLOW, _CUI, _HU = "arXiv:2511.22581", "Cui et al. 2021", "Hu et al. 2021"
+
+METHODS: tuple[Method, ...] = (
+    Method("self-play", "alternating best responses (Nair et al. 2003)", _GAME, self_play),
+    Method("high entropy", _FLOW, _GAME, high_entropy),
+    Method("high entropy, greedy", _FLOW, _GAME, high_entropy_greedy),
+    Method("annealed, greedy", _FLOW, _SYMMETRIES, annealed_greedy),
+    Method("Other-Play", "Hu et al. 2020", _SYMMETRIES, other_play_any),
+    Method("Other-Play, tie-breaking", "Treutlein et al. 2021", _SYMMETRIES, other_play_tie_breaking),
+    *(Method(f"OBL level {k}", _HU, _BELIEFS, _level(_off_belief, k)) for k in range(LEVELS + 1)),
+    Method("best response to random", _CUI, _GAME, _level(_k_level, 1)),
+    *(Method(f"k-level {k}", _CUI, _GAME, _level(_k_level, k)) for k in range(2, LEVELS + 1)),
+    Method(f"k-level {LEVELS}, synchronous", _CUI, _GAME, _level(_k_level_together, LEVELS)),
+    *(Method(f"cognitive hierarchy {k}", _CUI, _GAME, _level(_hierarchy, k)) for k in range(2, LEVELS + 1)),
+    Method(f"cognitive hierarchy {LEVELS}, synchronous", _CUI, _GAME, _level(_hierarchy_together, LEVELS)),
+)
+"""All methods, in the order of tables. OBL level 0 takes every legal action with the same probability."""
+
+
+# What they score ------------------------------------------------------------------------------------------------------
+
+
+class Score(NamedTuple):
+    """What a method's outcomes earn."""
+
+    self_play: float  # the mean of the joint policies as they are
+    cross_play: float  # of independent runs, relabelled; nan for a sample of one
+    average: tuple[np.ndarray, ...]  # for each agent float64[H, A], what an agent of a random run plays, relabelled
+
+
+def score(setting: Setting, outcomes: Outcomes) -> Score:
+    """Self-play and cross-play of a method with itself.
+
+    Returns are linear in what each agent plays, so the cross-play of all pairs is one return of the averages. Of a
+    sample, the pairs of a start with itself are taken out.
+    """
+    tree, count = setting.tree, len(outcomes.log_probs[0])
+    own = float(crossplay.self_play(tree, outcomes.log_probs).mean())
+    relabelled = other_play.relabelled(tree, setting.tied, outcomes.log_probs)
+    average = other_play.mixture(tree, relabelled)
+    cross = float(crossplay.self_play(tree, tuple(one[None] for one in average))[0])
+    if outcomes.sample:
+        same = float(crossplay.self_play(tree, relabelled).mean())
+        cross = (count * cross - same) / (count - 1) if count > 1 else float("nan")
+    return Score(own, cross, average)
+
+
+def between(tree: Tree, scores: Sequence[Score]) -> np.ndarray:
+    """float64[M, M]: agent 0 of a run of the row's method with agent 1 of a run of the column's, relabelled.
+
+    Raises:
+      TacitError: for a game of other than two agents.
+    """
+    averages = tuple(np.stack(own) for own in zip(*(one.average for one in scores), strict=True))
+    matrix = np.array(crossplay.cross_play(tree, averages))
+    for place, one in enumerate(scores):
+        matrix[place, place] = one.cross_play
+    return matrix
