@@ -24,7 +24,7 @@ from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
 from marl.agent import Kind
 from marl.crossplay import Seating, seatings
-from marl.learners.ippo import IPPO
+from marl.learners.learner import Learner
 
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
@@ -182,7 +182,7 @@ class Built:
 
     game: Game
     kind: Kind
-    learner: IPPO
+    learner: Learner
     hyperparameters: Any
 
 
@@ -307,7 +307,7 @@ def _find(group: str, config: Mapping[str, Any]) -> Any:
         raise TacitError(f"game._target_ must be a class of games, or a function annotated to return one, not {path!r}")
     needed = {
         "policy": ("init", "initial_memory", "apply"),
-        "learner": ("init", "update", "updates", "no_metrics", "memory", "hyperparameters"),
+        "learner": ("init", "update", "agent_params", "memory", "hyperparameters"),
     }
     for attribute in needed.get(group, ()):
         if not isinstance(target, type) or not hasattr(target, attribute):

@@ -23,7 +23,7 @@ from games.errors import TacitError
 from marl import devices
 from marl.agent import Agent
 from marl.crossplay import crossplay
-from marl.learners.ippo import NEVER
+from marl.learners.learner import NEVER, no_metrics, updates
 
 _HEARTBEAT_SECONDS = 30.0
 _CALL_SECONDS = 2.0
@@ -137,7 +137,9 @@ class Training:
           TacitError: if training diverges, or needs more memory than there is.
         """
         if self.updates == self.learner.total_updates:
-            return [member.checkpoint.state[0].params for member in self.members if member.checkpoint]
+            return [
+                self.learner.agent_params(member.checkpoint.state[0]) for member in self.members if member.checkpoint
+            ]
         advance, nothing = self._compile()
         per_row = -(-self.learner.total_updates // self.config.execution.rows)
         seconds_per_update = float("inf")
@@ -155,14 +157,14 @@ class Training:
             self.updates, self.calls = self.updates + count, self.calls + 1
             self._note(found, count, seconds_per_update)
             if self.updates == row_end:
-                self._end_row(devices.fetch(state.params))
+                self._end_row(devices.fetch(self.learner.agent_params(state)))
                 self._state = state, devices.place(nothing, jax.tree.map(lambda x: x.sharding, metrics))
             self._report(self.progress("training"))
             if self._due(self._saved, 60 * self.config.execution.checkpoint_minutes):
                 self.save()
         if self._due(self._began, _WORTH_SAVING_SECONDS):
             self.save()
-        return self.split(devices.fetch(self._state[0].params))
+        return self.split(devices.fetch(self.learner.agent_params(self._state[0])))
 
     def save(self) -> None:
         """Write the checkpoint of every run, if it is not there."""
@@ -221,7 +223,7 @@ class Training:
             state, metrics = jax.tree.map(_joined, *parts)
         else:
             state, metrics = jax.jit(_begin, static_argnums=0)(learner, *given), nothing
-        advance = devices.over_learners(learner.updates, mesh, state, in_axes=(0, 0, None))
+        advance = devices.over_learners(functools.partial(updates, learner), mesh, state, in_axes=(0, 0, None))
         try:
             state = devices.place(state, devices.layout(mesh, state))
             metrics = devices.place(metrics, devices.layout(mesh, metrics))
@@ -328,7 +330,7 @@ def _begin(learner: Any, hyperparameters: Any, numbers: Any) -> Any:
 def _no_metrics(learner: Any, learners: int) -> Any:
     """The metrics of no update, leaves [learners, ...], on the host."""
     one = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
-    nothing = learner.no_metrics(one)
+    nothing = no_metrics(learner, one)
     return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], learners, axis=0), nothing)
 
 

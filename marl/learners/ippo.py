@@ -9,6 +9,8 @@ Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and
 
     − mean min(r A, clip(r, 1 − ε, 1 + ε) A) + c_v ½ mean max((v − G)², (clip(v, v_old ± ε) − G)²) − c_H mean H(π(·|o))
 
+c_H is constant or follows a schedule, see `marl.learners.learner.next_entropy_coef`.
+
 Means of the policy terms run over the actions of players in turn; the value term runs over every recorded step. A
 minibatch is drawn over sequences of steps of a game, players recorded at one step staying together. A sequence is one
 step, unless the policy has a memory that depends on its parameters: that is replayed through the whole sequence from
@@ -16,16 +18,28 @@ what it was when the rollout reached the sequence's first step, and begun anew w
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from games.errors import TacitError, number, one_of, whole_number
-from games.game import Game
+from games.game import Game, Observer
+from games.relabelled import relabelled
 from marl import devices
 from marl.learners import rollout
+from marl.learners.learner import (
+    Anneal,
+    EntropySchedule,
+    Metrics,
+    annealed,
+    bytes_of,
+    direction,
+    next_entropy_coef,
+    relative_entropy,
+)
+from marl.learners.losses import clipped_surrogate, clipped_value_error, masked_mean, normalise
 from marl.policies.policy import Array, entropy
 
 
@@ -39,6 +53,9 @@ class Hyperparameters(NamedTuple):
     clip: Any = 0.2
     value_coef: Any = 0.5
     max_grad_norm: Any = 0.5
+    entropy_coef_final: Any = 0.0
+    target_entropy: Any = 0.3
+    entropy_learning_rate: Any = 0.1
 
     def check(self) -> "Hyperparameters":
         """These numbers, if each is in its range.
@@ -53,6 +70,9 @@ class Hyperparameters(NamedTuple):
         number("learner.clip", self.clip, 0, above=True)
         number("learner.value_coef", self.value_coef, 0)
         number("learner.max_grad_norm", self.max_grad_norm, 0, above=True)
+        number("learner.entropy_coef_final", self.entropy_coef_final, 0)
+        number("learner.target_entropy", self.target_entropy, 0, 1)
+        number("learner.entropy_learning_rate", self.entropy_learning_rate, 0)
         return self
 
 
@@ -63,27 +83,11 @@ class IPPOState(NamedTuple):
     params: Any
     optimiser: Any
     playing: rollout.Playing
+    entropy_coef: Array  # float32[] of the next update
     updates: Array  # int32[] updates done
     key: Array
 
 
-class Metrics(NamedTuple):
-    """What one or several updates report; every leaf is a scalar of one learner."""
-
-    updates: Array  # int32[] how many
-    episodes: rollout.Episodes  # sums over the games that ended
-    sums: dict[str, Array]  # over updates, of means over minibatches
-    maxima: dict[str, Array]
-    diverged: Array  # int32[] the number of the first update whose loss was not finite; NEVER if there was none
-
-    @property
-    def means(self) -> dict[str, Array]:
-        """Means over minibatches and updates."""
-        return {name: total / self.updates.astype(jnp.float32) for name, total in self.sums.items()}
-
-
-NEVER = 2**31 - 1
-"""No update has this number."""
 _CACHED_STEPS, _CACHED_SEQUENCES = 1024, 16
 """What the layers of the published networks make of so many steps, or sequences of more, stays in a processor's cache.
 
@@ -122,7 +126,8 @@ class IPPO:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer: what is learned, by what, from which observation.
+      game, policy, observer: what is learned, by what, from which observation (an observer of the game by its name, or
+        another one).
       num_games: games played side by side.
       rollout_length: steps of every game between two updates.
       epochs: passes over the rollout in an update.
@@ -130,8 +135,13 @@ class IPPO:
       total_updates: updates of the whole run, over which the learning rate is annealed.
       batch: "acting" or "all", see `marl.learners.rollout`.
       anneal: the learning rate's schedule over `total_updates`: "none", "linear" or "cosine" (to 0).
+      entropy_schedule: of the entropy coefficient: "constant", "linear" or "cosine" (to `entropy_coef_final` over
+        `total_updates`), or "target" (adapted so that the policy's entropy becomes `target_entropy`, a share of that of
+        a uniform choice).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
       share_parameters: one set of parameters for all players, or one set each.
+      other_play: every player sees and acts through a random symmetry of its own, drawn for every game (Other-Play, Hu
+        et al. 2020): the game is then the relabelled one, see `games.relabelled`.
       microbatches: parts of a minibatch whose gradients are computed one after the other and added up: less memory, and
         the same result up to rounding. None for as many as keep a part in a processor's cache; one on an accelerator.
       sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
@@ -147,26 +157,31 @@ class IPPO:
 
     game: Game
     policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
-    observer: str
+    observer: str | Observer
     num_games: int
     rollout_length: int
     epochs: int
     minibatches: int
     total_updates: int
     batch: rollout.Batch = "acting"
-    anneal: Literal["none", "linear", "cosine"] = "none"
+    anneal: Anneal = "none"
     normalise_advantages: bool = True
     share_parameters: bool = True
+    other_play: bool = False
     sequence_length: int | None = None
     microbatches: int | None = None
+    entropy_schedule: EntropySchedule = "constant"
 
     def __post_init__(self) -> None:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):
             whole_number(f"learner.{name}", getattr(self, name), 1)
         one_of("learner.batch", self.batch, ("acting", "all"))
-        one_of("learner.anneal", self.anneal, ("none", "linear", "cosine"))
-        for name in ("normalise_advantages", "share_parameters"):
+        one_of("learner.anneal", self.anneal, get_args(Anneal))
+        one_of("learner.entropy_schedule", self.entropy_schedule, get_args(EntropySchedule))
+        for name in ("normalise_advantages", "share_parameters", "other_play"):
             one_of(f"learner.{name}", getattr(self, name), (True, False))
+        if self.other_play:
+            object.__setattr__(self, "game", relabelled(self.game))
         if self.sequence_length is not None:
             whole_number("learner.sequence_length", self.sequence_length, 1)
             if not self._replays:
@@ -235,8 +250,9 @@ class IPPO:
         return IPPOState(
             hyperparameters=hyperparameters,
             params=params,
-            optimiser=_direction(hyperparameters).init(params),
+            optimiser=direction(hyperparameters.max_grad_norm).init(params),
             playing=rollout.start(self.game, self.policy, self.num_games, key=games_key),
+            entropy_coef=hyperparameters.entropy_coef,
             updates=jnp.int32(0),
             key=key,
         )
@@ -245,45 +261,41 @@ class IPPO:
         """Play one rollout and learn from it."""
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         playing, trajectory, episodes = self._rollout(state, rollout_key)
-        rows = self._rows(trajectory, state.hyperparameters)
-        params, optimiser, means, maxima = self._learn(state, rows, shuffle_key)
-        number = state.updates + 1
-        state = state._replace(params=params, optimiser=optimiser, playing=playing, updates=number, key=key)
-        diverged = jnp.where(jnp.isfinite(means["loss"]), NEVER, number)
-        return state, Metrics(
-            updates=jnp.int32(1), episodes=episodes, sums=means, maxima=maxima, diverged=diverged.astype(jnp.int32)
-        )
+        advantage, known = self._advantages(trajectory, state.hyperparameters)
+        state, metrics = self.learn(state, trajectory, advantage, known, episodes, key=shuffle_key)
+        return state._replace(playing=playing, key=key), metrics
 
-    def no_metrics(self, state: IPPOState) -> Metrics:
-        """The metrics of no update at all, for `updates` to add to."""
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(self.update, state)[1])
-        return nothing._replace(diverged=jnp.int32(NEVER))
-
-    def updates(self, state: IPPOState, metrics: Metrics, count: Array) -> tuple[IPPOState, Metrics]:
-        """Several updates in one compiled loop.
+    def learn(
+        self,
+        state: IPPOState,
+        trajectory: rollout.Trajectory,
+        advantage: Array,
+        known: Array,
+        episodes: rollout.Episodes,
+        *,
+        key: Array,
+    ) -> tuple[IPPOState, Metrics]:
+        """Learn from what was played, however its advantages were found.
 
         Args:
-          state: where to start.
-          metrics: of the updates before, which the new ones are added to: however updates are cut into calls, the sums
-            are the same to the bit.
-          count: int32[]; traced, so that any number runs in the same program.
-
-        Returns:
-          The state afterwards, and the metrics of all updates reduced to one.
+          state: `playing` and `key` stay as they are.
+          trajectory, episodes: of a rollout of this learner's shape by the parameters of `state`.
+          advantage: float32[T, G, M].
+          known: bool[T, G, M] where there is one.
+          key: consumed.
         """
+        params, optimiser, means, maxima = self._learn(state, self._in_sequences(trajectory, advantage, known), key)
+        number, entropy_now = state.updates + 1, relative_entropy(trajectory)
+        coefficient = next_entropy_coef(
+            self.entropy_schedule, state.hyperparameters, state.entropy_coef, entropy_now, number, self.total_updates
+        )
+        means |= {"entropy_coef": state.entropy_coef, "relative_entropy": entropy_now}
+        state = state._replace(params=params, optimiser=optimiser, entropy_coef=coefficient, updates=number)
+        return state, Metrics.of_update(number, episodes, means, maxima)
 
-        def once(_: Array, carry: tuple[IPPOState, Metrics]) -> tuple[IPPOState, Metrics]:
-            state, total = carry
-            state, new = self.update(state)
-            return state, Metrics(
-                updates=total.updates + new.updates,
-                episodes=jax.tree.map(jnp.add, total.episodes, new.episodes),
-                sums=jax.tree.map(jnp.add, total.sums, new.sums),
-                maxima=jax.tree.map(jnp.maximum, total.maxima, new.maxima),
-                diverged=jnp.minimum(total.diverged, new.diverged),
-            )
-
-        return jax.lax.fori_loop(0, count, once, (state, metrics))
+    def agent_params(self, state: IPPOState) -> Any:
+        """The parameters that the policy plays with."""
+        return state.params
 
     def memory(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes.
@@ -302,7 +314,7 @@ class IPPO:
             return jax.vjp(lambda params: self._loss(params, part, state.hyperparameters)[0], state.params)[1]
 
         sizes = (state, rows, rows, chosen, jax.eval_shape(kept, state, part), state.params, state.params)
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sizes))
+        return bytes_of(sizes)
 
     def _rollout(self, state: IPPOState, key: Array) -> tuple[rollout.Playing, rollout.Trajectory, rollout.Episodes]:
         return rollout.rollout(
@@ -319,12 +331,17 @@ class IPPO:
         )
 
     def _rows(self, trajectory: rollout.Trajectory, hyperparameters: Hyperparameters) -> _Rows:
-        advantage, known = rollout.advantages(
+        return self._in_sequences(trajectory, *self._advantages(trajectory, hyperparameters))
+
+    def _advantages(self, trajectory: rollout.Trajectory, hyperparameters: Hyperparameters) -> tuple[Array, Array]:
+        return rollout.advantages(
             trajectory,
             num_players=self.game.num_players,
             gamma=hyperparameters.gamma,
             gae_lambda=hyperparameters.gae_lambda,
         )
+
+    def _in_sequences(self, trajectory: rollout.Trajectory, advantage: Array, known: Array) -> _Rows:
         rows = jax.vmap(jax.vmap(rollout.acting_rows))
         steps = _Steps(
             observation=trajectory.observation,
@@ -351,15 +368,15 @@ class IPPO:
         return _Rows(memory, jax.tree.map(in_sequences, steps))
 
     def _learn(self, state: IPPOState, rows: _Rows, key: Array) -> tuple[Any, Any, dict[str, Array], dict[str, Array]]:
-        hyperparameters = state.hyperparameters
-        direction = _direction(hyperparameters)
-        learning_rate = hyperparameters.learning_rate * self._schedule(state.updates)
+        hyperparameters = state.hyperparameters._replace(entropy_coef=state.entropy_coef)
+        direct = direction(hyperparameters.max_grad_norm)
+        learning_rate = hyperparameters.learning_rate * annealed(self.anneal, state.updates, self.total_updates)
 
         def minibatch(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             params, optimiser = carry
             chosen = self._chosen(rows, devices.share(index))
             gradient, report = self._gradient(params, chosen, hyperparameters)
-            step, optimiser = direction.update(gradient, optimiser, params)
+            step, optimiser = direct.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - learning_rate * s, params, step)
             return (params, optimiser), report | {"gradient_norm": optax.tree_utils.tree_norm(gradient)}
 
@@ -377,14 +394,6 @@ class IPPO:
         """The sequences `index` [B] of all."""
         memory = jax.tree.map(lambda x: x[index], rows.memory)
         return _Rows(memory, jax.tree.map(lambda x: x[:, index], rows.steps))
-
-    def _schedule(self, updates: Array) -> Array:
-        schedules = {
-            "none": optax.constant_schedule(1.0),
-            "linear": optax.linear_schedule(1.0, 0.0, self.total_updates),
-            "cosine": optax.cosine_decay_schedule(1.0, self.total_updates),
-        }
-        return jnp.asarray(schedules[self.anneal](updates.astype(jnp.float32)), jnp.float32)
 
     def _gradient(self, params: Any, chosen: _Rows, hyperparameters: Hyperparameters) -> tuple[Any, dict[str, Array]]:
         """The gradient of a minibatch's loss and what it reports, part by part."""
@@ -466,7 +475,7 @@ class IPPO:
             return rollout.params_of(params, player, self.share_parameters)
 
         def perceive(player: Array, observation: Array) -> Any:
-            seen = rollout.unpacked(observation, self.game.observer(self.observer).size)
+            seen = rollout.unpacked(observation, rollout.observer_of(self.game, self.observer).size)
             return self.policy.perceive(own(player), seen)
 
         def remember(player: Array, memory: Any, percept: Any) -> tuple[Any, Array]:
@@ -510,35 +519,3 @@ class IPPO:
 def _over_rows(function: Any) -> Any:
     """A function of one player's step over [L, N, M or K]."""
     return jax.vmap(jax.vmap(jax.vmap(function)))
-
-
-def clipped_surrogate(log_prob: Array, old_log_prob: Array, advantage: Array, clip: Array) -> tuple[Array, Array]:
-    """min(r A, clip(r, 1 − ε, 1 + ε) A) and r = exp(log π − log π_old), elementwise."""
-    ratio = jnp.exp(log_prob - old_log_prob)
-    return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage), ratio
-
-
-def clipped_value_error(value: Array, old_value: Array, target: Array, clip: Array) -> Array:
-    """½ max((v − G)², (clip(v, v_old − ε, v_old + ε) − G)²), elementwise."""
-    clipped = old_value + jnp.clip(value - old_value, -clip, clip)
-    return 0.5 * jnp.maximum((value - target) ** 2, (clipped - target) ** 2)
-
-
-def masked_mean(x: Array, mask: Array, count: Array | None = None) -> Array:
-    """The mean of x where mask is set; 0 if it is set nowhere. With `count` the sum of x there, divided by that."""
-    if count is None:
-        count = jnp.sum(mask.astype(jnp.float32))
-    return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(count, 1.0)
-
-
-def normalise(x: Array, mask: Array) -> Array:
-    """(x − mean) / (std + 1e-8), both over the masked entries."""
-    mean = masked_mean(x, mask)
-    return (x - mean) / (jnp.sqrt(masked_mean((x - mean) ** 2, mask)) + 1e-8)
-
-
-def _direction(hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-    """Clip the gradient's norm, then Adam; the learning rate is applied by the caller."""
-    # Where double precision is enabled, optax would raise a Python number to the power of a count in it.
-    adam = optax.scale_by_adam(b1=jnp.float32(0.9), b2=jnp.float32(0.999), eps=1e-5)
-    return optax.chain(optax.clip_by_global_norm(hyperparameters.max_grad_norm), adam)

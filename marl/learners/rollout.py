@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from games.game import Game
+from games.game import Game, Observer
 from marl.policies.policy import ActorCritic, Array, sample
 
 Batch = Literal["acting", "all"]
@@ -68,6 +68,11 @@ def start(game: Game, policy: ActorCritic, num_games: int, *, key: Array) -> Pla
         returns=jnp.zeros(num_games, jnp.float32),
         lengths=jnp.zeros(num_games, jnp.int32),
     )
+
+
+def observer_of(game: Game, observer: str | Observer) -> Observer:
+    """The observer of that name, or the one given: a learner may see more than the players (a centralised critic)."""
+    return game.observer(observer) if isinstance(observer, str) else observer
 
 
 def params_of(params: Any, player: Array, share_parameters: bool) -> Any:
@@ -128,24 +133,28 @@ def rollout(
     params: Any,
     playing: Playing,
     *,
-    observer: str,
+    observer: str | Observer,
     batch: Batch,
     share_parameters: bool,
     length: int,
     sequence: int,
+    restart: bool = True,
     key: Array,
 ) -> tuple[Playing, Trajectory, Episodes]:
-    """Play `length` steps of every game; a game that ends is followed by a fresh one at the next step.
+    """Play `length` steps of every game.
 
     Args:
       params: the policy's parameters, with a leading axis [num_players] unless `share_parameters`.
       playing: games in progress.
-      observer: the name of the players' observer.
+      observer: the players' observer, or its name.
       batch: whose steps are recorded.
       sequence: L, which divides `length`: how many steps are replayed one after the other. From 2 on everybody who
         listens is recorded in `acting`, too (but valid only in turn): the replay needs what they saw.
+      restart: whether a game that ends is followed by a fresh one at the next step. If not, nothing that is recorded
+        after its end means anything.
       key: consumed.
     """
+    encode = observer_of(game, observer).encode
     everybody = jnp.arange(game.num_players, dtype=jnp.int32)
     initial_memory = policy.initial_memory()
 
@@ -161,7 +170,7 @@ def rollout(
         players, slot = (everybody, actors) if everybody_looks else (actors, in_order)
 
         def look(player: Array, memory: Any) -> tuple[Array, Any, Array, Array]:
-            observation = game.observe(state, player, observer)
+            observation = encode(state, player)
             own = params_of(params, player, share_parameters)
             memory, features = policy.remember(own, memory, policy.perceive(own, observation))
             return packed(observation), memory, features, policy.value(own, features)
@@ -180,6 +189,8 @@ def rollout(
         hers = (actors[:, None] == everybody[None]) & acting[:, None]  # [K, P]
         actions = jnp.max(jnp.where(hers, action[:, None], -1), axis=0)
         next_state, reward, done = game.step(state, jnp.where(actions < 0, game.noop, actions), key=step_key)
+        if not restart:
+            done = done & ~state.ended
         total, steps = playing.returns + reward, playing.lengths + 1
         finished = Episodes(
             count=done.astype(jnp.int32),
@@ -189,14 +200,11 @@ def rollout(
         )
         moves = moving(policy, slot, acting, len(players))
         memories = with_memories(playing.memories, players, moves, memory_after)
-        fresh = Playing(
-            states=game.init(key=init_key),
-            memories=jax.tree.map(lambda every, first: jnp.broadcast_to(first, every.shape), memories, initial_memory),
-            returns=jnp.float32(0),
-            lengths=jnp.int32(0),
-        )
-        going_on = Playing(next_state, memories, total, steps)
-        playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, going_on)
+        playing = Playing(next_state, memories, total, steps)
+        if restart:
+            first = jax.tree.map(lambda every, one: jnp.broadcast_to(one, every.shape), memories, initial_memory)
+            fresh = Playing(game.init(key=init_key), first, returns=jnp.float32(0), lengths=jnp.int32(0))
+            playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, playing)
         if batch == "all":
             valid = jnp.ones(game.num_players, jnp.bool_)
         elif sequence > 1:

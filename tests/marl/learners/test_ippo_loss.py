@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from games.errors import TacitError
 from games.tabular.library.lever import make as lever_game
 from marl.learners import ippo, rollout
-from marl.learners.ippo import IPPO, Hyperparameters, clipped_surrogate, clipped_value_error, masked_mean, normalise
+from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import annealed
+from marl.learners.losses import clipped_surrogate, clipped_value_error, masked_mean, normalise
 from marl.policies.feed_forward import FeedForward
 
 GAME = lever_game(payoffs=(1.0, 1.0, 1.0))  # only its two players and four actions matter here
@@ -352,7 +354,7 @@ def test_the_learning_rate_falls_over_the_run(one_step, updates, factor):
     ],
 )
 def test_schedules(anneal, values):
-    schedule = jax.jit(jax.vmap(learner(anneal=anneal, total_updates=1000)._schedule))
+    schedule = jax.jit(jax.vmap(lambda updates: annealed(anneal, updates, 1000)))
     found = schedule(jnp.array([0, 250, 500, 750, 1000, 1700], jnp.int32))
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, values, atol=1e-6)

@@ -15,6 +15,7 @@ from games.tabular.dec_pomdp import matrix_game
 from games.tabular.library.lever import make as lever_game
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import no_metrics, updates
 from marl.policies.feed_forward import FeedForward
 from marl.policies.policy import apply_in_parts, replay_in_turn
 from marl.policies.recurrent import Recurrent
@@ -188,7 +189,7 @@ UPDATES, LAST, GAMES = 90, 10, 64
 @functools.cache
 def programs(learner):
     """Compiled once for all tests of a learner, whatever their hyperparameters and keys."""
-    return jax.jit(lambda numbers, key: learner.init(numbers, key=key)), jax.jit(learner.updates)
+    return jax.jit(lambda numbers, key: learner.init(numbers, key=key)), jax.jit(functools.partial(updates, learner))
 
 
 def train(game, policy, *, seed=0, observer="own", settings=None, **hyperparameters):
@@ -200,7 +201,7 @@ def train(game, policy, *, seed=0, observer="own", settings=None, **hyperparamet
     numbers = {"learning_rate": 0.05, "entropy_coef": 0.0, "max_grad_norm": 10.0} | hyperparameters
     init, updates = programs(learner)
     state = init(Hyperparameters(*map(jnp.float32, Hyperparameters(**numbers))), jax.random.key(seed))
-    nothing = learner.no_metrics(state)
+    nothing = no_metrics(learner, state)
     state, _ = updates(state, nothing, jnp.int32(UPDATES))
     state, metrics = updates(state, nothing, jnp.int32(LAST))
     assert metrics.episodes.count == LAST * GAMES

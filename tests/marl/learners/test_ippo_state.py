@@ -11,7 +11,9 @@ import pytest
 
 from games import hanabi
 from games.game import Game, Layout, Observer
-from marl.learners.ippo import IPPO, NEVER, Hyperparameters
+from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import NEVER, no_metrics
+from marl.learners.learner import updates as run_updates
 from marl.policies.feed_forward import FeedForward
 
 GAME = hanabi.make("Hanabi-2x3")
@@ -36,7 +38,7 @@ def init(batch="acting"):
 def program(batch="acting"):
     def run(state, metrics, count):
         TRACED.append(batch)
-        return LEARNERS[batch].updates(state, metrics, count)
+        return run_updates(LEARNERS[batch], state, metrics, count)
 
     return jax.jit(run)
 
@@ -47,13 +49,13 @@ def updates(state, count, batch="acting", metrics=None):
 
 @functools.cache
 def nothing(batch="acting"):
-    return LEARNERS[batch].no_metrics(new(0, batch))
+    return no_metrics(LEARNERS[batch], new(0, batch))
 
 
 @functools.cache
 def batched_program():
     """As a job trains its runs: seeds and coefficients in one batch, here of four."""
-    return jax.jit(jax.vmap(LEARNER.updates, in_axes=(0, 0, None)))
+    return jax.jit(jax.vmap(functools.partial(run_updates, LEARNER), in_axes=(0, 0, None)))
 
 
 def batched_updates(states, count):
@@ -194,7 +196,7 @@ def test_double_precision_elsewhere_changes_nothing(batch):
     @jax.jit
     def train(key, count):
         state = learner.init(Hyperparameters(learning_rate=3e-3), key=key)
-        return learner.updates(state, learner.no_metrics(state), count)
+        return run_updates(learner, state, no_metrics(learner, state), count)
 
     before = train(jax.random.key(8), jnp.int32(5))
     with jax.enable_x64(True):
@@ -329,7 +331,7 @@ def test_a_reward_that_is_no_number_is_found_at_its_update():
         minibatches=1, total_updates=6,
     )  # fmt: skip
     state = jax.jit(lambda key: learner.init(numbers(), key=key))(jax.random.key(0))
-    run, metrics = jax.jit(learner.updates), learner.no_metrics(state)
+    run, metrics = jax.jit(functools.partial(run_updates, learner)), no_metrics(learner, state)
     for count, diverged in ((1, NEVER), (1, NEVER), (2, 3), (1, 3)):
         state, metrics = run(state, metrics, jnp.int32(count))
         assert metrics.diverged == diverged

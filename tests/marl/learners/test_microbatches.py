@@ -11,6 +11,7 @@ import pytest
 from games import hanabi
 from games.errors import TacitError
 from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import no_metrics, updates
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 
@@ -34,7 +35,7 @@ def learner(policy, batch="all", **changes):
 def after_two_updates(ours):
     def run(key):
         state = ours.init(Hyperparameters(learning_rate=1e-3, entropy_coef=0.05), key=key)
-        return ours.updates(state, ours.no_metrics(state), jnp.int32(2))
+        return updates(ours, state, no_metrics(ours, state), jnp.int32(2))
 
     return jax.device_get(jax.jit(run)(jax.random.key(0)))
 

@@ -14,6 +14,8 @@ from games import hanabi
 from games.errors import TacitError
 from games.game import Game, Layout, Observer
 from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import no_metrics
+from marl.learners.learner import updates as run_updates
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 
@@ -124,14 +126,14 @@ def init(learner):
 
 @functools.cache
 def program(learner):
-    return jax.jit(learner.updates)
+    return jax.jit(functools.partial(run_updates, learner))
 
 
 @functools.cache
 def nothing():
     """The metrics of no update, which are the same for all learners."""
     some = learner("in turns, 2")
-    return some.no_metrics(new(some))
+    return no_metrics(some, new(some))
 
 
 def updates(learner, state, count, metrics=None):

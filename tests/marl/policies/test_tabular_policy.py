@@ -1,6 +1,7 @@
 """The tabular policy: its memory is the player's history, its rows are free, and learners can use it."""
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -15,6 +16,7 @@ from games.tabular.dec_pomdp import from_functions, matrix_game
 from games.tabular.simulator import Simulator
 from marl.crossplay import crossplay
 from marl.learners.ippo import IPPO, Hyperparameters
+from marl.learners.learner import no_metrics, updates
 from marl.policies.tabular import Tabular, agent_of, numbering
 
 
@@ -140,16 +142,16 @@ def test_only_tabular_games_have_tables():
     assert Tabular(GAME) == Tabular(Simulator(recall(), 2, "recall"), GAME.observer("last").size)
 
 
-def train(game, updates, share_parameters):
+def train(game, number, share_parameters):
     policy = Tabular(game)
     learner = IPPO(
         game=game, policy=policy, observer="last", num_games=64, rollout_length=4, epochs=4, minibatches=1,
-        total_updates=updates, share_parameters=share_parameters,
+        total_updates=number, share_parameters=share_parameters,
     )  # fmt: skip
     settings = Hyperparameters(learning_rate=0.05, entropy_coef=0.001, gamma=1.0)
     state = jax.jit(lambda key: learner.init(settings, key=key))(jax.random.key(0))
-    run, nothing = jax.jit(learner.updates), learner.no_metrics(state)
-    state, _ = run(state, nothing, jnp.int32(updates))
+    run, nothing = jax.jit(functools.partial(updates, learner)), no_metrics(learner, state)
+    state, _ = run(state, nothing, jnp.int32(number))
     state, metrics = run(state, nothing, jnp.int32(1))
     assert metrics.maxima["first_ratio_error"] < 1e-5
     return state, float(metrics.episodes.return_sum / metrics.episodes.count)

@@ -1,0 +1,180 @@
+"""The contract that every learner keeps, what its updates report, and the loop over updates.
+
+A learner is a frozen dataclass: one algorithm on one game with one policy, for one seed. Its state is a pytree of
+arrays with a field `key` and, where games go on from update to update, a field `playing` whose leaves begin with the
+games. The caller vmaps over seeds and hyperparameters.
+"""
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from games.game import Game
+from marl.learners.losses import masked_mean
+from marl.learners.rollout import Episodes, Trajectory
+from marl.policies.policy import Array
+
+NEVER = 2**31 - 1
+"""No update has this number."""
+
+Anneal = Literal["none", "linear", "cosine"]
+
+EntropySchedule = Literal["constant", "linear", "cosine", "target"]
+
+ENTROPY_COEF_RANGE = (1e-5, 1e2)
+"""Where a coefficient that follows a target entropy stays, even if no coefficient reaches the target."""
+
+
+class Metrics(NamedTuple):
+    """What one or several updates report; every leaf is a scalar of one learner."""
+
+    updates: Array  # int32[] how many
+    episodes: Episodes  # sums over the games that ended
+    sums: dict[str, Array]  # over updates, of means over minibatches; "loss" and "entropy" are among them
+    maxima: dict[str, Array]
+    diverged: Array  # int32[] the number of the first update whose loss was not finite; NEVER if there was none
+
+    @property
+    def means(self) -> dict[str, Array]:
+        """Means over minibatches and updates."""
+        return {name: total / self.updates.astype(jnp.float32) for name, total in self.sums.items()}
+
+    @classmethod
+    def of_update(
+        cls, number: Array, episodes: Episodes, means: dict[str, Array], maxima: dict[str, Array]
+    ) -> "Metrics":
+        """Those of the update of that number, counted from 1."""
+        diverged = jnp.where(jnp.isfinite(means["loss"]), NEVER, number).astype(jnp.int32)
+        return cls(updates=jnp.int32(1), episodes=episodes, sums=means, maxima=maxima, diverged=diverged)
+
+
+class Learner(Protocol):
+    """An algorithm for one seed, hashable."""
+
+    hyperparameters: type
+    """NamedTuple of the numbers that may differ between learners of one compiled program, with `check()`."""
+    game: Game
+    num_games: int
+    total_updates: int
+
+    @property
+    def steps_per_update(self) -> int:
+        """Steps of games that one update plays."""
+        ...
+
+    def init(self, hyperparameters: Any, *, key: Array) -> Any:
+        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        ...
+
+    def update(self, state: Any) -> tuple[Any, Metrics]:
+        """Play and learn from it."""
+        ...
+
+    def agent_params(self, state: Any) -> Any:
+        """The parameters that the policy plays with: those that `marl.agent.Kind` declares, and no critic beside."""
+        ...
+
+    def memory(self) -> int:
+        """Bytes that one learner needs at its peak, estimated from shapes."""
+        ...
+
+
+def no_metrics(learner: Learner, state: Any) -> Metrics:
+    """The metrics of no update at all, for `updates` to add to."""
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learner.update, state)[1])
+    return nothing._replace(diverged=jnp.int32(NEVER))
+
+
+def updates(learner: Learner, state: Any, metrics: Metrics, count: Array) -> tuple[Any, Metrics]:
+    """Several updates in one compiled loop.
+
+    Args:
+      learner: of one seed.
+      state: where to start.
+      metrics: of the updates before, which the new ones are added to: however updates are cut into calls, the sums
+        are the same to the bit.
+      count: int32[]; traced, so that any number runs in the same program.
+
+    Returns:
+      The state afterwards, and the metrics of all updates reduced to one.
+    """
+
+    def once(_: Array, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
+        state, total = carry
+        state, new = learner.update(state)
+        return state, Metrics(
+            updates=total.updates + new.updates,
+            episodes=jax.tree.map(jnp.add, total.episodes, new.episodes),
+            sums=jax.tree.map(jnp.add, total.sums, new.sums),
+            maxima=jax.tree.map(jnp.maximum, total.maxima, new.maxima),
+            diverged=jnp.minimum(total.diverged, new.diverged),
+        )
+
+    return jax.lax.fori_loop(0, count, once, (state, metrics))
+
+
+def direction(max_grad_norm: Array) -> optax.GradientTransformation:
+    """Clip the gradient's norm, then Adam; the learning rate is applied by the caller."""
+    # Where double precision is enabled, optax would raise a Python number to the power of a count in it.
+    adam = optax.scale_by_adam(b1=jnp.float32(0.9), b2=jnp.float32(0.999), eps=1e-5)
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam)
+
+
+def annealed(anneal: Anneal, updates: Array, total_updates: int) -> Array:
+    """float32[]: the factor of a schedule after so many of `total_updates` updates: from 1 to 0, or 1 for "none"."""
+    schedules = {
+        "none": optax.constant_schedule(1.0),
+        "linear": optax.linear_schedule(1.0, 0.0, total_updates),
+        "cosine": optax.cosine_decay_schedule(1.0, total_updates),
+    }
+    return jnp.asarray(schedules[anneal](updates.astype(jnp.float32)), jnp.float32)
+
+
+def next_entropy_coef(
+    schedule: EntropySchedule,
+    hyperparameters: Any,
+    entropy_coef: Array,
+    relative_entropy: Array,
+    updates: Array,
+    total_updates: int,
+) -> Array:
+    """float32[]: the entropy coefficient c of the update after so many.
+
+        constant  c stays.
+        linear    c falls from c_0 to c_final over the run in a line, cosine in half a wave.
+        target    log c += η (h_target − h), with h the mean of H / log(number of legal actions) over decisions. This is
+                  the temperature's gradient step of soft actor-critic (Haarnoja et al. 2018b, section 5), on log c and
+                  with the entropy as a share of what the legal actions allow; c stays in `ENTROPY_COEF_RANGE`.
+
+    Args:
+      schedule: one of these.
+      hyperparameters: with `entropy_coef` c_0, `entropy_coef_final`, `target_entropy`, `entropy_learning_rate` η.
+      entropy_coef: c of the update that was the last of `updates`.
+      relative_entropy: h in it, of `relative_entropy`.
+      updates: done so far.
+      total_updates: of the whole run.
+    """
+    if schedule == "constant":
+        return entropy_coef
+    if schedule == "target":
+        step = hyperparameters.entropy_learning_rate * (hyperparameters.target_entropy - relative_entropy)
+        return jnp.clip(entropy_coef * jnp.exp(step), *map(jnp.float32, ENTROPY_COEF_RANGE))
+    first, last = hyperparameters.entropy_coef, hyperparameters.entropy_coef_final
+    return last + (first - last) * annealed(schedule, updates, total_updates)
+
+
+def relative_entropy(trajectory: Trajectory) -> Array:
+    """float32[]: the entropy of the policy that played, 0 to 1, as the mean of −log π(a|o) / log(legal actions).
+
+    An unbiased estimate over the decisions of a trajectory, those with two legal actions or more; 0 if there are none.
+    """
+    choices = jnp.sum(trajectory.legal, axis=-1, dtype=jnp.int32)
+    share = -trajectory.log_prob / jnp.log(jnp.maximum(choices, 2).astype(jnp.float32))
+    return masked_mean(share, trajectory.acting & (choices > 1))
+
+
+def bytes_of(*trees: Any) -> int:
+    """Of all leaves, arrays or their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))

@@ -1,0 +1,190 @@
+"""IPPO with a centralised critic.
+
+MAPPO (Yu et al. 2022, "The surprising effectiveness of PPO in cooperative multi-agent games"): while it learns, the
+critic sees what all players see, the player's own observation first and then the others' in the order of the seats;
+the actor sees its own only, and it alone is saved and plays. All else is `marl.learners.ippo`; the source's
+normalisation of values is left out, so that the two differ in the critic alone.
+
+The critic is a network of its own, with no memory; a recurrent actor keeps its own. A critic head of the policy stays
+as it was initialised.
+"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar, Literal, final
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from games.errors import TacitError, whole_number
+from games.game import Game, Layout, Observer, Symmetry
+from marl.learners import ippo, rollout
+from marl.learners.learner import Anneal, EntropySchedule, Metrics
+from marl.policies.layers import dense, hidden
+from marl.policies.policy import Array, apply_in_parts
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class MAPPO:
+    """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
+
+    Attributes:
+      critic_layers: widths of the critic's hidden layers.
+      game, policy, observer, ...: as in IPPO. Where players have parameters of their own, so have their critics.
+
+    Raises:
+      TacitError: as IPPO, and for a policy whose features are not a vector (a table).
+    """
+
+    hyperparameters: ClassVar[type[ippo.Hyperparameters]] = ippo.Hyperparameters
+
+    game: Game
+    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
+    observer: str
+    num_games: int
+    rollout_length: int
+    epochs: int
+    minibatches: int
+    total_updates: int
+    batch: rollout.Batch = "acting"
+    anneal: Anneal = "none"
+    normalise_advantages: bool = True
+    share_parameters: bool = True
+    sequence_length: int | None = None
+    microbatches: int | None = None
+    entropy_schedule: EntropySchedule = "constant"
+    critic_layers: tuple[int, ...] = (64, 64)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.critic_layers, list | tuple):
+            raise TacitError(f"learner.critic_layers must be a list of layer widths, not {self.critic_layers!r}")
+        layers = tuple(whole_number("learner.critic_layers", width, 1) for width in self.critic_layers)
+        object.__setattr__(self, "critic_layers", layers)
+        seen = self.game.observer(self.observer)
+        features = jax.eval_shape(self._features, jax.ShapeDtypeStruct((seen.size,), seen.dtype))
+        if features.ndim != 1:
+            raise TacitError(
+                f"a centralised critic needs a policy that is a network, with features in a vector, not {self.policy}"
+            )
+        _ = self._ppo  # its checks
+
+    @property
+    def steps_per_update(self) -> int:
+        """Steps of games that one update plays."""
+        return self._ppo.steps_per_update
+
+    def init(self, hyperparameters: ippo.Hyperparameters, *, key: Array) -> ippo.IPPOState:
+        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        return self._ppo.init(hyperparameters, key=key)
+
+    def update(self, state: ippo.IPPOState) -> tuple[ippo.IPPOState, Metrics]:
+        """Play one rollout and learn from it."""
+        return self._ppo.update(state)
+
+    def agent_params(self, state: ippo.IPPOState) -> Any:
+        """The actor's parameters: those of the policy, without the centralised critic."""
+        return state.params["actor"]
+
+    def memory(self) -> int:
+        """Bytes that one learner needs at its peak, estimated from shapes."""
+        return self._ppo.memory()
+
+    @property
+    def _ppo(self) -> ippo.IPPO:
+        ours = {field.name for field in dataclasses.fields(self)}
+        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(ippo.IPPO) if field.name in ours}
+        joint = observer_of_all(self.game, self.observer)
+        policy = CentralisedCritic(self.policy, self.game.observer(self.observer).size, joint.size, self.critic_layers)
+        return ippo.IPPO(**same | {"policy": policy, "observer": joint})
+
+    def _features(self, observation: Array) -> Array:
+        params = self.policy.init(key=jax.random.key(0))
+        percept = self.policy.perceive(params, observation)
+        return self.policy.remember(params, self.policy.initial_memory(), percept)[1]
+
+
+def observer_of_all(game: Game, name: str) -> Observer:
+    """What all players see through the observer `name`: the player's own first, then the others' in seat order."""
+    one = game.observer(name)
+
+    def encode(state: Any, player: Array) -> Array:
+        seats = jnp.arange(game.num_players - 1, dtype=jnp.int32)
+        others = seats + (seats >= player).astype(jnp.int32)
+        everybody = jnp.concatenate([jnp.asarray(player, jnp.int32)[None], others])
+        return jax.vmap(one.encode, (None, 0))(state, everybody).reshape(-1)
+
+    def symmetry(symmetry: Symmetry, observation: Array) -> Array:
+        """For symmetries that leave the players where they are."""
+        parts = observation.reshape(game.num_players, -1)
+        return jax.vmap(lambda part: one.symmetry(symmetry, part))(parts).reshape(-1)
+
+    layout = Layout.of([(f"{name} of all", {"player": game.num_players, "entry": one.size}, "own, then seat by seat")])
+    return Observer(f"{name} of all", layout, one.dtype, encode, symmetry)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class CentralisedCritic:
+    """A policy for learning: an actor that sees the first entries of an observation, a critic that sees all of it.
+
+    Its features are the actor's, followed by the observation.
+
+    Attributes:
+      actor: the policy that is learned.
+      own: entries of the player's own observation.
+      every: entries of everybody's.
+      layers: widths of the critic's hidden layers (ReLU, float32).
+    """
+
+    actor: Any  # ActorCritic
+    own: int
+    every: int
+    layers: tuple[int, ...]
+
+    @property
+    def memory_clock(self) -> Literal["every_step", "own_turns"]:
+        return self.actor.memory_clock
+
+    def init(self, *, key: Array) -> dict[str, Any]:
+        actor_key, critic_key = jax.random.split(key)
+        critic = self._critic().init(critic_key, jnp.zeros(self.every, jnp.float32))["params"]
+        return {"actor": self.actor.init(key=actor_key), "critic": critic}
+
+    def initial_memory(self) -> Any:
+        return self.actor.initial_memory()
+
+    def apply(self, params: Any, memory: Any, observation: Array, legal: Array) -> tuple[Any, Array]:
+        return apply_in_parts(self, params, memory, observation, legal)
+
+    def perceive(self, params: Any, observation: Array) -> tuple[Any, Array]:
+        return self.actor.perceive(params["actor"], observation[: self.own]), observation.astype(jnp.float32)
+
+    def remember(self, params: Any, memory: Any, percept: tuple[Any, Array]) -> tuple[Any, Array]:
+        memory, features = self.actor.remember(params["actor"], memory, percept[0])
+        return memory, jnp.concatenate([features, percept[1]])
+
+    def replay(self, params: Any, memories: Any, percepts: tuple[Any, Array], moves: Array, done: Array) -> Array:
+        features = self.actor.replay(params["actor"], memories, percepts[0], moves, done)
+        return jnp.concatenate([features, percepts[1]], axis=-1)
+
+    def act(self, params: Any, features: Array, legal: Array) -> Array:
+        return self.actor.act(params["actor"], features[: -self.every], legal)
+
+    def value(self, params: Any, features: Array) -> Array:
+        return self._critic().apply({"params": params["critic"]}, features[-self.every :])  # type: ignore[return-value]
+
+    def _critic(self) -> "_Critic":
+        return _Critic(self.layers)
+
+
+class _Critic(nn.Module):
+    """Orthogonal kernels of gain sqrt 2, 1 for the value; zero biases."""
+
+    layers: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, observation: Array) -> Array:
+        layers = [dense(width, math.sqrt(2), "float32") for width in self.layers]
+        return jnp.squeeze(dense(1, 1.0, "float32")(hidden(layers, "relu", observation)), axis=-1)

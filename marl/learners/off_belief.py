@@ -1,0 +1,308 @@
+"""Off-belief learning with an exact belief, as a policy-gradient learner.
+
+Hu et al. 2021, "Off-Belief Learning" (ICML; arXiv:2103.04000), with the actor-critic of `marl.learners.ippo` in place
+of Q-learning. Level 1 learns the best play with partners from here on, while what a player believes of its own hand
+rests on a policy that says nothing: so no action gets a meaning beyond the rules, and independent seeds find the same
+play. Level k + 1 does the same with the beliefs that level k's play justifies.
+
+In every step of the game that is played, the acting player i forgets its hand and the deck: they are drawn anew from
+its belief B_{k−1}(· | o_i) (`games.hanabi.beliefs`, exact). In that fictitious game it takes the action a that it
+takes in the real one, and the others act by the current policy until it is i's turn again, with observation o'_i:
+
+    y = Σ r + γ V(o'_i),  or Σ r if the game ends before,        A = y − V(o_i)
+
+then clipped surrogate, value error and entropy as in IPPO. The next real step starts from the real state again, so
+errors of a drawn hand do not add up, and there is no λ. γ counts own turns.
+
+Level 1's belief is that of the grounded policy (see there), which needs no past; later levels weigh each hand by how
+likely the others' actions were under level k−1's policy. The budget is cut into equal parts, one a level; each level
+begins with the policy of the one before, which from then on is the belief's policy.
+
+Chosen here: exact beliefs instead of learned ones. They cost one pass of the network for each hand of the board and
+step from level 2 on (36 on Hanabi-2x3, 729 on 3x3), nothing at level 1, and leave no error of a belief model to
+explain; large boards are refused. Memoryless policies only, because the belief asks what the partner would have done
+with another hand at one step.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+
+from games.errors import TacitError, whole_number
+from games.game import Game
+from games.hanabi.beliefs import HandBelief
+from marl.learners import ippo, rollout
+from marl.learners.learner import Anneal, EntropySchedule, Metrics
+from marl.policies.policy import Array, sample
+
+
+class Hyperparameters(NamedTuple):
+    """The numbers that may differ between learners of one compiled program: float32[] each, or Python floats."""
+
+    learning_rate: Any = 1e-3
+    entropy_coef: Any = 0.01
+    gamma: Any = 0.99
+    clip: Any = 0.2
+    value_coef: Any = 0.5
+    max_grad_norm: Any = 0.5
+    entropy_coef_final: Any = 0.0
+    target_entropy: Any = 0.3
+    entropy_learning_rate: Any = 0.1
+
+    def check(self) -> "Hyperparameters":
+        """These numbers, if each is in its range.
+
+        Raises:
+          TacitError: naming the first that is not.
+        """
+        _of_ippo(self).check()
+        return self
+
+
+class OffBeliefState(NamedTuple):
+    """Everything that `update` changes, and the hyperparameters."""
+
+    ppo: ippo.IPPOState
+    """The policy and the real games. In place of memories players have log-likelihoods of their hands given the
+    others' actions, float32[num_games, num_players, hands]; of 0 hands at level 1."""
+    belief_params: Any  # the policy of the level before, as which the others' actions are understood
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class OffBelief:
+    """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
+
+    Attributes:
+      game, policy, observer: what is learned, by what, from which observation.
+      num_games: games played side by side.
+      rollout_length: steps of every game between two updates.
+      epochs, minibatches, microbatches: as in IPPO.
+      total_updates: updates of the whole run.
+      levels: the level that the run ends with, from 1.
+      samples: fictitious continuations of each step, whose mean is the target.
+      anneal, entropy_schedule: of the learning rate and the entropy coefficient over the run, as in IPPO.
+      normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
+      share_parameters: true; the partner's network stands for one's own belief about it.
+
+    Raises:
+      TacitError: if a value is out of range; if the game has no exact belief; if the policy has a memory.
+    """
+
+    hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
+
+    game: Game
+    policy: Any  # ActorCritic without a memory
+    observer: str
+    num_games: int
+    rollout_length: int
+    epochs: int
+    minibatches: int
+    total_updates: int
+    levels: int = 1
+    samples: int = 1
+    anneal: Anneal = "none"
+    entropy_schedule: EntropySchedule = "constant"
+    normalise_advantages: bool = True
+    share_parameters: bool = True
+    microbatches: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "samples"):
+            whole_number(f"learner.{name}", getattr(self, name), 1)
+        if self.share_parameters is not True:
+            raise TacitError("off-belief learning shares parameters: learner.share_parameters must be true")
+        if jax.tree.leaves(jax.eval_shape(self.policy.initial_memory)):
+            raise TacitError(
+                f"off-belief learning takes policies without a memory, and this one has one: {self.policy}"
+            )
+        HandBelief(self.game)
+        _ = self._ppo  # its checks
+
+    @property
+    def steps_per_update(self) -> int:
+        """Real steps of games that one update plays."""
+        return self._ppo.steps_per_update
+
+    def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
+        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        ppo_key, games_key = jax.random.split(key)
+        ppo = self._ppo.init(_of_ippo(hyperparameters), key=ppo_key)._replace(playing=self._start(games_key))
+        return OffBeliefState(ppo, belief_params=ppo.params if self.levels > 1 else ())
+
+    def update(self, state: OffBeliefState) -> tuple[OffBeliefState, Metrics]:
+        """Play one rollout and learn from it."""
+        key, start_key, rollout_key, shuffle_key = jax.random.split(state.ppo.key, 4)
+        state = self._at_its_level(state, start_key)
+        level = self.level(state.ppo.updates)
+        playing, trajectory, advantage, episodes = self._rollout(state, rollout_key)
+        ppo, metrics = self._ppo.learn(state.ppo, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
+        metrics = metrics._replace(sums=metrics.sums | {"level": level.astype(jnp.float32)})
+        return state._replace(ppo=ppo._replace(playing=playing, key=key)), metrics
+
+    def agent_params(self, state: OffBeliefState) -> Any:
+        """The parameters that the policy plays with: of the highest level so far."""
+        return state.ppo.params
+
+    def level(self, updates: Array) -> Array:
+        """int32[]: the level that is learned after so many updates, from 1."""
+        ends = jnp.array([self.total_updates * level // self.levels for level in range(1, self.levels)], jnp.int32)
+        return 1 + jnp.sum(updates >= ends, dtype=jnp.int32)
+
+    def memory(self) -> int:
+        """Bytes that one learner needs at its peak, estimated from shapes: IPPO's, and the hands gone through."""
+        if self.levels == 1:
+            return self._ppo.memory()
+        hands = self.num_games * self.game.num_players * HandBelief(self.game).num_hands
+        return self._ppo.memory() + 4 * hands * (1 + self.game.observer(self.observer).size)
+
+    @property
+    def _ppo(self) -> ippo.IPPO:
+        """What turns advantages into new parameters."""
+        return ippo.IPPO(
+            game=self.game,
+            policy=self.policy,
+            observer=self.observer,
+            num_games=self.num_games,
+            rollout_length=self.rollout_length,
+            epochs=self.epochs,
+            minibatches=self.minibatches,
+            total_updates=self.total_updates,
+            anneal=self.anneal,
+            entropy_schedule=self.entropy_schedule,
+            normalise_advantages=self.normalise_advantages,
+            microbatches=self.microbatches,
+        )
+
+    # --- play --------------------------------------------------------------------------------------------------------
+
+    def _start(self, key: Array) -> rollout.Playing:
+        """Fresh games."""
+        hands = HandBelief(self.game).num_hands if self.levels > 1 else 0
+        heard = jnp.zeros((self.num_games, self.game.num_players, hands), jnp.float32)
+        return rollout.start(self.game, self.policy, self.num_games, key=key)._replace(memories=heard)
+
+    def _at_its_level(self, state: OffBeliefState, key: Array) -> OffBeliefState:
+        """Where a new level begins: its beliefs rest on the policy so far, and games begin anew."""
+        if self.levels == 1:
+            return state
+        begins = self.level(state.ppo.updates) > self.level(state.ppo.updates - 1)
+        belief_params, playing = jax.tree.map(
+            lambda new, old: jnp.where(begins, new, old),
+            (state.ppo.params, self._start(key)),
+            (state.belief_params, state.ppo.playing),
+        )
+        return OffBeliefState(state.ppo._replace(playing=playing), belief_params)
+
+    def _rollout(
+        self, state: OffBeliefState, key: Array
+    ) -> tuple[rollout.Playing, rollout.Trajectory, Array, rollout.Episodes]:
+        """The games afterwards, what was played, the advantages float32[T, G, 1], and the games that ended."""
+
+        def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], tuple[rollout.Trajectory, Array]]:
+            playing, episodes = carry
+            keys = jax.random.split(key, self.num_games)
+            playing, (recorded, finished) = jax.vmap(lambda one, key: self._play_one(state, one, key))(playing, keys)
+            episodes = jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), episodes, finished)
+            return (playing, episodes), recorded
+
+        none = rollout.Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
+        keys = jax.random.split(key, self.rollout_length)
+        (playing, episodes), (trajectory, advantage) = jax.lax.scan(step, (state.ppo.playing, none), keys)
+        return playing, trajectory, advantage, episodes
+
+    def _play_one(
+        self, state: OffBeliefState, playing: rollout.Playing, key: Array
+    ) -> tuple[rollout.Playing, tuple[tuple[rollout.Trajectory, Array], rollout.Episodes]]:
+        """A step of one real game, and what it is worth in fictitious ones."""
+        draw_key, fiction_key, step_key, init_key = jax.random.split(key, 4)
+        before, player = playing.states, self._player(playing.states)
+        observation, legal, log_probs, value = self._look(state.ppo.params, before, player)
+        action = sample(log_probs, key=draw_key)
+        targets = jax.vmap(lambda key: self._fictitious(state, playing, player, action, key))(
+            jax.random.split(fiction_key, self.samples)
+        )
+        after, reward, done = self._step(before, player, action, step_key)
+        total, length = playing.returns + reward, playing.lengths + 1
+        finished = rollout.Episodes(
+            count=done.astype(jnp.int32),
+            return_sum=jnp.where(done, total, 0.0),
+            length_sum=jnp.where(done, length, 0),
+            bombed=(done & self.game.bombed(after)).astype(jnp.int32),
+        )
+        heard = self._heard(state, before, player, action, playing.memories)
+        fresh = rollout.Playing(self.game.init(key=init_key), jnp.zeros_like(heard), jnp.float32(0), jnp.int32(0))
+        going_on = rollout.Playing(after, heard, total, length)
+        trajectory = rollout.Trajectory(
+            observation=rollout.packed(observation)[None],
+            memory=(),
+            player=player[None],
+            valid=jnp.ones(1, jnp.bool_),
+            value=value[None],
+            slot=jnp.zeros(1, jnp.int32),
+            acting=jnp.ones(1, jnp.bool_),
+            legal=legal[None],
+            action=action[None],
+            log_prob=log_probs[action][None],
+            reward=reward,
+            done=done,
+        )
+        advantage = (jnp.mean(targets) - value)[None]
+        playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, going_on)
+        return playing, ((trajectory, advantage), finished)
+
+    def _fictitious(
+        self, state: OffBeliefState, playing: rollout.Playing, player: Array, action: Array, key: Array
+    ) -> Array:
+        """float32[]: y, from a hand drawn from the player's belief to its next turn."""
+        draw_key, first_key, *keys = jax.random.split(key, self.game.num_players + 1)
+        params, belief = state.ppo.params, HandBelief(self.game)
+        if self.levels == 1:
+            log_likelihood = jnp.zeros(belief.num_hands, jnp.float32)
+        else:
+            log_likelihood = playing.memories[player] * (self.level(state.ppo.updates) > 1)
+        fiction = belief.resampled(playing.states, player, log_likelihood, key=draw_key)
+        fiction, total, _ = self._step(fiction, player, action, first_key)
+        for key in keys:  # the others, in turn; nothing happens after the end
+            act_key, step_key = jax.random.split(key)
+            mover = self._player(fiction)
+            _, _, log_probs, _ = self._look(params, fiction, mover)
+            fiction, reward, _ = self._step(fiction, mover, sample(log_probs, key=act_key), step_key)
+            total = total + reward
+        *_, value = self._look(params, fiction, player)
+        return total + jnp.where(fiction.ended, 0.0, state.ppo.hyperparameters.gamma * value)
+
+    def _heard(self, state: OffBeliefState, before: Any, player: Array, action: Array, heard: Array) -> Array:
+        """float32[P, hands]: everybody's log-likelihoods after an action."""
+        if self.levels == 1:
+            return heard
+        belief = HandBelief(self.game)
+
+        def log_prob(other: Any) -> Array:
+            return self._look(state.belief_params, other, player)[2][action]
+
+        def one(listener: Array, log_likelihood: Array) -> Array:
+            told = belief.observed(before, listener, log_likelihood, log_prob)
+            own = belief.moved(before, listener, action, log_likelihood)
+            return jnp.where(listener == player, own, told)
+
+        return jax.vmap(one)(jnp.arange(self.game.num_players, dtype=jnp.int32), heard)
+
+    def _player(self, state: Any) -> Array:
+        return self.game.acting(state)[0][0]
+
+    def _look(self, params: Any, state: Any, player: Array) -> tuple[Array, Array, Array, Array]:
+        """What a player sees, may do, does (log-probabilities) and expects."""
+        observation, legal = self.game.observe(state, player, self.observer), self.game.legal(state, player)
+        _, features = self.policy.remember(params, (), self.policy.perceive(params, observation))
+        return observation, legal, self.policy.act(params, features, legal), self.policy.value(params, features)
+
+    def _step(self, state: Any, player: Array, action: Array, key: Array) -> tuple[Any, Array, Array]:
+        players = jnp.arange(self.game.num_players, dtype=jnp.int32)
+        return self.game.step(state, jnp.where(players == player, action, self.game.noop), key=key)
+
+
+def _of_ippo(hyperparameters: Hyperparameters) -> ippo.Hyperparameters:
+    return ippo.Hyperparameters(**hyperparameters._asdict(), gae_lambda=0.0)

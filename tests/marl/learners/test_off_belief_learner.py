@@ -1,0 +1,186 @@
+"""Off-belief learning: targets against all hands and decks gone through, levels, and a board it learns."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from games.errors import TacitError
+from games.hanabi.beliefs import HandBelief
+from games.hanabi.rules import Hanabi
+from games.tabular.library.lever import make as lever
+from marl.learners.learner import no_metrics, updates
+from marl.learners.off_belief import Hyperparameters, OffBelief
+from marl.policies.feed_forward import FeedForward
+from marl.policies.recurrent import Recurrent
+
+BOARD = Hanabi(players=2, colors=2, ranks=2, hand_size=1, max_information_tokens=2, max_life_tokens=2)
+
+
+def network(game, **sizes):
+    return FeedForward(observation_size=game.observer("hle").size, num_actions=game.num_actions, **sizes)
+
+
+def learner(game=BOARD, **changes):
+    given = {
+        "policy": network(game, torso=(16,)), "observer": "hle", "num_games": 32, "rollout_length": 8, "epochs": 2,
+        "minibatches": 2, "total_updates": 10,
+    }  # fmt: skip
+    return OffBelief(game=game, **(given | changes))
+
+
+@functools.lru_cache
+def programs(**changes):
+    """The compiled init and update of a learner."""
+    own = learner(**changes)
+    start = jax.jit(lambda key: own.init(Hyperparameters(learning_rate=3e-3), key=key))
+    return own, start, jax.jit(own.update)
+
+
+def sharp(own, params):
+    """The same network with larger logits, so that actions differ in probability."""
+    params["logits_layer"]["kernel"] = params["logits_layer"]["kernel"] * 100
+    return own._replace(ppo=own.ppo._replace(params=params))
+
+
+def test_the_target_is_the_mean_over_hands_decks_and_the_partners_actions():
+    own, start, _ = programs()
+    state = start(jax.random.key(1))
+    state = sharp(state, state.ppo.params)
+    gamma = float(state.ppo.hyperparameters.gamma)
+    compared = []
+    for seed, moves in [(0, ()), (3, (4,)), (5, (1, 3))]:
+        real = BOARD.init(key=jax.random.key(seed))
+        for number, action in enumerate(moves):
+            taken = [BOARD.noop] * 2
+            taken[number % 2] = action
+            real, _, _ = BOARD.checked_step(real, np.array(taken), key=jax.random.key(0))
+        player = int(real.player)
+        action = 1  # play the only card
+        playing = jax.tree.map(lambda leaf: leaf[0], state.ppo.playing)._replace(states=real)
+
+        def drawn(key, playing=playing, player=player, action=action):
+            return own._fictitious(state, playing, jnp.int32(player), jnp.int32(action), key)
+
+        sampled = np.asarray(jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(9), 20_000)))
+        expected = exact_target(own, state.ppo.params, real, player, action, gamma)
+        error = sampled.std() / np.sqrt(len(sampled))
+        assert abs(sampled.mean() - expected) < 4 * error + 1e-6, (expected, sampled.mean(), error)
+        compared.append(expected)
+    assert np.ptp(compared) > 0.05
+
+
+def exact_target(own, params, real, player, action, gamma):
+    """E[y] by going through the player's hands, the next two cards of the deck and the partner's actions."""
+    belief = HandBelief(BOARD)
+    weights = np.asarray(belief.weights(real, jnp.int32(player)))
+    left = np.asarray(belief._unseen(real, jnp.int32(player)))
+    assert left.sum() == BOARD.deck_size - int(real.dealt) + 1
+    total, mass = 0.0, 0.0
+    step = jax.jit(lambda state, actions: BOARD.step(state, actions, key=jax.random.key(0)))
+    look = jax.jit(lambda state, player: own._look(params, state, player)[2:])
+    for hand, first, second in itertools.product(range(4), repeat=3):
+        count = left.copy()
+        ways = weights[hand]
+        count[hand] -= 1
+        for card in (first, second):
+            ways *= max(count[card], 0)
+            count[card] -= 1
+        if ways <= 0:
+            continue
+        rest = np.repeat(np.arange(4), np.maximum(count, 0))
+        tail = np.array([first, second, *rest])
+        deck = np.asarray(real.deck).copy()
+        deck[int(real.dealt) :] = tail // 2 * 8 + tail % 2
+        fiction = belief.with_hand(real, jnp.int32(player), jnp.int32(hand))
+        fiction = fiction._replace(deck=jnp.asarray(deck), deck_given=jnp.bool_(True))
+        actions = np.where(np.arange(2) == player, action, BOARD.noop)
+        after, reward, done = step(fiction, jnp.asarray(actions))
+        mass += ways
+        total += ways * float(reward)
+        if done:
+            continue
+        log_probs, _ = look(after, jnp.int32(1 - player))
+        for reply in np.flatnonzero(np.isfinite(log_probs)):
+            share = ways * float(np.exp(log_probs[reply]))
+            actions = np.where(np.arange(2) == player, BOARD.noop, reply)
+            later, reward, done = step(after, jnp.asarray(actions))
+            _, value = look(later, jnp.int32(player))
+            total += share * (float(reward) + (0.0 if done else gamma * float(value)))
+    return total / mass
+
+
+def test_an_update_learns_from_what_was_played():
+    own, start, update = programs()
+    state = start(jax.random.key(0))
+    after, metrics = update(state)
+    assert float(metrics.maxima["first_ratio_error"]) < 1e-5
+    assert int(metrics.diverged) == 2**31 - 1
+    assert float(metrics.sums["level"]) == 1
+    assert float(metrics.sums["entropy"]) > 0.5
+    assert state.ppo.playing.memories.shape == (32, 2, 0)
+    moved = jax.tree.map(lambda new, old: float(jnp.abs(new - old).max()), after.ppo.params, state.ppo.params)
+    assert min(jax.tree.leaves(moved)) > 0
+    assert own.agent_params(after) is after.ppo.params
+    assert own.memory() > 32 * 8 * BOARD.observer("hle").size / 8
+
+
+def test_levels_follow_each_other_with_the_policy_before_as_belief():
+    own, start, update = programs(levels=3, total_updates=7)
+    assert [int(own.level(jnp.int32(number))) for number in range(7)] == [1, 1, 2, 2, 3, 3, 3]
+    state, seen = start(jax.random.key(2)), []
+    for number in range(5):
+        before = state
+        state, metrics = update(state)
+        seen.append(float(metrics.sums["level"]))
+        begins = number in (2, 4)
+        expected = before.ppo.params if begins else before.belief_params
+        jax.tree.map(np.testing.assert_array_equal, state.belief_params, expected)
+        if begins:  # all games began in this update
+            assert int(state.ppo.playing.lengths.max()) <= own.rollout_length
+    assert seen == [1, 1, 2, 2, 3]
+    heard = np.asarray(state.ppo.playing.memories)
+    assert heard.shape == (32, 2, 4)
+    assert (heard < 0).any()
+    assert np.isfinite(heard).all()
+
+
+def test_it_learns_a_board():
+    """One color of two ranks, one card each: uniform play scores 0.45, and two points are all there are."""
+    game = Hanabi(players=2, colors=1, ranks=2, hand_size=1, max_information_tokens=2, max_life_tokens=1)
+    own = learner(game, total_updates=150, policy=network(game, torso=(32,)))
+    state = jax.jit(lambda key: own.init(Hyperparameters(learning_rate=5e-3), key=key))(jax.random.key(0))
+    run = jax.jit(functools.partial(updates, own))
+    state, first = run(state, no_metrics(own, state), jnp.int32(3))
+    state, _ = run(state, no_metrics(own, state), jnp.int32(130))
+    _, last = run(state, no_metrics(own, state), jnp.int32(17))
+    scores = [float(metrics.episodes.return_sum / metrics.episodes.count) for metrics in (first, last)]
+    assert scores[0] < 0.8, scores
+    assert scores[1] > 1.3, scores
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"game": lever()}, "game lever has no belief: exact beliefs are of Hanabi's small boards"),
+        ({"game": Hanabi()}, r"at most 4,096, and this one has 25\^5 = 9,765,625"),
+        ({"levels": 0}, r"learner\.levels must be a whole number of at least 1, not 0"),
+        ({"samples": 1.5}, r"learner\.samples must be a whole number of at least 1, not 1\.5"),
+        ({"minibatches": 3}, r"learner\.minibatches must divide the 256 steps of a rollout .*, and 3 does not"),
+        ({"share_parameters": False}, r"off-belief learning shares parameters: learner\.share_parameters must be true"),
+    ],
+)
+def test_refusals(changes, sentence):
+    game = changes.pop("game", None)
+    with pytest.raises(TacitError, match=sentence):
+        dataclasses.replace(learner(), **({"game": game} if game else {}), **changes)
+
+
+def test_a_policy_with_a_memory_is_refused():
+    policy = Recurrent(observation_size=BOARD.observer("hle").size, num_actions=BOARD.num_actions)
+    with pytest.raises(TacitError, match="off-belief learning takes policies without a memory, and this one has"):
+        learner(policy=policy)
