@@ -1,0 +1,134 @@
+"""The rule-based partners as policies: legal, equivariant, and HLE's own agent move by move."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from games.errors import TacitError
+from games.hanabi import Hanabi, symmetry
+from games.hanabi.hle import HleGame
+from games.tabular.library import lever
+from marl.agent import check_parameters
+from marl.partners import PARTNERS, RuleBased, partners
+from marl.policies.policy import sample
+
+BOARDS = {
+    "2 players": Hanabi(),
+    "3 players": Hanabi(players=3, colors=3, ranks=4, hand_size=3, max_information_tokens=3),
+    "4 players, one color": Hanabi(players=4, colors=1, ranks=5, hand_size=2),
+    "5 players, no tokens": Hanabi(players=5, colors=5, ranks=2, hand_size=2, max_information_tokens=0),
+}
+NUMBERS = jnp.arange(len(PARTNERS), dtype=jnp.int32)
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+def of_all(board, observation, legal):
+    """float32[partners, actions]: every partner's log-probabilities."""
+    return jax.vmap(lambda number: RuleBased(board).apply(number, (), observation, legal)[1])(NUMBERS)
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def play(board, key):
+    """What the player to move sees and every partner would do, in games of each partner mixed with random moves.
+
+    Returns:
+      (observations, legal, log-probabilities of all partners), each [partners, steps, ...].
+    """
+    players = jnp.arange(board.players, dtype=jnp.int32)
+
+    def game(key, number):
+        def move(state, key):
+            mover = state.player.astype(jnp.int32)
+            observation, legal = board.observe(state, mover, "hle"), board.legal(state, mover)
+            log_probs = of_all(board, observation, legal)
+            keys = jax.random.split(key, 3)
+            random = jax.random.bernoulli(keys[0], 0.3)
+            action = sample(jnp.where(random, jnp.where(legal, 0.0, -jnp.inf), log_probs[number]), key=keys[1])
+            after = board.step(state, jnp.where(players == mover, action, board.noop), key=keys[2])[0]
+            return after, (observation, legal, log_probs)
+
+        return jax.lax.scan(move, board.init(key=key), jax.random.split(key, board.horizon))[1]
+
+    return jax.vmap(game)(jax.random.split(key, len(PARTNERS)), NUMBERS)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_every_partner_plays_legal_actions_and_no_partner_tells_colors_apart(board):
+    observations, legals, log_probs = (np.concatenate(x) for x in jax.device_get(play(board, jax.random.key(3))))
+    log_probs = log_probs.transpose(1, 0, 2)  # [partners, rows, actions]
+    assert (~legals[:, -1]).sum() > 50
+    assert legals[:, -1].any()  # after the end, too
+    assert np.isneginf(log_probs[:, ~legals]).all()
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=-1), 1.0, atol=1e-5)
+    if board.colors != 3:
+        return
+    relabel = symmetry.of_colors(board, jnp.array([1, 2, 0], jnp.int32))  # not its own inverse
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def image(observation, legal):
+        seen = board.observer("hle").symmetry(relabel, observation)
+        return seen, of_all(board, seen, relabel.on_legal(jnp.int32(0), legal))
+
+    seen, relabelled = jax.vmap(image)(observations, legals)
+    assert (np.asarray(seen) != observations).any()
+    actions = np.asarray(relabel.actions[0])
+    np.testing.assert_allclose(
+        np.exp(np.asarray(relabelled).transpose(1, 0, 2)[:, :, actions]), np.exp(log_probs), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("board", [BOARDS["2 players"], BOARDS["3 players"]], ids=["2 players", "3 players"])
+def test_the_simple_agent_of_hle_move_by_move(board):
+    rl_env = pytest.importorskip("hanabi_learning_environment.rl_env")
+    simple_agent = pytest.importorskip("hanabi_learning_environment.agents.simple_agent")
+    hle = HleGame(board)
+    config = {
+        "players": board.players, "colors": board.colors, "ranks": board.ranks, "hand_size": board.hand_size,
+        "max_information_tokens": board.max_information_tokens, "max_life_tokens": board.max_life_tokens,
+        "observation_type": 1,
+    }  # fmt: skip
+    environment = rl_env.HanabiEnv(config)
+    environment.reset()
+    agent = simple_agent.SimpleAgent({"information_tokens": board.max_information_tokens})
+    ours = jax.jit(RuleBased(board).apply, compiler_options=QUICK)
+    number = jnp.int32(PARTNERS.index("hle_simple"))
+    cards = np.repeat(np.arange(board.colors * board.ranks), np.tile(board.copies, board.colors))
+    rng, moves, kinds = np.random.default_rng(1), 0, set()
+    for _ in range(12):
+        state = hle.deal(rng.permutation(cards))
+        while not hle.ended(state):
+            player = hle.player(state)
+            environment.state = state.state
+            seen = environment._make_observation_all_players()["player_observations"][player]
+            chosen = agent.act(seen)
+            expected = environment.game.get_move_uid(environment._build_move(chosen))
+            legal = hle.legal(state, player)
+            log_probs = ours(number, (), hle.observe(state, player), legal)[1]
+            assert int(jnp.argmax(log_probs)) == expected
+            assert float(jnp.max(log_probs)) == 0.0
+            # Now and then a random move leads to states that the agent alone would not see.
+            hle.apply(state, int(rng.choice(np.flatnonzero(legal))) if rng.random() < 0.5 else expected)
+            moves += 1
+            kinds.add(chosen["action_type"])
+    assert moves > 100
+    assert kinds == {"PLAY", "REVEAL_COLOR", "DISCARD"}
+
+
+def test_the_agents_are_of_one_kind():
+    game = Hanabi(colors=2, ranks=2, hand_size=2)
+    chosen = partners(game, ["focus", "iggi"])
+    assert [agent.label for agent in chosen] == ["focus", "iggi"]
+    assert [agent.label for agent in partners(game)] == list(PARTNERS)
+    assert chosen[0].kind == partners(game)[0].kind
+    for agent in chosen:
+        check_parameters(agent, game.num_players)
+
+
+def test_refusals():
+    with pytest.raises(TacitError, match="play hanabi only, not the game 'lever'"):
+        partners(lever.make())
+    with pytest.raises(TacitError, match=r"a partner must be one of cautious, iggi, .* uniform, not 'igi'"):
+        partners(Hanabi(), ["iggi", "igi"])
