@@ -13,6 +13,10 @@ a, b, the symmetric pair effect, the order and own effects independent normals. 
 `difference` compares two runs' XP, both of that many seeds. `naive` treats the XP cells as independent, which they are
 not: no estimator of this lab does. In brackets, the root mean square of the SE over the true standard error.
 About 20 minutes on two cores; `--datasets 100` for a glance, `--effects pairs` for a part.
+
+`--comparisons` measures `marl.crossplay.comparisons` instead: how often tests of equal methods find a difference, and
+how often the intervals of `blocks` hold the truth. In a block a seed keeps its effects, but has a pair effect of its
+own with every seed of the other method.
 """
 
 import argparse
@@ -25,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from marl.crossplay import estimators
+from marl.crossplay import comparisons, estimators
 from marl.crossplay.estimators import Estimate
 
 XP_MEAN, GAP = 5.0, 1.0
@@ -119,13 +123,63 @@ def measure(
     return result
 
 
+def block(
+    generator: np.random.Generator, num_seeds: tuple[int, int], effects: Effects
+) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
+    """(seatings, scores, method of each seed) of the cells of two methods, the first in seat 0; true mean 5."""
+    first, second = num_seeds
+    seatings = np.array(list(itertools.product(range(first), range(first, first + second))))
+    a, b = (effects.seed * generator.standard_normal((number, 1)) for number in num_seeds)
+    spread = np.hypot(effects.pair, effects.order)
+    scores = XP_MEAN + a + b.T + spread * generator.standard_normal(num_seeds)
+    return seatings, scores.reshape(-1), ["A"] * first + ["B"] * second
+
+
+def compare(effects: Effects, num_seeds: int, *, datasets: int, resamples: int) -> list[float]:
+    """Shares of datasets of four equal methods.
+
+    For the tests by seeds and by disjoint pairs: the first two methods differ at .05, at .005, and any two of the four
+    do by corrected p-values. Then a block's interval holds the mean, with `num_seeds` of either method and with twice
+    as many of one.
+    """
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(datasets):
+        cells = {name: random_effects(generator, num_seeds, effects) for name in "ABCD"}
+        row = []
+        for test in ("seeds", "disjoint pairs"):
+            compared = comparisons.compare_methods(cells, test=test, resamples=resamples)
+            p = compared[0].p or 0.0
+            row += [p < 0.05, p < 0.005, any(" > " in one.verdict for one in compared)]
+        for sizes in ((num_seeds, num_seeds), (num_seeds, 2 * num_seeds)):
+            estimate = comparisons.blocks(*block(generator, sizes, effects), resamples=resamples).cross_play[0][1]
+            _, _, low, high = np.array(estimate[:4], float)
+            row.append(low <= XP_MEAN <= high)
+        found.append(row)
+    return np.mean(found, axis=0).tolist()
+
+
+def main_comparisons(datasets: int, resamples: int) -> None:
+    """Print the table of `compare`."""
+    print(f"in %, {datasets} datasets, {resamples} resamples")
+    columns = ("seeds .05", ".005", "any of 4", "disjoint .05", ".005", "any of 4", "block N x N", "N x 2N")
+    print(f"{'effects':14}{'seeds':>6}" + "".join(f"{name:>14}" for name in columns))
+    for (name, effects), num_seeds in itertools.product(EFFECTS.items(), (6, 8, 16)):
+        shares = compare(effects, num_seeds, datasets=datasets, resamples=resamples)
+        print(f"{name:14}{num_seeds:6d}" + "".join(f"{100 * share:14.1f}" for share in shares), flush=True)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Coverage of the 95 % intervals of marl.crossplay.estimators.")
     parser.add_argument("--datasets", type=int, default=2000)
     parser.add_argument("--effects", choices=[*EFFECTS, "conventions", "failures", "three players"], help="only these")
     parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--comparisons", action="store_true", help="of marl.crossplay.comparisons instead")
     arguments = parser.parse_args()
+    if arguments.comparisons:
+        main_comparisons(arguments.datasets, arguments.resamples)
+        return
     draws = {
         **{name: functools.partial(random_effects, effects=effects) for name, effects in EFFECTS.items()},
         "conventions": conventions,

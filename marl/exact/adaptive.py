@@ -36,13 +36,15 @@ class AdaptiveTable(NamedTuple):
     """Expected returns over all rounds of the row player's agents against column players of levels 0 to K.
 
     `agents` names the rows: "level 0" to "level K + 1", then "adaptive". `regrets` is `best - returns`, with `best` the
-    return of an agent that knows the partner's level from the start.
+    return of an agent that knows the partner's level from the start. `beliefs[t, k]` are the probabilities that the
+    adaptive agent gives to each level after t rounds with a partner of level k, on average over what it has seen.
     """
 
     agents: tuple[str, ...]
     returns: np.ndarray  # float64[K + 3, K + 1]
     regrets: np.ndarray  # float64[K + 3, K + 1], at least 0
     best: np.ndarray  # float64[K + 1]
+    beliefs: np.ndarray  # float64[T, K + 1, K + 1]
 
 
 def adaptive_table(
@@ -80,11 +82,11 @@ def adaptive_table(
     table = np.asarray(payoffs, np.float64)
     worth = table @ columns.T  # [A, K + 1], of each action against each level
     fixed = rounds * (rows @ worth)
-    adaptive = sum((_one_round(table, columns, belief, seen, worth) for seen in range(rounds)), np.zeros(levels + 1))
-    returns = np.vstack([fixed, adaptive])
+    earned, beliefs = zip(*(_one_round(table, columns, belief, seen, worth) for seen in range(rounds)), strict=True)
+    returns = np.vstack([fixed, np.sum(earned, 0)])
     best = rounds * worth.max(0)
     names = (*(f"level {level}" for level in range(levels + 2)), "adaptive")
-    return AdaptiveTable(names, returns, np.maximum(best - returns, 0.0), best)
+    return AdaptiveTable(names, returns, np.maximum(best - returns, 0.0), best, np.stack(beliefs))
 
 
 def reasoning_levels(
@@ -116,18 +118,27 @@ def reasoning_levels(
     return np.stack([rows for rows, _ in played]), np.stack([columns for _, columns in played])
 
 
-def _one_round(table: np.ndarray, columns: np.ndarray, prior: np.ndarray, seen: int, worth: np.ndarray) -> np.ndarray:
-    """float64[K + 1]: what the adaptive agent expects to get of each level in the round after `seen` rounds."""
+def _one_round(
+    table: np.ndarray, columns: np.ndarray, prior: np.ndarray, seen: int, worth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The adaptive agent in the round after `seen` rounds, with partners of each level, as means over what it has seen.
+
+    Returns:
+      float64[K + 1], what it earns; float64[K + 1, K + 1], its belief in each level (column).
+    """
     kinds, sizes = _kinds(columns)
-    total = np.zeros(len(prior))
+    earned, believed = np.zeros(len(prior)), np.zeros((len(prior), len(prior)))
     for counts in _counts(seen, len(kinds)):
         ways = math.lgamma(seen + 1) - sum(math.lgamma(count + 1) for count in counts.tolist())
         logs = ways + special.xlogy(counts[:, None], kinds * sizes[:, None]).sum(0)  # log P(counts | level)
         if np.isneginf(logs).all():
             continue
         posterior = prior * np.exp(logs - logs.max())
-        total += np.exp(logs) * (_best(table @ (posterior @ columns) / posterior.sum(), table) @ worth)
-    return total
+        posterior /= posterior.sum()
+        chance = np.exp(logs)
+        earned += chance * (_best(table @ (posterior @ columns), table) @ worth)
+        believed += np.outer(chance, posterior)
+    return earned, believed
 
 
 def _kinds(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -42,6 +42,7 @@ def test_two_rounds_by_hand():
     np.testing.assert_allclose(table.returns, [[1.35, 1.8], [1.7, 1.6], [1.0, 2.0], [1.525, 1.8]], atol=1e-12)
     np.testing.assert_allclose(table.best, [1.7, 2.0])
     np.testing.assert_allclose(table.regrets, [[0.35, 0.2], [0, 0.4], [0.7, 0], [0.175, 0.2]], atol=1e-12)
+    np.testing.assert_allclose(table.beliefs, [[[1 / 2, 1 / 2]] * 2, [[2 / 3, 1 / 3], [1 / 3, 2 / 3]]], atol=1e-12)
 
 
 def all_sequences(payoffs, columns, prior, rounds):
@@ -75,6 +76,10 @@ def test_against_all_sequences(seed):
     assert prior @ table.returns[-1] == pytest.approx(best, abs=1e-9)
     assert (table.returns @ prior <= best + 1e-9).all()
     assert (table.regrets >= 0).all()
+    # The mean posterior is the prior; and being k and thought l is as probable as being l and thought k.
+    np.testing.assert_allclose(prior @ table.beliefs, [prior] * 4, atol=1e-12)
+    joint = prior[:, None] * table.beliefs
+    np.testing.assert_allclose(joint, joint.transpose(0, 2, 1), atol=1e-12)
     # The agent one level above its partner is the one that knows.
     for level in range(3):
         assert table.regrets[level + 1, level] == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,352 @@
+"""Which method is better, and how methods play with each other: numpy in, float64 out.
+
+A **method** is whatever trained a set of seeds, or a fixed set of agents. What is compared are cells (seatings with
+their mean scores, as in `marl.crossplay.estimators`), and seeds are what was drawn independently.
+
+Two tests of the difference between two methods, with the same null hypothesis (equal means):
+
+- `difference_test`: all cells, with the SE, the widening and the degrees of freedom of `estimators.difference`, that is
+  the bootstrap over seeds; t = difference / (SE · sqrt(N / (N − 1))), Student with Welch's degrees of freedom.
+- `paired_test`: disjoint groups of seeds (0, 1), (2, 3), …: group m of one method is paired with group m of the other,
+  and a t test says whether the mean difference is 0.
+
+**What pairs with what.** `crossplay` deals the same decks in all cells of a call, so a lucky set of decks is common to
+both methods and cancels in either test, as far as it adds to every score alike. Beyond that, group m of one method has
+nothing in common with group m of the other unless their seeds began with the same numbers: pairing independent groups
+is valid and only costs degrees of freedom (m − 1 in place of up to 2m − 2), and where equal numbers do make seeds alike
+it is `difference_test` that is not exact. The paired test uses few cells; the other has more power.
+
+**Several comparisons.** p-values are corrected by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979):
+the chance of any false "A > B" in one table is at most `ALPHA`, whatever depends on what. Corrected p ≥ `ALPHA` reads
+"not distinguishable", which is not the same as equal.
+
+**Methods with each other** (`blocks`). A block's seeds are two independent sets: its SE² is −(mean of d·d′ over the
+pairs of cells that share no seed), never below a third of the bootstrap's variance, and the bootstrap draws each
+method's seeds with replacement from its own (the two-way, or pigeonhole, bootstrap: Owen, Annals of Applied Statistics
+1, 2007). Interval as in `estimators`, with the degrees of freedom of the method with fewer seeds. A method of one
+agent, such as a rule-based partner, is taken as it is: errors are over the other method's seeds.
+
+**Measured** (`python -m benchmarks.coverage --comparisons --datasets 500 --resamples 1000`; ± 1 is noise), in percent,
+with four equal methods of N seeds and the effects of `estimators`: how often two differ at .05 and .005 by either test,
+how often corrected p-values part any two of the four, and how often a block's 95 % interval holds the mean, with N
+seeds of each method and with 2N of one:
+
+                       seeds                 disjoint pairs         block
+    effects   N   .05  .005  any of 4    .05  .005  any of 4    NxN   Nx2N
+    seeds     6   2.6   0.2       1.8    3.2   0.8       5.4   97.8   97.6
+              8   3.6   0.8       3.0    6.0   0.6       4.4   96.4   98.0
+             16   4.2   0.0       3.4    4.8   0.2       4.4   95.8   95.8
+    mixed     6   2.8   0.2       3.8    5.2   1.2       6.4   97.0   98.0
+              8   3.8   0.8       5.0    6.2   0.6       4.8   97.0   96.8
+             16   4.4   0.6       5.4    4.0   0.2       4.4   95.2   97.2
+    pairs     6   2.0   0.0       0.8    5.8   0.2       5.0   98.4   99.0
+              8   3.0   0.8       1.6    5.4   1.4       6.4   98.4   98.0
+             16   4.4   0.2       2.4    3.8   0.2       4.4   96.0   95.4
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtr, stdtrit
+
+from games.errors import TacitError
+from marl.crossplay import estimators
+from marl.crossplay.estimators import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Cells, Estimate, Quantity
+
+ALPHA = 0.05
+Test = Literal["seeds", "disjoint pairs"]
+
+
+class Tested(NamedTuple):
+    """A difference with its two-sided p-value, None where the difference has no SE (`difference.note` says why)."""
+
+    difference: Estimate
+    p: float | None
+
+
+class Comparison(NamedTuple):
+    """Two methods, one of several comparisons."""
+
+    first: str
+    second: str
+    difference: Estimate  # first − second
+    p: float | None  # of this comparison alone
+    corrected: float | None  # by Holm over all comparisons made together
+    verdict: str  # "A > B", "not distinguishable" or "not estimable (why)"
+
+
+class Blocks(NamedTuple):
+    """How M methods play with themselves and with each other."""
+
+    methods: tuple[str, ...]
+    self_play: tuple[Estimate, ...]  # each seed with itself
+    cross_play: tuple[tuple[Estimate, ...], ...]  # [row][column], see `blocks`; the diagonal without self-play
+
+    def means(self) -> NDArray[np.float64]:
+        """float64[M, M]: `cross_play`, nan where there is none."""
+        return np.array([[np.nan if one.mean is None else one.mean for one in row] for row in self.cross_play])
+
+
+# ------------------------------------------------------------------------------------------------------ is one better?
+
+
+def compare_methods(
+    cells: Mapping[str, Cells],
+    *,
+    of: Quantity = "cross_play",
+    test: Test = "seeds",
+    alpha: float = ALPHA,
+    resamples: int = RESAMPLES,
+    rng: int = 0,
+) -> list[Comparison]:
+    """Compare every two methods, in their order, with p-values corrected for the number of comparisons.
+
+    Args:
+      cells: (seatings, scores) of each method's own seeds, as `own_cells` cuts them out. They must have been played on
+        the same decks.
+      of: what is compared.
+      test: "seeds" is `difference_test`, "disjoint pairs" is `paired_test`.
+      alpha: below which corrected p-value a verdict names the better one.
+      resamples, rng: of the bootstrap, and its seed.
+
+    Raises:
+      TacitError: as the tests do.
+    """
+    if test not in ("seeds", "disjoint pairs"):
+        raise TacitError(f"no test is called {test!r}: expected seeds or disjoint pairs")
+    pairs = list(itertools.combinations(cells, 2))
+    tested = [
+        difference_test(cells[a], cells[b], of=of, resamples=resamples, rng=rng)
+        if test == "seeds"
+        else paired_test(cells[a], cells[b], of=of)
+        for a, b in pairs
+    ]
+    possible = [one.p for one in tested if one.p is not None]
+    corrected = iter(holm(possible).tolist())
+    found = []
+    for (a, b), one in zip(pairs, tested, strict=True):
+        p = None if one.p is None else next(corrected)
+        found.append(Comparison(a, b, one.difference, one.p, p, _verdict(a, b, one.difference, p, alpha)))
+    return found
+
+
+def difference_test(
+    a: Cells, b: Cells, *, of: Quantity = "cross_play", resamples: int = RESAMPLES, rng: int = 0
+) -> Tested:
+    """Whether a quantity differs between two methods of independent seeds; `estimators.difference` with a p-value.
+
+    Raises:
+      TacitError: as `estimators.difference`.
+    """
+    found = estimators.difference(a, b, of=of, resamples=resamples, rng=rng)
+    if found.mean is None or found.low is None:  # an SE over too few seeds has no p-value either
+        return Tested(found, None)
+    sizes = np.array([_num_seeds(cells) for cells in (a, b)])
+    estimate = {
+        "self_play": estimators.self_play, "cross_play": estimators.cross_play, "gap": estimators.gap
+    }[of]  # fmt: skip
+    errors = [estimate(*cells, resamples=resamples, rng=rng).se for cells in (a, b)]
+    variances = np.array(errors, np.float64) ** 2 * sizes / (sizes - 1)
+    return Tested(found, _p_value(found.mean, variances, sizes - 1))
+
+
+def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float = LEVEL) -> Tested:
+    """Whether two methods differ over disjoint groups of seeds, group m of the one against group m of the other.
+
+    A method's seeds are taken in the order of their numbers, k at a time, with k the seeds that meet in a cross-play
+    cell (2 with two players); a group scores the mean of its cells. The interval is Student's.
+
+    Raises:
+      TacitError: if the methods have different numbers of seeds, or a group has no cell; as `estimators.difference`.
+    """
+    if (numbers := (_num_seeds(a), _num_seeds(b)))[0] != numbers[1]:
+        raise TacitError(f"a paired test needs as many seeds of either method, not {numbers[0]} and {numbers[1]}")
+    apart = _groups(a, of) - _groups(b, of)
+    mean = float(apart.mean())
+    if numbers[0] < SEEDS_FOR_INTERVAL or len(apart) < 2:
+        return Tested(
+            Estimate(mean, note=f"an interval needs {SEEDS_FOR_INTERVAL} seeds, there are {numbers[0]}"), None
+        )
+    variance = float(apart.var(ddof=1)) / len(apart)
+    half = float(stdtrit(len(apart) - 1, (1 + level) / 2)) * np.sqrt(variance)
+    estimate = Estimate(mean, float(np.sqrt(variance)), float(mean - half), float(mean + half))
+    return Tested(estimate, _p_value(mean, np.array([variance]), np.array([len(apart) - 1])))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Corrected p-values: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ k of (m − j + 1) p₍ⱼ₎, at most 1, in the order given."""
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def _verdict(a: str, b: str, difference: Estimate, p: float | None, alpha: float) -> str:
+    if p is None or difference.mean is None:
+        return f"not estimable ({difference.note})"
+    if p >= alpha:
+        return "not distinguishable"
+    return f"{a} > {b}" if difference.mean > 0 else f"{b} > {a}"
+
+
+def _p_value(mean: float, variances: NDArray[np.float64], degrees_of_freedom: NDArray[np.int64]) -> float:
+    """Two-sided, of a sum of independent means; degrees of freedom by Welch and Satterthwaite."""
+    total = variances.sum()
+    if total == 0:
+        return 1.0 if mean == 0 else 0.0
+    freedom = 1 / np.sum((variances / total) ** 2 / degrees_of_freedom)
+    return float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))
+
+
+def _num_seeds(cells: Cells) -> int:
+    return len(np.unique(np.asarray(cells[0])))
+
+
+def _groups(cells: Cells, of: Quantity) -> NDArray[np.float64]:
+    """The quantity in each disjoint group of seeds."""
+    seatings, scores = np.asarray(cells[0]), np.asarray(cells[1], np.float64)
+    seeds = np.unique(seatings)
+    distinct = np.array([len(set(seats)) for seats in seatings.tolist()])
+    size = int(distinct.max())
+    found = []
+    for group in seeds[: len(seeds) // size * size].reshape(-1, size):
+        inside = np.isin(seatings, group).all(axis=1)
+        own, mixed = scores[inside & (distinct == 1)], scores[inside & (distinct == size) & (size > 1)]
+        if (of != "cross_play" and not len(own)) or (of != "self_play" and not len(mixed)):
+            raise TacitError(f"the seeds {', '.join(map(str, group))} have no cell together that the paired test needs")
+        self_play = own.mean() if of != "cross_play" else 0.0
+        cross_play = mixed.mean() if of != "self_play" else 0.0
+        found.append({"self_play": self_play, "cross_play": cross_play, "gap": self_play - cross_play}[of])
+    return np.array(found)
+
+
+# --------------------------------------------------------------------------------------------- methods with each other
+
+
+def own_cells(seatings: ArrayLike, scores: ArrayLike, method_of_seed: Sequence[str]) -> dict[str, Cells]:
+    """Of cells of many methods, those in which each method is alone; methods in the order of their first seeds.
+
+    Args:
+      seatings: int[num_cells, num_players], numbers of agents.
+      scores: float[num_cells].
+      method_of_seed: of each agent.
+    """
+    seatings, scores, methods, method = _read(seatings, scores, method_of_seed)
+    return {
+        name: (seatings[(method == number).all(axis=1)], scores[(method == number).all(axis=1)])
+        for number, name in enumerate(methods)
+    }
+
+
+def blocks(
+    seatings: ArrayLike,
+    scores: ArrayLike,
+    method_of_seed: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    rng: int = 0,
+) -> Blocks:
+    """The mean score of every method with every other one, and of its seeds with each other and with themselves.
+
+    Block (row A, column B): with two players A in seat 0 and B in seat 1. With more, A in one seat, whichever, and B in
+    all others; cells with more than one seat of either, or of three methods, are in no block.
+
+    Args:
+      seatings: int[num_cells, num_players], numbers of agents.
+      scores: float[num_cells].
+      method_of_seed: of each agent; methods are ordered as they first appear.
+      resamples, level, rng: of the bootstrap, of the interval, and the generator's seed.
+
+    Raises:
+      TacitError: if an agent has no method; as `estimators.cross_play`.
+    """
+    own = own_cells(seatings, scores, method_of_seed)
+    seatings, scores, methods, method = _read(seatings, scores, method_of_seed)
+    settings = {"resamples": resamples, "level": level, "rng": rng}
+    rows = []
+    for a, row in enumerate(methods):
+        found = []
+        for b in range(len(methods)):
+            if a == b:
+                found.append(estimators.cross_play(*own[row], **settings))
+                continue
+            if seatings.shape[1] == 2:
+                chosen = (method == np.array([[a, b]])).all(axis=1)
+            else:
+                chosen = ((method == a).sum(axis=1) == 1) & ((method == b).sum(axis=1) == seatings.shape[1] - 1)
+            found.append(_between(seatings[chosen], scores[chosen], method[chosen] == b, **settings))
+        rows.append(tuple(found))
+    self_play = tuple(estimators.self_play(*own[name], **settings) for name in methods)
+    return Blocks(tuple(methods), self_play, tuple(rows))
+
+
+def _read(
+    seatings: ArrayLike, scores: ArrayLike, method_of_seed: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str], NDArray[np.int64]]:
+    """Cells as arrays, the methods, and the number of the method in each seat, [num_cells, num_players]."""
+    seats, means = np.asarray(seatings, np.int64), np.asarray(scores, np.float64)
+    if seats.ndim != 2 or means.shape != seats.shape[:1]:
+        raise TacitError(
+            f"seatings {seats.shape} with scores {means.shape}: expected [num_cells, num_players] and [num_cells]"
+        )
+    if seats.size and (seats.min() < 0 or seats.max() >= len(method_of_seed)):
+        raise TacitError(
+            f"methods of {len(method_of_seed)} agents are given, and agents {seats.min()} to {seats.max()} play"
+        )
+    methods = list(dict.fromkeys(method_of_seed))
+    number = np.array([methods.index(name) for name in method_of_seed], np.int64)
+    return seats, means, methods, number[seats]
+
+
+def _between(
+    seatings: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    of_second: NDArray[np.bool_],
+    *,
+    resamples: int,
+    level: float,
+    rng: int,
+) -> Estimate:
+    """The mean over cells of two methods' seeds, with errors over those of the methods that have several."""
+    if not len(seatings):
+        return Estimate(None, note="no cell of the two methods together")
+    mean = float(scores.mean())
+    sampled = [seeds for seeds in (np.unique(seatings[~of_second]), np.unique(seatings[of_second])) if len(seeds) > 1]
+    if not sampled:
+        return Estimate(mean, note="one agent of each method: there are no seeds to draw errors from")
+    fewest = min(map(len, sampled))
+    if fewest < SEEDS_FOR_INTERVAL:
+        return Estimate(mean, note=f"an interval needs {SEEDS_FOR_INTERVAL} seeds of each method, there are {fewest}")
+    seeds = np.concatenate(sampled)
+    member = (seatings[:, :, None] == seeds[None, None]).any(axis=1)  # [cells, seeds]
+    groups, group = np.unique(member, axis=0, return_inverse=True)  # cells of the same seeds weigh the same
+    deviations, counts = np.zeros((2, len(groups)))
+    np.add.at(deviations, group.reshape(-1), scores - mean)
+    np.add.at(counts, group.reshape(-1), 1.0)
+    apart = (groups.astype(np.float64) @ groups.T == 0).astype(np.float64)
+    if not apart.any():
+        return Estimate(mean, note="every two cells share a seed")
+
+    generator = np.random.default_rng(rng)
+    drawn = np.concatenate(
+        [generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=resamples) for own in sampled], axis=1
+    ).astype(np.float64)
+    weights = np.stack([drawn[:, present].prod(axis=1) for present in groups], axis=1)  # [resamples, groups]
+    total = weights @ counts
+    moved = (weights @ deviations)[total > 0] / total[total > 0]
+    if len(moved) < resamples / 2:
+        return Estimate(mean, note="most resamples of the seeds keep no cell")
+    bootstrap = float(moved.var())
+    unbiased = -float(deviations @ apart @ deviations) / float(counts @ apart @ counts)
+    variance = max(unbiased, bootstrap / 3)
+    widening = fewest / (fewest - 1)
+    scale = np.sqrt(widening * variance / bootstrap) if bootstrap > 0 else 1.0
+    tail = ndtr(-stdtrit(fewest - 1, (1 + level) / 2))
+    low, high = mean + scale * np.quantile(moved, (tail, 1 - tail))
+    return Estimate(mean, float(np.sqrt(variance)), float(low), float(high))
