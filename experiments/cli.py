@@ -17,9 +17,14 @@ tacit: independently trained agents, played with each other
 
   tacit train [-m] KEY=VALUE …       train independent seeds, cross-play them, write run directories
   tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
+  tacit crossplay RUN … --with partners  … and with rule-based partners that nobody trained
   tacit zoo RUN [RUN …]              finished runs as small files that stand alone, for tacit crossplay
   tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
+  tacit methods [NAME=]RUN …         learned methods, every one with every other: tables, tests and a figure
+  tacit conventions RUN [RUN …]      what seeds' conventions look like, and what relabelling changes
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
+  tacit zsc-table [KEY=VALUE …]      exact: methods of zero-shot coordination × tabular games
+  tacit adaptive KEY=VALUE …         exact: infer a partner's reasoning depth in a repeated matrix game
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
   tacit verify hanabi [--steps N]    replay random games in HLE and compare everything
@@ -33,6 +38,7 @@ tacit COMMAND --help says more. Examples:
   tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
   tacit phase game=dectiger horizon=3
   tacit phase game=tiny_hanabi variant=E alpha=[1,2,4,8]
+  tacit zsc-table game=lever,two_stage_lever method=self-play,other-play
   tacit symmetries game.file=PATH
 """
 
@@ -74,7 +80,11 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "crossplay": _crossplay,
         "zoo": _zoo,
         "compare": _compare,
+        "methods": _methods,
+        "conventions": _conventions,
         "phase": _phase,
+        "zsc-table": _zsc_table,
+        "adaptive": _adaptive,
         "symmetries": _symmetries,
         "games": _games,
         "verify": _verify,
@@ -95,6 +105,18 @@ def _phase(arguments: list[str]) -> None:
     from experiments import phase
 
     phase.main(arguments)
+
+
+def _zsc_table(arguments: list[str]) -> None:
+    from experiments import zsc_table
+
+    zsc_table.main(arguments)
+
+
+def _adaptive(arguments: list[str]) -> None:
+    from experiments import adaptive
+
+    adaptive.main(arguments)
 
 
 def _symmetries(arguments: list[str]) -> None:
@@ -126,17 +148,29 @@ def _config(arguments: list[str]) -> None:
 def _crossplay(arguments: list[str]) -> None:
     from experiments import crossplay, runs
     from experiments.config import CrossPlayConfig
+    from experiments.crossplay import PARTNER_CHOICES
 
     defaults = CrossPlayConfig()
-    parser = _Parser("tacit crossplay", description="Play saved seeds with each other.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory, or a file of the zoo")
+    parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with rule-based partners.")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
+    )
+    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
     parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="folder for result and figure (beside the first run)")
     options = parser.parse_args(arguments)
     settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
-    played = crossplay.crossplay_runs(runs.among(options.runs), CrossPlayConfig(**settings), options.output)
+    game = [text for text in options.runs if "=" in text and not Path(text).exists()]
+    paths = [Path(text) for text in options.runs if text not in game]
+    played = crossplay.crossplay_runs(
+        runs.among(paths) if paths else [],
+        CrossPlayConfig(**settings),
+        options.output,
+        with_partners=options.partners,
+        game=game,
+    )
     print(crossplay.describe(played))
     print(f"cells and figure in {played.folder}")
 
@@ -163,6 +197,47 @@ def _compare(arguments: list[str]) -> None:
     comparison = compare.compare(paths)
     folder = compare.write(comparison, options.output or paths[0].parent, draw=True)
     terminal.show_comparison(comparison, folder)
+
+
+def _methods(arguments: list[str]) -> None:
+    from experiments import methods, terminal
+    from experiments.config import CrossPlayConfig
+    from experiments.crossplay import PARTNER_CHOICES
+
+    defaults = CrossPlayConfig()
+    parser = _Parser("tacit methods", description="Learned methods side by side, and every one with every other.")
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
+    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
+    parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
+    parser.add_argument("--seating", default=defaults.seating, help="all or one_against_copies (%(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
+    parser.add_argument("--output", type=Path, help="folder for tables and figure (beside the first run)")
+    options = parser.parse_args(arguments)
+    settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
+    table = methods.methods_table(
+        methods.named(options.runs), CrossPlayConfig(**settings), options.output, with_partners=options.partners
+    )
+    terminal.show_methods(table)
+
+
+def _conventions(arguments: list[str]) -> None:
+    from experiments import conventions, runs
+
+    parser = _Parser(
+        "tacit conventions",
+        description="Equivariance defect, Other-Play return and convention matrices of saved seeds.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory, or a file of the zoo")
+    parser.add_argument("--games", type=int, default=1000, help="self-play games of each seed (%(default)s)")
+    parser.add_argument("--symmetries", type=int, default=4, help="relabellings tried in each game (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
+    parser.add_argument("--output", type=Path, help="where to make the folder conventions/… (beside each run)")
+    options = parser.parse_args(arguments)
+    for path in runs.among(options.runs):
+        found = conventions.conventions_run(
+            path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output
+        )
+        print(f"run {path.stem}\n{conventions.describe(found)}\nresults and figures in {found.folder}", flush=True)
 
 
 def _games(arguments: list[str]) -> None:

@@ -44,7 +44,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     if any(science["game"] != sciences[0]["game"] for science in sciences):
         raise TacitError("scores of different games or boards do not compare: give runs of one game")
     results = [runs.read_crossplay(path) for path in paths]
-    flat = [_flatten(science) for science in sciences]
+    flat = [flatten(science) for science in sciences]
     varying = [key for key in flat[0] if len({json.dumps(canonical(one.get(key))) for one in flat}) > 1]
     names = varying or ["learner.entropy_coef"]
     rows = [
@@ -102,7 +102,7 @@ def cells(row: Row) -> list[str]:
         greedy.cross_play,
         greedy.gap,
     ]
-    return [_text(estimate) for estimate in estimates]
+    return [text_of(estimate) for estimate in estimates]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -116,7 +116,7 @@ def gain_sentence(comparison: Comparison) -> str:
     if comparison.greedy_gain is None:
         return ""
     first, last = comparison.rows[0], comparison.rows[-1]
-    return f"greedy XP at {_label(last)} minus at {_label(first)}: {_text(comparison.greedy_gain)}"
+    return f"greedy XP at {_label(last)} minus at {_label(first)}: {text_of(comparison.greedy_gain)}"
 
 
 def markdown(comparison: Comparison) -> str:
@@ -125,7 +125,7 @@ def markdown(comparison: Comparison) -> str:
     head = [*(key.split(".")[-1] for key in keys), *COLUMNS, "run"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in comparison.rows:
-        values = [*(_short(row.keys[key]) for key in keys), *cells(row), row.path.name]
+        values = [*(short(row.keys[key]) for key in keys), *cells(row), row.path.name]
         lines.append("| " + " | ".join(values) + " |")
     for sentence in (*notes(comparison), gain_sentence(comparison)):
         lines += ["", sentence] if sentence else []
@@ -137,10 +137,10 @@ def _axis(comparison: Comparison) -> tuple[str, list[Any]]:
     name = ", ".join(key.split(".")[-1].replace("_", " ") for key in keys)
     if len(keys) == 1:
         return name, [row.keys[keys[0]] for row in comparison.rows]
-    return name, [", ".join(map(_short, row.keys.values())) for row in comparison.rows]
+    return name, [", ".join(map(short, row.keys.values())) for row in comparison.rows]
 
 
-def _text(estimate: Estimate) -> str:
+def text_of(estimate: Estimate) -> str:
     """The mean with its interval, else with what is known."""
     if estimate.mean is None:
         return "not estimable"
@@ -150,10 +150,11 @@ def _text(estimate: Estimate) -> str:
 
 
 def _label(row: Row) -> str:
-    return ", ".join(f"{key.split('.')[-1]} {_short(value)}" for key, value in row.keys.items())
+    return ", ".join(f"{key.split('.')[-1]} {short(value)}" for key, value in row.keys.items())
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A configuration's value in few letters."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -163,11 +164,12 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
     )
 
 
-def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by points."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from typing import Any, NamedTuple, NoReturn
 
 import hydra
@@ -114,6 +115,12 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
         raise TacitError(_one_line(error, root)) from error
 
 
+def explained(root: str) -> list[str]:
+    """The commented lines of conf/ROOT.yaml, without those for hydra: what a command's help says about its keys."""
+    lines = resources.files("conf").joinpath(f"{root}.yaml").read_text().partition("\nhydra:")[0].splitlines()
+    return [line.removeprefix("# ") for line in lines if "#" in line]
+
+
 def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     """Overrides with nothing left out: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
 
@@ -143,7 +150,7 @@ def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
 @functools.cache
 def _top_level_keys(root: str) -> frozenset[str]:
     """The keys of the whole configuration, with those that stand for nothing in a change."""
-    return frozenset({"", "hydra", "experiment", *map(str, _compose([], root))})
+    return frozenset({"", "game", "hydra", "experiment", *map(str, _compose([], root))})
 
 
 def _keys_of_the_games(parsed: Sequence[Override], root: str) -> set[str]:
@@ -155,7 +162,7 @@ def _keys_of_the_games(parsed: Sequence[Override], root: str) -> set[str]:
         for override in parsed
         if override.key_or_group in ("game", "experiment")
     ]
-    games = (_compose(list(chosen), root)["game"] for chosen in itertools.product(*choices))
+    games = (_compose(list(chosen), root).get("game", {}) for chosen in itertools.product(*choices))
     return {str(key) for game in games for key in game}
 
 

@@ -33,7 +33,7 @@ _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
 _LEAST_ALPHA = 1e-12
 """In units of the span of one step's rewards. Below, double precision knows no action values divided by α."""
-_NO_PARAMETERS = ("_target_", "horizon", "discount", "file")
+NO_PARAMETERS = ("_target_", "horizon", "discount", "file")
 """Keys of a game that phase.json has elsewhere: the name of the game, horizon and discount."""
 _COPIES = 4
 """Arrays of the size of all starts' policies that a phase diagram holds at a time."""
@@ -150,14 +150,8 @@ def run_phase(config: PhaseConfig, *, report: Report = lambda progress: None) ->
         return path
     simulator = build_tabular(config.game)
     both, starts = groups(simulator), _starts(config, simulator)
-    runs.claim(root, config, overwrite=config.execution.overwrite)
-    try:
+    with runs.in_progress(root, config, overwrite=config.execution.overwrite):
         _compute(config, simulator, both, starts, path, report)
-    except BaseException as error:
-        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        runs.write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
-        raise
-    runs.write_status(path, "finished", steps=0)
     return path
 
 
@@ -274,7 +268,7 @@ def _compute(
         {
             "format": FORMAT,
             "game": simulator.name,
-            "parameters": {key: value for key, value in config.game.items() if key not in _NO_PARAMETERS},
+            "parameters": {key: value for key, value in config.game.items() if key not in NO_PARAMETERS},
             "horizon": simulator.horizon,
             "discount": simulator.problem.discount,
             "agents": simulator.num_players,
@@ -290,8 +284,8 @@ def _compute(
             "alpha_certified": certificate._asdict(),
             "branch": branch_table,
             "branch_refused": branch if isinstance(branch, str) else None,
-            "optimum": _bounds(best),
-            "equivariant": {name: _bounds(value) for name, value in equivariant.items()},
+            "optimum": bounds_of(best),
+            "equivariant": {name: bounds_of(value) for name, value in equivariant.items()},
             "known_optimum": simulator.known_optimum,
         },
     )
@@ -314,6 +308,7 @@ def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optim
     return best, {"swap": swapped, "no_swap": without}
 
 
-def _bounds(found: Optimum | BestEquivariant) -> dict[str, Any]:
+def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
+    """A best value and what is known of it, as plain data; no bound where it is infinite."""
     upper = found.upper_bound if math.isfinite(found.upper_bound) else None
     return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}

@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocato
 
 from experiments.runs import write_bytes
 from marl.crossplay import CrossPlay
+from marl.crossplay.comparisons import Blocks
 from marl.crossplay.estimators import Estimate, Summary
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
@@ -156,6 +157,51 @@ def _bars(estimates: Sequence[Estimate]) -> np.ndarray:
     return np.maximum(np.array(ends).T, 0)
 
 
+def conventions(
+    matrices: np.ndarray,
+    actions: Sequence[str],
+    labels: Sequence[str],
+    distance: np.ndarray,
+    scores: np.ndarray,
+    title: str,
+    note: str,
+) -> Figure:
+    """Convention matrices of N seeds [N, A, A], and their cross-play scores [N, N] against their distances [N, N].
+
+    Rows that a seed never visits are gray; at most 12 seeds have their matrix drawn.
+    """
+    shown = min(len(matrices), 12)
+    columns = min(shown, 4)
+    rows = -(-shown // columns)
+    side = max(1.5, 0.13 * len(actions))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(columns * side + 6.4, max(rows * side + 1.9, 3.4)), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[columns * side + 2.6, 3.8], squeeze=False)[0]
+        axes = left.subplots(rows, columns, squeeze=False)
+        colors = matplotlib.colormaps["viridis"].with_extremes(bad="0.88")
+        image: Any = None
+        for number, axis in enumerate(axes.flat):
+            axis.grid(visible=False)
+            if number >= shown:
+                axis.set_axis_off()
+                continue
+            image = axis.imshow(matrices[number], vmin=0, vmax=1, cmap=colors)
+            axis.set_title(labels[number], fontsize=8)
+            axis.set_xticks(range(len(actions)), actions if number + columns >= shown else [], rotation=90, fontsize=6)
+            axis.set_yticks(range(len(actions)), actions if number % columns == 0 else [], fontsize=6)
+        left.colorbar(image, ax=axes.ravel().tolist(), shrink=0.6, label="P(next player's action | action)")
+        left.supylabel("action", fontsize=8)
+        left.supxlabel("action of the next player", fontsize=8)
+        axis = right.subplots()
+        pairs = np.triu_indices(len(distance), 1)
+        axis.plot(distance[pairs], scores[pairs], "o", ms=4, alpha=0.7, color=CROSS_PLAY)
+        axis.set(xlabel="distance of the convention matrices", ylabel="cross-play score, mean of both seatings")
+        axis.set_title(note, fontsize=8)
+        axis.set_xlim(left=0)
+        figure.suptitle(title)
+    return figure
+
+
 def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
     """Returns, distinct solutions and equivariance defect against α, from a run's phase.json, with the thresholds."""
     rows = table["rows"]
@@ -285,3 +331,131 @@ def _name_thresholds(figure: Figure, axis: Any, table: Mapping[str, Any]) -> Non
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([np.nan if row[name] is None else row[name] for row in rows])
+
+
+def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
+    """Methods × games: cross-play, coloured by its place between uniform play (0) and the best equivariant policy (1).
+
+    Args:
+      contents: a zsc.json for each game.
+      names: of the games.
+    """
+    methods = [method["name"] for method in contents[0]["methods"]]
+    values = np.array([[_cross_play(one["methods"][row]) for one in contents] for row in range(len(methods))])
+    low = np.array([one["random"] for one in contents])
+    span = np.array([one["equivariant"]["value"] for one in contents]) - low
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(span > 1e-9, (values - low) / span, np.where(np.isnan(values), np.nan, 1.0))
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(3.4 + 0.62 * len(contents), 1.9 + 0.3 * len(methods)), layout="constrained")
+        axis = figure.subplots()
+        image = _heat_map(axis, share, values, (0.0, 1.0))
+        axis.set_xticks(range(len(contents)), names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(methods)), methods)
+        figure.colorbar(image, ax=axis, label="0: uniform play, 1: best equivariant", shrink=0.7, aspect=30)
+        swaps = "with" if contents[0]["agent_swaps"] else "without"
+        axis.set_title(f"cross-play of independent runs, relabelled ({swaps} agent swaps); –: does not apply")
+    return figure
+
+
+def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
+    """Cross-play of the methods of a zsc.json with each other: agent 0 of the row's, agent 1 of the column's."""
+    names = [method["name"] for method in table["methods"] if not method["refused"]]
+    values = np.array(table["matrix"]).reshape(len(names), len(names))
+    low, high = table["random"], max(table["equivariant"]["value"], table["optimum"]["value"])
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        side = 2.6 + 0.42 * len(names)
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        axis = figure.subplots()
+        image = _heat_map(axis, values, values, (low, high if high > low else low + 1.0))
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(names)), names)
+        axis.set(xlabel="agent 1", ylabel="agent 0")
+        figure.colorbar(image, ax=axis, label="expected return, relabelled", shrink=0.7, aspect=30)
+        figure.suptitle(title)
+    return figure
+
+
+def adaptive(table: Mapping[str, Any], title: str) -> Figure:
+    """Regrets of an adaptive.json, agents × the partner's levels, and the adaptive agent's beliefs by round."""
+    regrets, beliefs = np.array(table["regrets"]), np.array(table["beliefs"])
+    agents, levels = regrets.shape
+    edges = np.arange(len(beliefs) + 1) + 0.5
+    columns = min(levels, 4)
+    rows = -(-levels // columns)
+    with matplotlib.rc_context(_STYLE):
+        width, height = 3.0 + 0.55 * levels, max(1.4 + 0.32 * agents, 1.3 + 1.6 * rows)
+        figure = Figure(figsize=(width + 0.6 + 1.7 * columns, height), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[width, 0.6 + 1.7 * columns], squeeze=False)[0]
+        axis = left.subplots()
+        axis.grid(visible=False)
+        image = _heat_map(axis, regrets, regrets, (0.0, max(float(regrets.max()), 1e-9)))
+        axis.set_xticks(range(levels), [str(level) for level in range(levels)])
+        axis.set_yticks(range(agents), table["agents"])
+        axis.axhline(agents - 1.5, color="white", linewidth=3)
+        axis.set(xlabel="level of the partner", ylabel="agent", title="regret")
+        left.colorbar(image, ax=axis, shrink=0.8, aspect=25)
+        axes = right.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        colors = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.95, levels))
+        drawn: Any = None
+        for level, axis in enumerate(axes.flat):
+            if level >= levels:
+                axis.set_axis_off()
+                continue
+            steps = beliefs[[*range(len(beliefs)), -1], level].T  # the last one up to its right edge
+            drawn = axis.stackplot(edges, steps, step="post", colors=colors, labels=range(levels))
+            axis.set_title(f"partner of level {level}", fontsize=8)
+            axis.set(xlim=(edges[0], edges[-1]), ylim=(0, 1))
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        right.supxlabel("round", fontsize=9)
+        right.supylabel("mean belief before the round", fontsize=9)
+        right.legend(handles=drawn[::-1], title="level", loc="outside right center", fontsize=8, title_fontsize=8)
+        figure.suptitle(title)
+    return figure
+
+
+def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game: str) -> Figure:
+    """Methods × methods, mean scores over both seats: a heat map for each play, self-play in a column of its own.
+
+    Args:
+      found: by the name of the play.
+      score_range: of the game.
+      game: its name.
+    """
+    names = next(iter(found.values())).methods
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        side = 1.2 + 0.42 * len(names)
+        figure = Figure(figsize=(len(found) * (side + 0.5) + 2.6, side + 1.4), layout="constrained")
+        axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+        image: Any = None
+        for axis, (play, block) in zip(axes, found.items(), strict=True):
+            means = block.means()
+            own = [np.nan if one.mean is None else one.mean for one in block.self_play]
+            values = np.column_stack([own, (means + means.T) / 2])
+            image = _heat_map(axis, values, values, score_range)
+            axis.axvline(0.5, color="white", linewidth=3)
+            axis.set_xticks(
+                range(len(names) + 1), ["with itself", *names], rotation=40, ha="right", rotation_mode="anchor"
+            )
+            axis.set_yticks(range(len(names)), names)
+            axis.set_title(f"{play} play")
+        figure.colorbar(image, ax=axes.tolist(), label="mean score", shrink=0.7, aspect=30)
+        figure.suptitle(f"{game}: methods with each other; on the diagonal different seeds of one method")
+    return figure
+
+
+def _cross_play(method: Mapping[str, Any]) -> float:
+    return np.nan if method["refused"] else method["cross_play"]
+
+
+def _heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
+    """Cells with their values written in, three digits; a dash where there is none."""
+    axis.set_facecolor("0.93")
+    image = axis.imshow(colors, vmin=limits[0], vmax=limits[1], cmap="viridis", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            axis.text(column, row, "–", ha="center", va="center", fontsize=6.5, color="0.5")
+            continue
+        color = "black" if colors[row, column] > sum(limits) / 2 else "white"
+        axis.text(column, row, f"{round(value, 9):z.3g}", ha="center", va="center", fontsize=6.5, color=color)
+    return image

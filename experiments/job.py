@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments import checkpoints, runs
-from experiments.config import JobConfig, RunConfig
+from experiments.config import CrossPlayConfig, JobConfig, RunConfig
 from experiments.memory import out_of_memory
 from experiments.stopping import Paused, Stopper
 from experiments.training import CHECKPOINTS, Report, Training, member
@@ -70,9 +71,20 @@ def run_one(
 
 
 def cross_play_both(
-    game: Any, agents: Sequence[Agent], config: Any, on: Sequence[Any] | None = None
+    game: Any,
+    agents: Sequence[Agent],
+    config: CrossPlayConfig,
+    on: Sequence[Any] | None = None,
+    seating: np.ndarray | None = None,
 ) -> dict[str, CrossPlay]:
-    """The sampled and the greedy cross-play that a `CrossPlayConfig` describes, on some devices or the usual one."""
+    """The sampled and the greedy cross-play that a `CrossPlayConfig` describes.
+
+    Args:
+      game, agents: who plays what.
+      config: games, seed and, without `seating`, which agents meet.
+      on: devices; None for the usual one.
+      seating: int[C, players] the cells themselves.
+    """
     return {
         name: crossplay(
             game,
@@ -80,7 +92,7 @@ def cross_play_both(
             games=config.games,
             greedy=name == "greedy",
             key=jax.random.key(config.seed),
-            seating=config.seating,
+            seating=config.seating if seating is None else seating,
             max_seatings=config.max_seatings,
             max_lanes=config.max_lanes,
             devices=on,

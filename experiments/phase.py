@@ -1,7 +1,6 @@
 """`tacit phase` and `tacit symmetries`: the exact lab on the command line."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +54,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def usage() -> str:
     """What `tacit phase --help` prints: conf/phase.yaml explains its keys."""
-    explained = resources.files("conf").joinpath(f"{PHASE}.yaml").read_text().partition("\nhydra:")[0].splitlines()
-    lines = [line.removeprefix("# ") for line in explained if "#" in line]
     return "\n".join(
         [
             "usage: tacit phase [-m] [game=NAME | game.file=PATH] [KEY=VALUE …]",
             "",
-            *lines,
+            *compose.explained(PHASE),
             "",
             "horizon=3, variant=E, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",

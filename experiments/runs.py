@@ -11,6 +11,7 @@
 Every file appears complete or not at all: it is written beside its place and renamed.
 """
 
+import contextlib
 import datetime
 import io
 import json
@@ -19,7 +20,7 @@ import platform
 import socket
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -36,7 +37,7 @@ from games.game import Game
 from marl.agent import Agent, declared_parameters
 from marl.crossplay import CrossPlay
 
-RESULT_FOLDERS = ("compare", "crossplay", "sweeps")
+RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
 """What `tacit` writes beside run directories."""
 _STALE_MINUTES = 10
 
@@ -109,6 +110,24 @@ def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:
     if path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir()):
         raise TacitError(f"{path} is in the way: it holds files, but no status.json of a run")
     return True
+
+
+@contextlib.contextmanager
+def in_progress(root: Path, config: Config, *, overwrite: bool) -> Iterator[Path]:
+    """The claimed directory of a run that is made in one piece; at the end its status says how that went.
+
+    Raises:
+      TacitError: as `claim`.
+    """
+    claim(root, config, overwrite=overwrite)
+    path = root / config.name()
+    try:
+        yield path
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
+        raise
+    write_status(path, "finished", steps=0)
 
 
 def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> None:
@@ -188,12 +207,7 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
       TacitError: if the file is missing, damaged or of another format, if the game has changed since, or if the
         weights do not fit the architecture that the file declares.
     """
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+    tensors, metadata = read_tensors(file)
     if "science" not in metadata:
         raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
     if metadata.get("format") != str(FORMAT):
@@ -224,6 +238,19 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
         for row, seed in enumerate(range(config.first_seed, config.first_seed + config.seeds))
     ]
     return config, game, agents
+
+
+def read_tensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a .safetensors file by name, whoever wrote it, and its metadata.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
 
 
 def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import decimal
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments import compare
+from experiments import compare, methods
 from experiments.training import Progress as JobProgress
 from experiments.training import Report
 
@@ -135,9 +135,12 @@ def show_phase(contents: Mapping[str, Any], path: Path) -> None:
 
 def phase_title(contents: Mapping[str, Any]) -> str:
     """For example "tiny_hanabi variant=E, horizon 2, discount 1", from a phase.json; long parameters are cut."""
+    return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}"
+
+
+def _with_parameters(contents: Mapping[str, Any]) -> str:
     given = (f"{key}={value}" for key, value in contents["parameters"].items() if value is not None)
-    name = " ".join([contents["game"], *(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in given)])
-    return f"{name}, horizon {contents['horizon']}, discount {contents['discount']:g}"
+    return " ".join([contents["game"], *(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in given)])
 
 
 def symmetries(order: int) -> str:
@@ -197,6 +200,112 @@ def _phase_cell(row: Mapping[str, Any], key: str) -> str:
     return f"{value:.6g}" if key == "alpha" else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+_GAMES_A_TABLE = 6
+_REFUSED = "n/a: "
+
+
+def show_zsc(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path], folder: Path) -> None:
+    """Print the tables of several zsc.json, methods × games, and where they are."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    rows = zsc_rows(contents)
+    for first in range(1, len(rows[0]), _GAMES_A_TABLE):
+        table = Table(title="cross-play of independent runs, relabelled (self-play where it is another)")
+        for place, name in enumerate([rows[0][0], *rows[0][first : first + _GAMES_A_TABLE]]):
+            table.add_column(name, justify="right" if place else "left", max_width=22 if place else None)
+        for row in rows[1:]:
+            table.add_row(row[0], *row[first : first + _GAMES_A_TABLE], end_section=row is rows[-3])
+        console.print(table)
+    console.print(zsc_sentence(contents), highlight=False, soft_wrap=True)
+    for path in paths:
+        print(f"run {path}")
+    print(f"table and figure in {folder}")
+
+
+def zsc_markdown(contents: Sequence[Mapping[str, Any]]) -> str:
+    """The same as one table in Markdown."""
+    head, *rows = zsc_rows(contents)
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", zsc_sentence(contents)])
+
+
+def zsc_rows(contents: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A header, a row for each method and the best values: texts."""
+    rows = [["method", *map(zsc_game, contents)]]
+    for place, method in enumerate(contents[0]["methods"]):
+        rows.append([method["name"], *(_zsc_cell(one["methods"][place]) for one in contents)])
+    for name, words in (("equivariant", "best equivariant"), ("optimum", "best self-play")):
+        rows.append([words, *(_short_bounds(one[name]) for one in contents)])
+    return rows
+
+
+def zsc_game(contents: Mapping[str, Any]) -> str:
+    """A game's name in a table, with what tells it from its like: for example "tiny_hanabi E"."""
+    short = [str(contents["parameters"][key]) for key in ("variant", "size", "n") if key in contents["parameters"]]
+    return " ".join([contents["game"], *short, *([f"h{contents['horizon']}"] if contents["horizon"] > 1 else [])])
+
+
+def zsc_sentence(contents: Sequence[Mapping[str, Any]]) -> str:
+    """What was counted among the symmetries, and how many there are."""
+    swaps = "with" if contents[0]["agent_swaps"] else "without"
+    orders = ", ".join(f"{zsc_game(one)} {symmetries(int(one['symmetries']))}" for one in contents)
+    return f"Labels drawn independently, symmetries {swaps} agent swaps: {orders}."
+
+
+def _zsc_cell(method: Mapping[str, Any]) -> str:
+    if method["refused"]:
+        return _REFUSED + method["refused"]
+    own, cross = f"{method['self_play']:z.4f}", f"{method['cross_play']:z.4f}"
+    return cross if own == cross else f"{cross} ({own})"
+
+
+def _short_bounds(found: Mapping[str, Any]) -> str:
+    if found["exact"]:
+        return f"{found['value']:z.4f}"
+    upper = "" if found["upper_bound"] is None else f", ≤ {found['upper_bound']:.4f}"
+    return f"≥ {found['value']:z.4f}{upper}"
+
+
+def show_adaptive(contents: Mapping[str, Any], path: Path) -> None:
+    """Print the table of an adaptive.json, agents × the partner's levels, and where it is."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(title=f"{adaptive_title(contents)}: expected return (regret) with partners of each level")
+    for name in ("agent", *contents["agents"][: len(contents["best"])], "mean"):
+        table.add_column(name, justify="left" if name == "agent" else "right")
+    for row in adaptive_rows(contents):
+        table.add_row(*row, end_section=row[0] == "adaptive")
+    console.print(table)
+    if sentence := alike_sentence(contents["alike"]):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    print(f"run {path}")
+
+
+def adaptive_title(contents: Mapping[str, Any]) -> str:
+    """For example "equal_levers n=3, 10 rounds", from an adaptive.json."""
+    return f"{_with_parameters(contents)}, {contents['rounds']} round{'s' if contents['rounds'] > 1 else ''}"
+
+
+def adaptive_rows(contents: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each agent, and one for an agent that knows the level: texts."""
+    rows = [
+        [name, *(f"{earned:z.4f} ({lost:z.4f})" for earned, lost in zip(_and_mean(own), _and_mean(lost), strict=True))]
+        for name, own, lost in zip(contents["agents"], contents["returns"], contents["regrets"], strict=True)
+    ]
+    return [*rows, ["knows the level", *(f"{value:z.4f}" for value in _and_mean(contents["best"]))]]
+
+
+def _and_mean(values: Sequence[float]) -> list[float]:
+    return [*values, math.fsum(values) / len(values)]
+
+
+def alike_sentence(alike: Sequence[Sequence[int]]) -> str:
+    """Which levels of the partner cannot be told apart; nothing if all can."""
+    if len(alike) == 1 < len(alike[0]):
+        return "The partner's levels cannot be told apart: all of them play alike in this game."
+    same = (f"{', '.join(map(str, levels[:-1]))} and {levels[-1]}" for levels in alike if len(levels) > 1)
+    return " ".join(f"Levels {levels} of the partner cannot be told apart: they play alike." for levels in same)
+
+
 def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None:
     """Print the table of a comparison, and where it was written."""
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -215,3 +324,19 @@ def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None
         print(f"run {row.path}")
     if folder is not None:
         print(f"table and figure in {folder}")
+
+
+def show_methods(table: methods.MethodsTable) -> None:
+    """The scores of the methods, their comparisons, and where the tables are."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for play, found in table.blocks.items():
+        shown = Table(title=f"{table.game}, {play} play (best {table.score_range[1]:g}); 95 % intervals over seeds")
+        for name in ("method", *methods.COLUMNS):
+            shown.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
+        for name, cells in methods.scores(found):
+            shown.add_row(name, *cells)
+        console.print(shown)
+        for sentence in methods.in_words(table.comparisons[play]):
+            console.print(sentence, highlight=False)
+        console.print()
+    print(f"tables and figure in {table.folder}")

@@ -137,7 +137,7 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
     [
         (
             ["fly"],
-            "there is no command 'fly'; there are train, crossplay, zoo, compare, phase, symmetries, games, verify, ",
+            "there is no command 'fly'; there are train, crossplay, zoo, compare, methods, conventions, ",
         ),
         (["crossplay"], "RUN"),
         (["crossplay", "nowhere"], "there is no run directory "),

@@ -1,0 +1,211 @@
+"""`tacit adaptive`: an agent that infers its partner's reasoning depth in a repeated matrix game, as a run.
+
+A run's directory holds, beside run.json and status.json,
+
+    adaptive.json   what the levels play, exact returns and regrets of all agents with partners of each level, the mean
+                    beliefs of the adaptive agent before each round, which levels of the partner play alike
+    adaptive.*      the regrets and the beliefs as a figure
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import compose, exact, figures, runs, terminal
+from experiments.config import FORMAT, ExecutionConfig, canonical, name_of, parse_dataclass, refuse_unknown
+from games.errors import TacitError, number, whole_number
+from games.tabular.simulator import Simulator
+from marl.exact.adaptive import adaptive_table, reasoning_levels
+
+COMMAND = "adaptive"
+ROOT = "adaptive"
+"""The configuration of `tacit adaptive` in conf/."""
+_MOST_ROUNDS = 1000
+_MOST_LEVELS = 20
+
+Row = tuple[float, ...]
+Rows = tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptiveConfig:
+    """A repeated matrix game, checked: either `game` or `payoffs`. The keys are explained in conf/adaptive.yaml.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key, a value out of range, or a game that is no matrix game.
+    """
+
+    game: Mapping[str, Any] | None
+    execution: ExecutionConfig
+    payoffs: Rows | None
+    rounds: int
+    levels: int
+    level_zero: tuple[Row, Row] | None
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "AdaptiveConfig":
+        """Read nested plain data as hydra composes it from conf/adaptive.yaml."""
+        refuse_unknown("the configuration", plain, tuple(field.name for field in dataclasses.fields(cls)))
+        game, payoffs, level_zero = (plain.get(key) for key in ("game", "payoffs", "level_zero"))
+        if (game is None) == (payoffs is None):
+            raise TacitError(
+                "adaptive needs either game=NAME, such as lever, or a matrix, such as payoffs=[[1,0],[0,1]]"
+                "; a key of the game of that name is game.payoffs"
+            )
+        config = cls(
+            game=None if game is None else dict(game),
+            execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+            payoffs=None if payoffs is None else _rows("payoffs", payoffs),
+            rounds=whole_number("rounds", plain.get("rounds"), 1, _MOST_ROUNDS),
+            levels=whole_number("levels", plain.get("levels"), 0, _MOST_LEVELS),
+            level_zero=None if level_zero is None else _distributions("level_zero", level_zero),
+        )
+        config.matrix()  # refuses what is none
+        return config
+
+    def matrix(self) -> np.ndarray:
+        """float64[A, B], what both players get.
+
+        Raises:
+          TacitError: if there is none.
+        """
+        if self.payoffs is not None:
+            if len(lengths := {len(row) for row in self.payoffs}) > 1:
+                said = " and ".join(map(str, sorted(lengths)))
+                raise TacitError(f"payoffs must be rows of one length, not of {said}")
+            return np.array(self.payoffs)
+        return matrix_of(exact.build_tabular(self.game or {}))
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data: the run's name is the hash of this."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["execution"]
+        if self.game is not None:
+            plain["game"] = {**self.game, "version": exact.build_tabular(self.game).version}
+        return {**plain, "format": FORMAT, "command": COMMAND}
+
+    def name(self) -> str:
+        """Twelve hexadecimal digits that stand for `science()`."""
+        return name_of(self.science())
+
+
+def matrix_of(simulator: Simulator) -> np.ndarray:
+    """float64[A, B], the mean rewards of a matrix game: two players choose once and have seen nothing.
+
+    Raises:
+      TacitError: if the game is none.
+    """
+    problem = simulator.problem
+    if problem.num_agents != 2:
+        raise TacitError(f"adaptive needs a game of 2 players, and {simulator.name} has {problem.num_agents}")
+    if simulator.horizon > 1 or problem.initial_observation is not None:
+        why = f"horizon {simulator.horizon}" if simulator.horizon > 1 else "observations before the first action"
+        raise TacitError(f"adaptive repeats a matrix game, and {simulator.name} is none: it has {why}")
+    return (problem.expected_reward @ problem.start).reshape(problem.num_actions)
+
+
+def run_adaptive(config: AdaptiveConfig) -> Path:
+    """Make the table of a repeated matrix game, or find the finished one: its run directory.
+
+    Raises:
+      TacitError: if the directory is taken; and, before there is one, if level 0 plays no distributions or the game is
+        too large.
+    """
+    root = Path(config.execution.output)
+    path = root / config.name()
+    if not runs.needs_training(path, config, overwrite=config.execution.overwrite):
+        return path
+    contents = _contents(config)
+    with runs.in_progress(root, config, overwrite=config.execution.overwrite):
+        runs.write_json(path / "adaptive.json", contents)
+    return path
+
+
+def read_adaptive(path: Path) -> dict[str, Any]:
+    """The contents of a finished run's adaptive.json.
+
+    Raises:
+      TacitError: if the run is not finished, is of another kind, or is damaged.
+    """
+    runs.check_finished(path, command=COMMAND)
+    return runs.read_json(path / "adaptive.json")
+
+
+def run(config: AdaptiveConfig) -> None:
+    """The run, its figure, the printed table."""
+    path = run_adaptive(config)
+    contents = read_adaptive(path)
+    if config.execution.figures and not (path / "adaptive.svg").exists():
+        figures.save(figures.adaptive(contents, f"{terminal.adaptive_title(contents)}, run {path.name}"), path / ROOT)
+    terminal.show_adaptive(contents, path)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `tacit adaptive ARGUMENTS`.
+
+    Raises:
+      TacitError: for anything wrong with the configuration.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(usage())
+    else:
+        run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)))
+
+
+def usage() -> str:
+    """What `tacit adaptive --help` prints: conf/adaptive.yaml explains its keys."""
+    return "\n".join(
+        [
+            "usage: tacit adaptive game=NAME | game.file=PATH | payoffs=[[…],…] [KEY=VALUE …]",
+            "",
+            *compose.explained(ROOT),
+            "",
+            "n=3, horizon=1, …: keys of the game itself, which tacit games NAME shows",
+            "execution.output=FOLDER, execution.overwrite=true, execution.figures=false",
+        ]
+    )
+
+
+def _rows(name: str, given: Any) -> Rows:
+    """Lists of numbers, none of them empty."""
+    for rows in (given, *(given if isinstance(given, list | tuple) else ())):
+        if not isinstance(rows, list | tuple) or not rows:
+            raise TacitError(f"{name} must be a list of lists of numbers, such as [[1,0],[0,1]], not {given!r}")
+    return tuple(tuple(number(name, entry, -math.inf) for entry in row) for row in given)
+
+
+def _distributions(name: str, given: Any) -> tuple[Row, Row]:
+    rows = _rows(name, given)
+    if len(rows) != 2:
+        raise TacitError(f"{name} must be 2 distributions, of the row and of the column player, not {len(rows)}")
+    return rows[0], rows[1]
+
+
+def _contents(config: AdaptiveConfig) -> dict[str, Any]:
+    """What adaptive.json says."""
+    matrix = config.matrix()
+    table = adaptive_table(matrix, config.rounds, config.levels, level_zero=config.level_zero)
+    rows, columns = reasoning_levels(matrix, config.levels, level_zero=config.level_zero)
+    if config.game is None:
+        game, parameters = "matrix", {"payoffs": json.dumps(canonical(config.payoffs), separators=(",", ":"))}
+    else:
+        game = exact.build_tabular(config.game).name
+        parameters = {key: value for key, value in config.game.items() if key not in exact.NO_PARAMETERS}
+    alike: dict[bytes, list[int]] = {}
+    for level, own in enumerate(columns):
+        alike.setdefault(own.tobytes(), []).append(level)
+    return {
+        "format": FORMAT,
+        "game": game,
+        "parameters": parameters,
+        "rounds": config.rounds,
+        "row_player": rows.tolist(),
+        "column_player": columns.tolist(),
+        "alike": list(alike.values()),
+        **{name: np.asarray(value).tolist() for name, value in table._asdict().items()},
+    }

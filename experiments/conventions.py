@@ -1,0 +1,264 @@
+"""`tacit conventions RUN …`: what the conventions of saved seeds look like, and what a relabelling changes in them."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import figures, runs
+from experiments.config import CrossPlayConfig
+from experiments.job import cross_play_both
+from games.errors import TacitError, whole_number
+from marl.conventions import (
+    Correlation,
+    action_orbits,
+    check_turns,
+    convention_counts,
+    correlation,
+    distances,
+    merged,
+    responses,
+)
+from marl.crossplay import CrossPlay
+from marl.crossplay.estimators import self_play
+from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
+
+PLAYS = ("sampled", "greedy")
+
+
+class Relabelled(NamedTuple):
+    """What a relabelling changes, for each of N seeds."""
+
+    other_play: np.ndarray  # float64[N] mean score with every player relabelled
+    defect: list[Defect]
+
+
+class Conventions(NamedTuple):
+    """The convention matrices of N seeds and how far they are apart."""
+
+    counts: np.ndarray  # int64[N, A, A]
+    distance: np.ndarray  # float64[N, N]
+    sampling: np.ndarray  # float64[N] distance between two halves of a seed's games
+    predicts: Correlation  # of the distance with cross-play
+    merged_distance: np.ndarray  # float64[N, N], actions that symmetries take to each other counted as one
+    merged_predicts: Correlation
+
+
+class Play(NamedTuple):
+    """What was found in sampled or in greedy play; a text is the reason why something has no meaning in the game."""
+
+    self_play: np.ndarray  # float64[N]
+    cross_play: np.ndarray  # float64[N, N], see `CrossPlay.matrix`
+    relabelled: Relabelled | str
+    conventions: Conventions | str
+
+
+class Found(NamedTuple):
+    """What was found of one run, and where it was written."""
+
+    labels: list[str]
+    plays: dict[str, Play]
+    folder: Path
+
+
+def conventions_run(
+    path: Path, *, games: int = 1000, symmetries: int = 4, seed: int = 0, output: Path | None = None
+) -> Found:
+    """Look at the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
+
+    Self-play and cross-play scores are the run's own, from its directory; a file of the zoo has none: its seeds play.
+
+    Args:
+      path: a run directory or a file of the zoo.
+      games: self-play games of each seed, for each quantity.
+      symmetries: relabellings through which each game is followed for the equivariance defect.
+      seed: of decks and draws.
+      output: where to make the folder, which is named after run and settings; by default beside the run.
+
+    Raises:
+      TacitError: if the run cannot be read, or a setting is not a whole number in its range.
+    """
+    whole_number("--games", games, 1)
+    whole_number("--symmetries", symmetries, 1)
+    whole_number("--seed", seed, 0)
+    run = runs.read_run(path.resolve())
+    crossed = (
+        runs.read_crossplay(run.path)
+        if run.path.is_dir()
+        else cross_play_both(run.game, run.agents, CrossPlayConfig(games=games, seed=seed))
+    )
+    settings = {"run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
+    key = jax.random.key(seed)
+    plays = {
+        name: _play(run, crossed[name], greedy=name == "greedy", games=games, symmetries=symmetries, key=key)
+        for name in PLAYS
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    folder = (output or run.path.parent) / "conventions" / digest
+    found = Found([agent.label for agent in run.agents], plays, folder)
+    _write(found, run, settings)
+    return found
+
+
+def describe(found: Found) -> str:
+    """What was found in words: a table of the seeds and the correlations, for each way of playing."""
+    lines = []
+    for name, play in found.plays.items():
+        lines += [f"{name} play", *_seed_table(found.labels, play), *_convention_lines(play.conventions), ""]
+    return "\n".join(lines[:-1])
+
+
+def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmetries: int, key: jax.Array) -> Play:
+    game, agents = run.game, run.agents
+    settings: Any = {"greedy": greedy, "key": key}
+    relabelled: Relabelled | str = _refusal(check_symmetric, game)
+    if not relabelled:
+        other = other_play_return(game, agents, games=games, **settings)
+        defect = measure_defect(game, agents, games=games, symmetries=symmetries, **settings)
+        relabelled = Relabelled(other.mean, defect)
+    crossed_matrix = crossed.matrix()
+    conventions: Conventions | str = _refusal(check_turns, game)
+    if not conventions:
+        first, second = (
+            convention_counts(game, agents, games=number, greedy=greedy, key=half)
+            for half, number in zip(jax.random.split(key), (-(-games // 2), max(1, games // 2)), strict=True)
+        )
+        conventions = _compare(first, second, action_orbits(game), crossed_matrix)
+    return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions)
+
+
+def _refusal(check: Any, game: Any) -> str:
+    """Why `check` refuses the game; empty if it does not."""
+    try:
+        check(game)
+    except TacitError as error:
+        return str(error)
+    return ""
+
+
+def _compare(first: np.ndarray, second: np.ndarray, orbits: np.ndarray, scores: np.ndarray) -> Conventions:
+    """Of two halves of the games; cross-play scores [N, N]."""
+    counts = first + second
+    apart, merged_apart = distances(counts), distances(merged(counts, orbits))
+    return Conventions(
+        counts=counts,
+        distance=apart,
+        sampling=np.array([distances(np.stack(halves))[0, 1] for halves in zip(first, second, strict=True)]),
+        predicts=_predicts(apart, scores),
+        merged_distance=merged_apart,
+        merged_predicts=_predicts(merged_apart, scores),
+    )
+
+
+def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
+    others = ~np.eye(len(scores), dtype=bool)
+    if not np.isfinite(scores[others]).all():
+        return Correlation(None, note="not all pairs of seeds meet in the run's cross-play")
+    return correlation(apart, scores)
+
+
+# ------------------------------------------------------------------------------------------------------ what is shown
+
+
+def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
+    seating = np.repeat(np.arange(len(labels))[:, None], 2, axis=1)
+    if isinstance(play.relabelled, str):
+        rows = [f"  {label:10}{score:8.2f}" for label, score in zip(labels, play.self_play, strict=True)]
+        return [
+            f"  {'seed':10}{'SP':>8}",
+            *rows,
+            f"  Other-Play return and equivariance defect: n/a ({play.relabelled})",
+        ]
+    lines = [f"  {'seed':10}{'SP':>8}{'OP':>8}{'SP − OP':>9}{'defect':>9}{'± SE':>8}{'largest':>9}"]
+    other, defect = play.relabelled
+    for label, own, relabelled, one in zip(labels, play.self_play, other, defect, strict=True):
+        lines.append(
+            f"  {label:10}{own:8.2f}{relabelled:8.2f}{own - relabelled:9.2f}"
+            f"{one.mean:9.4f}{one.standard_error:8.4f}{one.largest:9.4f}"
+        )
+    over_seeds = {
+        "SP": play.self_play,
+        "OP": other,
+        "SP − OP": play.self_play - other,
+        "defect": np.array([one.mean for one in defect]),
+    }
+    return lines + [f"  {name:8} over seeds  {self_play(seating, values):z.3f}" for name, values in over_seeds.items()]
+
+
+def _convention_lines(conventions: Conventions | str) -> list[str]:
+    if isinstance(conventions, str):
+        return [f"  convention matrices: n/a ({conventions})"]
+    if len(conventions.counts) < 2:
+        return ["  distances between seeds: n/a (there is one seed)"]
+    pairs = np.triu_indices(len(conventions.counts), 1)
+    return [
+        f"  distance of convention matrices  mean {conventions.distance[pairs].mean():.3f} over pairs of seeds, "
+        f"{conventions.sampling.mean():.3f} between halves of one seed's games",
+        f"  Spearman of distance and XP      {conventions.predicts}",
+        f"  the same, relabelled actions as one  mean {conventions.merged_distance[pairs].mean():.3f}, "
+        f"Spearman {conventions.merged_predicts}",
+    ]
+
+
+def _write(found: Found, run: runs.Run, settings: dict[str, Any]) -> None:
+    folder, game = found.folder, run.game
+    names = [game.action_name(action) for action in range(game.noop)]
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {name: _plain(play) for name, play in found.plays.items()}
+    runs.write_json(
+        folder / "conventions.json", {"settings": settings, "labels": found.labels, "actions": names, **plain}
+    )
+    arrays = {
+        name: play.conventions.counts for name, play in found.plays.items() if not isinstance(play.conventions, str)
+    }
+    if not arrays:
+        return
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    runs.write_bytes(folder / "conventions.npz", buffer.getvalue())
+    for name, play in found.plays.items():
+        if isinstance(play.conventions, str):
+            continue
+        figure = figures.conventions(
+            responses(play.conventions.counts),
+            names,
+            found.labels,
+            play.conventions.distance,
+            (play.cross_play + play.cross_play.T) / 2,
+            f"{game.name}, run {run.name}, {name} play",
+            f"Spearman {play.conventions.predicts}",
+        )
+        figures.save(figure, folder / f"conventions_{name}")
+
+
+def _plain(play: Play) -> dict[str, Any]:
+    """A play without its counts, for JSON."""
+    plain: dict[str, Any] = {"self_play": play.self_play.tolist(), "cross_play": _numbers(play.cross_play)}
+    if isinstance(play.relabelled, str):
+        plain["relabelled"] = play.relabelled
+    else:
+        plain["relabelled"] = {
+            "other_play": play.relabelled.other_play.tolist(),
+            "defect": [one._asdict() for one in play.relabelled.defect],
+        }
+    if isinstance(play.conventions, str):
+        plain["conventions"] = play.conventions
+    else:
+        plain["conventions"] = {
+            "distance": play.conventions.distance.tolist(),
+            "sampling": play.conventions.sampling.tolist(),
+            "predicts": play.conventions.predicts._asdict(),
+            "merged_distance": play.conventions.merged_distance.tolist(),
+            "merged_predicts": play.conventions.merged_predicts._asdict(),
+        }
+    return plain
+
+
+def _numbers(matrix: np.ndarray) -> list[list[float | None]]:
+    """With None for nan, which JSON does not have."""
+    return [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]

@@ -1,0 +1,212 @@
+"""`tacit methods [NAME=]RUN … [--with PARTNERS]`: learned methods side by side, every one with every other.
+
+Each run is a method, its seeds are independent, and partners that nobody trained join as methods of one agent. All
+agents are played with each other on the same decks; the table says what each method scores with itself (SP), between
+its seeds (XP) and with each other method, with intervals over seeds, and whether two methods can be told apart.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from experiments import figures, runs
+from experiments.compare import flatten, short, text_of
+from experiments.config import CrossPlayConfig
+from experiments.crossplay import named_partners, partner_names, read_runs
+from experiments.job import cross_play_both
+from games.errors import TacitError
+from marl.crossplay import CrossPlay
+from marl.crossplay.comparisons import Blocks, Comparison, Test, blocks, compare_methods, own_cells
+
+COLUMNS = ("SP", "XP")
+
+
+class MethodsTable(NamedTuple):
+    """What `tacit methods` found, each by the name of the play, "sampled" or "greedy"."""
+
+    game: str
+    score_range: tuple[float, float]
+    method_of_agent: tuple[str, ...]
+    results: dict[str, CrossPlay]
+    blocks: dict[str, Blocks]
+    comparisons: dict[str, dict[Test, list[Comparison]]]
+    """Of the cross-play of every two methods with several seeds, by test, corrected for the number of pairs."""
+    folder: Path
+
+
+def methods_table(
+    methods: Sequence[tuple[str, Path]],
+    config: CrossPlayConfig,
+    output: Path | None = None,
+    *,
+    with_partners: str = "",
+) -> MethodsTable:
+    """Play the seeds of all runs, and partners, with each other; write the tables and the figure.
+
+    Args:
+      methods: (name, run); with an empty name the run is called after its learner and what it alone has.
+      config: games, seating, seed.
+      output: the folder to write to; by default one named after runs and settings, beside the first run.
+      with_partners: as in `experiments.crossplay.crossplay_runs`.
+
+    Raises:
+      TacitError: if a run cannot be read, the runs are of different games, or two methods have one name.
+    """
+    loaded = read_runs([path for _, path in methods])
+    if len(loaded) < len(methods):
+        raise TacitError("a run is given twice, and a method's seeds must be its own")
+    found = names([run.config.science() for run in loaded])
+    called = [given or own for (given, _), own in zip(methods, found, strict=True)]
+    game = loaded[0].game
+    joining = named_partners(game, with_partners)
+    everybody = [*called, *(partner.label for partner in joining)]
+    for name in everybody:
+        if everybody.count(name) > 1:
+            raise TacitError(f"two methods are called {name}: give each RUN a name of its own, as in NAME=RUN")
+    method_of_agent = [name for name, run in zip(called, loaded, strict=True) for _ in run.agents]
+    method_of_agent += [partner.label for partner in joining]
+    agents = [agent for run in loaded for agent in run.agents] + joining
+    results = cross_play_both(game, agents, config)
+    settings = {"methods": dict(zip(called, [run.name for run in loaded], strict=True)), **dataclasses.asdict(config)}
+    settings |= {"with": partner_names(with_partners)}
+    if output is None:
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        output = loaded[0].path.parent / "methods" / digest
+    table = MethodsTable(
+        game=game.name,
+        score_range=game.score_range,
+        method_of_agent=tuple(method_of_agent),
+        results=results,
+        blocks={name: blocks(one.seatings, one.mean, method_of_agent) for name, one in results.items()},
+        comparisons={name: _compared(one, method_of_agent, set(called)) for name, one in results.items()},
+        folder=output,
+    )
+    _write(table, settings)
+    return table
+
+
+def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[Comparison]]:
+    own = own_cells(result.seatings, result.mean, method_of_agent)
+    cells = {method: found for method, found in own.items() if method in trained}
+    return {test: compare_methods(cells, test=test) for test in get_args(Test)}
+
+
+def named(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """[NAME=]RUN … as (name or "", path), without the folders of results that stand beside runs."""
+    given = [("", text) if Path(text).exists() else text.rpartition("=")[::2] for text in texts]
+    kept = set(runs.among([Path(path) for _, path in given]))
+    return [(name, Path(path)) for name, path in given if Path(path) in kept]
+
+
+def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How runs are called that were given no name: the learner, and where several have the same the keys that differ.
+
+    Runs that differ in nothing else (in their seeds) are numbered.
+    """
+    learners = [_learner(science) for science in sciences]
+    flat = [flatten({key: science[key] for key in ("policy", "learner", "steps")}) for science in sciences]
+    called = []
+    for own, learner in zip(flat, learners, strict=True):
+        alike = [other for other, name in zip(flat, learners, strict=True) if name == learner]
+        differing = [key for key in own if any(other.get(key) != own[key] for other in alike)]
+        said = [f"{key.split('.')[-1].replace('_', ' ')} {short(own[key])}" for key in differing]
+        called.append(", ".join([learner, *said]))
+    return [
+        f"{name} ({called[:place].count(name) + 1})" if called.count(name) > 1 else name
+        for place, name in enumerate(called)
+    ]
+
+
+def markdown(table: MethodsTable) -> str:
+    """All tables as Markdown."""
+    parts = []
+    for play, found in table.blocks.items():
+        parts += [f"### {play.capitalize()} play", "", *_scores(found), "", "With each other:", "", *_matrix(found), ""]
+        parts += ["XP of two methods, p-values corrected by Holm, by each of two tests:", ""]
+        parts += [*_verdicts(table.comparisons[play]), ""]
+    return "\n".join(parts)
+
+
+def scores(found: Blocks) -> list[tuple[str, list[str]]]:
+    """The name of each method and the texts of `COLUMNS`."""
+    return [
+        (name, [_cell(found.self_play[row]), _cell(found.cross_play[row][row])])
+        for row, name in enumerate(found.methods)
+    ]
+
+
+def in_words(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
+    """Each comparison as a sentence: the verdict by all seeds, and the p-values of all tests."""
+    return [
+        f"{first.verdict}: {first.first} − {first.second} = {_cell(first.difference)}; p "
+        + ", ".join(f"{_p(one.corrected)} by {test}" for test, one in zip(comparisons, same, strict=True))
+        for first, *rest in zip(*comparisons.values(), strict=True)
+        for same in [(first, *rest)]
+    ]
+
+
+def _learner(science: Mapping[str, Any]) -> str:
+    learner = science["learner"]
+    name = learner["_target_"].rpartition(".")[2]
+    if learner.get("other_play"):
+        return "Other-Play" if name == "IPPO" else f"{name}, Other-Play"
+    return f"OBL level {learner['levels']}" if name == "OffBelief" else name
+
+
+def _scores(found: Blocks) -> list[str]:
+    lines = ["| " + " | ".join(["method", *COLUMNS]) + " |", "|---|---|---|"]
+    return lines + ["| " + " | ".join([name, *cells]) + " |" for name, cells in scores(found)]
+
+
+def _matrix(found: Blocks) -> list[str]:
+    """Mean scores over both seats; on the diagonal between a method's seeds."""
+    lines = ["| | " + " | ".join(found.methods) + " |", "|---|" + "---|" * len(found.methods)]
+    means = found.means()
+    for row, name in enumerate(found.methods):
+        shown = (means[row] + means[:, row]) / 2
+        lines.append(f"| {name} | " + " | ".join("–" if value != value else f"{value:z.2f}" for value in shown) + " |")
+    return lines
+
+
+def _verdicts(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
+    tests = list(comparisons)
+    lines = [f"| first | second | difference | verdict | {' | '.join(f'p, {test}' for test in tests)} |"]
+    lines += ["|---" * (4 + len(tests)) + "|"]
+    for same in zip(*comparisons.values(), strict=True):
+        one = same[0]
+        values = [one.first, one.second, _cell(one.difference), one.verdict, *(_p(other.corrected) for other in same)]
+        lines.append("| " + " | ".join(values) + " |")
+    return lines
+
+
+def _cell(estimate: Any) -> str:
+    return "–" if estimate.mean is None else text_of(estimate)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _write(table: MethodsTable, settings: Mapping[str, Any]) -> None:
+    table.folder.mkdir(parents=True, exist_ok=True)
+    runs.write_crossplay(table.folder, table.results, settings)
+    runs.write_bytes(table.folder / "table.md", markdown(table).encode())
+    plain = {
+        play: {
+            "methods": list(found.methods),
+            "self_play": [one._asdict() for one in found.self_play],
+            "cross_play": [[one._asdict() for one in row] for row in found.cross_play],
+            "comparisons": {
+                test: [one._asdict() | {"difference": one.difference._asdict()} for one in some]
+                for test, some in comparisons.items()
+            },
+        }
+        for (play, found), comparisons in zip(table.blocks.items(), table.comparisons.values(), strict=True)
+    }
+    runs.write_json(table.folder / "table.json", plain | {"settings": dict(settings), "game": table.game})
+    figures.save(figures.methods(table.blocks, table.score_range, table.game), table.folder / "methods")
