@@ -112,7 +112,7 @@ def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
     for own, learner in zip(flat, learners, strict=True):
         alike = [other for other, name in zip(flat, learners, strict=True) if name == learner]
         differing = [key for key in own if any(other.get(key) != own[key] for other in alike)]
-        said = [f"{key.split('.')[-1].replace('_', ' ')} {short(own[key])}" for key in differing]
+        said = [own[key] if isinstance(own[key], str) else f"{_word(key)} {short(own[key])}" for key in differing]
         called.append(", ".join([learner, *said]))
     return [
         f"{name} ({called[:place].count(name) + 1})" if called.count(name) > 1 else name
@@ -154,6 +154,10 @@ def _learner(science: Mapping[str, Any]) -> str:
     if learner.get("other_play"):
         return "Other-Play" if name == "IPPO" else f"{name}, Other-Play"
     return f"OBL level {learner['levels']}" if name == "OffBelief" else name
+
+
+def _word(key: str) -> str:
+    return key.split(".")[-1].replace("_", " ")
 
 
 def _scores(found: Blocks) -> list[str]:

@@ -40,10 +40,13 @@ def test_runs_are_called_after_their_learner_and_what_they_differ_in():
             science("marl.learners.off_belief.OffBelief", levels=2),
             science("my.own.Learner"),
             science("my.own.Learner"),
+            science("marl.learners.magrpo.MAGRPO", advantage_normaliser="none"),
+            science("marl.learners.magrpo.MAGRPO", advantage_normaliser="group_std"),
         ]
     )
     assert found == [
-        "IPPO, entropy coef 0.002", "IPPO, entropy coef 0.07", "Other-Play", "OBL level 2", "Learner (1)", "Learner (2)"
+        "IPPO, entropy coef 0.002", "IPPO, entropy coef 0.07", "Other-Play", "OBL level 2",
+        "Learner (1)", "Learner (2)", "MAGRPO, none", "MAGRPO, group_std",
     ]  # fmt: skip
 
 
@@ -57,6 +60,7 @@ def test_names_can_be_given(trained, tmp_path):
         methods.named([str(tmp_path / "compare")])
 
 
+@pytest.mark.slow
 def test_every_method_plays_with_every_other(trained, tmp_path, capsys):
     low, high = trained
     table = methods.methods_table(

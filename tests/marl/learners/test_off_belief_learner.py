@@ -47,6 +47,7 @@ def sharp(own, params):
     return own._replace(ppo=own.ppo._replace(params=params))
 
 
+@pytest.mark.slow
 def test_the_target_is_the_mean_over_hands_decks_and_the_partners_actions():
     own, start, _ = programs()
     state = start(jax.random.key(1))
@@ -129,6 +130,7 @@ def test_an_update_learns_from_what_was_played():
     assert own.memory() > 32 * 8 * BOARD.observer("hle").size / 8
 
 
+@pytest.mark.slow
 def test_levels_follow_each_other_with_the_policy_before_as_belief():
     own, start, update = programs(levels=3, total_updates=7)
     assert [int(own.level(jnp.int32(number))) for number in range(7)] == [1, 1, 2, 2, 3, 3, 3]
@@ -149,6 +151,7 @@ def test_levels_follow_each_other_with_the_policy_before_as_belief():
     assert np.isfinite(heard).all()
 
 
+@pytest.mark.slow
 def test_it_learns_a_board():
     """One color of two ranks, one card each: uniform play scores 0.45, and two points are all there are."""
     game = Hanabi(players=2, colors=1, ranks=2, hand_size=1, max_information_tokens=2, max_life_tokens=1)
