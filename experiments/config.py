@@ -30,6 +30,7 @@ FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
 
 _MOST_SEEDS = 4096
+_MOST_UPDATES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,15 +212,22 @@ class RunConfig:
         static = {name: value for name, value in self.learner.items() if name not in fields}
         hyperparameters = target.hyperparameters(**given).check()
         unbounded = _call(
-            "learner", static, fields, game=game, policy=kind.policy, observer=kind.observer, total_updates=1
+            "learner",
+            static,
+            fields,
+            game=game,
+            policy=kind.policy,
+            observer=kind.observer,
+            total_updates=_MOST_UPDATES,
         )
         total_updates = self.steps // unbounded.steps_per_update
         if total_updates < 1:
+            length = "learner.rollout_length" if "rollout_length" in self.learner else "the longest game"
             raise TacitError(
                 f"budget.steps must be at least one update's {unbounded.steps_per_update} steps "
-                f"(learner.num_games x learner.rollout_length), not {self.steps}"
+                f"(learner.num_games x {length}), not {self.steps}"
             )
-        if total_updates >= 2**31:
+        if total_updates > _MOST_UPDATES:
             raise TacitError(f"budget.steps must be below {unbounded.steps_per_update * 2**31:.0e}, not {self.steps:g}")
         learner = dataclasses.replace(unbounded, total_updates=total_updates)
         return Built(game=game, kind=kind, learner=learner, hyperparameters=hyperparameters)

@@ -415,7 +415,7 @@ def adaptive(table: Mapping[str, Any], title: str) -> Figure:
 
 
 def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game: str) -> Figure:
-    """Methods × methods, mean scores over both seats: a heat map for each play, self-play in a column of its own.
+    """Methods × methods, `Blocks.together`: a heat map for each play, self-play in a column of its own.
 
     Args:
       found: by the name of the play.
@@ -431,7 +431,7 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
         for axis, (play, block) in zip(axes, found.items(), strict=True):
             means = block.means()
             own = [np.nan if one.mean is None else one.mean for one in block.self_play]
-            values = np.column_stack([own, (means + means.T) / 2])
+            values = np.column_stack([own, means])
             image = _heat_map(axis, values, values, score_range)
             axis.axvline(0.5, color="white", linewidth=3)
             axis.set_xticks(

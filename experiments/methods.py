@@ -1,16 +1,20 @@
 """`tacit methods [NAME=]RUN … [--with PARTNERS]`: learned methods side by side, every one with every other.
 
 Each run is a method, its seeds are independent, and partners that nobody trained join as methods of one agent. All
-agents are played with each other on the same decks; the table says what each method scores with itself (SP), between
-its seeds (XP) and with each other method, with intervals over seeds, and whether two methods can be told apart.
+agents are played with each other on the same decks; the tables say what each method scores with itself (SP) and between
+its seeds (XP), with intervals over seeds, and with each other method, with its error over the seeds of both (table.json
+has these intervals, too), and whether two methods can be told apart.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
+
+import numpy as np
 
 from experiments import figures, runs
 from experiments.compare import flatten, short, text_of
@@ -18,8 +22,9 @@ from experiments.config import CrossPlayConfig
 from experiments.crossplay import named_partners, partner_names, read_runs
 from experiments.job import cross_play_both
 from games.errors import TacitError
-from marl.crossplay import CrossPlay
+from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.comparisons import Blocks, Comparison, Test, blocks, compare_methods, own_cells
+from marl.crossplay.estimators import Estimate
 
 COLUMNS = ("SP", "XP")
 
@@ -69,7 +74,8 @@ def methods_table(
     method_of_agent = [name for name, run in zip(called, loaded, strict=True) for _ in run.agents]
     method_of_agent += [partner.label for partner in joining]
     agents = [agent for run in loaded for agent in run.agents] + joining
-    results = cross_play_both(game, agents, config)
+    sizes = [*(len(run.agents) for run in loaded), *(1 for _ in joining)]
+    results = cross_play_both(game, agents, config, seating=cells(sizes, game.num_players, config))
     settings = {"methods": dict(zip(called, [run.name for run in loaded], strict=True)), **dataclasses.asdict(config)}
     settings |= {"with": partner_names(with_partners)}
     if output is None:
@@ -112,19 +118,38 @@ def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
     for own, learner in zip(flat, learners, strict=True):
         alike = [other for other, name in zip(flat, learners, strict=True) if name == learner]
         differing = [key for key in own if any(other.get(key) != own[key] for other in alike)]
-        said = [own[key] if isinstance(own[key], str) else f"{_word(key)} {short(own[key])}" for key in differing]
-        called.append(", ".join([learner, *said]))
+        called.append(", ".join([learner, *(_said(key, own[key]) for key in differing)]))
     return [
         f"{name} ({called[:place].count(name) + 1})" if called.count(name) > 1 else name
         for place, name in enumerate(called)
     ]
 
 
+def cells(sizes: Sequence[int], players: int, config: CrossPlayConfig) -> np.ndarray:
+    """int32[C, players]: each method's agents among themselves, and between methods one agent with copies of another.
+
+    Args:
+      sizes: number of agents of each method, which have consecutive numbers.
+      players: of the game.
+      config: how agents of one method are seated.
+    """
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    rows: list[tuple[int, ...]] = []
+    for first, size in zip(firsts, sizes, strict=True):
+        own = seatings(size, players, config.seating, max_seatings=config.max_seatings)
+        rows += map(tuple, (own + first).tolist())
+    for (a, size_a), (b, size_b) in itertools.permutations(zip(firsts, sizes, strict=True), 2):
+        for one, other in itertools.product(range(a, a + size_a), range(b, b + size_b)):
+            rows += [tuple(one if seat == s else other for s in range(players)) for seat in range(players)]
+    return np.array(list(dict.fromkeys(rows)), np.int32)
+
+
 def markdown(table: MethodsTable) -> str:
     """All tables as Markdown."""
     parts = []
     for play, found in table.blocks.items():
-        parts += [f"### {play.capitalize()} play", "", *_scores(found), "", "With each other:", "", *_matrix(found), ""]
+        parts += [f"### {play.capitalize()} play", "", *_scores(found), "", _with_each_other(table), ""]
+        parts += [*_matrix(found), ""]
         parts += ["XP of two methods, p-values corrected by Holm, by each of two tests:", ""]
         parts += [*_verdicts(table.comparisons[play]), ""]
     return "\n".join(parts)
@@ -156,8 +181,9 @@ def _learner(science: Mapping[str, Any]) -> str:
     return f"OBL level {learner['levels']}" if name == "OffBelief" else name
 
 
-def _word(key: str) -> str:
-    return key.split(".")[-1].replace("_", " ")
+def _said(key: str, value: Any) -> str:
+    """A key and its value in words; a word alone says enough."""
+    return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
 
 
 def _scores(found: Blocks) -> list[str]:
@@ -165,14 +191,23 @@ def _scores(found: Blocks) -> list[str]:
     return lines + ["| " + " | ".join([name, *cells]) + " |" for name, cells in scores(found)]
 
 
+def _with_each_other(table: MethodsTable) -> str:
+    seats = next(iter(table.results.values())).seatings.shape[1]
+    how = "over both seatings" if seats == 2 else "one of the row's, in any seat, with copies of one of the column's"
+    return f"With each other, mean ± SE over seeds: {how}."
+
+
 def _matrix(found: Blocks) -> list[str]:
-    """Mean scores over both seats; on the diagonal between a method's seeds."""
     lines = ["| | " + " | ".join(found.methods) + " |", "|---|" + "---|" * len(found.methods)]
-    means = found.means()
-    for row, name in enumerate(found.methods):
-        shown = (means[row] + means[:, row]) / 2
-        lines.append(f"| {name} | " + " | ".join("–" if value != value else f"{value:z.2f}" for value in shown) + " |")
+    for name, row in zip(found.methods, found.together, strict=True):
+        lines.append(f"| {name} | " + " | ".join(map(_with_error, row)) + " |")
     return lines
+
+
+def _with_error(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "–"
+    return f"{estimate.mean:z.2f}" + ("" if estimate.se is None else f" ± {estimate.se:.2f}")
 
 
 def _verdicts(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
@@ -186,7 +221,7 @@ def _verdicts(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
     return lines
 
 
-def _cell(estimate: Any) -> str:
+def _cell(estimate: Estimate) -> str:
     return "–" if estimate.mean is None else text_of(estimate)
 
 
@@ -205,6 +240,7 @@ def _write(table: MethodsTable, settings: Mapping[str, Any]) -> None:
             "methods": list(found.methods),
             "self_play": [one._asdict() for one in found.self_play],
             "cross_play": [[one._asdict() for one in row] for row in found.cross_play],
+            "together": [[one._asdict() for one in row] for row in found.together],
             "comparisons": {
                 test: [one._asdict() | {"difference": one.difference._asdict()} for one in some]
                 for test, some in comparisons.items()

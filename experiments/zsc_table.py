@@ -102,7 +102,8 @@ def configs(arguments: Sequence[str]) -> list[ZscConfig]:
             choices = [f"[{value}]"]
         overrides = [[*before, f"{key}{equals}{choice}"] for before in overrides for choice in choices]
     if not any(argument.startswith(("game=", "game.file=")) for argument in arguments):
-        games = [str(game).split() for game in compose.compose(overrides[0], ROOT)["games"]]
+        listed = compose.compose(overrides[0], ROOT)["games"]
+        games = [str(game).split() for game in ([listed] if isinstance(listed, str) else listed)]
         overrides = [[f"game={name}", *changes, *rest] for name, *changes in games for rest in overrides]
     return [ZscConfig.parse(compose.compose(one, ROOT)) for one in overrides]
 

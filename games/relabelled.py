@@ -136,8 +136,12 @@ def check_symmetric(game: Game) -> None:
     """Refuse a game in which nothing can be relabelled.
 
     Raises:
-      TacitError: if no symmetry drawn permutes actions or players: the group is trivial.
+      TacitError: if no symmetry drawn permutes actions or players: the group is trivial, or the game does not draw any.
     """
+    if type(game).sample_symmetry is Game.sample_symmetry:
+        raise TacitError(
+            f"game {game.name} draws no symmetries to relabel it by; of tabular games, tacit zsc-table knows them all"
+        )
     drawn = _drawn(game)
     if (drawn.actions == np.arange(game.num_actions)).all() and (drawn.players == np.arange(game.num_players)).all():
         raise TacitError(f"game {game.name} has no symmetry but the identity, so there is nothing to relabel")

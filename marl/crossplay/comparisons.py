@@ -24,7 +24,8 @@ the chance of any false "A > B" in one table is at most `ALPHA`, whatever depend
 pairs of cells that share no seed), never below a third of the bootstrap's variance, and the bootstrap draws each
 method's seeds with replacement from its own (the two-way, or pigeonhole, bootstrap: Owen, Annals of Applied Statistics
 1, 2007). Interval as in `estimators`, with the degrees of freedom of the method with fewer seeds. A method of one
-agent, such as a rule-based partner, is taken as it is: errors are over the other method's seeds.
+agent, such as a rule-based partner, is taken as it is: errors are over the other method's seeds. Learners of the same
+number begin with the same parameters whatever their method, which is taken to be forgotten.
 
 **Measured** (`python -m benchmarks.coverage --comparisons --datasets 500 --resamples 1000`; ± 1 is noise), in percent,
 with four equal methods of N seeds and the effects of `estimators`: how often two differ at .05 and .005 by either test,
@@ -84,10 +85,11 @@ class Blocks(NamedTuple):
     methods: tuple[str, ...]
     self_play: tuple[Estimate, ...]  # each seed with itself
     cross_play: tuple[tuple[Estimate, ...], ...]  # [row][column], see `blocks`; the diagonal without self-play
+    together: tuple[tuple[Estimate, ...], ...]  # with two players over both seatings, symmetric; else as `cross_play`
 
     def means(self) -> NDArray[np.float64]:
-        """float64[M, M]: `cross_play`, nan where there is none."""
-        return np.array([[np.nan if one.mean is None else one.mean for one in row] for row in self.cross_play])
+        """float64[M, M]: `together`, nan where there is none."""
+        return np.array([[np.nan if one.mean is None else one.mean for one in row] for row in self.together])
 
 
 # ------------------------------------------------------------------------------------------------------ is one better?
@@ -121,7 +123,7 @@ def compare_methods(
     tested = [
         difference_test(cells[a], cells[b], of=of, resamples=resamples, rng=rng)
         if test == "seeds"
-        else paired_test(cells[a], cells[b], of=of)
+        else _paired_or_why_not(cells[a], cells[b], of)
         for a, b in pairs
     ]
     possible = [one.p for one in tested if one.p is not None]
@@ -174,6 +176,13 @@ def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float
     half = float(stdtrit(len(apart) - 1, (1 + level) / 2)) * np.sqrt(variance)
     estimate = Estimate(mean, float(np.sqrt(variance)), float(mean - half), float(mean + half))
     return Tested(estimate, _p_value(mean, np.array([variance]), np.array([len(apart) - 1])))
+
+
+def _paired_or_why_not(a: Cells, b: Cells, of: Quantity) -> Tested:
+    try:
+        return paired_test(a, b, of=of)
+    except TacitError as reason:  # seeds that cannot be paired are no reason to withhold the rest of a table
+        return Tested(Estimate(None, note=str(reason)), None)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -269,21 +278,29 @@ def blocks(
     own = own_cells(seatings, scores, method_of_seed)
     seatings, scores, methods, method = _read(seatings, scores, method_of_seed)
     settings = {"resamples": resamples, "level": level, "rng": rng}
-    rows = []
-    for a, row in enumerate(methods):
-        found = []
-        for b in range(len(methods)):
-            if a == b:
-                found.append(estimators.cross_play(*own[row], **settings))
-                continue
-            if seatings.shape[1] == 2:
-                chosen = (method == np.array([[a, b]])).all(axis=1)
-            else:
-                chosen = ((method == a).sum(axis=1) == 1) & ((method == b).sum(axis=1) == seatings.shape[1] - 1)
-            found.append(_between(seatings[chosen], scores[chosen], method[chosen] == b, **settings))
-        rows.append(tuple(found))
+    two = seatings.shape[1] == 2
+
+    def between(a: int, b: int, *, both: bool = False) -> Estimate:
+        if a == b:
+            return estimators.cross_play(*own[methods[a]], **settings)
+        if both:
+            chosen = (np.sort(method, axis=1) == sorted((a, b))).all(axis=1)
+        elif two:
+            chosen = (method == np.array([[a, b]])).all(axis=1)
+        else:
+            chosen = ((method == a).sum(axis=1) == 1) & ((method == b).sum(axis=1) == seatings.shape[1] - 1)
+        return _between(seatings[chosen], scores[chosen], method[chosen] == b, **settings)
+
+    everyone = range(len(methods))
+    rows = tuple(tuple(between(a, b) for b in everyone) for a in everyone)
+    together = rows
+    if two:
+        half = {(a, b): between(a, b, both=True) for a in everyone for b in everyone if a < b}
+        together = tuple(
+            tuple(rows[a][a] if a == b else half[min(a, b), max(a, b)] for b in everyone) for a in everyone
+        )
     self_play = tuple(estimators.self_play(*own[name], **settings) for name in methods)
-    return Blocks(tuple(methods), self_play, tuple(rows))
+    return Blocks(tuple(methods), self_play, rows, together)
 
 
 def _read(

@@ -118,6 +118,10 @@ class OffBelief:
             raise TacitError(
                 f"off-belief learning takes policies without a memory, and this one has one: {self.policy}"
             )
+        if self.levels > self.total_updates:
+            raise TacitError(
+                f"learner.levels must be at most the {self.total_updates} updates of the run, and {self.levels} is more"
+            )
         HandBelief(self.game)
         _ = self._ppo  # its checks
 

@@ -60,11 +60,11 @@ def test_a_run_of_hanabi(hanabi_run, tacit):
 def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path):
     found = conventions_run(finished_runs[0] / "policies.safetensors", games=4, output=tmp_path)
     text = describe(found)
-    assert text.count("Other-Play return and equivariance defect: n/a (game lever has no symmetry") == 2
+    assert text.count("Other-Play return and equivariance defect: n/a (game lever draws no symmetries") == 2
     assert text.count("convention matrices: n/a (in game lever several players act at once") == 2
     assert [file.name for file in found.folder.iterdir()] == ["conventions.json"]
     plain = json.loads((found.folder / "conventions.json").read_text())
-    assert "no symmetry" in plain["greedy"]["relabelled"]
+    assert "draws no symmetries" in plain["greedy"]["relabelled"]
     assert plain["sampled"]["self_play"] == found.plays["sampled"].self_play.tolist()
 
 

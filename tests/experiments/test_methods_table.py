@@ -1,5 +1,6 @@
 """`tacit methods`: names, tables, tests and the figure, on tiny runs and on made-up cells."""
 
+import itertools
 import json
 
 import numpy as np
@@ -78,7 +79,10 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys):
     assert len(played) == 14**2
     # The block of the two methods is the mean of its cells.
     block = (played[:, 0] < 6) & (played[:, 1] >= 6) & (played[:, 1] < 12)
-    assert table.blocks["greedy"].means()[0, 1] == pytest.approx(float(greedy.mean[block].mean()), abs=1e-12)
+    one_way = table.blocks["greedy"].cross_play[0][1].mean
+    assert one_way == pytest.approx(float(greedy.mean[block].mean()), abs=1e-12)
+    turned = (played[:, 1] < 6) & (played[:, 0] >= 6) & (played[:, 0] < 12)
+    assert table.blocks["greedy"].means()[0, 1] == pytest.approx(float(greedy.mean[block | turned].mean()), abs=1e-12)
     # Partners have no seeds, so they are not compared.
     assert list(table.comparisons["greedy"]) == ["seeds", "disjoint pairs"]
     for tested in table.comparisons["greedy"].values():
@@ -104,3 +108,37 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys):
 def test_one_name_for_two_runs_is_refused(trained):
     with pytest.raises(TacitError, match="two methods are called low"):
         methods.methods_table([("low", path) for path in trained], CrossPlayConfig(games=1))
+
+
+def test_agents_of_one_method_meet_by_the_seating_and_those_of_two_one_against_copies():
+    config = CrossPlayConfig(seating="all")
+    two = methods.cells([2, 1], 2, config).tolist()
+    assert sorted(two) == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]]
+    three = {tuple(row) for row in methods.cells([3, 1], 3, config).tolist()}
+    own = {row for row in three if 3 not in row}
+    assert own == {(0, 0, 0), (1, 1, 1), (2, 2, 2), *itertools.permutations(range(3))}
+    mixed = three - own - {(3, 3, 3)}
+    assert {row for row in mixed if row.count(3) == 2} == {
+        tuple(one if seat == s else 3 for s in range(3)) for one in range(3) for seat in range(3)
+    }
+    assert {row for row in mixed if row.count(3) == 1} == {
+        tuple(3 if seat == s else one for s in range(3)) for one in range(3) for seat in range(3)
+    }
+
+
+@pytest.mark.slow
+def test_seeds_that_cannot_be_paired_leave_the_rest_of_the_table(trained, tmp_path):
+    low, _ = trained
+    job = {
+        "game": GAME, "policy": POLICY, "learner": IPPO | {"entropy_coef": 0.2}, "seeds": 1, "budget": {"steps": 64},
+        "crossplay": {"games": 1}, "execution": {"output": str(tmp_path), "evaluations": 0, "progress": False},
+    }  # fmt: skip
+    (alone,) = run_job(JobConfig.parse(job))
+    table = methods.methods_table([("low", low), ("alone", alone)], CrossPlayConfig(games=2), tmp_path / "out")
+    (paired,) = table.comparisons["greedy"]["disjoint pairs"]
+    assert paired.p is None
+    assert "as many seeds of either method, not 6 and 1" in paired.verdict
+    both = table.blocks["greedy"].together
+    assert both[0][1] == both[1][0]
+    assert both[0][1].se is not None
+    assert "| low | " in (tmp_path / "out" / "table.md").read_text()

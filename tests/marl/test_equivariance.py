@@ -218,9 +218,9 @@ def test_networks_have_a_defect_and_equivariant_policies_have_none():
 @pytest.mark.parametrize("game", [lever_game(), hanabi.make("Hanabi-2x3", colors=1, hand_size=1)])
 def test_a_game_without_symmetries_has_nothing_to_relabel(game):
     agent = Agent(Kind(Uniform(), next(iter(game.observers)), True), (), "uniform")
-    with pytest.raises(TacitError, match="no symmetry but the identity"):
+    with pytest.raises(TacitError, match=r"no symmetry but the identity|draws no symmetries"):
         measure_defect(game, [agent], games=1, greedy=False, key=KEY)
-    with pytest.raises(TacitError, match="no symmetry but the identity"):
+    with pytest.raises(TacitError, match=r"no symmetry but the identity|draws no symmetries"):
         other_play_return(game, [agent], games=1, greedy=False, key=KEY)
 
 

@@ -143,7 +143,8 @@ def test_blocks_by_hand():
     found = blocks(*cells(matrix), ["A", "A", "B", "B"])
     assert found.methods == ("A", "B")
     assert [one.mean for one in found.self_play] == [15, 35]
-    np.testing.assert_array_equal(found.means(), [[3, 6.75], [2.75, 7]])
+    assert [[one.mean for one in row] for row in found.cross_play] == [[3, 6.75], [2.75, 7]]
+    np.testing.assert_array_equal(found.means(), [[3, 4.75], [4.75, 7]])  # over both seatings
     assert "6 seeds of each method, there are 2" in found.cross_play[0][1].note
 
 

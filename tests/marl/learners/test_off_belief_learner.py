@@ -172,6 +172,7 @@ def test_it_learns_a_board():
         ({"game": lever()}, "game lever has no belief: exact beliefs are of Hanabi's small boards"),
         ({"game": Hanabi()}, r"at most 4,096, and this one has 25\^5 = 9,765,625"),
         ({"levels": 0}, r"learner\.levels must be a whole number of at least 1, not 0"),
+        ({"levels": 11}, r"learner\.levels must be at most the 10 updates of the run, and 11 is more"),
         ({"samples": 1.5}, r"learner\.samples must be a whole number of at least 1, not 1\.5"),
         ({"minibatches": 3}, r"learner\.minibatches must divide the 256 steps of a rollout .*, and 3 does not"),
         ({"share_parameters": False}, r"off-belief learning shares parameters: learner\.share_parameters must be true"),

@@ -120,5 +120,5 @@ def test_a_learner_that_is_changed_relabels_once():
 def test_a_game_without_symmetries_is_refused():
     game = lever()
     policy = FeedForward(2, game.num_actions)
-    with pytest.raises(TacitError, match="game lever has no symmetry but the identity, so there is nothing to relabel"):
+    with pytest.raises(TacitError, match="game lever draws no symmetries to relabel it by; of tabular"):
         learner(game, policy=policy, observer="last", other_play=True)
