@@ -147,32 +147,38 @@ def _config(arguments: list[str]) -> None:
 
 def _crossplay(arguments: list[str]) -> None:
     from experiments import crossplay, runs
-    from experiments.config import CrossPlayConfig
-    from experiments.crossplay import PARTNER_CHOICES
 
-    defaults = CrossPlayConfig()
     parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with rule-based partners.")
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
     )
-    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
-    parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
-    parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
-    parser.add_argument("--output", type=Path, help="folder for result and figure (beside the first run)")
-    options = parser.parse_args(arguments)
-    settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
+    options, config = _playing(parser, arguments)
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(
         runs.among(paths) if paths else [],
-        CrossPlayConfig(**settings),
+        config,
         options.output,
         with_partners=options.partners,
         game=game,
     )
     print(crossplay.describe(played))
     print(f"cells and figure in {played.folder}")
+
+
+def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
+    """The options of a command that plays agents with each other, and its `CrossPlayConfig`."""
+    from experiments.config import CrossPlayConfig
+    from experiments.crossplay import PARTNER_CHOICES
+
+    defaults = CrossPlayConfig()
+    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
+    parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
+    parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
+    parser.add_argument("--output", type=Path, help="folder of what is found (beside the first run)")
+    options = parser.parse_args(arguments)
+    return options, CrossPlayConfig(games=options.games, seating=options.seating, seed=options.seed)
 
 
 def _zoo(arguments: list[str]) -> None:
@@ -201,22 +207,11 @@ def _compare(arguments: list[str]) -> None:
 
 def _methods(arguments: list[str]) -> None:
     from experiments import methods, terminal
-    from experiments.config import CrossPlayConfig
-    from experiments.crossplay import PARTNER_CHOICES
 
-    defaults = CrossPlayConfig()
     parser = _Parser("tacit methods", description="Learned methods side by side, and every one with every other.")
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
-    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
-    parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
-    parser.add_argument("--seating", default=defaults.seating, help="all or one_against_copies (%(default)s)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
-    parser.add_argument("--output", type=Path, help="folder for tables and figure (beside the first run)")
-    options = parser.parse_args(arguments)
-    settings: Any = {name: getattr(options, name) for name in ("games", "seating", "seed")}
-    table = methods.methods_table(
-        methods.named(options.runs), CrossPlayConfig(**settings), options.output, with_partners=options.partners
-    )
+    options, config = _playing(parser, arguments)
+    table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
     terminal.show_methods(table)
 
 
