@@ -45,7 +45,7 @@ class Relabelled(Game):
 
     def __post_init__(self) -> None:
         check_symmetric(self.game)
-        if (_drawn(self.game).players != np.arange(self.num_players)).any():
+        if (some_symmetries(self.game).players != np.arange(self.num_players)).any():
             raise TacitError(
                 f"the symmetries of game {self.game.name} permute players: each cannot have one of its own"
             )
@@ -142,14 +142,14 @@ def check_symmetric(game: Game) -> None:
         raise TacitError(
             f"game {game.name} draws no symmetries to relabel it by; of tabular games, tacit zsc-table knows them all"
         )
-    drawn = _drawn(game)
+    drawn = some_symmetries(game)
     if (drawn.actions == np.arange(game.num_actions)).all() and (drawn.players == np.arange(game.num_players)).all():
         raise TacitError(f"game {game.name} has no symmetry but the identity, so there is nothing to relabel")
 
 
 @functools.lru_cache(maxsize=16)
-def _drawn(game: Game) -> Symmetry:
-    """Some random symmetries, numpy leaves [_DRAWS, ...]."""
+def some_symmetries(game: Game) -> Symmetry:
+    """Random symmetries, the same ones every time: numpy leaves [64, ...]."""
     with jax.ensure_compile_time_eval():
         keys = jax.random.split(jax.random.key(0), _DRAWS)
         return jax.tree.map(np.asarray, jax.vmap(lambda key: game.sample_symmetry(key=key))(keys))

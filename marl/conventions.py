@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
 from games.errors import TacitError
 from games.game import Game
+from games.relabelled import some_symmetries
 from marl.agent import Agent, Kind
 from marl.crossplay.estimators import LEVEL, SEEDS_FOR_INTERVAL
 from marl.policies.policy import Array
@@ -24,7 +24,6 @@ from marl.self_play import Step, visit_games
 
 PERMUTATIONS = 9_999
 RESAMPLES = 2_000
-_DRAWS = 64
 
 
 def convention_counts(
@@ -97,8 +96,7 @@ def action_orbits(game: Game) -> np.ndarray:
     In Hanabi: the color hints to one player are one orbit, every other action is alone. From random symmetries, so
     an orbit that is very rarely moved could come out in parts.
     """
-    drawn = jax.vmap(lambda key: game.sample_symmetry(key=key))(jax.random.split(jax.random.key(0), _DRAWS))
-    images = np.asarray(drawn.actions).reshape(-1, game.num_actions)[:, : game.noop]
+    images = some_symmetries(game).actions.reshape(-1, game.num_actions)[:, : game.noop]
     orbit = np.arange(game.noop)
     for _ in range(game.noop):  # the least label of an orbit reaches all of it
         least = orbit.copy()
@@ -115,21 +113,6 @@ def merged(counts: np.ndarray, orbits: np.ndarray) -> np.ndarray:
     """Counts [..., A, A] with the actions of an orbit as one: [..., orbits, orbits]."""
     member = (orbits[:, None] == np.arange(orbits.max() + 1)[None]).astype(counts.dtype)
     return member.T @ counts @ member
-
-
-def merged_names(game: Game, orbits: np.ndarray) -> list[str]:
-    """Orbits in words: what the names of their actions have in common at both ends, and … between."""
-    found = []
-    for orbit in range(int(orbits.max()) + 1):
-        names = [game.action_name(int(action)) for action in np.flatnonzero(orbits == orbit)]
-        found.append(names[0] if len(names) == 1 else f"{_common(names)}…{_common([n[::-1] for n in names])[::-1]}")
-    return found
-
-
-def _common(words: Sequence[str]) -> str:
-    """What all words begin with."""
-    same = [len(set(letters)) == 1 for letters in zip(*words, strict=False)]
-    return words[0][: [*same, False].index(False)]
 
 
 # ------------------------------------------------------------------------------------------- do distances predict XP?

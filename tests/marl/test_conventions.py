@@ -20,7 +20,6 @@ from marl.conventions import (
     correlation,
     distances,
     merged,
-    merged_names,
     responses,
 )
 from marl.policies.recurrent import Recurrent
@@ -162,9 +161,6 @@ def test_color_hints_are_one_orbit():
     assert orbits[:hints].tolist() == list(range(hints))
     assert orbits[hints : hints + 6].tolist() == [hints] * 3 + [hints + 1] * 3
     assert orbits[hints + 6 :].tolist() == list(range(hints + 2, hints + 8))
-    names = merged_names(board, orbits)
-    assert names[hints] == "hint … to player +1"
-    assert names[0] == "discard slot 0"
 
 
 def test_merged_counts_by_hand():
