@@ -275,7 +275,7 @@ def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool)
 
 
 def name_of(science: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for what decides a run's results."""
+    """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs."""
     text = json.dumps(canonical(science), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

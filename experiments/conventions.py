@@ -1,8 +1,6 @@
 """`tacit conventions RUN …`: what the conventions of saved seeds look like, and what a relabelling changes in them."""
 
-import hashlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments import figures, runs
-from experiments.config import CrossPlayConfig
+from experiments.config import CrossPlayConfig, name_of
 from experiments.job import cross_play_both
 from games.errors import TacitError, whole_number
 from marl.conventions import (
@@ -98,7 +96,7 @@ def conventions_run(
         name: _play(run, crossed[name], greedy=name == "greedy", games=games, symmetries=symmetries, key=key)
         for name in PLAYS
     }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    digest = name_of(settings)
     folder = (output or run.path.parent) / "conventions" / digest
     found = Found([agent.label for agent in run.agents], plays, folder)
     _write(found, run, settings)

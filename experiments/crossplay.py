@@ -1,8 +1,6 @@
 """`tacit crossplay RUN … [--with PARTNERS]`: play saved seeds with each other and with partners that nobody trained."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import compose, figures, runs
-from experiments.config import CrossPlayConfig, build_game
+from experiments.config import CrossPlayConfig, build_game, name_of
 from experiments.job import cross_play_both
 from games.errors import TacitError
 from games.game import Game
@@ -75,7 +73,7 @@ def crossplay_runs(
     cells = _cells(played_game, len(agents), len(joining), config)
     results = cross_play_both(played_game, agents + joining, config, seating=cells)
     if output is None:
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        digest = name_of(settings)
         output = (loaded[0].path.parent if loaded else Path("runs")) / "crossplay" / digest
     output.mkdir(parents=True, exist_ok=True)
     runs.write_crossplay(output, results, settings)

@@ -7,9 +7,7 @@ has these intervals, too), and whether two methods can be told apart.
 """
 
 import dataclasses
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -18,7 +16,7 @@ import numpy as np
 
 from experiments import figures, runs
 from experiments.compare import flatten, short, text_of
-from experiments.config import CrossPlayConfig
+from experiments.config import CrossPlayConfig, name_of
 from experiments.crossplay import named_partners, partner_names, read_runs
 from experiments.job import cross_play_both
 from games.errors import TacitError
@@ -79,7 +77,7 @@ def methods_table(
     settings = {"methods": dict(zip(called, [run.name for run in loaded], strict=True)), **dataclasses.asdict(config)}
     settings |= {"with": partner_names(with_partners)}
     if output is None:
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        digest = name_of(settings)
         output = loaded[0].path.parent / "methods" / digest
     table = MethodsTable(
         game=game.name,

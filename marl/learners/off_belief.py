@@ -209,12 +209,12 @@ class OffBelief:
             playing, episodes = carry
             keys = jax.random.split(key, self.num_games)
             playing, (recorded, finished) = jax.vmap(lambda one, key: self._play_one(state, one, key))(playing, keys)
-            episodes = jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), episodes, finished)
-            return (playing, episodes), recorded
+            return (playing, episodes.and_all(finished)), recorded
 
-        none = rollout.Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
         keys = jax.random.split(key, self.rollout_length)
-        (playing, episodes), (trajectory, advantage) = jax.lax.scan(step, (state.ppo.playing, none), keys)
+        (playing, episodes), (trajectory, advantage) = jax.lax.scan(
+            step, (state.ppo.playing, rollout.Episodes.none()), keys
+        )
         return playing, trajectory, advantage, episodes
 
     def _play_one(
@@ -230,12 +230,7 @@ class OffBelief:
         )
         after, reward, done = self._step(before, player, action, step_key)
         total, length = playing.returns + reward, playing.lengths + 1
-        finished = rollout.Episodes(
-            count=done.astype(jnp.int32),
-            return_sum=jnp.where(done, total, 0.0),
-            length_sum=jnp.where(done, length, 0),
-            bombed=(done & self.game.bombed(after)).astype(jnp.int32),
-        )
+        finished = rollout.Episodes.after(self.game, after, total=total, length=length, done=done)
         heard = self._heard(state, before, player, action, playing.memories)
         fresh = rollout.Playing(self.game.init(key=init_key), jnp.zeros_like(heard), jnp.float32(0), jnp.int32(0))
         going_on = rollout.Playing(after, heard, total, length)

@@ -55,6 +55,25 @@ class Episodes(NamedTuple):
     length_sum: Array  # int32[]
     bombed: Array  # int32[]
 
+    @classmethod
+    def none(cls) -> "Episodes":
+        """Of no game at all."""
+        return cls(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
+
+    @classmethod
+    def after(cls, game: Game, state: Any, *, total: Array, length: Array, done: Array) -> "Episodes":
+        """Of one game after a step into `state`: the game itself if it ended with it, else of none."""
+        return cls(
+            count=done.astype(jnp.int32),
+            return_sum=jnp.where(done, total, 0.0),
+            length_sum=jnp.where(done, length, 0),
+            bombed=(done & game.bombed(state)).astype(jnp.int32),
+        )
+
+    def and_all(self, others: "Episodes") -> "Episodes":
+        """These and those of games side by side, leaves [num_games]."""
+        return jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), self, others)
+
 
 def start(game: Game, policy: ActorCritic, num_games: int, *, key: Array) -> Playing:
     """`num_games` fresh games."""
@@ -192,12 +211,7 @@ def rollout(
         if not restart:
             done = done & ~state.ended
         total, steps = playing.returns + reward, playing.lengths + 1
-        finished = Episodes(
-            count=done.astype(jnp.int32),
-            return_sum=jnp.where(done, total, 0.0),
-            length_sum=jnp.where(done, steps, 0),
-            bombed=(done & game.bombed(next_state)).astype(jnp.int32),
-        )
+        finished = Episodes.after(game, next_state, total=total, length=steps, done=done)
         moves = moving(policy, slot, acting, len(players))
         memories = with_memories(playing.memories, players, moves, memory_after)
         playing = Playing(next_state, memories, total, steps)
@@ -233,17 +247,15 @@ def rollout(
     def step(carry: tuple[Playing, Episodes], key: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
         playing, episodes = carry
         playing, (trajectory, finished) = jax.vmap(play_one)(playing, jax.random.split(key, num_games))
-        episodes = jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), episodes, finished)
-        return (playing, episodes), trajectory
+        return (playing, episodes.and_all(finished)), trajectory
 
     def play_sequence(carry: tuple[Playing, Episodes], keys: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
         memories = carry[0].memories
         carry, trajectory = jax.lax.scan(step, carry, keys, unroll=sequence == 1)
         return carry, trajectory._replace(memory=memories)
 
-    none = Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
     keys = jax.random.split(key, length).reshape(length // sequence, sequence)
-    (playing, episodes), parts = jax.lax.scan(play_sequence, (playing, none), keys)
+    (playing, episodes), parts = jax.lax.scan(play_sequence, (playing, Episodes.none()), keys)
     steps = jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), parts._replace(memory=()))
     return playing, steps._replace(memory=parts.memory), episodes
 
