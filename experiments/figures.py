@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from experiments.runs import write_bytes
+from experiments.runs.files import write_bytes
 from marl.crossplay import CrossPlay
 from marl.crossplay.comparisons import Blocks
 from marl.crossplay.estimators import Estimate, Summary
