@@ -66,6 +66,7 @@ class ExecutionConfig:
     Attributes:
       output: the folder that holds the run directories.
       overwrite: train finished runs again instead of skipping them.
+      retry_failed: in a sweep, train what failed before again instead of leaving it out.
       progress: show a progress bar.
       rows: rows of the metrics table.
       evaluations: greedy cross-plays during training; 0 for none.
@@ -78,6 +79,7 @@ class ExecutionConfig:
 
     output: str = "runs"
     overwrite: bool = False
+    retry_failed: bool = False
     progress: bool = True
     rows: int = 100
     evaluations: int = 10
@@ -88,7 +90,7 @@ class ExecutionConfig:
     distributed: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("overwrite", "progress", "figures", "distributed"):
+        for name in ("overwrite", "retry_failed", "progress", "figures", "distributed"):
             one_of(f"execution.{name}", getattr(self, name), (True, False))
         for name, low in [("rows", 1), ("evaluations", 0), ("evaluation_games", 1)]:
             object.__setattr__(self, name, whole_number(f"execution.{name}", getattr(self, name), low))

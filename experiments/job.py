@@ -4,6 +4,7 @@ Knows neither hydra nor the terminal, so that the same code runs from the comman
 accelerator machine (`experiments.run_piece`).
 """
 
+import contextlib
 import dataclasses
 import itertools
 import warnings
@@ -107,21 +108,21 @@ def _bring_to_their_end(
     """Claim the runs that are not finished, and train those that stand at the same update in one program."""
     todo = _claimed(config, members, paths)
     trainings: list[Training] = []
-    try:
-        with Stopper(config.minutes) as stopper:
+    with Stopper(config.minutes) as stopper:
+        try:
             found = sorted((member(run, path, warn) for run, path in todo), key=lambda one: -one.updates)
             groups = [list(group) for _, group in itertools.groupby(found, key=lambda one: one.updates)]
             trainings = [Training(config, group, stopper, report) for group in groups]
             for training in trainings:
                 _finish(training, stopper, report)
-    except (Paused, KeyboardInterrupt) as stop:
-        _give_up(todo, trainings, "interrupted", str(stop) or "stopped from outside")
-        raise
-    except Exception as error:
-        known = out_of_memory(error) or error
-        reason = str(known) if isinstance(known, TacitError) else f"{type(known).__name__}: {known}"
-        _give_up(todo, trainings, "failed", reason)
-        raise known from error
+        except (Paused, KeyboardInterrupt) as stop:
+            _give_up(todo, trainings, "interrupted", str(stop) or "stopped from outside")
+            raise
+        except Exception as error:
+            known = out_of_memory(error) or error
+            reason = str(known) if isinstance(known, TacitError) else f"{type(known).__name__}: {known}"
+            _give_up(todo, trainings, "failed", reason)
+            raise known from error
 
 
 def _claimed(config: JobConfig, members: Sequence[RunConfig], paths: Sequence[Path]) -> list[tuple[RunConfig, Path]]:
@@ -132,9 +133,13 @@ def _claimed(config: JobConfig, members: Sequence[RunConfig], paths: Sequence[Pa
             runs.needs_training(path, run, overwrite=overwrite)
     claimed = []
     for run, path in zip(members, paths, strict=True):
-        mine = first and runs.claim(path.parent, run, overwrite=overwrite, name=path.name) is not None
-        if mine and overwrite:
-            checkpoints.discard(path / CHECKPOINTS)
+        try:
+            mine = first and runs.claim(path.parent, run, overwrite=overwrite, name=path.name) is not None
+            if mine and overwrite:
+                checkpoints.discard(path / CHECKPOINTS)
+        except TacitError as error:
+            _give_up(claimed, (), "interrupted", str(error))
+            raise
         if devices.agree(mine):
             claimed.append((run, path))
     return claimed
@@ -154,20 +159,23 @@ def _finish(training: Training, stopper: Stopper, report: Report) -> None:
             runs.write_policies(one.path / "policies.safetensors", one.config, params)
             runs.write_crossplay(one.path, results, dataclasses.asdict(config.crossplay))
             runs.write_metrics(one.path, training.table(number))
-            runs.write_status(one.path, "finished", steps=training.steps)
+            runs.finish(one.path, steps=training.steps)
             checkpoints.discard(one.folder)
 
 
 def _give_up(todo: Sequence[tuple[RunConfig, Path]], trainings: Sequence[Training], state: str, reason: str) -> None:
-    """Mark the runs that are not finished."""
+    """Mark the runs that are not finished, as far as they can be written and are still this process's own."""
     if jax.process_index() != 0:
         return
-    steps = {path: 0 for _, path in todo}
-    for training in trainings:
-        for number, one in enumerate(training.members):
-            steps[one.path] = training.steps
-            if not runs.is_finished(one.path):
-                runs.write_metrics(one.path, training.table(number))
-    for path, done in steps.items():
-        if not runs.is_finished(path):
-            runs.write_status(path, state, steps=done, reason=reason)
+    tables = {one.path: (training, n) for training in trainings for n, one in enumerate(training.members)}
+    for _, path in todo:
+        with contextlib.suppress(TacitError):
+            if runs.is_finished(path):
+                continue
+            runs.check_mine(path)
+            steps = 0
+            if path in tables:
+                training, number = tables[path]
+                steps = training.steps
+                runs.write_metrics(path, training.table(number))
+            runs.write_status(path, state, steps=steps, reason=reason)

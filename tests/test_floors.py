@@ -14,18 +14,24 @@ MAY_IMPORT = {
     "marl": {"diffrax", "games", "marl", "flax", "optax", "scipy"} | NUMERIC,
     "experiments": {
         "conf", "experiments", "flax", "games", "hydra", "marl", "matplotlib", "omegaconf", "optax", "rich",
-        "orbax", "safetensors",
+        "orbax", "safetensors", "pandas", "xarray", "submitit", "hydra_plugins", "plotly", "mlflow", "tensorboard",
     }
     | NUMERIC,
     "conf": set(),
 }  # fmt: skip
 ONLY_IN = {
-    "hydra": {"experiments/compose.py"},
-    "omegaconf": {"experiments/compose.py"},
+    "hydra": {"experiments/compose.py", "experiments/launchers.py", "experiments/search.py", "experiments/sweeps.py"},
+    "omegaconf": {"experiments/compose.py", "experiments/search.py", "experiments/sweeps.py"},
     "diffrax": {"marl/exact/gradient_flow.py"},
     "hanabi_learning_environment": {"games/hanabi/hle.py"},
     "igraph": {"games/tabular/symmetry.py"},
     "orbax": {"experiments/checkpoints.py"},
+    "pandas": {"experiments/runs/collection.py"},
+    "xarray": {"experiments/runs/collection.py", "experiments/runs/labelled.py"},
+    "submitit": {"experiments/launchers.py"},
+    "hydra_plugins": {"experiments/launchers.py"},
+    "mlflow": {"experiments/export.py"},
+    "tensorboard": {"experiments/export.py"},
     "matplotlib": {"experiments/figures.py"},
     "safetensors": {"experiments/runs/files.py"},
 }

@@ -15,7 +15,7 @@ from games.errors import TacitError
 from games.tabular.library import lever
 from marl.crossplay import crossplay
 
-FILES = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "crossplay.json"}
+FILES = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "crossplay.json", "checksums.json"}
 FIGURES = {"learning_curves.png", "learning_curves.svg", "crossplay.png", "crossplay.svg"}
 TEN_LEVERS = lever.make()
 
@@ -148,7 +148,7 @@ def test_a_file_appears_complete_or_not_at_all(a_run, monkeypatch):
             else:
                 patched.setattr("pathlib.Path.write_bytes", fails)
             for write in writers:
-                with pytest.raises(OSError, match="No space left"):
+                with pytest.raises(TacitError, match="cannot be written: No space left"):
                     write()
         assert {file.name: file.read_bytes() for file in a_run.iterdir()} == before
 

@@ -1,0 +1,137 @@
+"""`tacit runs check`: whether the run directories of a folder are whole, each file against its checksum."""
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.config import name_of
+from experiments.runs import directory
+from experiments.runs.collection import STATES, check_complete, check_format, read_science, run_directories
+from experiments.runs.files import read_json, read_tensors
+from games.errors import TacitError, one_of
+
+_LEFT_BEHIND = re.compile(r"\.(?!claim\.\d+$).+\.\d+")
+"""What a process that was killed while it wrote a file leaves of it."""
+
+
+class Finding(NamedTuple):
+    """What is wrong with a run directory, or worth to know of it."""
+
+    path: Path
+    sentence: str
+    damage: bool
+    """Whether results are lost or in doubt."""
+
+
+def check(root: Path | str) -> tuple[int, list[Finding]]:
+    """Look at every file of a run directory, or of all in a folder; nothing is changed.
+
+    The files of a finished run are compared with its checksums; those of a run that was made before there were any
+    are read. Checkpoints are left out: their arrays have checksums of their own, which a training looks at.
+
+    Returns:
+      The number of run directories, and the findings in their order.
+
+    Raises:
+      TacitError: if there is no such folder, or no run in it.
+    """
+    found = run_directories(Path(root))
+    if not found:
+        raise TacitError(f"there is no run in {root}")
+    return len(found), [finding for path, names in found.items() for finding in _of_run(path, names)]
+
+
+def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
+    def damaged(sentence: str | Exception) -> Finding:
+        return Finding(path, str(sentence).replace(f"{path}{os.sep}", ""), damage=True)
+
+    def remark(sentence: str) -> Finding:
+        return Finding(path, sentence, damage=False)
+
+    try:
+        status = directory.read_status(path)
+        if status is None:
+            raise TacitError("there is no status.json: the directory was copied in part, or is no run's")
+        state = one_of("the state in status.json", directory.state_of(path, status), STATES)
+        if state == "running":
+            return  # its files are about to change
+        if left := sorted(name for name in os.listdir(path) if _LEFT_BEHIND.fullmatch(name)):
+            yield remark(f"{', '.join(left)} can be deleted: a process was killed while it wrote")
+        if "run.json" not in names and state == "cut":
+            yield remark("it was cut short before it had said which run it is: training it again begins anew")
+            return
+        description = read_science(path)
+        name = description["name"]
+        if (hashed := name_of(description["science"])) != name:
+            yield damaged(f"run.json was changed: it says that it is run {name}, and its science that it is {hashed}")
+        elif path.name != name:
+            yield remark(f"the directory holds run {name}: no sweep finds it under this name")
+        if state != "finished":
+            yield from map(damaged, _unreadable(path, names))
+        elif "checksums.json" in names:
+            expected = _checksums(path)
+            yield from map(damaged, _differing(path, expected, names))
+            if later := sorted(set(directory.results(path)) - expected.keys()):
+                yield remark(f"{', '.join(later)} came into the directory after the run was finished")
+        else:
+            yield remark("it has no checksums, for it was finished before there were any: its files were only read")
+            unreadable = list(_unreadable(path, names))
+            yield from map(damaged, unreadable)
+            if not unreadable:
+                check_complete(path, description["science"].get("command", "train"), names)
+    except TacitError as error:
+        yield damaged(error)
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    contents = read_json(path / "checksums.json")
+    check_format("checksums.json", contents)
+    if not isinstance(expected := contents.get("files"), dict):
+        raise TacitError("checksums.json is damaged: it names no files")
+    return expected
+
+
+def _differing(path: Path, expected: dict[str, str], names: set[str]) -> Iterator[str]:
+    """What files of a finished run are not as they were."""
+    if missing := sorted(expected.keys() - names):
+        part = "all" if len(missing) == len(expected) else f"{len(missing)} of the {len(expected)}"
+        yield f"{part} files it was finished with are missing, so it was copied in part: {', '.join(missing)}"
+    for name in sorted(expected.keys() & names):
+        try:
+            digest = hashlib.sha256((path / name).read_bytes()).hexdigest()
+        except OSError as error:
+            yield f"{name} cannot be read: {error.strerror}"
+            continue
+        if digest != expected[name]:
+            yield f"{name} is damaged or was changed: it does not have the checksum that it was written with"
+
+
+def _unreadable(path: Path, names: set[str]) -> Iterator[Exception]:
+    """Of each file of a run that cannot be read, why."""
+    for name in sorted(names - {"run.json", "status.json"}):
+        try:
+            if name.endswith(".json"):
+                read_json(path / name)
+            elif name.endswith(".npz"):
+                _read_arrays(path / name)
+            elif name.endswith(".safetensors"):
+                read_tensors(path / name)
+        except TacitError as error:
+            yield error
+
+
+def _read_arrays(file: Path) -> None:
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+            for name in arrays.files:
+                arrays[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TacitError(f"{file} is cut short or damaged: {error}") from error

@@ -1,0 +1,189 @@
+"""Who owns a run directory: numbered claims, of which the highest counts.
+
+    .claim.3   JSON: host, namespace and number of the process, when it began, the scheduler's job and its restarts
+
+A claim comes into being complete, by a hard link that fails if the number is taken: of two processes that want a run
+one gets it, on NFS too. A claim whose owner is gone is not changed but followed by the next number, so nobody can take
+away what another has just taken. An owner gives a sign of life by touching its claim, all the time.
+"""
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from games.errors import TacitError
+
+STALE_SECONDS = 600.0
+"""How long an owner on another machine may give no sign of life."""
+_SIGN_SECONDS = 30.0
+_NAME = re.compile(r"\.claim\.(\d+)")
+
+
+class Busy(TacitError):
+    """Another process owns the run."""
+
+
+class Owner(NamedTuple):
+    """A process that owns a run directory."""
+
+    host: str
+    namespace: str
+    """Of process numbers, "" where the system does not say: containers may share a host's name, not its processes."""
+    process: int
+    began: str
+    """When the process began, in the system's own count, or "": numbers of processes are used again."""
+    job: str
+    """Of a scheduler, or ""."""
+    restarts: int
+    """How often the scheduler has started that job again."""
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+
+_held: dict[Path, Path] = {}  # run directories of this process, resolved, and its claims on them
+_signs = threading.Lock()
+
+
+def take(path: Path) -> None:
+    """Make this process the owner of a run directory, which must exist.
+
+    Raises:
+      Busy: if another process owns it.
+      OSError: if it cannot be written.
+    """
+    path = path.resolve()
+    me = _me()
+    while True:
+        newest = _newest(path)
+        if newest is not None and _owner(newest) == me:
+            _hold(path, newest)
+            return
+        check_free(path)
+        number = 1 if newest is None else _number(newest) + 1
+        claim, beside = path / f".claim.{number}", path / f".claiming.{me.process}.{threading.get_ident()}"
+        try:
+            beside.write_text(json.dumps(me._asdict()))
+            os.link(beside, claim)
+        except FileExistsError:
+            continue  # another was quicker: look again who that is
+        finally:
+            beside.unlink(missing_ok=True)
+        _hold(path, claim)
+        for older in path.glob(".claim.*"):
+            if _NAME.fullmatch(older.name) and _number(older) < number:
+                older.unlink(missing_ok=True)
+        return
+
+
+def owner(path: Path) -> Owner | None:
+    """The process that owns a run directory, if it is alive as far as this machine can tell; else None."""
+    newest, me = _newest(path), _me()
+    found = None if newest is None else _owner(newest)
+    return found if newest is not None and found is not None and (found == me or _alive(found, newest, me)) else None
+
+
+def check_free(path: Path) -> None:
+    """Raise `Busy` if another process owns a run directory."""
+    found = owner(path)
+    if found is not None and found != _me():
+        raise Busy(f"run {path} is being trained by {found}")
+
+
+def check(path: Path) -> None:
+    """Raise `Busy` if this process took a run directory and another has taken it since, believing this one dead."""
+    mine = _held.get(path.resolve())
+    if mine is not None and (newest := _newest(path)) is not None and newest.name != mine.name:
+        raise Busy(f"run {path} was taken over by {_owner(newest) or 'another process'}")
+
+
+def release(path: Path) -> None:
+    """Give a run directory up, if this process owns it."""
+    mine = _held.pop(path.resolve(), None)
+    if mine is not None:
+        mine.unlink(missing_ok=True)
+
+
+def _hold(path: Path, claim: Path) -> None:
+    with _signs:
+        _held[path] = claim
+        if not any(thread.name == "tacit-claims" for thread in threading.enumerate()):
+            threading.Thread(target=_give_signs, name="tacit-claims", daemon=True).start()
+
+
+def _give_signs() -> None:
+    while True:
+        for claim in list(_held.values()):
+            try:
+                os.utime(claim)
+            except OSError:  # taken over, or the disk is away: `check` says it
+                continue
+        time.sleep(_SIGN_SECONDS)
+
+
+def _newest(path: Path) -> Path | None:
+    claims = [file for file in path.glob(".claim.*") if _NAME.fullmatch(file.name)]
+    return max(claims, key=_number, default=None)
+
+
+def _number(claim: Path) -> int:
+    return int(claim.name.rpartition(".")[2])
+
+
+def _owner(claim: Path) -> Owner | None:
+    """Who made a claim; None if it is gone or damaged."""
+    try:
+        return Owner(**json.loads(claim.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _alive(owner: Owner, claim: Path, me: Owner) -> bool:
+    if (owner.host, owner.namespace) == (me.host, me.namespace):
+        return _exists(owner.process) and owner.began == _began(owner.process)  # "" if it waits to be reaped
+    if owner.job and owner.job == me.job and owner.restarts < me.restarts:
+        return False  # a scheduler starts a job again when it has ended
+    try:
+        return time.time() - claim.stat().st_mtime < STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _me() -> Owner:
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    environment, process = os.environ, os.getpid()
+    return Owner(
+        host=socket.gethostname(),
+        namespace=namespace,
+        process=process,
+        began=_began(process),
+        job=environment.get("SLURM_JOB_ID", ""),
+        restarts=int(environment.get("SLURM_RESTART_COUNT") or 0),
+    )
+
+
+def _began(process: int) -> str:
+    try:
+        # From the 3rd field on; the second, the program's name in parentheses, may itself hold spaces.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,417 @@
+"""Many runs together: what is there, in which state, selected by its keys, as a table and as labelled arrays.
+
+    runs = load("runs")
+    runs.where(["game=hanabi-small", "entropy_coef=0.1"]).finished().table()    # pandas
+    runs.finished().crossplay("greedy")["score"].mean(["partner_seed", "seat"])  # xarray
+
+What was read is kept in an index outside of the folder (`experiments.runs.index`), so that thousands of runs open at
+once; run directories are only ever read.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import importlib
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from experiments.config import FORMAT, canonical
+from experiments.runs import directory
+from experiments.runs.directory import RESULT_FOLDERS
+from experiments.runs.files import read_json
+from experiments.runs.index import Index
+from games.errors import TacitError, one_of
+from marl.crossplay import CrossPlay
+from marl.crossplay.estimators import Estimate, Summary, summarise
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+State = Literal["finished", "running", "cut", "failed", "damaged"]
+STATES = ("finished", "running", "cut", "failed")
+"""In which a run can be, unless it is damaged."""
+PLAYS = ("sampled", "greedy")
+EXPECTED = {
+    "train": ("crossplay.json", "metrics.npz", "policies.safetensors"),
+    "phase": ("phase.json", "solutions.npz"),
+    "zsc-table": ("zsc.json", "policies.npz"),
+    "adaptive": ("adaptive.json",),
+}
+"""The files that a finished run of a command has beside run.json and status.json."""
+STAMPED = ("run.json", "status.json", "crossplay.json")
+"""The files whose contents decide what a record says."""
+_SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
+_MARKS = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "checkpoints"}
+"""A folder with one of these is a run directory."""
+_A_NAME = re.compile("[0-9a-f]{12}")
+_ESTIMATES = {"sp": "self_play", "xp": "cross_play", "gap": "gap"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One run, as its directory tells it.
+
+    Attributes:
+      path: the run directory.
+      command: what made it: train, phase, zsc-table, ….
+      name: the run's name, a hash of its science.
+      science: what decides its result, nested as in run.json; empty where that cannot be read.
+      versions: of what made it.
+      state: finished; running; cut (interrupted, or its process is gone); failed; damaged (files are missing or
+        unreadable, or of another format).
+      reason: why it is not finished; empty if it is.
+      steps: steps of games done for each seed.
+      updated: when it last said how it stands, ISO 8601 in UTC.
+    """
+
+    path: Path
+    command: str
+    name: str
+    science: Mapping[str, Any]
+    versions: Mapping[str, str]
+    state: State
+    reason: str
+    steps: int
+    updated: str
+    index: Index | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def keys(self) -> dict[str, Any]:
+        """The science as one flat mapping, {"learner.entropy_coef": 0.1, …}, and "game", the game's short name."""
+        flat = {key: value for key, value in flatten(self.science).items() if key not in ("format", "game")}
+        return {"game": game_name(self.science.get("game") or {}), **flat}
+
+    @functools.cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """SP, XP and their gap of the "sampled" and the "greedy" cross-play; empty if it is no finished training run.
+
+        Takes about 20 ms for each, unless the index knows them.
+        """
+        if self.command != "train" or self.state != "finished":
+            return {}
+        known = None if self.index is None else self.index.summaries(self.path.name)
+        if known is not None:
+            return {
+                play: Summary(*(Estimate(*estimate) for estimate in estimates)) for play, estimates in known.items()
+            }
+        found = {play: summarise(cells.seatings, cells.mean) for play, cells in self.crossplay().items()}
+        if self.index is not None:
+            self.index.keep_summaries(self.path.name, {play: list(map(list, one)) for play, one in found.items()})
+        return found
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The arrays of metrics.npz; TacitError if it is missing or damaged."""
+        return directory.read_metrics(self.path)
+
+    def crossplay(self) -> dict[str, CrossPlay]:
+        """The "sampled" and the "greedy" cross-play; TacitError if the file is missing or damaged."""
+        return directory.read_crossplay(self.path)
+
+
+class Runs(Sequence[Record]):
+    """Runs in the order of their paths."""
+
+    def __init__(self, records: Iterable[Record]):
+        self._records = tuple(records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Runs": ...
+    def __getitem__(self, index: int | slice) -> "Record | Runs":
+        return Runs(self._records[index]) if isinstance(index, slice) else self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} runs>"
+
+    def finished(self) -> "Runs":
+        """Those that are finished."""
+        return Runs(record for record in self if record.state == "finished")
+
+    def where(self, conditions: Sequence[str]) -> "Runs":
+        """Those that meet all conditions KEY=VALUE.
+
+        KEY is a key of `Record.keys` or the end of one that no other key shares ("entropy_coef"). VALUE is read as
+        JSON (0.1, true, null, [64, 64]), else as text; 1 and 1.0 are equal. In "game" capitals do not count, nor
+        does _ instead of -.
+
+        Raises:
+          TacitError: for a condition without =, a key that no run has, and an ending that several keys share.
+        """
+        chosen = self._records
+        for condition in conditions:
+            key, equals, value = condition.partition("=")
+            if not equals:
+                raise TacitError(f"a condition is KEY=VALUE, such as game=hanabi-small, not {condition!r}")
+            full = self.key(key)
+            chosen = tuple(
+                record for record in chosen if full in record.keys and _meets(record.keys[full], value, full)
+            )
+        return Runs(chosen)
+
+    def key(self, text: str) -> str:
+        """The key of `Record.keys` that `text` is, or ends alone.
+
+        Raises:
+          TacitError: if no run has such a key, or several keys end so.
+        """
+        known = dict.fromkeys(key for record in self for key in record.keys)
+        if text in known:
+            return text
+        ends = [key for key in known if key.endswith(f".{text}")]
+        if len(ends) > 1:
+            raise TacitError(f"{text!r} may be {' or '.join(ends)}: say which")
+        if not ends:
+            shown = {key.rpartition(".")[2]: key for key in known}
+            near = difflib.get_close_matches(text, [*known, *shown], n=1)
+            hint = f"; did you mean {shown.get(near[0], near[0])}?" if near else ""
+            raise TacitError(f"none of the {len(self)} runs has a key {text!r}{hint}")
+        return ends[0]
+
+    def varying(self) -> list[str]:
+        """The keys in which the runs differ, in the order of the first run's keys; one that a run lacks counts."""
+        known = dict.fromkeys(key for record in self for key in record.keys)
+        return [key for key in known if len({plain_text(record.keys.get(key)) for record in self}) > 1]
+
+    def table(self) -> "pandas.DataFrame":
+        """A row for each run: name, state, command, its keys, scores with their 95 % intervals, path.
+
+        The scores are columns such as sampled_sp, sampled_sp_low, sampled_sp_high, sampled_xp_…, sampled_gap_…,
+        greedy_…; missing where they cannot be estimated. `seeds` and `steps` are what the run was to do, `steps_done`
+        is what it did.
+
+        Raises:
+          TacitError: if pandas is not installed.
+        """
+        return _extra("pandas", "table").DataFrame([_row(record) for record in self])
+
+    def crossplay(self, play: str = "greedy") -> "xarray.Dataset":
+        """The cells of all runs as labelled arrays `score`, `standard_error`, `games`, `bombed`, `length`.
+
+        The first dimensions are the keys in which the runs differ, named by their last part (entropy_coef) where that
+        tells them apart. Of keys that change together the first is the dimension, the others are coordinates along it.
+        Then come, for two players, `seed`, `partner_seed` and `seat`, in which `seed` sits; for more, `cell`, with
+        the coordinate `seats` [cell, seat] of the seeds in it. What was not played is nan.
+
+        Args:
+          play: sampled | greedy.
+
+        Raises:
+          TacitError: if xarray is not installed, a run is no finished training run, the runs differ in their numbers of
+            players or seeds (or in their seatings, for more than two players), or two runs have all keys in common.
+        """
+        from experiments.runs.labelled import dataset
+
+        return dataset(self, one_of("play", play, PLAYS), _extra("xarray", "crossplay"))
+
+
+def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs:
+    """All runs of a folder: finished or not, damaged ones too.
+
+    Args:
+      root: a run directory, a folder of run directories (folders of results beside runs are passed over), or several.
+      index: use the index, and bring it up to date.
+
+    Raises:
+      TacitError: if there is no such folder, or no run in it.
+    """
+    roots = [Path(root)] if isinstance(root, Path | str) else [Path(one) for one in root]
+    found = {path: names for one in roots for path, names in run_directories(one).items()}
+    if not found:
+        raise TacitError(f"there is no run in {', '.join(map(str, roots))}")
+    indexes = {folder: Index(folder) for folder in {path.parent for path in found}} if index else {}
+    records = [_record(path, names, indexes.get(path.parent)) for path, names in found.items()]
+    for folder, one in indexes.items():
+        if folder in roots:  # all that is in it was looked at
+            one.forget_all_but({path.name for path in found if path.parent == folder})
+        one.save()
+    return Runs(records)
+
+
+def run_directories(root: Path) -> dict[Path, set[str]]:
+    """`root` if it is a run directory, else the run directories in it by name, whole or not; and what each holds.
+
+    A folder in which a run would have its name is one, too, as soon as it holds anything.
+
+    Raises:
+      TacitError: if there is no such folder.
+    """
+    if not root.is_dir():
+        raise TacitError(f"there is no folder {root}")
+    names = set(os.listdir(root))
+    if names & _MARKS:
+        return {(root if root.name not in ("", "..") else root.resolve()): names}
+    if root.name in RESULT_FOLDERS:
+        return {}
+    inside = {root / name: names for name in sorted(names) if (names := _listed(root / name))}
+    return {path: held for path, held in inside.items() if held & _MARKS or _A_NAME.fullmatch(path.name)}
+
+
+def read_science(path: Path) -> dict[str, Any]:
+    """The contents of run.json.
+
+    Raises:
+      TacitError: if it is missing, damaged, or of a newer or an older format.
+    """
+    description = read_json(path / "run.json")
+    check_format("run.json", description)
+    if missing := {"name", "science"} - set(description):
+        raise TacitError(f"run.json is damaged: it does not say {', '.join(sorted(missing))}")
+    if not isinstance(description["science"], dict):
+        raise TacitError("run.json is damaged: its science is no object")
+    return description
+
+
+def check_format(file: str, contents: Mapping[str, Any]) -> None:
+    """Refuse the contents of a file of another format, saying whether it is newer or older."""
+    found = contents.get("format")
+    if found != FORMAT:
+        age = ("newer" if found > FORMAT else "older") if isinstance(found, int) else "unknown"
+        raise TacitError(f"{file} has the {age} format {found}, and this Tacit reads format {FORMAT}")
+
+
+def _listed(path: Path) -> set[str]:
+    """The names in a folder, without hidden ones; none if it is no folder, or hidden itself."""
+    try:
+        return set() if path.name.startswith(".") else {name for name in os.listdir(path) if name[0] != "."}
+    except (NotADirectoryError, FileNotFoundError):  # a file, or deleted just now
+        return set()
+    except OSError as error:
+        raise TacitError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _record(path: Path, names: set[str], index: Index | None) -> Record:
+    stamp = _stamp(path, names)
+    facts = None if index is None else index.facts(path.name, stamp)
+    if facts is None:
+        facts = _facts(path, names)
+        if index is not None:
+            index.keep_facts(path.name, stamp, facts)
+    if facts["state"] == "running":  # what the directory says; whether it is true changes without a trace in it
+        facts["state"] = directory.state_of(path, facts)
+        facts["reason"] = "its process is gone" if facts["state"] == "cut" else ""
+    return Record(path=path, index=index, **facts)
+
+
+def _stamp(path: Path, names: set[str]) -> str:
+    """Changes with what `_facts` looks at."""
+    seen: list[Any] = sorted(names & _SEEN)
+    for name in STAMPED:
+        with contextlib.suppress(FileNotFoundError):
+            about = os.stat(path / name)
+            seen += [name, about.st_mtime_ns, about.st_size]
+    return json.dumps(seen)
+
+
+def _facts(path: Path, names: set[str]) -> dict[str, Any]:
+    """What a run directory says of itself, but for whether a running one still runs; damage is a state."""
+    facts = {
+        "command": "", "name": path.name, "science": {}, "versions": {}, "state": "damaged", "reason": "", "steps": 0,
+        "updated": "",
+    }  # fmt: skip
+    try:
+        status = directory.read_status(path)
+        if status is None:
+            raise TacitError("status.json is missing: the directory was copied in part, or is no run's")
+        facts |= {"steps": status["steps"], "updated": status["updated"]}
+        if status["state"] == "running" and "run.json" not in names:  # it has just begun, or did not get far
+            return {**facts, "state": "running"}
+        description = read_science(path)
+        science = description["science"]
+        facts |= {"command": science.get("command", "train"), "name": description["name"], "science": science}
+        facts |= {"versions": description.get("versions", {})}
+        if status["state"] == "finished":
+            check_complete(path, facts["command"], names)
+        state = "cut" if status["state"] == "interrupted" else status["state"]
+        return {**facts, "state": one_of("the state in status.json", state, STATES), "reason": status["reason"]}
+    except TacitError as error:
+        return {**facts, "reason": str(error).replace(f"{path}{os.sep}", "")}
+
+
+def check_complete(path: Path, command: str, names: Collection[str]) -> None:
+    """Refuse a finished run that lacks a file of its command's, or whose cross-play is none.
+
+    Raises:
+      TacitError: naming the files.
+    """
+    if missing := [name for name in EXPECTED.get(command, ()) if name not in names]:
+        raise TacitError(f"it is finished, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    if command == "train":
+        for play, cells in directory.read_crossplay(path).items():
+            lengths = {len(getattr(cells, field)) for field in CrossPlay._fields if field != "labels"}
+            if len(lengths) > 1 or cells.seatings.ndim != 2 or not np.isfinite(cells.mean).all():
+                raise TacitError(f"crossplay.json is damaged: its {play} cells do not make sense")
+
+
+def game_name(game: Mapping[str, Any]) -> str:
+    """A game's short name, from the `game` group of a configuration.
+
+    Its preset in small letters ("hanabi-small"), where it has one; else the name of its file without the ending; else
+    the last part of `_target_`, or the one before where that is `make` ("lever").
+    """
+    if game.get("preset"):
+        return str(game["preset"]).lower()
+    if game.get("file"):
+        return Path(str(game["file"])).stem
+    parts = [part for part in str(game.get("_target_", "")).split(".") if part != "make"]
+    return parts[-1] if parts else ""
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by points."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def plain_text(value: Any) -> str:
+    """A configuration's value as JSON, the same for equal numbers."""
+    return json.dumps(canonical(value), sort_keys=True)
+
+
+def _meets(value: Any, wanted: str, key: str) -> bool:
+    if key == "game":
+        return str(value).lower().replace("_", "-") == wanted.lower().replace("_", "-")
+    if str(value) == wanted:
+        return True
+    try:
+        return plain_text(value) == plain_text(json.loads(wanted))
+    except ValueError:
+        return False
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = {"name": record.name, "state": record.state, "reason": record.reason, "command": record.command}
+    row |= {**record.keys, "steps_done": record.steps, "updated": record.updated}
+    for play, summary in record.summaries.items():
+        for short, field in _ESTIMATES.items():
+            estimate: Estimate = getattr(summary, field)
+            row |= {
+                f"{play}_{short}": estimate.mean,
+                f"{play}_{short}_low": estimate.low,
+                f"{play}_{short}_high": estimate.high,
+            }
+    return {**row, "path": str(record.path)}
+
+
+def _extra(library: str, method: str) -> ModuleType:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise TacitError(f"{method}() needs {library}: pip install 'tacit[analysis]'") from error

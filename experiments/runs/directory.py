@@ -1,0 +1,399 @@
+"""The run directory: one run, one folder, written by nobody else.
+
+    run.json               format version, the science that names the run, versions of what made it
+    status.json            running | finished | interrupted | failed, with the reason
+    metrics.npz            steps [rows], and each metric [rows, seeds]; greedy evaluations during training
+    checkpoints/           while it is not finished: see experiments.checkpoints
+    policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
+    crossplay.json         the cells of the sampled and of the greedy cross-play
+    checksums.json         of the files above, once it is finished
+    *.png, *.svg           figures
+    .claim.N               while a process makes it: see experiments.runs.claims
+
+Every file appears complete or not at all: it is written beside its place and renamed.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import io
+import json
+import os
+import platform
+import socket
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import flax
+import jax
+import numpy as np
+import optax
+
+from experiments.config import FORMAT, RunConfig, build_game, build_kind
+from experiments.runs import claims
+from experiments.runs.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from games.errors import TacitError
+from games.game import Game
+from marl.agent import Agent, declared_parameters
+from marl.crossplay import CrossPlay
+
+RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
+"""What `tacit` writes beside run directories."""
+FIGURES = ("*.png", "*.svg")
+"""What is drawn from a run's files, and can be drawn again."""
+
+
+class Config(Protocol):
+    """What a run directory needs of a configuration."""
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data."""
+        ...
+
+    def name(self) -> str:
+        """The run's name: a hash of `science()`."""
+        ...
+
+
+class Run(NamedTuple):
+    """A finished training run, read from its directory or from a file of the zoo."""
+
+    path: Path
+    config: RunConfig
+    game: Game
+    agents: list[Agent]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = None) -> Path | None:
+    """Make the directory of a run that is to be made, `name` or the run's own; None if it is finished already.
+
+    A directory that an interrupted, failed or killed training left is claimed with its checkpoints. The directory is
+    this process's own until its status says how the run ended.
+
+    Raises:
+      Busy: if another process is making this run.
+      TacitError: as `needs_training`; if the directory cannot be made.
+    """
+    path = root / (name or config.name())
+    if not needs_training(path, config, overwrite=overwrite):
+        return None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        claims.take(path)
+        if not needs_training(path, config, overwrite=overwrite):  # another has finished it just now
+            claims.release(path)
+            return None
+        old = [*FIGURES, "checksums.json"]  # of a training that is overwritten
+        torn = [".[!.]*.json.*", ".[!.]*.npz.*", ".[!.]*.safetensors.*"]  # of a process that was killed while it wrote
+        for file in (file for pattern in (*old, *torn) for file in path.glob(pattern)):
+            file.unlink()
+    except OSError as error:
+        raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
+    write_status(path, "running", steps=0)
+    write_json(
+        path / "run.json",
+        {"format": FORMAT, "name": config.name(), "science": config.science(), "versions": versions()},
+    )
+    return path
+
+
+def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:
+    """Whether `path` may be claimed for a run; False if it is finished already. Changes nothing.
+
+    Raises:
+      Busy: if another process is making this run now.
+      TacitError: if the name is taken by something that is not this run, or a finished run has lost files.
+    """
+    if path.exists() and not path.is_dir():
+        raise TacitError(f"{path} is in the way: a run directory belongs there")
+    status = read_status(path)
+    if status is not None:
+        if (path / "run.json").exists() and (other := read_json(path / "run.json").get("name")) != config.name():
+            raise TacitError(f"{path} is in the way: it holds run {other}, and this is run {config.name()}")
+    elif path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir()):
+        raise TacitError(f"{path} is in the way: it holds files, but no status.json of a run")
+    claims.check_free(path)
+    if status is not None and status["state"] == "finished" and not overwrite and (lost := missing(path)):
+        raise TacitError(
+            f"run {path} is damaged: it says that it is finished, and lacks {', '.join(lost)}; copy it again, or make "
+            "it again with execution.overwrite=true"
+        )
+    return overwrite or status is None or status["state"] != "finished"
+
+
+@contextlib.contextmanager
+def in_progress(root: Path, config: Config, *, overwrite: bool) -> Iterator[Path]:
+    """The claimed directory of a run that is made in one piece; at the end its status says how that went.
+
+    Raises:
+      TacitError: as `claim`.
+    """
+    path = root / config.name()
+    if claim(root, config, overwrite=overwrite) is None:
+        raise claims.Busy(f"run {path} was finished by another process meanwhile; the same command shows it")
+    try:
+        yield path
+        finish(path, steps=0)
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with contextlib.suppress(TacitError):  # on a full disk the reason counts, not that it cannot be written down
+            write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
+        raise
+
+
+def finish(path: Path, *, steps: int) -> None:
+    """Say that a run is finished, after `steps` steps a seed, with the checksums of its files."""
+    made = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in results(path)}
+    write_json(path / "checksums.json", {"format": FORMAT, "files": made})
+    write_status(path, "finished", steps=steps)
+
+
+def results(path: Path) -> list[str]:
+    """The names of the files of a run directory that hold what it found out."""
+    drawn = {file for pattern in FIGURES for file in path.glob(pattern)}
+    about = {path / "status.json", path / "checksums.json"}
+    files = {file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")}
+    return sorted(file.name for file in files - drawn - about)
+
+
+def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> None:
+    """Say how the run stands: `state` running | finished | interrupted | failed, after `steps` steps a seed.
+
+    Once it is not running any more, its directory is nobody's.
+
+    Raises:
+      Busy: if another process has taken the directory.
+      TacitError: if it cannot be written.
+    """
+    claims.check(path)
+    write_json(
+        path / "status.json",
+        {
+            "state": state,
+            "reason": reason,
+            "steps": steps,
+            "updated": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+        },
+    )
+    if state != "running":
+        claims.release(path)
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """What status.json says, or None if there is none."""
+    file = path / "status.json"
+    if not file.exists():
+        return None
+    status = read_json(file)
+    if missing := {"state", "reason", "steps", "updated", "process", "host"} - set(status):
+        raise TacitError(f"{file} is damaged: it does not say {', '.join(sorted(missing))}")
+    return status
+
+
+def missing(path: Path) -> list[str]:
+    """The names of the files that a finished run had and that are not in its directory any more."""
+    sums = path / "checksums.json"
+    if not sums.exists():  # it was made before there were any
+        return []
+    return sorted(name for name in read_json(sums).get("files", {}) if not (path / name).exists())
+
+
+def state_of(path: Path, status: Mapping[str, Any]) -> str:
+    """How a run stands: finished | running | failed | cut, which is interrupted, or running with its process gone."""
+    state = status["state"]
+    if state == "interrupted" or (state == "running" and claims.owner(path) is None):
+        return "cut"
+    return state
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run in a directory is finished."""
+    status = read_status(path)
+    return status is not None and status["state"] == "finished"
+
+
+def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
+    """Save the arrays of a run's metrics.npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **metrics)
+    write_bytes(path / "metrics.npz", buffer.getvalue())
+
+
+def read_metrics(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of metrics.npz.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    file = path / "metrics.npz"
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+
+
+def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[str, float] | None = None) -> None:
+    """Save all seeds' parameters, leaves [seeds, ...], in one file that says itself what they are.
+
+    Args:
+      file: a run directory's policies.safetensors, or one that stands alone.
+      config: the run's configuration; the game's version is written with it.
+      params: of the run's policy, in its dtypes or narrower ones.
+      scores: what the seeds scored, by name.
+    """
+    names, leaves = _named(params)
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
+    if scores is not None:
+        metadata["scores"] = json.dumps(scores, sort_keys=True)
+    write_tensors(file, tensors, metadata)
+
+
+def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]:
+    """The agents of a policies.safetensors file, one for each seed.
+
+    Raises:
+      TacitError: if the file is missing, damaged or of another format, if the game has changed since, or if the
+        weights do not fit the architecture that the file declares.
+    """
+    tensors, metadata = read_tensors(file)
+    if "science" not in metadata:
+        raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
+    if metadata.get("format") != str(FORMAT):
+        raise TacitError(f"{file} has format {metadata.get('format')}, and this Tacit reads format {FORMAT}")
+    try:
+        science = json.loads(metadata["science"])
+        config, version = RunConfig.from_science(science), science["game"]["version"]
+        game = build_game(config.game)
+        kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
+    except (TacitError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise TacitError(f"{file} does not say in this version's terms what its weights are: {error}") from error
+    if version != game.version:
+        raise TacitError(
+            f"{file} was trained on game version {version}, and this is {game.version}: its scores would not compare"
+        )
+    declared = declared_parameters(kind, game.num_players)
+    names, shapes = _named(declared)
+    for name, shape in zip(names, shapes, strict=True):
+        expected, found = (config.seeds, *shape.shape), getattr(tensors.get(name), "shape", None)
+        if found != expected:
+            raise TacitError(f"{file} declares {name} of shape {expected}, and holds {found or 'no such weights'}")
+        tensors[name] = tensors[name].astype(shape.dtype)  # a file of the zoo may be in half precision
+    if len(tensors) != len(names):
+        raise TacitError(f"{file} holds weights that its architecture does not have: {set(tensors) - set(names)}")
+    structure = jax.tree.structure(declared)
+    agents = [
+        Agent(kind, jax.tree.unflatten(structure, [tensors[name][row] for name in names]), f"{label}/{seed}")
+        for row, seed in enumerate(range(config.first_seed, config.first_seed + config.seeds))
+    ]
+    return config, game, agents
+
+
+def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapping[str, Any]) -> None:
+    """Save cross-play results by name ("sampled", "greedy") with the settings that made them."""
+    plain = {
+        name: {field: np.asarray(value).tolist() for field, value in result._asdict().items()}
+        for name, result in results.items()
+    }
+    write_json(path / "crossplay.json", {"format": FORMAT, "settings": dict(settings), **plain})
+
+
+def read_crossplay(path: Path) -> dict[str, CrossPlay]:
+    """The results of crossplay.json by name.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    file = path / "crossplay.json"
+    plain = read_json(file)
+    try:
+        return {
+            name: CrossPlay(
+                labels=tuple(plain[name]["labels"]),
+                **{field: np.asarray(value) for field, value in plain[name].items() if field != "labels"},
+            )
+            for name in ("sampled", "greedy")
+        }
+    except (KeyError, TypeError) as error:
+        raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
+
+
+def among(paths: Sequence[Path]) -> list[Path]:
+    """`paths` without the folders of results that stand beside runs, so that runs/* names the runs.
+
+    Raises:
+      TacitError: if nothing is left.
+    """
+    kept = [path for path in paths if path.name not in RESULT_FOLDERS or (path / "run.json").exists()]
+    if not kept:
+        raise TacitError(f"there is no run among {', '.join(map(str, paths))}")
+    return kept
+
+
+def read_run(path: Path) -> Run:
+    """A finished run from its directory, or from a file of the zoo (`experiments.zoo`).
+
+    Raises:
+      TacitError: if it is missing, is not a run, is not finished, or is from another version.
+    """
+    if path.suffix == ".safetensors":
+        file = path
+    else:
+        check_finished(path)
+        file = path / "policies.safetensors"
+    config, game, agents = read_policies(file, label=path.name[:6])
+    return Run(path, config, game, agents)
+
+
+def check_finished(path: Path, *, command: str = "train") -> dict[str, Any]:
+    """The contents of run.json, if the run at `path` is finished and of the `command` that is asked for.
+
+    Raises:
+      TacitError: if the directory is missing, is not a run, is not finished, or is of another command or format.
+    """
+    if not path.is_dir():
+        raise TacitError(f"there is no run directory {path}")
+    status = read_status(path)
+    if status is None or not (path / "run.json").exists():
+        raise TacitError(f"{path} is not a run directory: it has no run.json and status.json")
+    if status["state"] != "finished":
+        killed = status["state"] == "running" and state_of(path, status) == "cut"
+        state = "cut short" if killed else status["state"]
+        reason = f" ({status['reason']})" if status["reason"] else ""
+        raise TacitError(f"run {path} is not finished: {state}{reason} after {status['steps']} steps")
+    description = read_json(path / "run.json")
+    if description.get("format") != FORMAT:
+        raise TacitError(f"run {path} has format {description.get('format')}, and this Tacit reads format {FORMAT}")
+    if "science" not in description:
+        raise TacitError(f"{path / 'run.json'} is damaged: it has no 'science'")
+    if (made_by := description["science"].get("command", "train")) != command:
+        raise TacitError(f"run {path} was made by tacit {made_by}, and a run of tacit {command} is needed")
+    return description
+
+
+def versions() -> dict[str, str]:
+    """What results depend on beside the configuration."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "numpy": np.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def _named(params: Any) -> tuple[Sequence[str], Sequence[Any]]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return names, [leaf for _, leaf in leaves]

@@ -1,0 +1,68 @@
+"""Files that appear complete or not at all: written beside their place and renamed."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from games.errors import TacitError
+
+
+def write_json(file: Path, plain: Any) -> None:
+    """Write plain data as JSON, complete or not at all."""
+    write_bytes(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_bytes(file: Path, contents: bytes) -> None:
+    """Write a file, complete or not at all: beside its place, then renamed.
+
+    Raises:
+      TacitError: if it cannot be written; what was there is still there.
+    """
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        try:
+            beside.write_bytes(contents)
+            os.replace(beside, file)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise TacitError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    try:
+        plain = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+    if not isinstance(plain, dict):
+        raise TacitError(f"{file} is damaged: it holds no object")
+    return plain
+
+
+def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write arrays by name as a .safetensors file, complete or not at all."""
+    write_bytes(file, save(dict(tensors), dict(metadata)))
+
+
+def read_tensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a .safetensors file by name, whoever wrote it, and its metadata.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error

@@ -1,0 +1,159 @@
+"""A run directory has one owner, also between processes that want it in the same moment, and one that died has none."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.runs import claims
+
+HERE = {
+    "host": socket.gethostname(),
+    "namespace": os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else "",
+    "job": "",
+    "restarts": 0,
+}
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(100)"]
+
+# Many of these at once: each says whether it became the owner, and goes when it is told to.
+CONTENDER = """
+import sys, time
+from pathlib import Path
+from experiments.runs import claims
+
+path, begin = Path(sys.argv[1]), float(sys.argv[2])
+time.sleep(max(0, begin - time.time()))
+try:
+    claims.take(path)
+    print("mine", flush=True)
+except claims.Busy as error:
+    print(error, flush=True)
+sys.stdin.read()
+"""
+
+
+def write(path, number, owner, *, seconds_ago=0.0):
+    claim = path / f".claim.{number}"
+    claim.write_text(json.dumps(owner))
+    os.utime(claim, (time.time() - seconds_ago,) * 2)
+
+
+def taken(path):
+    """Whether this process gets the directory; it gives it up again."""
+    try:
+        claims.take(path)
+    except claims.Busy:
+        return False
+    claims.release(path)
+    return True
+
+
+@pytest.fixture
+def other():
+    process = subprocess.Popen(SLEEPER)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def began(process):
+    return claims._began(process)
+
+
+def test_take_and_release(tmp_path):
+    assert claims.owner(tmp_path) is None
+    claims.take(tmp_path)
+    claims.take(tmp_path)  # again: it is mine
+    assert claims.owner(tmp_path).process == os.getpid()
+    claims.check_free(tmp_path)  # of others
+    claims.check(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".claim.1"]
+    claims.release(tmp_path)
+    claims.release(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_living_process_keeps_it(tmp_path, other):
+    write(tmp_path, 3, HERE | {"process": other.pid, "began": began(other.pid)}, seconds_ago=10**6)
+    with pytest.raises(claims.Busy, match=f"is being trained by process {other.pid} on {HERE['host']}"):
+        claims.take(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".claim.3"]
+
+
+@pytest.mark.parametrize("what", ["killed", "not reaped", "number used again"])
+def test_a_dead_process_does_not(tmp_path, other, what):
+    owner = HERE | {"process": other.pid, "began": began(other.pid)}
+    if what == "number used again":
+        owner["began"] = "1"
+    else:
+        other.kill()
+        if what == "killed":
+            other.wait()
+        else:
+            os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it is dead and still has its number
+    write(tmp_path, 3, owner)
+    claims.take(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".claim.4"]
+    claims.release(tmp_path)
+
+
+def test_another_host_has_ten_minutes(tmp_path):
+    owner = HERE | {"host": "elsewhere", "process": 1, "began": ""}
+    write(tmp_path, 1, owner, seconds_ago=590)
+    assert not taken(tmp_path)
+    write(tmp_path, 1, owner, seconds_ago=610)
+    assert taken(tmp_path)
+
+
+def test_another_container_of_this_host_is_another_host(tmp_path):
+    process = 4_000_000  # above any that there are here
+    write(tmp_path, 1, HERE | {"namespace": "pid:[1]", "process": process, "began": "5"})
+    assert not taken(tmp_path)
+    write(tmp_path, 1, HERE | {"process": process, "began": "5"})
+    assert taken(tmp_path)
+
+
+@pytest.mark.parametrize(("job", "restarts", "free"), [("7", "1", True), ("7", "0", False), ("8", "1", False)])
+def test_a_job_that_was_requeued_follows_itself(tmp_path, monkeypatch, job, restarts, free):
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    write(tmp_path, 1, HERE | {"host": "node1", "process": 1, "began": "", "job": "7"})
+    assert taken(tmp_path) == free
+
+
+def test_who_was_taken_for_dead_hears_of_it(tmp_path):
+    claims.take(tmp_path)
+    write(tmp_path, 2, HERE | {"host": "elsewhere", "process": 9, "began": ""})
+    with pytest.raises(claims.Busy, match="was taken over by process 9 on elsewhere"):
+        claims.check(tmp_path)
+    claims.release(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".claim.2"]  # the other's stays
+
+
+def test_a_damaged_claim_is_nobodys(tmp_path):
+    for contents in ("", "{", "[]", '{"host": "x"}'):
+        (tmp_path / ".claim.1").write_text(contents)
+        assert taken(tmp_path), contents
+
+
+@pytest.mark.parametrize("dead_owner", [False, True])
+def test_of_many_one_gets_it(tmp_path, dead_owner):
+    if dead_owner:
+        write(tmp_path, 5, HERE | {"process": 4_000_000, "began": "1"})
+    begin = time.time() + 3.0
+    command = [sys.executable, "-c", CONTENDER, tmp_path, str(begin)]
+    contenders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    try:
+        said = [process.stdout.readline().strip() for process in contenders]
+    finally:
+        for process in contenders:
+            process.stdin.close()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    (winner,) = [process.pid for process, words in zip(contenders, said, strict=True) if words == "mine"]
+    assert sorted(set(said) - {"mine"}) == [f"run {tmp_path} is being trained by process {winner} on {HERE['host']}"]
