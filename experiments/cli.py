@@ -20,6 +20,8 @@ tacit: independently trained agents, played with each other
   tacit crossplay RUN … --with partners  … and with rule-based partners that nobody trained
   tacit zoo RUN [RUN …]              finished runs as small files that stand alone, for tacit crossplay
   tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
+  tacit status DIR …                 how the runs of a folder stand: finished, running, cut, failed
+  tacit runs check DIR …             verify the checksums and the completeness of runs
   tacit methods [NAME=]RUN …         learned methods, every one with every other: tables, tests and a figure
   tacit conventions RUN [RUN …]      what seeds' conventions look like, and what relabelling changes
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
@@ -80,6 +82,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "crossplay": _crossplay,
         "zoo": _zoo,
         "compare": _compare,
+        "status": _status,
+        "runs": _runs,
         "methods": _methods,
         "conventions": _conventions,
         "phase": _phase,
@@ -203,6 +207,26 @@ def _compare(arguments: list[str]) -> None:
     comparison = compare.compare(paths)
     folder = compare.write(comparison, options.output or paths[0].parent, draw=True)
     terminal.show_comparison(comparison, folder)
+
+
+def _status(arguments: list[str]) -> None:
+    parser = _Parser("tacit status", description="How the runs of a folder stand, from their own status files.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    options = parser.parse_args(arguments)
+    from experiments import status
+
+    status.status(options.folders, as_json=options.json)
+
+
+def _runs(arguments: list[str]) -> int:
+    parser = _Parser("tacit runs", description="Verify the checksums and the completeness of runs.")
+    parser.add_argument("what", choices=["check"])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    options = parser.parse_args(arguments)
+    from experiments import status
+
+    return 0 if status.check(options.folders) else 1
 
 
 def _methods(arguments: list[str]) -> None:

@@ -1,23 +1,28 @@
 """Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
 
+import contextlib
 import difflib
 import functools
 import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import sweeps
 from experiments.stopping import Paused
 from games.errors import TacitError
 
@@ -34,8 +39,12 @@ class Command(NamedTuple):
     """Its configuration, conf/ROOT.yaml."""
     parse: Callable[[Mapping[str, Any]], Any]
     """Checks a whole configuration, given as nested plain data."""
-    run: Callable[[Any], float | None]
-    """Does the work that a parsed configuration stands for."""
+    run: Callable[..., float | None]
+    """Does the work that a parsed configuration stands for; with quiet=True, one job of many, shows no results."""
+    members: Callable[[Any], Sequence[Any]]
+    """The runs that a parsed configuration stands for."""
+    conclude: Callable[[Sequence[Path]], None]
+    """Shows the finished runs of a sweep, given their directories."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -47,17 +56,18 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     """
     parser = get_args_parser()
     parser.error = _refuse
-    overrides = parser.parse_intermixed_args(list(arguments)).overrides
+    said = parser.parse_intermixed_args(list(arguments))
+    overrides = said.overrides
     flags = list(arguments)
     for override in overrides:
         flags.remove(override)
     overrides = spelled_out(overrides, command.root)
-    _check(command, overrides)
+    swept = _check(command, overrides, multirun=said.multirun)
     sys.argv = [f"tacit {command.name}", *flags, *overrides]  # hydra's parser takes overrides in one piece only
     # Hydra would print a traceback's end of its own and exit; the command line says it in one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _launch(command)
+        _launch(command, swept)
     except (HydraException, OmegaConfBaseException) as error:
         raise TacitError(_one_line(error, command.root)) from error
     except SystemExit as end:
@@ -66,33 +76,74 @@ def main(command: Command, arguments: Sequence[str]) -> None:
         raise
 
 
-def _launch(command: Command) -> None:
-    @hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)
+def _launch(command: Command, swept: Set[str]) -> None:
+    here = os.getpid()
+
     def job(composed: DictConfig) -> float | None:
+        is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return command.run(command.parse(_plain(composed)))
+            return _in_sweep(command, composed, swept, elsewhere=os.getpid() != here) if is_sweep else run(composed)
         except (TacitError, Paused) as error:
+            # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
+            if is_sweep and (isinstance(error, TacitError) or os.getpid() != here):
+                raise
             # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
             raise SystemExit(error) from error
 
-    job()
+    def parse(composed: DictConfig) -> Any:
+        return command.parse(_plain(composed))
+
+    def run(composed: DictConfig) -> float | None:
+        return command.run(parse(composed))
+
+    vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
+    sweeps.use()
+    with contextlib.suppress(ModuleNotFoundError):  # without the extra; composing says so
+        from experiments import launchers
+
+        launchers.register()
+    hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
+
+
+def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewhere: bool) -> float | None:
+    """One job of a sweep over the keys `swept`, in this process or elsewhere."""
+    job = HydraConfig.get()
+    name = f"job {job.job.num}: {sweeps.short(job.overrides.task, swept)}"
+    print(name, flush=True)
+    plain = _plain(composed)
+    if elsewhere:  # the bars of several processes would write over each other
+        plain["execution"]["progress"] = False
+    value = command.run(command.parse(plain), quiet=True)
+    print(f"{name}: finished", flush=True)
+    return value
 
 
 def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _check(command: Command, overrides: list[str]) -> None:
-    """Compose and parse every configuration that the overrides name, one choice of a sweep at a time."""
+def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozenset[str]:
+    """Compose and parse every configuration that the overrides name, one choice of a sweep at a time.
+
+    Returns:
+      The keys that a sweep goes over.
+    """
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_overrides(overrides)
-        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
+        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+        hydras = _compose(fixed, command.root, with_hydra=True).hydra
+        if multirun or hydras.mode == RunMode.MULTIRUN:
+            mine = {o.key_or_group for o in parsed}
+            own = dict(hydras.sweeper.get("params") or {})
+            parsed += parser.parse_overrides([f"{key}={value}" for key, value in own.items() if key not in mine])
+        listed = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
         swept = [
             [f"{o.get_key_element()}={choice}" for choice in o.sweep_string_iterator()]
-            for o in parsed
-            if o.is_sweep_override() and not o.is_hydra_override() and o.is_discrete_sweep()
+            for o in listed
+            if o.is_discrete_sweep()
         ]
+        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
         first = [choices[0] for choices in swept]
     except HydraException as error:
         raise TacitError(_one_line(error, command.root)) from error
@@ -100,6 +151,7 @@ def _check(command: Command, overrides: list[str]) -> None:
     for number, choices in enumerate(swept):
         for choice in choices[1:]:
             command.parse(compose([*fixed, *first[:number], choice, *first[number + 1 :]], command.root))
+    return frozenset(o.key_or_group for o in listed)
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
@@ -166,7 +218,7 @@ def _keys_of_the_games(parsed: Sequence[Override], root: str) -> set[str]:
     return {str(key) for game in games for key in game}
 
 
-def _compose(overrides: list[str], root: str) -> DictConfig:
+def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> DictConfig:
     """What hydra makes of overrides that are spelled out.
 
     Raises:
@@ -174,15 +226,16 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
     """
     try:
         with hydra.initialize_config_module("conf", version_base="1.3"):
-            return hydra.compose(root, overrides)
+            return hydra.compose(root, overrides, return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         game = [override for override in overrides if override.startswith("game=")]
         raise TacitError(_one_line(error, root, game)) from error
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    return {key: value for key, value in plain.items() if key != "hydra"}
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    return plain
 
 
 def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
@@ -199,6 +252,10 @@ def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
     ):
         group, choice, options = missing.groups()
         return f"there is no {group} {choice!r}; there are {', '.join(options.split())}"
+    if lacking := re.search(r"In '(hydra/\w+)/(\w+)': Could not load '[^']+/(submitit_slurm|joblib|optuna)'", text):
+        group, choice, plugin = lacking.groups()
+        extra = "optuna" if plugin == "optuna" else "sweeps"
+        return f"{group}={choice} needs a plugin that is not installed: pip install 'tacit[{extra}]'"
     if bare := re.search(r"^Error parsing override '(.*)'\nmissing EQUAL", text):
         return f"expected KEY=VALUE, not {bare.group(1)!r}"
     lines = (line.strip() for line in text.splitlines())

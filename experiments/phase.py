@@ -14,8 +14,8 @@ PHASE = "phase"
 _SHOWN = 5
 
 
-def run(config: PhaseConfig) -> float | None:
-    """Make a phase diagram, draw it and print its table.
+def run(config: PhaseConfig, *, quiet: bool = False) -> float | None:
+    """Make a phase diagram, draw it and, unless it is `quiet`, print its table.
 
     Returns:
       The least α that was found to have one solution above, for sweepers.
@@ -25,7 +25,8 @@ def run(config: PhaseConfig) -> float | None:
     table = exact.read_phase(path)
     if config.execution.figures:
         draw(path, table)
-    terminal.show_phase(table, path)
+    if not quiet:
+        terminal.show_phase(table, path)
     return table["alpha_unique"]["one_from"]
 
 
@@ -49,7 +50,14 @@ def main(arguments: Sequence[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(usage())
     else:
-        compose.main(compose.Command("phase", PHASE, PhaseConfig.parse, run), arguments)
+        command = compose.Command("phase", PHASE, PhaseConfig.parse, run, lambda config: [config], conclude)
+        compose.main(command, arguments)
+
+
+def conclude(paths: Sequence[Path]) -> None:
+    """Print the tables of the finished runs of a sweep."""
+    for path in paths:
+        terminal.show_phase(exact.read_phase(path), path)
 
 
 def usage() -> str:

@@ -1,6 +1,7 @@
 """What people see: a progress bar between compiled calls, and tables."""
 
 import contextlib
+import datetime
 import decimal
 import math
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from experiments import compare, methods
 from experiments.training import Progress as JobProgress
@@ -306,20 +308,27 @@ def alike_sentence(alike: Sequence[Sequence[int]]) -> str:
     return " ".join(f"Levels {levels} of the partner cannot be told apart: they play alike." for levels in same)
 
 
+def show_comparisons(
+    comparisons: Sequence[compare.Comparison], warnings: Sequence[str], root: Path, *, draw: bool
+) -> None:
+    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`."""
+    for sentence in warnings:
+        warn(sentence)
+    for comparison in comparisons:
+        show_comparison(comparison, compare.write(comparison, root, draw=draw))
+
+
 def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None:
     """Print the table of a comparison, and where it was written."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(title=f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds")
-    keys = list(comparison.rows[0].keys)
-    for name in [*(key.split(".")[-1] for key in keys), *compare.COLUMNS]:
+    for name in compare.head(comparison):
         table.add_column(name, justify="right", overflow="fold")
     for row in comparison.rows:
-        values = [f"{value:g}" if isinstance(value, float) else str(value) for value in row.keys.values()]
-        table.add_row(*values, *compare.cells(row))
+        table.add_row(*compare.cells(row))
     console.print(table)
-    for sentence in (*compare.notes(comparison), compare.gain_sentence(comparison)):
-        if sentence:
-            console.print(sentence, highlight=False)
+    for sentence in compare.sentences(comparison):
+        console.print(sentence, highlight=False)
     for row in comparison.rows:
         print(f"run {row.path}")
     if folder is not None:
@@ -340,3 +349,29 @@ def show_methods(table: methods.MethodsTable) -> None:
             console.print(sentence, highlight=False)
         console.print()
     print(f"tables and figure in {table.folder}")
+
+
+def show_status(contents: Mapping[str, Any]) -> None:
+    """Print the counts of `experiments.status.standing`, and a table of the runs that are not finished."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(", ".join(f"{number:,} {state}" for state, number in contents["counts"].items()), highlight=False)
+    if not contents["unfinished"]:
+        return
+    table = Table()
+    for name in ("run", "state", "game", "steps", "last heard", "reason"):
+        table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold")
+    now = datetime.datetime.now(datetime.UTC)
+    for run in contents["unfinished"]:
+        steps = f"{run['steps']:,}" if run["total"] is None else f"{run['steps']:,} of {run['total']:,}"
+        heard = ago(run["updated"], now) if run["updated"] else ""
+        table.add_row(Path(run["path"]).name, run["state"], run["game"], steps, heard, Text(run["reason"]))
+    console.print(table)
+
+
+def ago(updated: str, now: datetime.datetime) -> str:
+    """How long ago a time in ISO 8601 was, in its largest unit, for example "3 min ago"."""
+    seconds = max(0, int((now - datetime.datetime.fromisoformat(updated)).total_seconds()))
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

@@ -8,10 +8,11 @@ import jax
 from experiments import compare, compose, figures, hosts, runs, terminal
 from experiments.config import JobConfig
 from experiments.job import run_job
+from marl.crossplay.estimators import cross_play
 
 
-def run(config: JobConfig) -> float | None:
-    """Train the runs of a job, draw their figures and print the comparison.
+def run(config: JobConfig, *, quiet: bool = False) -> float | None:
+    """Train the runs of a job, draw their figures and, unless it is `quiet`, print the comparison.
 
     Returns:
       The lower end of the last run's greedy XP interval (its mean if there is no interval), for sweepers; None in all
@@ -25,11 +26,18 @@ def run(config: JobConfig) -> float | None:
     if config.execution.figures:
         for path in paths:
             draw(path)
-    comparison = compare.compare(paths)
-    folder = compare.write(comparison, Path(config.execution.output), draw=config.execution.figures)
-    terminal.show_comparison(comparison, folder)
-    best = comparison.rows[-1].summaries["greedy"].cross_play
+    if not quiet:
+        conclude(paths, figures=config.execution.figures)
+    cells = runs.read_crossplay(paths[-1])["greedy"]
+    best = cross_play(cells.seatings, cells.mean)
     return best.mean if best.low is None else best.low
+
+
+def conclude(paths: Sequence[Path], *, figures: bool = True) -> None:
+    """Print the comparison of finished runs and keep it beside them, with a figure if `figures`."""
+    comparison = compare.compare(paths)
+    folder = compare.write(comparison, paths[0].parent, draw=figures)
+    terminal.show_comparison(comparison, folder)
 
 
 def draw(path: Path) -> None:
@@ -50,4 +58,4 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run), arguments)
+    compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude), arguments)

@@ -18,7 +18,17 @@ from experiments.job import run_job, run_one
 from games.errors import TacitError
 from marl.crossplay import seatings
 
-COLUMNS = ["entropy_coef", "SP", "XP", "SP − XP", "XP, disjoint pairs", "greedy SP", "greedy XP", "greedy SP − XP"]
+COLUMNS = [
+    "entropy_coef",
+    "seeds",
+    "SP",
+    "XP",
+    "SP − XP",
+    "XP, disjoint pairs",
+    "greedy SP",
+    "greedy XP",
+    "greedy SP − XP",
+]
 
 
 def cells(line):
@@ -41,7 +51,7 @@ def test_train_end_to_end(finished, finished_runs):
     assert markdown[0] == [*COLUMNS, "run"]
     assert [row[:-1] for row in markdown[1:]] == table[1:]
     for path, row in zip(finished_runs, table[1:], strict=True):
-        for name, self_play, cross_play, gap in [("sampled", 1, 2, 3), ("greedy", 5, 6, 7)]:
+        for name, self_play, cross_play, gap in [("sampled", 2, 3, 4), ("greedy", 6, 7, 8)]:
             result = runs.read_crossplay(path)[name]
             own = result.seatings[:, 0] == result.seatings[:, 1]
             sp, xp = result.mean[own].mean(), result.mean[~own].mean()
@@ -72,9 +82,11 @@ def test_six_seeds_have_intervals(tacit, make_run, finished_runs, tmp_path):
     scores = np.random.default_rng(0).uniform(0, 1, len(met))
     result = runs.read_crossplay(finished_runs[0])["greedy"]._replace(labels=tuple("012345"), seatings=met, mean=scores)
     runs.write_crossplay(path, {"sampled": result, "greedy": result}, {})
+    runs.write_metrics(path, runs.read_metrics(finished_runs[0]))
     said = tacit("compare", path)
+    assert said.status == 0, said.err
     row = next(cells(line) for line in said.out.splitlines() if line.startswith("│"))
-    assert all(re.fullmatch(r"-?\d\.\d\d \[-?\d\.\d\d, -?\d\.\d\d\]", cell) for cell in row[1:]), row
+    assert all(re.fullmatch(r"-?\d\.\d\d \[-?\d\.\d\d, -?\d\.\d\d\]", cell) for cell in row[2:]), row
     assert "no interval" not in said.out
     assert "not estimable" not in said.out
 
@@ -90,7 +102,8 @@ def test_a_sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
     assert sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in made) == [0.5, 0.6]
     allowed = {path.name for path in made} | {"compare", "sweeps"}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == allowed
-    assert said.out.count("table and figure in ") == 4
+    assert said.out.startswith("sweep of 4 jobs, 2 of them left out: ")
+    assert said.out.count("table and figure in ") == 1
     assert said.out.count("compiling: 0 of 64 steps a seed\n") == 2
     assert not list(tmp_path.glob("runs/**/*.png"))
 
@@ -145,7 +158,7 @@ def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_override
         (["crossplay", "nowhere", "--games", "0"], "crossplay.games must be a whole number from 1"),
         (["crossplay", "nowhere", "--seating", "round"], "crossplay.seating must be one of all, distinct, one_"),
         (["compare"], "RUN"),
-        (["compare", "nowhere"], "there is no run directory nowhere"),
+        (["compare", "nowhere"], "there is no folder nowhere"),
         (["games", "levr"], "there is no game 'levr'; there are asymmetric_lever,"),
         (["games", "lever", "colours=2"], "the configuration has no key 'game.colours'"),
         (["games", "lever", "payofs=2"], "the configuration has no key 'game.payofs'; did you mean 'game.payoffs'?"),

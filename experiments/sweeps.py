@@ -1,0 +1,202 @@
+"""Sweeps: hydra's grid of configurations without those that are done already, to its end whatever becomes of one job.
+
+What became of a run is read from the run's own status file: launchers call a job completed whose training failed.
+"""
+
+import collections
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from experiments import runs
+from experiments.stopping import Paused
+from games.errors import TacitError
+
+
+class Plan(NamedTuple):
+    """What a sweep has to know of the command whose configurations it goes through."""
+
+    parse: Callable[[DictConfig], Any]
+    """A job's configuration as hydra composes it, checked; has `execution`."""
+    members: Callable[[Any], Sequence[runs.Config]]
+    """The runs that a checked configuration stands for."""
+    conclude: Callable[[Sequence[Path]], None]
+    """Shows the finished runs of a sweep."""
+    swept: Set[str]
+    """The keys that it goes over."""
+
+
+class GridSweeper(Sweeper):
+    """Every choice with every other, without what is finished, and what failed unless it is to be tried again.
+
+    Args:
+      max_batch_size: jobs given to the launcher at once; None for all.
+      params: what to sweep over, by key, where the command line does not say it.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any] | None = None) -> None:
+        self._at_once = max_batch_size
+        self._params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by hydra before `sweep`."""
+        self._loader, self._config, self._plan = hydra_context.config_loader, config, vars(task_function)["plan"]
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch the jobs of the overrides `arguments`, then show what is finished and count what is not.
+
+        Raises:
+          Paused: if a run is not finished.
+        """
+        overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
+            [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
+        )
+        jobs = list(
+            itertools.product(*{override.get_key_element(): _choices(override) for override in overrides}.values())
+        )
+        paths: dict[Path, bool] = {}  # whether a run is to be made
+        todo = []
+        for job in jobs:
+            config = self._plan.parse(self._loader.load_sweep_config(self._config, list(job)))
+            members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
+            new = {path: _is_to_be_made(path, members[path], config.execution) for path in members if path not in paths}
+            paths |= new
+            if any(new.values()):  # gamma=0 and gamma=0.0 are one run
+                todo.append(job)
+        _say_what_is_left_out(len(jobs), len(todo))
+        folder = Path(self._config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, folder / "multirun.yaml")
+        ended: list[JobReturn] = []
+        at_once = self._at_once or max(len(todo), 1)
+        for first in range(0, len(todo), at_once):
+            ended += _launched(self._launcher, todo[first : first + at_once], first)
+        for job, result in zip(todo, ended, strict=True):
+            _say_why(short(job, self._plan.swept), result)
+        _conclude(list(paths), self._plan, paused=any(isinstance(_error(result), Paused) for result in ended))
+        return ended
+
+
+def _choices(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or hydra/sweeper=greedy_xp")
+    return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+
+
+def use() -> None:
+    """Make hydra's grid sweeps ours."""
+    # Hydra takes plugins by name, and only names of its own packages: ours stands in the place of its basic one.
+    Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"] = GridSweeper
+
+
+def _is_to_be_made(path: Path, run: runs.Config, execution: Any) -> bool:
+    """Whether a sweep has to make a run: it is not finished, nobody else is at it, and it has not failed before."""
+    try:
+        if not runs.needs_training(path, run, overwrite=execution.overwrite):
+            return False
+    except runs.Busy:
+        return False
+    except TacitError as error:
+        print(f"tacit: {error}", file=sys.stderr)
+        return False
+    status = runs.read_status(path)
+    return status is None or status["state"] != "failed" or execution.retry_failed or execution.overwrite
+
+
+def _launched(launcher: Launcher, batch: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+    """How each job of a batch ended, the `first`-th of the sweep and those after it."""
+    try:
+        return launcher.launch(batch, initial_job_idx=first)
+    except TacitError:
+        raise
+    except Exception as error:  # the launcher's own, such as a process that was killed; jobs keep theirs
+        lost = JobReturn(status=JobStatus.FAILED)
+        lost.return_value = TacitError(f"its process was lost: {type(error).__name__}: {' '.join(str(error).split())}")
+        return [lost] * len(batch)
+
+
+def _say_what_is_left_out(jobs: int, todo: int) -> None:
+    left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
+        todo < jobs
+    )
+    print(f"sweep of {jobs} jobs{left_out}", flush=True)
+
+
+def short(job: Sequence[str], swept: Set[str]) -> str:
+    """A job's overrides without those that all jobs of the sweep share."""
+    return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in swept)
+
+
+def _say_why(job: str, result: JobReturn) -> None:
+    """What a job ended with, if it was not its end."""
+    error = _error(result)
+    if error is not None:
+        sentence = str(error) if isinstance(error, TacitError | Paused) else f"{type(error).__name__}: {error}"
+        print(f"tacit: job {job}: {sentence}", file=sys.stderr)
+
+
+def _error(result: JobReturn) -> Exception | None:
+    return result._return_value if result.status is JobStatus.FAILED else None
+
+
+def _conclude(paths: Sequence[Path], plan: Plan, *, paused: bool) -> None:
+    """Show what is finished and count what is not.
+
+    Raises:
+      Paused: if anything is not finished.
+    """
+    states = {path: _state(path) for path in paths}
+    finished = [path for path, state in states.items() if state == "finished"]
+    if finished:
+        plan.conclude(finished)
+        _say_other_versions(finished)
+    counts = collections.Counter(state for state in states.values() if state != "finished")
+    if counts:
+        said = ", ".join(f"{number} {state}" for state, number in counts.items())
+        again = "; execution.retry_failed=true tries what failed again" * ("failed" in counts)
+        folder = os.path.commonpath([path.parent for path in paths])
+        raise Paused(
+            f"{len(finished)} of {len(paths)} runs are finished, {said}: tacit status {folder} says why{again}",
+            75 if paused else 1,
+        )
+
+
+def _say_other_versions(paths: Sequence[Path]) -> None:
+    """Warn of finished runs that were made with other versions of what results depend on."""
+    here = runs.versions()
+    other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]
+    if other:
+        print(
+            f"tacit: warning: {len(other)} of these runs were made with other versions of jax and its like, or on "
+            f"another device, such as {other[0]}; execution.overwrite=true makes them again",
+            file=sys.stderr,
+        )
+
+
+def _state(path: Path) -> str:
+    try:
+        status = runs.read_status(path)
+        if status is None:
+            return "not begun"
+        state = runs.state_of(path, status)
+        return "damaged" if state == "finished" and runs.missing(path) else state
+    except TacitError:
+        return "damaged"

@@ -1,0 +1,238 @@
+"""Sweeps that are killed, doubled, or have nowhere to write: nothing finished is lost or made twice."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import runs
+from experiments.runs.check import check
+
+# Loads everything once and then becomes a `tacit` for each line of arguments: a sweep begins at once, and the process
+# that is killed is the one that trains. JAX has not started its threads when it forks.
+NURSERY = """
+import json, os, sys, warnings
+import jax
+from experiments import cli, train
+
+warnings.simplefilter("ignore")
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+for line in sys.stdin:
+    said, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        for number in (1, 2):
+            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        sys.argv = ["tacit", *arguments]
+        cli.main()
+    print(child, flush=True)
+    # Reaped at once: a dead process that nobody has waited for still has its number.
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+GAMMAS = [round(0.5 + number / 100, 2) for number in range(24)]
+
+
+class Nursery:
+    """`tacit` in processes of its own, one at a time."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, said, *arguments):
+        self._process.stdin.write(json.dumps([str(said), [str(argument) for argument in arguments]]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def wait(self):
+        """The exit status, or minus the signal that ended it."""
+        return int(self._process.stdout.readline())
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def nursery():
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+def sweep_of(tiny_overrides, output, gammas):
+    swept = f"learner.gamma={','.join(map(str, gammas))}"
+    return ["train", "-m", *tiny_overrides, swept, "execution.figures=false", f"execution.output={output}"]
+
+
+def finished(output):
+    """What finished runs hold, by path: when each of their files was written."""
+    paths = [file.parent for file in output.glob("*/status.json")]
+    return {
+        path: {name: (path / name).stat().st_mtime_ns for name in [*runs.results(path), "checksums.json"]}
+        for path in paths
+        if json.loads((path / "status.json").read_text())["state"] == "finished"
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
+    output, said = tmp_path / "runs", tmp_path / "said"
+    command = sweep_of(tiny_overrides, output, GAMMAS)
+    dice = random.Random(0)
+
+    began = time.monotonic()
+    child = nursery.start(said, *command)
+    while not finished(output):
+        time.sleep(0.02)
+    one_run = time.monotonic() - began  # with the start of the sweep
+    os.kill(child, signal.SIGKILL)
+    assert nursery.wait() == -signal.SIGKILL
+
+    kills, cut = 1, 0
+    while kills < 30:
+        before = finished(output)
+        child = nursery.start(said, *command)
+        time.sleep(dice.uniform(0, 1.2 * one_run))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        ended = nursery.wait()
+        after = finished(output)
+        assert {path: after.get(path) for path in before} == before  # neither lost nor made again
+        # What counts as finished is whole; what is not whole does not.
+        number, findings = check(output)
+        assert not [finding.sentence for finding in findings if finding.damage]
+        states = [record.state for record in runs.load(output)]
+        assert states.count("finished") == len(after)
+        assert set(states) <= {"finished", "cut"}
+        cut += states.count("cut")
+        if ended == 0:
+            break  # the whole sweep was quicker
+        assert ended == -signal.SIGKILL, said.read_text()
+        kills += 1
+    assert kills == 30, f"the sweep was over after {kills} kills"
+    assert cut > 0  # some were caught in the middle of a run
+
+    before = finished(output)
+    nursery.start(said, *command)
+    assert nursery.wait() == 0, said.read_text()
+    after = finished(output)
+    assert len(after) == 24
+    assert {path: after[path] for path in before} == before
+    gammas = sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in after)
+    assert gammas == GAMMAS
+    left = {file.name for path in after for file in path.iterdir()} - {"status.json", "checksums.json"}
+    assert left == {"run.json", "metrics.npz", "policies.safetensors", "crossplay.json"}  # no claim, nothing torn
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_sweeps_on_one_folder_at_once(tiny_overrides, tmp_path):
+    output = tmp_path / "runs"
+    nurseries = [Nursery(), Nursery()]
+    try:
+        for number, one in enumerate(nurseries):
+            one.start(tmp_path / str(number), *sweep_of(tiny_overrides, output, GAMMAS[:6]))
+        ended = [one.wait() for one in nurseries]
+    finally:
+        for one in nurseries:
+            one.close()
+    said = [(tmp_path / str(number)).read_text() for number in range(2)]
+    done = [
+        line for text in said for line in text.splitlines() if line.startswith("job ") and line.endswith("finished")
+    ]
+    assert len(finished(output)) == 6, said
+    # Every run was made by one of the two. A job may find its run finished, which takes no training.
+    trained = [json.loads((path / "status.json").read_text())["process"] for path in finished(output)]
+    assert len(set(trained)) <= 2
+    assert len(done) >= 6
+    assert set(ended) <= {0, 1}
+    for status, text in zip(ended, said, strict=True):
+        assert "Traceback" not in text
+        if status == 1:  # it ended while the other was still at work
+            assert "of 6 runs are finished" in text
+    assert not list(output.glob("*/.claim*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KiB, which is full soon."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def one_sentence(said, *parts):
+    assert said.status == 2
+    assert said.err.startswith("tacit: ")
+    assert said.err.count("\n") == 1
+    for part in parts:
+        assert part in said.err
+
+
+@pytest.mark.parametrize("where", ["at the beginning", "at a checkpoint", "at the end"])
+def test_a_full_disk(tacit, tiny_overrides, small_disk, where):
+    output = small_disk / "runs"
+    command = ["train", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", f"execution.output={output}"]
+    if where == "at the beginning":
+        (small_disk / "ballast").write_bytes(bytes(256 * 1024 - 4096))  # room for the folder alone
+    elif where == "at the end":
+        (small_disk / "ballast").write_bytes(bytes(224 * 1024))
+        command += ["policy.torso=[64,64]"]
+    else:
+        (small_disk / "ballast").write_bytes(bytes(200 * 1024))
+        command += ["policy.torso=[64,64]", "execution.checkpoint_minutes=1e-9"]
+    one_sentence(tacit(*command), str(output), "No space left on device")
+    assert not [record for record in runs.load(output) if record.state == "finished"]
+    (small_disk / "ballast").unlink()
+    said = tacit(*command)
+    assert (said.status, said.err) == (0, "")
+
+
+def test_a_folder_that_cannot_be_written(tacit, tiny_overrides, small_disk, a_run):
+    output = small_disk / "runs"
+    shutil.copytree(a_run, output / a_run.name)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    command = ["train", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", f"execution.output={output}"]
+    one_sentence(tacit(*command), str(output), "Read-only file system")
+    # What is there can be read.
+    assert tacit("status", output).out.startswith("1 finished")
+    assert tacit("runs", "check", output).status == 0
+
+
+def test_a_run_that_was_copied_by_half(tacit, a_run):
+    (a_run / "crossplay.json").unlink()
+    (a_run / "metrics.npz").write_bytes((a_run / "metrics.npz").read_bytes()[:100])
+    said = tacit("runs", "check", a_run.parent)
+    assert said.status == 1
+    assert "crossplay.json" in said.out and "metrics.npz" in said.out
+    one_sentence(tacit("compare", a_run), "crossplay.json")
+    assert runs.load(Path(a_run))[0].state == "damaged"
+
+
+def test_a_run_whose_status_did_not_come_along(tacit, a_run):
+    (a_run / "status.json").unlink()
+    said = tacit("runs", "check", a_run.parent)
+    assert said.status == 1
+    assert "status.json" in said.out
+    one_sentence(tacit("compare", a_run), "status.json")

@@ -1,0 +1,136 @@
+"""A sweep makes what is not made yet, leaves what failed, and one job that fails does not stop the others."""
+
+import json
+
+import pytest
+
+from experiments import runs
+from games.errors import TacitError
+
+SWEEP = ("-m", "learner.gamma=0.5,0.6,0.7", "execution.figures=false")
+
+
+@pytest.fixture
+def sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *more: tacit("train", *tiny_overrides, *SWEEP, *more)
+
+
+@pytest.fixture
+def swept(sweep, make_job, tmp_path):
+    """The directories of a finished sweep's runs."""
+    said = sweep()
+    assert (said.status, said.err) == (0, "")
+    return paths_of(make_job, tmp_path)
+
+
+def paths_of(make_job, folder):
+    jobs = [make_job("runs", {"learner.gamma": gamma}) for gamma in (0.5, 0.6, 0.7)]
+    return [folder / "runs" / job.runs()[0].name() for job in jobs]
+
+
+def jobs_of(said):
+    """The gammas of the jobs that were begun."""
+    begun = [line for line in said.out.splitlines() if line.startswith("job ") and not line.endswith("finished")]
+    return [float(line.rpartition("=")[2]) for line in begun]
+
+
+def set_status(path, **changes):
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps(status | changes))
+
+
+def times(path):
+    return {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+
+
+def test_a_finished_sweep_is_not_made_again(sweep, swept):
+    before = [times(path) for path in swept]
+    said = sweep()
+    assert (said.status, said.err, jobs_of(said)) == (0, "", [])
+    assert said.out.startswith("sweep of 3 jobs, 3 of them left out")
+    assert said.out.count("table and figure in ") == 1  # the table is shown all the same
+    assert [times(path) for path in swept] == before
+    assert jobs_of(sweep("execution.overwrite=true")) == [0.5, 0.6, 0.7]
+
+
+def test_what_was_cut_is_made_and_what_failed_only_when_asked(sweep, swept):
+    set_status(swept[0], state="interrupted", reason="stopped by SIGTERM")
+    set_status(swept[1], state="running")  # and nobody is at it
+    set_status(swept[2], state="failed", reason="training diverged")
+    said = sweep()
+    assert jobs_of(said) == [0.5, 0.6]
+    assert said.status == 1
+    assert said.err == (
+        "tacit: 2 of 3 runs are finished, 1 failed: tacit status runs says why; "
+        "execution.retry_failed=true tries what failed again\n"
+    )
+    said = sweep("execution.retry_failed=true")
+    assert (jobs_of(said), said.status, said.err) == ([0.7], 0, "")
+    assert [runs.read_status(path)["state"] for path in swept] == ["finished"] * 3
+
+
+def test_a_run_that_fails_leaves_the_others_alone(sweep, make_job, tmp_path, monkeypatch):
+    from experiments import train
+
+    def fails(config, **options):
+        if config.runs()[0].learner["gamma"] == 0.5:
+            for run in config.runs():
+                runs.claim(tmp_path / "runs", run, overwrite=False)
+                runs.write_status(tmp_path / "runs" / run.name(), "failed", steps=0, reason="it rained")
+            raise TacitError("it rained")
+        if config.runs()[0].learner["gamma"] == 0.6:
+            raise ZeroDivisionError("a mistake of ours")
+        return run_job(config, **options)
+
+    run_job = train.run_job
+    monkeypatch.setattr(train, "run_job", fails)
+    said = sweep()
+    assert jobs_of(said) == [0.5, 0.6, 0.7]
+    assert said.status == 1
+    assert said.err.splitlines() == [
+        "tacit: job learner.gamma=0.5: it rained",
+        "tacit: job learner.gamma=0.6: ZeroDivisionError: a mistake of ours",
+        "tacit: 1 of 3 runs are finished, 1 failed, 1 not begun: tacit status runs says why; "
+        "execution.retry_failed=true tries what failed again",
+    ]
+    states = [runs.read_status(path) for path in paths_of(make_job, tmp_path)]
+    assert [state and state["state"] for state in states] == ["failed", None, "finished"]
+
+
+def test_a_damaged_run_is_named_and_the_others_are_shown(sweep, swept):
+    (swept[1] / "policies.safetensors").unlink()
+    said = sweep()
+    assert (said.status, jobs_of(said)) == (1, [])
+    assert said.err.splitlines() == [
+        f"tacit: run runs/{swept[1].name} is damaged: it says that it is finished, and lacks policies.safetensors; "
+        "copy it again, or make it again with execution.overwrite=true",
+        "tacit: 2 of 3 runs are finished, 1 damaged: tacit status runs says why",
+    ]
+    assert said.out.count("table and figure in ") == 1
+
+
+def test_runs_of_other_versions_are_kept_with_a_warning(sweep, swept):
+    file = swept[2] / "run.json"
+    plain = json.loads(file.read_text())
+    plain["versions"]["jax"] = "0.4.0"
+    file.write_text(json.dumps(plain))
+    said = sweep()
+    assert (said.status, jobs_of(said)) == (0, [])
+    assert said.err.startswith("tacit: warning: 1 of these runs were made with other versions of jax")
+    assert swept[2].name in said.err
+
+
+def test_a_sweep_without_an_end_is_refused(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = tacit("train", "-m", *tiny_overrides, "learner.gamma=interval(0,1)")
+    assert said.status == 2
+    assert "learner.gamma=interval(0,1) has no end: give choices" in said.err
+    assert not list(tmp_path.glob("runs/*/run.json"))
+
+
+@pytest.mark.slow
+def test_local_processes(sweep, make_job, tmp_path):
+    said = sweep("hydra/launcher=local")
+    assert (said.status, said.out.count("table and figure in ")) == (0, 1), said.err
+    assert all(runs.is_finished(path) for path in paths_of(make_job, tmp_path))
