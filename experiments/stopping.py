@@ -4,9 +4,13 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
+from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C, what a scheduler ends jobs with, and what it can be told to send a while before."""
+
+REQUEUE = signal.SIGUSR2
+"""What submitit has Slurm send before the end: its own handler puts the job into the queue again, and exits."""
 
 TRY_AGAIN = 75
 """The exit status of a command that ran out of its own time (EX_TEMPFAIL of sysexits.h)."""
@@ -20,11 +24,15 @@ class Paused(Exception):
         super().__init__(message)
         self.status = status
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:  # launchers send it from process to process
+        return Paused, (str(self), self.status)
+
 
 class Stopper:
     """Says whether to stop now; used as a context, in which signals only leave a note.
 
-    A second Ctrl-C stops at once, as Python does.
+    A second Ctrl-C stops at once, as Python does. A `Paused` that leaves the context after `REQUEUE` calls the handler
+    that was there before, if there was one: save and mark everything inside.
 
     Args:
       minutes: wall-clock time from now on; None for no end.
@@ -34,7 +42,8 @@ class Stopper:
         self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
         self._minutes = minutes
         self._signal: int | None = None
-        self._former: dict[int, object] = {}
+        self._requeue = False
+        self._former: dict[int, Any] = {}
 
     def __enter__(self) -> "Stopper":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
@@ -43,7 +52,10 @@ class Stopper:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._former.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
+        requeue = self._former.get(REQUEUE)
+        if self._requeue and callable(requeue) and isinstance(error, Paused):
+            requeue(REQUEUE, None)
 
     def seconds_left(self) -> float:
         """Until the time is used up; 0 once a signal has come."""
@@ -66,3 +78,4 @@ class Stopper:
         if number == signal.SIGINT and self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number
+        self._requeue |= number == REQUEUE  # whatever comes after it
