@@ -23,7 +23,7 @@ def text(state: "HanabiState") -> str:
     refusal = _refusal(state)
     if refusal:
         return refusal
-    table = _read(state)
+    table = read(state)
     lines = [
         f"Hanabi: {len(table.hands)} players, {_count(table.colors, 'color')}, {_count(table.ranks, 'rank')}",
         f"score {table.score} of {table.colors * table.ranks}, information tokens {table.information_tokens}, "
@@ -51,14 +51,14 @@ def text(state: "HanabiState") -> str:
 def svg(state: "HanabiState") -> str:
     """One game as a picture; a picture of one line of text for a batch of games and for a traced state."""
     refusal = _refusal(state)
-    return _sentence(refusal) if refusal else _picture(_read(state))
+    return _sentence(refusal) if refusal else _picture(read(state))
 
 
 # --- reading a state -------------------------------------------------------------------------------------------------
 
 
-class _Slot(NamedTuple):
-    """A card in a hand and what is known of it."""
+class Slot(NamedTuple):
+    """A card in a hand and what its holder knows of it."""
 
     color: int
     rank: int
@@ -69,12 +69,12 @@ class _Slot(NamedTuple):
     touched: bool  # by the last hint
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """A state in plain Python."""
 
     colors: int
     ranks: int
-    hands: list[list[_Slot]]
+    hands: list[list[Slot]]
     fireworks: list[int]
     discards: list[tuple[int, int]]  # (color, rank), sorted
     information_tokens: int
@@ -97,7 +97,8 @@ def _refusal(state: "HanabiState") -> str | None:
     return None
 
 
-def _read(state: "HanabiState") -> _Table:
+def read(state: "HanabiState") -> Table:
+    """One game, of concrete arrays, in plain Python."""
     state = jax.tree.map(np.asarray, state)
     players, _ = state.cards.shape
     colors, ranks = state.discards.shape
@@ -125,7 +126,7 @@ def _read(state: "HanabiState") -> _Table:
             color_bits = int(state.color_knowledge[player, slot])
             rank_bits = int(state.rank_knowledge[player, slot])
             hand.append(
-                _Slot(
+                Slot(
                     color=card >> 3,
                     rank=card & 7,
                     colors=[color for color in range(colors) if color_bits >> color & 1],
@@ -136,7 +137,7 @@ def _read(state: "HanabiState") -> _Table:
                 )
             )
         hands.append(hand)
-    return _Table(
+    return Table(
         colors=colors,
         ranks=ranks,
         hands=hands,
@@ -188,7 +189,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def _known(slot: _Slot) -> str:
+def _known(slot: Slot) -> str:
     colors = "".join(COLOR_LETTERS[color] for color in slot.colors) + "*" * slot.color_hinted
     return f"{colors} {''.join(str(rank + 1) for rank in slot.ranks)}{'*' * slot.rank_hinted}"
 
@@ -205,7 +206,7 @@ _ROW = _CARD_HEIGHT + 58  # from a hand to the next
 _MARGIN, _LABEL, _CHIP = 16, 94, 19
 
 
-def _picture(table: _Table) -> str:
+def _picture(table: Table) -> str:
     slots = max(len(hand) for hand in table.hands)
     hands_width = _LABEL + max(slots, 1) * _COLUMN + 4
     board_x = _MARGIN + hands_width + 26
@@ -224,7 +225,7 @@ def _picture(table: _Table) -> str:
     return _document(width, height, [*parts, *board], f"Hanabi: {table.turn}, score {table.score}")
 
 
-def _hand(x: int, y: int, width: int, player: int, hand: list[_Slot], table: _Table) -> list[str]:
+def _hand(x: int, y: int, width: int, player: int, hand: list[Slot], table: Table) -> list[str]:
     moves = player == table.player
     parts = [_box(x, y, width, _ROW - 8, fill=_TURN if moves else "#ffffff", edge="#d9a520" if moves else _FAINT)]
     if moves:
@@ -243,7 +244,7 @@ def _hand(x: int, y: int, width: int, player: int, hand: list[_Slot], table: _Ta
     return parts
 
 
-def _knowledge(x: float, y: float, slot: _Slot, table: _Table) -> list[str]:
+def _knowledge(x: float, y: float, slot: Slot, table: Table) -> list[str]:
     """A dot for each color and a digit for each rank that the card can be, in fixed places; hinted ones framed."""
     parts = []
     for color in range(table.colors):
@@ -263,7 +264,7 @@ def _knowledge(x: float, y: float, slot: _Slot, table: _Table) -> list[str]:
     return parts
 
 
-def _board(x: int, y: int, table: _Table) -> tuple[list[str], int]:
+def _board(x: int, y: int, table: Table) -> tuple[list[str], int]:
     """Fireworks, tokens, deck and discards from (x, y) downwards, and where they end."""
     parts = [_text(x, y + 8, f"Fireworks: score {table.score} of {table.colors * table.ranks}", weight="bold")]
     y += 18

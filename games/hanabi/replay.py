@@ -6,7 +6,8 @@ and blue: they correspond by index.
 """
 
 import functools
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,11 @@ from games.errors import TacitError
 from games.game import Array
 from games.hanabi.rules import Hanabi, HanabiState
 
+HANAB_LIVE = "https://hanab.live"
+
 _PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK = range(4)
+_BASE_62 = string.ascii_lowercase + string.digits + string.ascii_uppercase
+_NO_VARIANT = 0
 
 
 def drawn_deck(game: Hanabi, state: HanabiState) -> np.ndarray:
@@ -99,6 +104,33 @@ def to_hanab_live(
             replay_actions.append({"type": _HINT_RANK, "target": target, "value": rank + 1})
     cards = [{"suitIndex": card // game.ranks, "rank": card % game.ranks + 1} for card in full]
     return {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": "No Variant"}}
+
+
+def hanab_live_url(replay: Mapping[str, Any]) -> str:
+    """The address at which hanab.live shows a replay, which it holds in full.
+
+    Three parts with commas between them, and a hyphen after every 20 characters. The deck: the number of players, the
+    least and the greatest rank, and a digit (to base 62) for each card, `suit * ranks + rank - least`. The actions: the
+    least and the greatest type, and two digits for each action, `(value + 1) * types + type - least`, where the value
+    of a play or discard is -1, then the target. The variant's number. The names of the players are not in it.
+
+    Args:
+      replay: of `to_hanab_live`.
+
+    Source: the site's replay format, https://github.com/Hanabi-Live/hanabi-live.
+    """
+    ranks = [card["rank"] for card in replay["deck"]]
+    types = [action["type"] for action in replay["actions"]] or [0]
+    all_ranks, all_types = (max(values) - min(values) + 1 for values in (ranks, types))
+    deck = "".join(_BASE_62[card["suitIndex"] * all_ranks + card["rank"] - min(ranks)] for card in replay["deck"])
+    actions = "".join(
+        _BASE_62[(action.get("value", -1) + 1) * all_types + action["type"] - min(types)] + _BASE_62[action["target"]]
+        for action in replay["actions"]
+    )
+    players = len(replay["players"])
+    code = f"{players}{min(ranks)}{max(ranks)}{deck},{min(types)}{max(types)}{actions},{_NO_VARIANT}"
+    hyphened = "-".join(code[first : first + 20] for first in range(0, len(code), 20))
+    return f"{HANAB_LIVE}/replay-json/{hyphened}"
 
 
 def _check_board(game: Hanabi) -> None:

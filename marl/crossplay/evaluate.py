@@ -21,9 +21,9 @@ from jax.sharding import PartitionSpec as P
 from games.errors import TacitError
 from games.game import Game
 from marl.agent import Agent, Kind, check_parameters
-from marl.crossplay.greedify import greedify
+from marl.crossplay.table import Table
 from marl.devices import fetch, place
-from marl.policies.policy import Array, sample
+from marl.policies.policy import Array
 
 Seating = Literal["all", "distinct", "one_against_copies"]
 _WEIGHT_BYTES = 1 << 29
@@ -135,44 +135,26 @@ def crossplay(
     if isinstance(seating, str):
         cells = seatings(len(agents), game.num_players, seating, max_seatings=max_seatings)
     else:
-        cells = np.asarray(seating, np.int32)
-        if cells.ndim != 2 or cells.shape[1] != game.num_players or not ((cells >= 0) & (cells < len(agents))).all():
-            raise TacitError(
-                f"seatings are rows of {game.num_players} numbers of agents, 0 to {len(agents) - 1}, not {seating}"
-            )
+        cells = checked_seatings(seating, len(agents), game.num_players)
     for agent in agents:
         check_parameters(agent, game.num_players)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
-    count = 1 if devices is None else len(devices)
     deck_key, draw_key = _everywhere(tuple(jax.random.split(key)), mesh)
     sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
-    for kinds, members in _by_kinds(agents, cells):
-        stacks, own_rows = zip(
-            *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
-        )
-        stacks = _everywhere(stacks, mesh)
-        games_per_call = min(games, max_lanes)
-        weights = sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(stacks))  # of a cell: a copy for each seat
-        share = -(-len(members) // count)  # cells of a device
-        cells_per_call = count * max(1, min(share, max_lanes // games_per_call, _WEIGHT_BYTES // max(weights, 1)))
-        for first in range(0, len(members), cells_per_call):
-            chosen = _padded(np.arange(first, min(first + cells_per_call, len(members))), cells_per_call)
-            in_chunk = min(cells_per_call, len(members) - first)
-            rows = tuple(_cut(row[chosen], mesh) for row in own_rows)
-            numbered = _cut(members[chosen].astype(np.uint32), mesh)
-            for first_game in range(0, games, games_per_call):
-                numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
-                outcome = _play(
-                    game, kinds, mesh, stacks, rows, numbered, _everywhere(numbers, mesh), deck_key, draw_key,
-                    greedy=greedy,
-                )  # fmt: skip
-                counted = (numbers < games).astype(np.float64)
-                score, bombed, length, illegal = (x.astype(np.float64)[:in_chunk] for x in fetch(outcome))
-                for row, value in enumerate([score, score**2, bombed, length, illegal]):
-                    sums[row, members[chosen[:in_chunk]]] += value @ counted
+    games_per_call = min(games, max_lanes)
+    for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
+        for first_game in range(0, games, games_per_call):
+            numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
+            outcome = _play(
+                game, chunk.kinds, mesh, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
+                _everywhere(numbers, mesh), deck_key, draw_key, greedy=greedy,
+            )  # fmt: skip
+            counted = (numbers < games).astype(np.float64)
+            score, bombed, length, illegal = (x.astype(np.float64)[: chunk.filled] for x in fetch(outcome))
+            for row, value in enumerate([score, score**2, bombed, length, illegal]):
+                sums[row, chunk.cells[: chunk.filled]] += value @ counted
     if sums[4].any():
-        cell = int(sums[4].argmax())
-        raise TacitError(f"an agent of the seating {[agents[a].label for a in cells[cell]]} played an illegal action")
+        raise played_illegally(agents, cells[int(sums[4].argmax())])
     mean = sums[0] / games
     variance = (
         np.maximum(sums[1] / games - mean**2, 0) * games / (games - 1) if games > 1 else np.full(len(cells), np.nan)
@@ -188,13 +170,56 @@ def crossplay(
     )
 
 
-def _by_kinds(agents: Sequence[Agent], cells: np.ndarray) -> Iterator[tuple[tuple[Kind, ...], np.ndarray]]:
-    """The cells (their indices) of each combination of kinds."""
+def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarray:
+    """int[C, num_players]: seatings that somebody named.
+
+    Raises:
+      TacitError: if they name no such agents.
+    """
+    seated = np.asarray(cells, np.int32)
+    if seated.ndim != 2 or seated.shape[1] != num_players or not ((seated >= 0) & (seated < num_agents)).all():
+        raise TacitError(f"seatings are rows of {num_players} numbers of agents, 0 to {num_agents - 1}, not {cells}")
+    return seated
+
+
+def played_illegally(agents: Sequence[Agent], seats: Sequence[int] | np.ndarray) -> TacitError:
+    """What is wrong with a seating in which an illegal action was played."""
+    return TacitError(f"an agent of the seating {[agents[a].label for a in seats]} played an illegal action")
+
+
+class Chunk(NamedTuple):
+    """Cells for one compiled call: n of them, of which the first `filled` are meant and the rest fill up."""
+
+    kinds: tuple[Kind, ...]  # in each seat
+    stacks: tuple[Any, ...]  # for each seat the parameters of all agents of its kind
+    rows: tuple[Array, ...]  # for each seat int32[n] the row in its stack
+    cells: np.ndarray  # int[n] indices of the cells
+    filled: int
+
+
+def chunks(agents: Sequence[Agent], cells: np.ndarray, *, max_cells: int, mesh: Mesh | None = None) -> Iterator[Chunk]:
+    """The cells [C, P] in parts of one combination of kinds each, all parts of a combination of one size.
+
+    A part has at most `max_cells` cells for each device, and no more than `_WEIGHT_BYTES` of weights there.
+    """
+    count = 1 if mesh is None else mesh.size
     groups: dict[tuple[Kind, ...], list[int]] = {}
     for cell, seats in enumerate(cells):
         groups.setdefault(tuple(agents[agent].kind for agent in seats), []).append(cell)
-    for kinds, members in groups.items():
-        yield kinds, np.array(members, np.int64)
+    for kinds, group in groups.items():
+        members = np.array(group, np.int64)
+        stacks, rows = zip(
+            *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
+        )
+        stacks = _everywhere(stacks, mesh)
+        weights = sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(stacks))  # of a cell: a copy for each seat
+        share = -(-len(members) // count)  # cells of a device
+        size = count * max(1, min(share, max_cells, _WEIGHT_BYTES // max(weights, 1)))
+        for first in range(0, len(members), size):
+            filled = min(size, len(members) - first)
+            # The last part is filled up with its first cell, so that every call has the same shape and compiles once.
+            chosen = np.concatenate([np.arange(first, first + filled), np.full(size - filled, first)])
+            yield Chunk(kinds, stacks, tuple(_cut(row[chosen], mesh) for row in rows), members[chosen], filled)
 
 
 def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -202,11 +227,6 @@ def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any
     numbers = [number for number, agent in enumerate(agents) if agent.kind == kind]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(agents[number].params for number in numbers))
     return stacked, np.searchsorted(numbers, seated).astype(np.int32)
-
-
-def _padded(indices: np.ndarray, size: int) -> np.ndarray:
-    """`indices` filled up with its first entry, so that every call has the same shape and compiles once."""
-    return np.concatenate([indices, np.full(size - len(indices), indices[0])])
 
 
 def _everywhere(tree: Any, mesh: Mesh | None) -> Any:
@@ -260,71 +280,26 @@ def _play_cells(
     Returns:
       (score float32, bombed bool, length int32, illegal bool), each [C, G].
     """
-    seats = range(game.num_players)
-    params = tuple(
-        jax.tree.map(lambda leaf, row=row: leaf[row], stack) for stack, row in zip(stacks, rows, strict=True)
-    )  # of each seat, [C, ...]
-    seated = tuple(
-        own if kind.share_parameters else jax.tree.map(lambda leaf, seat=seat: leaf[:, seat], own)
-        for seat, kind, own in zip(seats, kinds, params, strict=True)
-    )
-
-    def act(seat: int, params: Any, state: Any, memory: Any, key: Array) -> tuple[Any, Array]:
-        kind = kinds[seat]
-        player = jnp.int32(seat)
-        observation = game.observe(state, player, kind.observer)
-        after, log_probs = kind.policy.apply(params, memory, observation, game.legal(state, player))
-        action = sample(greedify(log_probs) if greedy else log_probs, key=key)
-        if kind.policy.memory_clock == "own_turns":
-            turn = game.is_acting(state)[seat]
-            after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)
-        return after, action
-
-    def play_step(
-        turn: int | None, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array
-    ) -> tuple[Any, tuple[Any, ...], Array]:
-        """One step of one game; `turn` is the only player who can be acting, if that is known."""
-        keys = jax.random.split(key, game.num_players + 1)
-        actions: list[Array] = []
-        after: list[Any] = []
-        for seat in seats:
-            waits = turn is not None and seat != turn and kinds[seat].policy.memory_clock == "own_turns"
-            if waits:
-                memory, action = memories[seat], jnp.int32(game.noop)
-            else:
-                memory, action = act(seat, seated[seat], state, memories[seat], keys[seat])
-            after.append(memory)
-            actions.append(action)
-        state, reward, _ = game.step(state, jnp.stack(actions), key=keys[-1])
-        return state, tuple(after), reward
-
-    # In a cyclic game the players take turns in a fixed order, so a round of steps is unrolled and only the network of
-    # the player to move is evaluated.
-    turns: Sequence[int | None] = tuple(seats) if game.cyclic else (None,)
-
-    def start(cell: Array, number: Array) -> tuple[Any, tuple[Any, ...], Array]:
-        state = game.init(key=jax.random.fold_in(deck_key, number))
-        draws = jax.random.fold_in(jax.random.fold_in(draw_key, cell), number)
-        return state, tuple(kind.policy.initial_memory() for kind in kinds), jax.random.key_data(draws)
+    table = Table(game, kinds, greedy)
+    seated = table.parameters(stacks, rows)
+    start = functools.partial(table.start, deck_key, draw_key)
+    state, memories, keys = jax.vmap(jax.vmap(start, in_axes=(None, 0)), in_axes=(0, None))(cells, numbers)
 
     def play_round(
         seated: tuple[Any, ...], state: Any, memories: Any, score: Array, length: Array, key: Array, round_: Array
     ) -> tuple[Any, Any, Array, Array]:
-        keys = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(key), round_), len(turns))
-        for turn, key in zip(turns, keys, strict=True):
-            length = length + (~state.ended).astype(jnp.int32)
-            state, memories, reward = play_step(turn, seated, state, memories, key)
-            score = score + reward
+        state, memories, steps = table.play_round(seated, state, memories, key, round_)
+        for step in steps:
+            length = length + (~step.state.ended).astype(jnp.int32)
+            score = score + step.reward
         return state, memories, score, length
 
-    over_games = jax.vmap(start, in_axes=(None, 0))
-    state, memories, keys = jax.vmap(over_games, in_axes=(0, None))(cells, numbers)
     rounds = jax.vmap(jax.vmap(play_round, in_axes=(None, 0, 0, 0, 0, 0, None)), in_axes=(0, 0, 0, 0, 0, 0, None))
     shape = (cells.shape[0], numbers.shape[0])
 
     def going_on(carry: tuple[Any, ...]) -> Array:
         state, *_, round_ = carry
-        return jnp.any(~state.ended & ~state.illegal) & (round_ * len(turns) < game.horizon)
+        return jnp.any(~state.ended & ~state.illegal) & (round_ < table.rounds)
 
     def one_round(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         state, memories, score, length, round_ = carry

@@ -9,7 +9,7 @@ import pytest
 
 from games.errors import TacitError
 from games.hanabi import Hanabi, make
-from games.hanabi.replay import drawn_deck, full_deck, to_hanab_live
+from games.hanabi.replay import drawn_deck, full_deck, hanab_live_url, to_hanab_live
 
 
 class Table:
@@ -82,6 +82,64 @@ def test_the_site_would_count_the_same_score(random_games, players):
             assert codes == cards[: len(codes)].tolist()
         endings.add("lost" if game.bombed(state) else "deck")
     assert endings == {"lost", "deck"}
+
+
+def read_address(address: str) -> dict:
+    """A replay from its compact address, with players as the site names those who have no name."""
+    site, code = address.split("/replay-json/")
+    assert site == "https://hanab.live"
+    lines = code.split("-")
+    assert {len(line) for line in lines[:-1]} == {20} and 0 < len(lines[-1]) <= 20
+    dealt, played, variant = code.replace("-", "").split(",")
+    assert variant == "0"
+
+    def digit(letter: str) -> int:
+        if letter.islower():
+            return ord(letter) - ord("a")
+        return 26 + int(letter) if letter.isdigit() else 36 + ord(letter) - ord("A")
+
+    players, low, high = map(int, dealt[:3])
+    cards = [divmod(digit(letter), high - low + 1) for letter in dealt[3:]]
+    first, last = map(int, played[:2])
+    actions = []
+    for kind, target in zip(played[2::2], played[3::2], strict=True):
+        value, type_ = divmod(digit(kind), last - first + 1)
+        action = {"type": type_ + first, "target": digit(target)}
+        actions.append(action | ({"value": value - 1} if value else {}))
+    return {
+        "players": ["Alice", "Bob", "Cathy", "Donald", "Emily"][:players],
+        "deck": [{"suitIndex": suit, "rank": rank + low} for suit, rank in cards],
+        "actions": actions,
+        "options": {"variant": "No Variant"},
+    }
+
+
+@pytest.mark.parametrize("players", [2, 3, 4, 5])
+def test_200_games_have_the_same_score_by_both_of_the_sites_formats(random_games, players):
+    game = make(players=players)
+    scores = []
+    for _, state, actions, _ in random_games(game, 10 + players, 50, [0.0, 3.0, 20.0]):
+        replay = json.loads(json.dumps(to_hanab_live(game, drawn_deck(game, state), actions)))
+        address = hanab_live_url(replay)
+        again = read_address(address)
+        assert {**again, "players": replay["players"]} == replay
+        assert len(again["players"]) == players
+        assert Table(replay).score == Table(again).score == game.score(state)
+        scores.append(Table(again).score)
+    assert len(scores) == 50 and min(scores) == 0 and len(set(scores)) > 5
+
+
+def test_the_address_of_a_short_game_by_hand(deck_of):
+    game = make()
+    deck = deck_of(game, "R1 R2 Y1 Y2 G1 B1 B2 W1 W2 R1 G5")
+    start = "215abfgkuvpqao"  # two players, ranks 1 to 5; the cards drawn, suits of five letters each
+    assert hanab_live_url(to_hanab_live(game, deck, [])).startswith(f"https://hanab.live/replay-json/{start}")
+    assert hanab_live_url(to_hanab_live(game, deck, [])).endswith(",00,0")
+    # Of the types 0 to 2: blue to player 1, (4 + 1) * 3 + 2, and player 1 plays card 7, (-1 + 1) * 3 + 0.
+    code = hanab_live_url(to_hanab_live(game, deck, [14, 7])).replace("-", "")
+    assert code.endswith(",02rbah,0")
+    # Types 2 and 3 alone: (4 + 1) * 2 + 0, and rank 2 to player 0: (2 + 1) * 2 + 1.
+    assert hanab_live_url(to_hanab_live(game, deck, [14, 16])).replace("-", "").endswith(",23kbha,0")
 
 
 # Two players of the full game: discard 0-4, play 5-9, hint color 10-14, hint rank 15-19.

@@ -1,0 +1,97 @@
+"""Agents of any kinds at one table: how a step of one game is played in cross-play, and how a game starts."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from games.game import Game
+from marl.agent import Kind
+from marl.crossplay.greedify import greedify
+from marl.policies.policy import Array, sample
+
+
+class Step(NamedTuple):
+    """One step of one game."""
+
+    state: Any  # before it
+    actions: Array  # int32[P]
+    log_probs: Array  # float32[P, num_actions] what each policy says; of a player who waits, the no-op
+    reward: Array  # float32[]
+
+
+class Table(NamedTuple):
+    """A game with agents of some kinds in its seats."""
+
+    game: Game
+    kinds: tuple[Kind, ...]
+    greedy: bool
+
+    @property
+    def turns(self) -> Sequence[int | None]:
+        """The only player who can be acting at each step of a round, where that is known.
+
+        In a cyclic game the players take turns in a fixed order, so a round of steps is unrolled and only the network
+        of the player to move is evaluated.
+        """
+        return tuple(range(self.game.num_players)) if self.game.cyclic else (None,)
+
+    @property
+    def rounds(self) -> int:
+        """As many as no game is longer than."""
+        return -(-self.game.horizon // len(self.turns))
+
+    def parameters(self, stacks: tuple[Any, ...], rows: tuple[Array, ...]) -> tuple[Any, ...]:
+        """Of each seat, [C, ...], from stacks and rows as in `Chunk`."""
+        params = tuple(
+            jax.tree.map(lambda leaf, row=row: leaf[row], stack) for stack, row in zip(stacks, rows, strict=True)
+        )
+        return tuple(
+            own if kind.share_parameters else jax.tree.map(lambda leaf, seat=seat: leaf[:, seat], own)
+            for seat, (kind, own) in enumerate(zip(self.kinds, params, strict=True))
+        )
+
+    def start(self, deck_key: Array, draw_key: Array, cell: Array, number: Array) -> tuple[Any, tuple[Any, ...], Array]:
+        """The state, the memories and the key of game `number` of a cell; every cell has the same decks."""
+        state = self.game.init(key=jax.random.fold_in(deck_key, number))
+        draws = jax.random.fold_in(jax.random.fold_in(draw_key, cell), number)
+        return state, tuple(kind.policy.initial_memory() for kind in self.kinds), jax.random.key_data(draws)
+
+    def play_round(
+        self, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, round_: Array
+    ) -> tuple[Any, tuple[Any, ...], list[Step]]:
+        """A step of one game for each of `turns`; `key` of `start`."""
+        keys = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(key), round_), len(self.turns))
+        steps = []
+        for turn, key in zip(self.turns, keys, strict=True):
+            state, memories, step = self._play_step(turn, seated, state, memories, key)
+            steps.append(step)
+        return state, memories, steps
+
+    def _play_step(
+        self, turn: int | None, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array
+    ) -> tuple[Any, tuple[Any, ...], Step]:
+        game = self.game
+        keys = jax.random.split(key, game.num_players + 1)
+        only_noop = jnp.where(jnp.arange(game.num_actions, dtype=jnp.int32) == game.noop, jnp.float32(0), -jnp.inf)
+        played = []
+        for seat in range(game.num_players):
+            if turn is not None and seat != turn and self.kinds[seat].policy.memory_clock == "own_turns":
+                played.append((memories[seat], only_noop, jnp.int32(game.noop)))
+            else:
+                played.append(self._act(seat, seated[seat], state, memories[seat], keys[seat]))
+        after, log_probs, actions = zip(*played, strict=True)
+        actions = jnp.stack(actions)
+        next_state, reward, _ = game.step(state, actions, key=keys[-1])
+        return next_state, after, Step(state, actions, jnp.stack(log_probs), reward)
+
+    def _act(self, seat: int, params: Any, state: Any, memory: Any, key: Array) -> tuple[Any, Array, Array]:
+        kind, player = self.kinds[seat], jnp.int32(seat)
+        observation = self.game.observe(state, player, kind.observer)
+        after, log_probs = kind.policy.apply(params, memory, observation, self.game.legal(state, player))
+        action = sample(greedify(log_probs) if self.greedy else log_probs, key=key)
+        if kind.policy.memory_clock == "own_turns":
+            turn = self.game.is_acting(state)[seat]
+            after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)
+        return after, log_probs, action
