@@ -55,6 +55,7 @@ Normal effects with 8 seeds or more: 93.6 to 98.2. Arbitrary conventions: too wi
 too short with few seeds for every estimator here: a quarter of all samples of 8 seeds hold no failure at all.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -215,7 +216,7 @@ def resampled_means(
 
     `multiplicities` [num_resamples, num_seeds] says how often each seed, in increasing order, was drawn.
     """
-    return _resampled(_run((seatings, scores), of), np.asarray(multiplicities, np.float64))
+    return _resampled(_run((seatings, scores), of), _Draws(np.asarray(multiplicities, np.float64)))
 
 
 # ----------------------------------------------------------------------------------------------- a list of cells, read
@@ -320,8 +321,8 @@ def _estimate(*runs: _Run, resamples: int, level: float, rng: int) -> Estimate:
     if lacking := _notes(runs, _lacks_for_interval):
         return Estimate(mean, float(np.sqrt(sum(map(_variance, runs)))), note=lacking)
 
-    generator = np.random.default_rng(rng)
-    resampled = [_resampled(run, _multiplicities(run, resamples, generator)) for run in runs]
+    draws = _draws(tuple(len(run.seeds) for run in runs), resamples, rng)
+    resampled = [_resampled(run, drawn) for run, drawn in zip(runs, draws, strict=True)]
     kept = [means[np.isfinite(means)] for means in resampled]
     if min(map(len, kept)) < resamples / 2:
         return Estimate(mean, note="most resamples of the seeds keep no cross-play cell")
@@ -346,23 +347,48 @@ def _spread(run: _Run, resampled_means: NDArray[np.float64]) -> _Spread:
     return _Spread(variance, scale * deviations)
 
 
-def _multiplicities(run: _Run, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """[resamples, num_seeds]: how often each seed is drawn, in num_seeds draws with replacement."""
-    num_seeds = len(run.seeds)
-    return generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resamples).astype(np.float64)
+class _Draws:
+    """How often each seed is drawn, [num_resamples, num_seeds], and the weights that follow from it."""
+
+    def __init__(self, multiplicities: NDArray[np.float64]):
+        self._drawn = np.ascontiguousarray(multiplicities.T)
+        self._known: dict[tuple[tuple[int, ...], bytes], NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return self._drawn.shape[1]
+
+    def weights(self, groups: NDArray[np.int64], now: slice) -> NDArray[np.float64]:
+        """[num_groups, resamples in `now`]: how often each group is drawn; remembered where that is small."""
+        drawn = self._drawn[:, now]
+        whole, name = drawn.shape[1] == len(self), (groups.shape, groups.tobytes())
+        if whole and (known := self._known.get(name)) is not None:
+            return known
+        weights = np.ones((len(groups), drawn.shape[1]))
+        for members in groups.T:
+            weights *= drawn[members]
+        if whole and len(self._known) < 4:
+            self._known[name] = weights
+        return weights
 
 
-def _resampled(run: _Run, multiplicities: NDArray[np.float64]) -> NDArray[np.float64]:
+@functools.lru_cache(maxsize=4)
+def _draws(num_seeds: tuple[int, ...], resamples: int, rng: int) -> tuple[_Draws, ...]:
+    """For each run, num_seeds draws with replacement in each resample; the same for every run of as many seeds."""
+    generator = np.random.default_rng(rng)
+    return tuple(
+        _Draws(generator.multinomial(number, np.full(number, 1 / number), size=resamples).astype(np.float64))
+        for number in num_seeds
+    )
+
+
+def _resampled(run: _Run, draws: _Draws) -> NDArray[np.float64]:
     """`resampled_means` of a run."""
-    drawn = np.ascontiguousarray(multiplicities.T)  # [num_seeds, num_resamples]
-    means = np.zeros(drawn.shape[1])
+    means = np.zeros(len(draws))
     for term in run.terms:
         chunk = max(1, _CHUNK // len(term.groups))
         for start in range(0, len(means), chunk):
             now = slice(start, start + chunk)
-            weights = np.ones((len(term.groups), drawn[:, now].shape[1]))
-            for members in term.groups.T:
-                weights *= drawn[members, now]
+            weights = draws.weights(term.groups, now)
             total, count = term.totals @ weights, term.counts @ weights
             means[now] += term.sign * np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
     return means
