@@ -19,7 +19,9 @@ tacit: independently trained agents, played with each other
   tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
   tacit crossplay RUN … --with partners  … and with rule-based partners that nobody trained
   tacit zoo RUN [RUN …]              finished runs as small files that stand alone, for tacit crossplay
-  tacit compare RUN RUN …            self-play against cross-play of finished runs: a table and a figure
+  tacit compare DIR …                self-play against cross-play of finished runs: tables and a figure
+  tacit report DIR … [-o FOLDER]     a static site over runs that opens offline: tables, heat maps, games
+  tacit export mlflow|tensorboard DIR …  finished runs for a tracker
   tacit status DIR …                 how the runs of a folder stand: finished, running, cut, failed
   tacit runs check DIR …             verify the checksums and the completeness of runs
   tacit methods [NAME=]RUN …         learned methods, every one with every other: tables, tests and a figure
@@ -82,6 +84,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "crossplay": _crossplay,
         "zoo": _zoo,
         "compare": _compare,
+        "report": _report,
+        "export": _export,
         "status": _status,
         "runs": _runs,
         "methods": _methods,
@@ -197,16 +201,61 @@ def _zoo(arguments: list[str]) -> None:
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments import compare, runs, terminal
+    from experiments import compare, terminal
 
-    parser = _Parser("tacit compare", description="A table and a figure of finished runs.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    parser.add_argument("--by", default="", metavar="KEY[,KEY…]", help="sort by these (what the runs differ in)")
+    parser.add_argument(
+        "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="only such runs: game=hanabi_2x3 …"
+    )
+    parser.add_argument("--format", choices=["table", *compare.FORMATS], default="table", help="(%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
-    paths = runs.among(options.runs)
-    comparison = compare.compare(paths)
-    folder = compare.write(comparison, options.output or paths[0].parent, draw=True)
-    terminal.show_comparison(comparison, folder)
+    by = [key for key in options.by.split(",") if key]
+    found, warnings = compare.read(options.folders, by=by, where=options.where)
+    if options.format == "table":
+        terminal.show_comparisons(found, warnings, options.output or found[0].rows[0].path.parent, draw=True)
+        return
+    for sentence in warnings:
+        terminal.warn(sentence)
+    for one in found if options.output else []:
+        compare.write(one, options.output, draw=True)
+    print(compare.FORMATS[options.format](found))
+
+
+def _export(arguments: list[str]) -> None:
+    from experiments import export
+
+    parser = _Parser("tacit export", description="Finished training runs for MLflow or TensorBoard.")
+    parser.add_argument("tracker", choices=list(export.TRACKERS))
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    parser.add_argument("--output", type=Path, help="its folder (the tracker's name)")
+    options = parser.parse_args(arguments)
+    print(export.describe(export.TRACKERS[options.tracker](options.folders, options.output or Path(options.tracker))))
+
+
+def _report(arguments: list[str]) -> None:
+    parser = _Parser("tacit report", description="A static site over runs that opens offline.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="its folder (%(default)s)")
+    parser.add_argument(
+        "--games",
+        type=int,
+        default=1,
+        help="sample games of a pair of seeds, sampled and greedy; 0: none (%(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    whole_number("--games", options.games, 0)
+    from experiments.report.build import build
+
+    page = build(
+        options.folders,
+        options.output,
+        games=options.games,
+        progress=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+    )
+    print(f"open {page}")
 
 
 def _status(arguments: list[str]) -> None:

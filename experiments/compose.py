@@ -1,6 +1,5 @@
 """Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
 
-import contextlib
 import difflib
 import functools
 import itertools
@@ -43,8 +42,8 @@ class Command(NamedTuple):
     """Does the work that a parsed configuration stands for; with quiet=True, one job of many, shows no results."""
     members: Callable[[Any], Sequence[Any]]
     """The runs that a parsed configuration stands for."""
-    conclude: Callable[[Sequence[Path]], None]
-    """Shows the finished runs of a sweep, given their directories."""
+    conclude: Callable[[Sequence[Path], bool], None]
+    """Shows the finished runs of a sweep, given their directories and whether figures are wanted."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -76,16 +75,18 @@ def main(command: Command, arguments: Sequence[str]) -> None:
         raise
 
 
-def _launch(command: Command, swept: Set[str]) -> None:
+def _launch(command: Command, swept: Set[str] | None) -> None:
+    """Have hydra run one configuration, or a sweep over the keys `swept`."""
     here = os.getpid()
 
     def job(composed: DictConfig) -> float | None:
-        is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return _in_sweep(command, composed, swept, elsewhere=os.getpid() != here) if is_sweep else run(composed)
+            if swept is None:
+                return command.run(parse(composed))
+            return _in_sweep(command, composed, swept, elsewhere=os.getpid() != here)
         except (TacitError, Paused) as error:
             # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
-            if is_sweep and (isinstance(error, TacitError) or os.getpid() != here):
+            if swept is not None and (isinstance(error, TacitError) or os.getpid() != here):
                 raise
             # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
             raise SystemExit(error) from error
@@ -93,15 +94,9 @@ def _launch(command: Command, swept: Set[str]) -> None:
     def parse(composed: DictConfig) -> Any:
         return command.parse(_plain(composed))
 
-    def run(composed: DictConfig) -> float | None:
-        return command.run(parse(composed))
-
-    vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
-    sweeps.use()
-    with contextlib.suppress(ModuleNotFoundError):  # without the extra; composing says so
-        from experiments import launchers
-
-        launchers.register()
+    if swept is not None:
+        vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
+        sweeps.use()
     hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
 
 
@@ -122,18 +117,19 @@ def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozenset[str]:
+def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozenset[str] | None:
     """Compose and parse every configuration that the overrides name, one choice of a sweep at a time.
 
     Returns:
-      The keys that a sweep goes over.
+      The keys that a sweep goes over; None if it is none.
     """
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_overrides(overrides)
         fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
         hydras = _compose(fixed, command.root, with_hydra=True).hydra
-        if multirun or hydras.mode == RunMode.MULTIRUN:
+        multirun = multirun or hydras.mode == RunMode.MULTIRUN
+        if multirun:
             mine = {o.key_or_group for o in parsed}
             own = dict(hydras.sweeper.get("params") or {})
             parsed += parser.parse_overrides([f"{key}={value}" for key, value in own.items() if key not in mine])
@@ -151,7 +147,7 @@ def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozens
     for number, choices in enumerate(swept):
         for choice in choices[1:]:
             command.parse(compose([*fixed, *first[:number], choice, *first[number + 1 :]], command.root))
-    return frozenset(o.key_or_group for o in listed)
+    return frozenset(o.key_or_group for o in listed) if multirun else None
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:

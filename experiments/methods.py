@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from experiments import figures, runs
-from experiments.compare import flatten, short, text_of
+from experiments.compare import short, text_of
 from experiments.config import CrossPlayConfig, name_of
 from experiments.crossplay import named_partners, partner_names, read_runs
 from experiments.job import cross_play_both
+from experiments.runs.collection import flatten
 from games.errors import TacitError
 from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.comparisons import Blocks, Comparison, Test, blocks, compare_methods, own_cells

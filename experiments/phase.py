@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         compose.main(command, arguments)
 
 
-def conclude(paths: Sequence[Path]) -> None:
+def conclude(paths: Sequence[Path], draw: bool) -> None:
     """Print the tables of the finished runs of a sweep."""
     for path in paths:
         terminal.show_phase(exact.read_phase(path), path)

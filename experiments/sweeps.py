@@ -4,12 +4,14 @@ What became of a run is read from the run's own status file: launchers call a jo
 """
 
 import collections
+import contextlib
 import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -32,8 +34,8 @@ class Plan(NamedTuple):
     """A job's configuration as hydra composes it, checked; has `execution`."""
     members: Callable[[Any], Sequence[runs.Config]]
     """The runs that a checked configuration stands for."""
-    conclude: Callable[[Sequence[Path]], None]
-    """Shows the finished runs of a sweep."""
+    conclude: Callable[[Sequence[Path], bool], None]
+    """Shows the finished runs of a sweep; the bool says whether figures are wanted."""
     swept: Set[str]
     """The keys that it goes over."""
 
@@ -70,12 +72,14 @@ class GridSweeper(Sweeper):
             itertools.product(*{override.get_key_element(): _choices(override) for override in overrides}.values())
         )
         paths: dict[Path, bool] = {}  # whether a run is to be made
+        draw = False
         todo = []
         for job in jobs:
             config = self._plan.parse(self._loader.load_sweep_config(self._config, list(job)))
             members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
             new = {path: _is_to_be_made(path, members[path], config.execution) for path in members if path not in paths}
             paths |= new
+            draw |= config.execution.figures
             if any(new.values()):  # gamma=0 and gamma=0.0 are one run
                 todo.append(job)
         _say_what_is_left_out(len(jobs), len(todo))
@@ -88,7 +92,8 @@ class GridSweeper(Sweeper):
             ended += _launched(self._launcher, todo[first : first + at_once], first)
         for job, result in zip(todo, ended, strict=True):
             _say_why(short(job, self._plan.swept), result)
-        _conclude(list(paths), self._plan, paused=any(isinstance(_error(result), Paused) for result in ended))
+        paused = any(isinstance(_error(result), Paused) for result in ended)
+        _conclude(list(paths), lambda finished: self._plan.conclude(finished, draw), paused=paused)
         return ended
 
 
@@ -102,9 +107,15 @@ def _choices(override: Override) -> list[str]:
 
 
 def use() -> None:
-    """Make hydra's grid sweeps ours."""
+    """Make hydra's grid sweeps ours, and its launcher for Slurm, if that is installed."""
     # Hydra takes plugins by name, and only names of its own packages: ours stands in the place of its basic one.
     Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"] = GridSweeper
+    # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs, in
+    # which it comes first, are told nothing.
+    with mock.patch.dict(os.environ, {"SUBMITIT_LOG_LEVEL": "NOCONFIG"}), contextlib.suppress(ModuleNotFoundError):
+        from experiments import launchers  # without the extra, composing says what is lacking
+
+        launchers.register()
 
 
 def _is_to_be_made(path: Path, run: runs.Config, execution: Any) -> bool:
@@ -157,7 +168,7 @@ def _error(result: JobReturn) -> Exception | None:
     return result._return_value if result.status is JobStatus.FAILED else None
 
 
-def _conclude(paths: Sequence[Path], plan: Plan, *, paused: bool) -> None:
+def _conclude(paths: Sequence[Path], show: Callable[[Sequence[Path]], None], *, paused: bool) -> None:
     """Show what is finished and count what is not.
 
     Raises:
@@ -166,7 +177,7 @@ def _conclude(paths: Sequence[Path], plan: Plan, *, paused: bool) -> None:
     states = {path: _state(path) for path in paths}
     finished = [path for path, state in states.items() if state == "finished"]
     if finished:
-        plan.conclude(finished)
+        show(finished)
         _say_other_versions(finished)
     counts = collections.Counter(state for state in states.values() if state != "finished")
     if counts:

@@ -27,17 +27,16 @@ def run(config: JobConfig, *, quiet: bool = False) -> float | None:
         for path in paths:
             draw(path)
     if not quiet:
-        conclude(paths, figures=config.execution.figures)
+        conclude(paths, config.execution.figures)
     cells = runs.read_crossplay(paths[-1])["greedy"]
     best = cross_play(cells.seatings, cells.mean)
     return best.mean if best.low is None else best.low
 
 
-def conclude(paths: Sequence[Path], *, figures: bool = True) -> None:
-    """Print the comparison of finished runs and keep it beside them, with a figure if `figures`."""
-    comparison = compare.compare(paths)
-    folder = compare.write(comparison, paths[0].parent, draw=figures)
-    terminal.show_comparison(comparison, folder)
+def conclude(paths: Sequence[Path], draw: bool) -> None:
+    """Print the comparison of finished runs and keep it beside them, with a figure if `draw`."""
+    found, warnings = compare.read(paths)
+    terminal.show_comparisons(found, warnings, paths[0].parent, draw=draw)
 
 
 def draw(path: Path) -> None:

@@ -152,7 +152,41 @@ def difference_test(
     }[of]  # fmt: skip
     errors = [estimate(*cells, resamples=resamples, rng=rng).se for cells in (a, b)]
     variances = np.array(errors, np.float64) ** 2 * sizes / (sizes - 1)
-    return Tested(found, _p_value(found.mean, variances, sizes - 1))
+    return Tested(found, float(_p_values(found.mean, variances, sizes - 1)))
+
+
+def not_worse(estimates: Sequence[Estimate], num_seeds: Sequence[int], *, alpha: float = ALPHA) -> list[bool | None]:
+    """Which of M methods has the greatest quantity, and which are not significantly less.
+
+    Every two methods are compared as in `difference_test`. The p-values are corrected by Holm over all M(M − 1)/2 pairs
+    and not over those with the greatest alone: which one is the greatest is read off the same scores.
+
+    Args:
+      estimates: of the quantity, such as `estimators.Summary.cross_play`, of independent seeds each.
+      num_seeds: of each method.
+      alpha: below which corrected p-value a method counts as less.
+
+    Returns:
+      For each method True (the greatest, or not significantly less), False (less) or None (it cannot be tested: it has
+      no interval). All are None where the greatest cannot be tested, or is alone.
+    """
+    means = np.array([np.nan if one.mean is None else one.mean for one in estimates])
+    known = np.flatnonzero(
+        [one.low is not None for one in estimates]
+    )  # a mean with an SE over too few seeds is no test
+    verdicts: list[bool | None] = [None] * len(estimates)
+    if len(known) < 2 or (best := int(np.nanargmax(means))) not in known:
+        return verdicts
+    sizes = np.array(num_seeds)
+    errors = np.array([np.nan if one.se is None else one.se for one in estimates])
+    variances, freedom = errors**2 * sizes / (sizes - 1), sizes - 1
+    a, b = known[np.array(np.triu_indices(len(known), 1))]
+    pairs = np.stack([a, b], axis=1)
+    corrected = holm(_p_values(means[a] - means[b], variances[pairs], freedom[pairs]))
+    less = np.where(a == best, b, a)[(corrected < alpha) & ((a == best) | (b == best))]
+    for other in known:
+        verdicts[other] = other not in less
+    return verdicts
 
 
 def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float = LEVEL) -> Tested:
@@ -175,7 +209,7 @@ def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float
     variance = float(apart.var(ddof=1)) / len(apart)
     half = float(stdtrit(len(apart) - 1, (1 + level) / 2)) * np.sqrt(variance)
     estimate = Estimate(mean, float(np.sqrt(variance)), float(mean - half), float(mean + half))
-    return Tested(estimate, _p_value(mean, np.array([variance]), np.array([len(apart) - 1])))
+    return Tested(estimate, float(_p_values(mean, np.array([variance]), np.array([len(apart) - 1]))))
 
 
 def _paired_or_why_not(a: Cells, b: Cells, of: Quantity) -> Tested:
@@ -203,13 +237,13 @@ def _verdict(a: str, b: str, difference: Estimate, p: float | None, alpha: float
     return f"{a} > {b}" if difference.mean > 0 else f"{b} > {a}"
 
 
-def _p_value(mean: float, variances: NDArray[np.float64], degrees_of_freedom: NDArray[np.int64]) -> float:
-    """Two-sided, of a sum of independent means; degrees of freedom by Welch and Satterthwaite."""
-    total = variances.sum()
-    if total == 0:
-        return 1.0 if mean == 0 else 0.0
-    freedom = 1 / np.sum((variances / total) ** 2 / degrees_of_freedom)
-    return float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))
+def _p_values(means: ArrayLike, variances: NDArray[np.float64], degrees_of_freedom: NDArray[np.int64]) -> NDArray:
+    """Two-sided, of sums [...] of k independent means, [..., k]; degrees of freedom by Welch and Satterthwaite."""
+    means, total = np.asarray(means, np.float64), variances.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = 1 / np.sum((variances / total[..., None]) ** 2 / degrees_of_freedom, axis=-1)
+        p = 2 * stdtr(freedom, -np.abs(means) / np.sqrt(total))
+    return np.where(total == 0, np.where(means == 0, 1.0, 0.0), p)
 
 
 def _num_seeds(cells: Cells) -> int:

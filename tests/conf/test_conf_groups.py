@@ -1,15 +1,17 @@
 """The shipped configurations: every key explained, every choice builds, every experiment runs at a tiny size."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import conf
 from experiments import compose
 from experiments.config import JobConfig
-from experiments.exact import PhaseConfig
+from experiments.exact import PhaseConfig, read_phase, run_phase
 from experiments.job import run_job
 from experiments.runs import check_finished
 from games.tabular import dpomdp_file
@@ -18,7 +20,13 @@ from games.tabular.library import dectiger
 ROOT = Path(conf.__file__).parent
 FILES = sorted(ROOT.rglob("*.yaml"))
 NAMES = [file.relative_to(ROOT).with_suffix("").as_posix() for file in FILES if file.parent != ROOT]
-CHOICES = [(name.split("/")[0], name.split("/", 1)[1]) for name in NAMES]
+EXACT = sorted(name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/exact/"))
+"""Experiments of `tacit phase`; all others are of `tacit train`."""
+CHOICES = [
+    (name.split("/")[0], name.split("/", 1)[1])
+    for name in NAMES
+    if not name.startswith(("hydra/", "experiment/exact/"))
+]
 EXPERIMENTS = sorted(name for group, name in CHOICES if group == "experiment")
 NO_TRAINING = ["learner.minibatches=1", "crossplay.games=1"]
 
@@ -101,9 +109,13 @@ def test_an_experiment_has_the_last_word_but_for_the_command_line():
     for name in EXPERIMENTS:
         composed, given = compose.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
         for key, value in given.items():
+            if key == "hydra":
+                continue  # how it is launched
             if key == "defaults":
                 for chosen in value:
                     ((group, choice),) = dict(chosen).items()
+                    if "hydra" in group:
+                        continue
                     group = group.removeprefix("override /")
                     alone = compose.compose([f"{group}={choice}"])[group]
                     assert composed[group] == {**alone, **given.get(group, {})}
@@ -132,6 +144,10 @@ TINY = [
 ]
 
 
+ELSEWHERE = {"search", "sweep/hanabi"}
+"""Run by test_search.py; and paper/recurrent_high_entropy at several coefficients, a minute's compilation."""
+
+
 def first_and_last(learner):
     """Overrides that leave two values of a list, and one of each other."""
     for name, value in learner.items():
@@ -140,7 +156,7 @@ def first_and_last(learner):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "none"])
+@pytest.mark.parametrize("experiment", sorted({*EXPERIMENTS} - {"none", *ELSEWHERE}))
 def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     composed = compose.compose([f"experiment={experiment}"])
     lists = list(first_and_last(composed["learner"]))
@@ -153,3 +169,62 @@ def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     assert len(set(paths)) == 2 ** len(lists)
     for path, run in zip(paths, job.runs(), strict=True):
         assert check_finished(path)["science"]["learner"]["entropy_coef"] == run.learner["entropy_coef"]
+
+
+# --- sweeps ---
+
+
+def swept(experiment):
+    """The overrides of each parameter of an experiment's sweep; the two ends of an interval."""
+    given = OmegaConf.load(ROOT / "experiment" / f"{experiment}.yaml")
+    params = OmegaConf.select(given, "hydra.sweeper.params", default={})
+    found = []
+    for override in OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()]):
+        if override.is_discrete_sweep():
+            choices = list(override.sweep_string_iterator())
+        else:
+            choices = [override.value().start, override.value().end]
+        found.append([f"{override.get_key_element()}={choice}" for choice in choices])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("experiment", "members"),
+    [
+        ("search", 4),
+        pytest.param("sweep/hanabi", 32, marks=pytest.mark.slow),
+        ("sweep/small_hanabi", 12),
+        ("exact/library", 8),
+        ("exact/tiny_hanabi", 6),
+    ],
+)
+def test_every_member_of_a_sweep_is_a_configuration(experiment, members):
+    root, parse = ("phase", PhaseConfig.parse) if experiment in EXACT else ("config", JobConfig.parse)
+    jobs = [
+        parse(compose.compose([f"experiment={experiment}", *chosen], root))
+        for chosen in itertools.product(*swept(experiment))
+    ]
+    names = {run.name() for job in jobs for run in (job.runs() if root == "config" else [job])}
+    assert len(jobs) == members
+    assert len(names) == members * (4 if experiment.startswith("sweep/") else 1)
+
+
+def test_no_sweep_is_left_out_above():
+    sweeps = {name for name in (*EXPERIMENTS, *EXACT) if swept(name)}
+    assert sweeps == {"search", "sweep/hanabi", "sweep/small_hanabi", "exact/library", "exact/tiny_hanabi"}
+
+
+@pytest.mark.parametrize("experiment", EXACT)
+def test_an_exact_experiment_runs_at_a_tiny_size(experiment, tmp_path):
+    second = [choices[1] for choices in swept(experiment)]
+    tiny = ["alpha=0.7", "normal_starts=2", "wide_starts=0", "pure_starts=0", "refine=false", "branch=false"]
+    plain = compose.compose([f"experiment={experiment}", *second, *tiny, f"execution.output={tmp_path}"], "phase")
+    (row,) = read_phase(run_phase(PhaseConfig.parse(plain)))["rows"]
+    assert (row["alpha"], row["solutions"]) == (0.7, 1)
+
+
+def test_a_sweep_is_one_without_saying_so():
+    """`tacit train experiment=sweep/hanabi`, without -m."""
+    for name in (*EXPERIMENTS, *EXACT):
+        mode = OmegaConf.select(OmegaConf.load(ROOT / "experiment" / f"{name}.yaml"), "hydra.mode")
+        assert mode == ("MULTIRUN" if swept(name) else None)

@@ -12,9 +12,11 @@ from marl.crossplay.comparisons import (
     compare_methods,
     difference_test,
     holm,
+    not_worse,
     own_cells,
     paired_test,
 )
+from marl.crossplay.estimators import Estimate, cross_play
 
 
 def cells(matrix):
@@ -122,6 +124,41 @@ def test_scores_without_any_spread():
     assert difference_test(same, same).p == 1
     assert difference_test(same, more).p == 0
     assert paired_test(same, more).p == 0
+
+
+def test_not_worse_says_what_all_comparisons_say_of_the_greatest():
+    methods = {
+        name: noisy(seed, mean, 10) for seed, (name, mean) in enumerate(zip("abcde", (2, 1.8, 1, 1.9, 0), strict=True))
+    }
+    pairs = compare_methods(methods)
+    means = [cross_play(*one).mean for one in methods.values()]
+    best = "abcde"[int(np.argmax(means))]
+    less = {f"{best} > {name}" for name in methods} & {one.verdict for one in pairs}
+    found = not_worse([cross_play(*one) for one in methods.values()], [10] * 5)
+    assert found == [f"{best} > {name}" not in less for name in methods]
+    assert sorted(found) == [False, False, True, True, True]
+
+
+def test_the_greatest_of_equal_methods_is_rarely_called_better():
+    """10 equal methods of 8 seeds: which is the greatest is chance, and the correction has to allow for it."""
+    scores = np.random.default_rng(0).normal(size=(1000, 10, 8))
+    means, errors = scores.mean(axis=2), scores.std(axis=2, ddof=1) / np.sqrt(8)
+    wrong = 0
+    for mean, error in zip(means.tolist(), errors.tolist(), strict=True):
+        estimates = [Estimate(m, se, m - 2 * se, m + 2 * se) for m, se in zip(mean, error, strict=True)]
+        wrong += False in not_worse(estimates, [8] * 10)
+    assert 0 < wrong <= 50
+
+
+def test_not_worse_needs_intervals():
+    known, unknown, none = Estimate(1.0, 0.1, 0.8, 1.2), Estimate(2.0, 0.1, note="few"), Estimate(None, note="no cell")
+    lower = Estimate(0.0, 0.1, -0.2, 0.2)
+    assert not_worse([known, none, lower], [8, 1, 8]) == [True, None, False]
+    assert not_worse([known, unknown, lower], [8, 4, 8]) == [None] * 3
+    assert not_worse([known], [8]) == [None]
+    assert not_worse([none, none], [1, 1]) == [None] * 2
+    still = Estimate(1.0, 0.0, 1.0, 1.0)
+    assert not_worse([still, still], [8, 8]) == [True, True]
 
 
 def test_tests_refuse_what_does_not_pair():

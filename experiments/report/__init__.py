@@ -1,0 +1,1 @@
+"""The report: a static site over runs, which opens offline."""

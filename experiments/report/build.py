@@ -1,0 +1,217 @@
+"""`tacit report DIR …`: a static site over runs, which opens from the disk without a server and without a network.
+
+    report/
+      index.html, heatmaps.html, run.html, replay.html   the pages, the same in every report
+      *.js, *.css, plotly.min.js                         what they share
+      data/overview.js                                   the table of all runs
+      data/runs/<id>.js                                  one run: curves, cross-play, conventions, …
+      games/<id>/<seats>-<play>-<number>.js              one sample game
+      report.json                                        marks the folder as a report, which another may replace
+
+A page opened from the disk may not fetch, so that data are scripts that hand an object to the page. Everything in them
+comes from run directories and is shown as text.
+"""
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import runs
+from experiments.report import data
+from experiments.runs import collection
+from experiments.runs.collection import PLAYS, Record
+from games.errors import TacitError, whole_number
+from marl.crossplay import CrossPlay
+
+FORMAT = 1
+MOST_GAMES = 1000
+"""Sample games in a report, unless a run would be left with fewer than two pairs."""
+MOST_RUNS = 100
+"""Runs with sample games."""
+MOST_PAIRS = 64
+"""Pairs of seeds of one run with sample games."""
+_STATIC = Path(__file__).parent / "static"
+_PAGES = (".html", ".js", ".css")
+_MARK = "report.json"
+_OWN_FOLDERS = ("data", "games")
+
+Progress = Callable[[str], None]
+
+
+def build(paths: Sequence[Path], output: Path, *, games: int = 1, progress: Progress = lambda text: None) -> Path:
+    """Write a report over all runs in `paths`; a report that is there already is replaced.
+
+    Args:
+      paths: run directories, or folders of them.
+      output: the folder of the report.
+      games: sample games of each pair of seeds and each play; 0 records none. Of a run with many seeds, and in a
+        report over many runs, some pairs have games: from the worst to the best.
+      progress: is told what is done now.
+
+    Returns:
+      The page to open.
+
+    Raises:
+      TacitError: if there is no run, plotly is missing, or `output` holds something else or cannot be written.
+    """
+    whole_number("--games", games, 0)
+    plotly = _plotly()
+    progress("reading runs")
+    records = collection.load(paths)
+    _check_replaceable(output)
+    try:
+        return _write_report(list(records), output, plotly, games, progress)
+    except OSError as error:
+        raise TacitError(f"the report {output} cannot be written: {error.strerror or error}") from error
+
+
+def _write_report(records: list[Record], output: Path, plotly: Path, games: int, progress: Progress) -> Path:
+    output.mkdir(parents=True, exist_ok=True)
+    runs.write_json(output / _MARK, {"format": FORMAT, "runs": len(records)})
+    keys = data.swept_keys(records)
+    conventions: dict[Path, dict[str, Path]] = {}
+    written: set[Path] = set()
+    rows: list[dict[str, Any]] = []
+    trained = [record.path for record in records if record.command == "train" and record.state == "finished"]
+    with_games = set(trained[:MOST_RUNS])
+    pairs = max(2, min(MOST_PAIRS, MOST_GAMES // (len(PLAYS) * max(1, games * len(with_games)))))
+    for number, (record, identifier) in enumerate(zip(records, identifiers(records), strict=True), 1):
+        progress(f"run {number} of {len(records)}")
+        folder = record.path.parent
+        if folder not in conventions:
+            conventions[folder] = data.conventions_of(folder)
+        results = data.results_of(record)
+        row = data.overview_row(record, identifier, keys, results)
+        page = data.run_page(record, row, results, conventions[folder].get(record.path.name))
+        if results and games and record.path in with_games:
+            progress(f"run {number} of {len(records)}: recording games")
+            written |= _record_games(record, page, results, output / "games" / identifier, games=games, most=pairs)
+        elif results and games:
+            page["games_note"] = f"No games were recorded: in a report over more runs, the first {MOST_RUNS} have some."
+        file = output / "data" / "runs" / f"{identifier}.js"
+        written.add(_write(file, f"report.received({_json(identifier)}, {_json(page)});\n"))
+        rows.append(row)
+    # The table comes after the pages that it leads to.
+    written.add(_write(output / "data" / "overview.js", f"const overview = {_json({'keys': keys, 'rows': rows})};\n"))
+    for source in (plotly, *(file for file in sorted(_STATIC.iterdir()) if file.suffix in _PAGES)):
+        _copy(source, output / source.name)
+    _remove_others(output, written)
+    return output / "index.html"
+
+
+def identifiers(records: Sequence[Record]) -> list[str]:
+    """A name for each run that no other run of the report has and that is safe in a file's name."""
+    given: set[str] = set()
+    names = []
+    for record in records:
+        name = base = re.sub(r"[^A-Za-z0-9_-]", "_", record.path.name)[:80] or "run"
+        number = 1
+        while name.lower() in given:  # also where capitals do not count
+            number += 1
+            name = f"{base}-{number}"
+        given.add(name.lower())
+        names.append(name)
+    return names
+
+
+def sample_pairs(cells: CrossPlay, most: int) -> list[tuple[int, ...]]:
+    """At most `most` of the seatings: all, or a quarter self-play and the rest cross-play, from worst to best."""
+    seatings = [tuple(seats) for seats in cells.seatings.tolist()]
+    if len(seatings) <= most:
+        return seatings
+    ranked = np.argsort(cells.mean, kind="stable")
+    alone = np.array([len(set(seats)) == 1 for seats in seatings])
+    own, others = ranked[alone[ranked]], ranked[~alone[ranked]]
+    share = min(len(own), max(1, most // 4)) if len(others) else most
+    chosen = [*_spread(own, share), *_spread(others, most - share)]
+    return [seatings[index] for index in sorted(chosen)]
+
+
+def _spread(ranked: np.ndarray, number: int) -> list[int]:
+    """At most `number` entries, evenly from the first to the last."""
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int))
+    return ranked[places].tolist()
+
+
+def _record_games(
+    record: Record, page: dict[str, Any], results: Mapping[str, CrossPlay], folder: Path, *, games: int, most: int
+) -> set[Path]:
+    """Play sample games of a run, write them, and tell its page of them, or why there are none."""
+    written: set[Path] = set()
+    if not (record.path / "policies.safetensors").exists():
+        page["games_note"] = "No games were recorded: the run has no policies.safetensors."
+        return written
+    try:
+        from experiments.report.games import record as play_games
+
+        run = runs.read_run(record.path)
+        for play, cells in results.items():
+            pairs = sample_pairs(cells, most)
+            played = play_games(run, pairs, games=games, greedy=play == "greedy")
+            for seats, number, game in _numbered(pairs, games, played):
+                file = f"{'-'.join(map(str, seats))}-{play}-{number}"
+                written.add(_write(folder / f"{file}.js", f"tacitGame({_json(game)});\n"))
+                page["games"].append(
+                    {"seats": seats, "play": play, "file": f"games/{folder.name}/{file}", "score": game.get("score")}
+                )
+    except TacitError as error:
+        page["games_note"] = f"No games were recorded: {error}."
+    return written
+
+
+def _numbered(
+    pairs: Sequence[tuple[int, ...]], games: int, played: Sequence[dict[str, Any]]
+) -> Iterator[tuple[list[int], int, dict[str, Any]]]:
+    """Games with the seats and the number of each: all of the first pair, then of the second, …."""
+    for index, game in enumerate(played):
+        yield list(pairs[index // games]), index % games, game
+
+
+def _plotly() -> Path:
+    """Plotly's own script, from the installed package."""
+    found = importlib.util.find_spec("plotly")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        script = Path(folder) / "package_data" / "plotly.min.js"
+        if script.exists():
+            return script
+    raise TacitError("tacit report needs plotly: pip install 'tacit[report]'")
+
+
+def _check_replaceable(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise TacitError(f"{output} is in the way: a folder for the report belongs there")
+    if output.is_dir() and any(output.iterdir()) and not (output / _MARK).exists():
+        raise TacitError(f"{output} is in the way: it holds files, but no report; give an empty folder or a new one")
+
+
+def _json(plain: Any) -> str:
+    """Plain data as an expression of JavaScript that is harmless inside HTML, too."""
+    return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _write(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_bytes(file, text.encode())
+    return file
+
+
+def _copy(source: Path, target: Path) -> None:
+    contents = source.read_bytes()
+    if not target.exists() or target.read_bytes() != contents:
+        runs.write_bytes(target, contents)
+
+
+def _remove_others(output: Path, written: set[Path]) -> None:
+    """Remove what an earlier report left in the folders of data."""
+    for name in _OWN_FOLDERS:
+        for path in sorted((output / name).rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path not in written:
+                path.unlink()

@@ -1,0 +1,291 @@
+"""What the pages of a report are told about runs: plain data, numbers of five digits, None where there is no number.
+
+A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `policy`, `learner`,
+`seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": `sp`, `xp`,
+`gap`, `disjoint`, an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
+`range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this
+and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has no such thing.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import runs
+from experiments.config import build_game, canonical
+from experiments.runs.collection import Record
+from games.errors import TacitError
+from marl.conventions import responses
+from marl.crossplay import CrossPlay
+from marl.crossplay.estimators import Estimate
+
+_DIGITS = 5
+_ESTIMATES = {"sp": "self_play", "xp": "cross_play", "gap": "gap", "disjoint": "cross_play_disjoint"}
+_OWN_COLUMNS = ("game", "seeds", "steps")
+_PHASE = ("alpha", "soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "solutions", "defect")
+
+
+def swept_keys(records: Sequence[Record]) -> list[str]:
+    """The keys in which runs of one command and one game differ; what has a column of its own is left out.
+
+    A key that some runs lack, such as one of another policy or of a later Tacit, counts where it is there.
+    """
+    values: dict[str, dict[tuple[str, str], set[str]]] = {}
+    known = dict.fromkeys(key for record in records for key in record.keys)
+    for record in records:
+        if not record.science:
+            continue
+        group = (record.command, str(record.keys["game"]))
+        for key in known:
+            if key in record.keys:
+                text = json.dumps(canonical(record.keys[key]), sort_keys=True)
+                values.setdefault(key, {}).setdefault(group, set()).add(text)
+    return [
+        key
+        for key, groups in values.items()
+        if key not in _OWN_COLUMNS and not key.endswith("._target_") and max(map(len, groups.values())) > 1
+    ]
+
+
+def overview_row(
+    record: Record, identifier: str, keys: Sequence[str], results: Mapping[str, CrossPlay]
+) -> dict[str, Any]:
+    """A run in the table of all runs; see the top of this file."""
+    flat = record.keys
+    return {
+        "id": identifier,
+        "name": record.path.name,
+        "folder": record.path.parent.name,
+        "command": record.command,
+        "game": flat.get("game", ""),
+        "policy": _kind(flat.get("policy._target_")),
+        "learner": _kind(flat.get("learner._target_")),
+        "seeds": flat.get("seeds"),
+        "steps": flat.get("steps"),
+        "state": record.state,
+        "reason": record.reason,
+        "keys": {key: flat[key] for key in keys if key in flat},
+        "scores": _scores(record) if results else {},
+        "range": {play: numbers([cells.mean.min(), cells.mean.max()]) for play, cells in results.items()} or None,
+        "score_range": _score_range(json.dumps(record.science["game"], sort_keys=True)) if results else None,
+    }
+
+
+def run_page(
+    record: Record, row: Mapping[str, Any], results: Mapping[str, CrossPlay], conventions: Path | None
+) -> dict[str, Any]:
+    """A run's own page, without its sample games.
+
+    Args:
+      record: the run.
+      row: its `overview_row`.
+      results: of its cross-play by name, empty if it has none.
+      conventions: the folder of `tacit conventions` for it.
+    """
+    problems: list[str] = []
+    finished = record.state == "finished"
+    measured = (record.path / "metrics.npz").exists()
+    parts: dict[str, Any] = {
+        "curves": _read(problems, lambda: _curves(record.metrics())) if measured else None,
+        "crossplay": _crossplay(results) if results else None,
+        "conventions": _read(problems, lambda: _conventions(conventions)) if conventions else None,
+        "phase": _read(problems, lambda: _phase(record.path)) if finished and record.command == "phase" else None,
+        "zsc": _read(problems, lambda: _zsc(record.path)) if finished and record.command == "zsc-table" else None,
+    }
+    return {
+        **row,
+        **parts,
+        "keys": {key: value for key, value in record.keys.items() if key != "game" or record.science},
+        "versions": dict(record.versions),
+        "steps_done": record.steps,
+        "updated": record.updated,
+        "problems": problems,
+        "games": [],
+        "games_note": "",
+    }
+
+
+def results_of(record: Record) -> dict[str, CrossPlay]:
+    """The cross-play of a finished training run by name; empty if there is none to be read."""
+    if record.command != "train" or record.state != "finished":
+        return {}
+    try:
+        return {play: cells for play, cells in record.crossplay().items() if len(cells.mean)}
+    except TacitError:
+        return {}
+
+
+def conventions_of(folder: Path) -> dict[str, Path]:
+    """The folders of `tacit conventions` beside the runs of a folder, by the run's name: the one with most games."""
+    found: dict[str, tuple[int, Path]] = {}
+    for file in sorted(folder.glob("conventions/*/conventions.json")):
+        try:
+            settings = runs.read_json(file)["settings"]
+            name, games = str(settings["run"]), int(settings["games"])
+        except (TacitError, KeyError, TypeError, ValueError):
+            continue  # belongs to no run that could be named
+        if name not in found or games > found[name][0]:
+            found[name] = (games, file.parent)
+    return {name: path for name, (_, path) in found.items()}
+
+
+def numbers(values: Any) -> Any:
+    """Nested lists of numbers, rounded; None for what is not finite."""
+    return _plain(np.asarray(values, np.float64).tolist())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if value is None or not np.isfinite(value):
+        return None
+    rounded = float(f"{value:.{_DIGITS}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+
+
+def _read(problems: list[str], part: Any) -> Any:
+    """What `part` reads, or None and one more problem: a report shows what there is."""
+    try:
+        return part()
+    except TacitError as error:
+        problems.append(str(error))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        problems.append(f"A file of this run does not hold what was expected ({type(error).__name__}: {error})")
+    return None
+
+
+def _kind(target: Any) -> str:
+    return str(target or "").rpartition(".")[2]
+
+
+def _scores(record: Record) -> dict[str, Any]:
+    try:
+        summaries = record.summaries
+    except TacitError:  # scores that are not numbers, say: the page of the run shows its cells
+        return {}
+    return {
+        play: {name: _estimate(getattr(summary, field)) for name, field in _ESTIMATES.items()}
+        for play, summary in summaries.items()
+    }
+
+
+def _estimate(estimate: Estimate) -> list[Any]:
+    plain = [_plain(value) for value in (estimate.mean, estimate.se, estimate.low, estimate.high)]
+    return [*plain, estimate.note] if estimate.note else plain
+
+
+@functools.lru_cache(maxsize=1024)
+def _score_range(game: str) -> list[float] | None:
+    try:
+        built = build_game({key: value for key, value in json.loads(game).items() if key != "version"})
+    except TacitError:
+        return None  # a game of another version of Tacit, or one whose file is not here
+    return numbers(built.score_range)
+
+
+def _curves(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    count = metrics["count"]
+    returns = np.divide(metrics["return_sum"], count, out=np.full(count.shape, np.nan), where=count > 0)
+    curves = {
+        "steps": metrics["steps"].tolist(),
+        "returns": numbers(returns),
+        "entropy": numbers(metrics["entropy"]),
+    }
+    if "greedy_self_play" in metrics:
+        curves |= {
+            "evaluation_steps": metrics["evaluation_steps"].tolist(),
+            "greedy_self_play": numbers(metrics["greedy_self_play"]),
+            "greedy_cross_play": numbers(metrics["greedy_cross_play"]),
+        }
+    return curves
+
+
+def _crossplay(results: Mapping[str, CrossPlay]) -> dict[str, Any]:
+    labels = next(iter(results.values())).labels
+    return {"labels": short_labels(labels), "plays": {play: _cells(cells) for play, cells in results.items()}}
+
+
+def _cells(cells: CrossPlay) -> dict[str, Any]:
+    """Cells in order; `seatings` None stands for all ordered pairs, `games` a number for the same in all cells."""
+    size = len(cells.labels)
+    pairs = np.stack(np.divmod(np.arange(size * size), size), axis=1)
+    return {
+        "seatings": None if np.array_equal(cells.seatings, pairs) else cells.seatings.tolist(),
+        "mean": numbers(cells.mean),
+        "se": numbers(cells.standard_error),
+        "games": int(cells.games[0]) if (cells.games == cells.games[0]).all() else cells.games.tolist(),
+        "bombed": cells.bombed.tolist(),
+    }
+
+
+def short_labels(labels: Sequence[str]) -> list[str]:
+    """The seeds' numbers of labels RUN/SEED, as long as they tell the seeds apart."""
+    seeds = [label.rpartition("/")[2] for label in labels]
+    return seeds if len(set(seeds)) == len(seeds) else list(labels)
+
+
+def _conventions(folder: Path) -> dict[str, Any]:
+    found = runs.read_json(folder / "conventions.json")
+    plays: dict[str, Any] = {}
+    for play in ("sampled", "greedy"):
+        known = found[play]["conventions"]
+        if isinstance(known, str):
+            plays[play] = {"refused": known}
+            continue
+        with np.load(folder / "conventions.npz", allow_pickle=False) as arrays:
+            matrices = responses(arrays[play])
+        scores = np.array(found[play]["cross_play"], np.float64)
+        distance = np.array(known["distance"])
+        pairs = zip(*np.triu_indices(len(scores), 1), strict=True)
+        plays[play] = {
+            "matrices": numbers(matrices),
+            "pairs": [
+                [int(a), int(b), *numbers([distance[a, b], (scores[a, b] + scores[b, a]) / 2])] for a, b in pairs
+            ],
+            "predicts": _correlation(known["predicts"]),
+        }
+    return {
+        "labels": short_labels(found["labels"]),
+        "actions": found["actions"],
+        "games": found["settings"]["games"],
+        "plays": plays,
+    }
+
+
+def _correlation(predicts: Mapping[str, Any]) -> str:
+    if predicts["rho"] is None:
+        return f"not estimable ({predicts['note']})"
+    interval = "" if predicts["low"] is None else f" [{predicts['low']:.2f}, {predicts['high']:.2f}]"
+    return f"{predicts['rho']:.2f}{interval}"
+
+
+def _phase(path: Path) -> dict[str, Any]:
+    table = runs.read_json(path / "phase.json")
+    columns = {name: [_plain(row[name]) for row in table["rows"]] for name in _PHASE}
+    return {
+        **columns,
+        "thresholds": {
+            "alpha_certified": table["alpha_certified"]["alpha"],
+            "alpha_unique": table["alpha_unique"]["one_from"],
+            "alpha_stable": table["alpha_stable"],
+        },
+        "optimum": table["optimum"]["value"],
+        "equivariant": table["equivariant"]["swap"]["value"],
+    }
+
+
+def _zsc(path: Path) -> dict[str, Any]:
+    table = runs.read_json(path / "zsc.json")
+    names = [method["name"] for method in table["methods"] if not method["refused"]]
+    return {
+        "methods": [
+            {name: method.get(name) for name in ("name", "refused", "note", "self_play", "cross_play", "gap")}
+            for method in table["methods"]
+        ],
+        "names": names,
+        "matrix": numbers(table["matrix"]),
+    }

@@ -1,0 +1,218 @@
+"""Sample games of a run as plain JSON, for the replay viewer (`static/replay.html`).
+
+A game is a dict of:
+
+    format      1
+    kind        "hanabi", or "steps" for every other game
+    run, game   the run's name; the game's name and version
+    seats       [{"agent": its number in the run, "label"}, …] in the order of the players
+    play        "greedy" or "sampled"
+    cell, number, seed   the game is number `number` of this cell of the run's cross-play, with this seed
+    score, bombed, ending   of the whole game; how it ended, in words
+    score_range [least, greatest]
+    actions     for each player the names of all actions, by id
+    steps       [{"moves": [{"player", "action", "probabilities": [[action, p], …]}, …], "reward"}, …]: what each acting
+                player did, and the probabilities of its legal actions as the policy says them (greedy play takes the
+                best of these, ties split evenly)
+    states      one more than steps: before each step, and after the last
+
+Of Hanabi besides
+
+    board       {"colors": letters, "ranks", "hand_size", "information_tokens", "life_tokens"}
+    hanab_live  {"url", "replay"}, or {"refusal": why there is none}
+    states      {"hands": for each player [[card, possible colors, possible ranks, marks], …], oldest first, with marks
+                of the letters c and r (color, rank named by a hint) and t (touched by the last move, a hint);
+                "fireworks": heights by color, "discards": cards, "information_tokens", "life_tokens", "cards_left",
+                "score", "player": to move or None, "turn", "last_move": in words}
+
+and of any other game
+
+    states      {"facts": [[name, value], …]}, all as text: of a tabular game its hidden state, and what each player
+                observed last.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import runs
+from experiments.config import CrossPlayConfig, parse_dataclass
+from games.errors import TacitError
+from games.game import Game
+from games.hanabi import Hanabi, render
+from games.hanabi.cards import COLOR_LETTERS
+from games.hanabi.replay import drawn_deck, hanab_live_url, to_hanab_live
+from games.tabular.simulator import Simulator
+from marl.crossplay.record import Recording, record_games
+
+FORMAT = 1
+
+
+def record(run: runs.Run, pairs: Sequence[tuple[int, ...]], *, games: int, greedy: bool) -> list[dict[str, Any]]:
+    """The first games of some seatings of a run's own cross-play, in the format above.
+
+    Args:
+      run: a run with a crossplay.json.
+      pairs: the agent in each seat, of seatings that the cross-play has.
+      games: of each seating.
+      greedy: of the greedy cross-play instead of the sampled one.
+
+    Returns:
+      All games of the first seating, then of the second, ….
+
+    Raises:
+      TacitError: if crossplay.json is missing or damaged or has no such seating, or `games` is not positive.
+    """
+    play = "greedy" if greedy else "sampled"
+    cells = {tuple(seats): cell for cell, seats in enumerate(runs.read_crossplay(run.path)[play].seatings.tolist())}
+    settings = runs.read_json(run.path / "crossplay.json").get("settings", {})
+    config = parse_dataclass(CrossPlayConfig, "crossplay", settings)
+    seatings = [tuple(map(int, seats)) for seats in pairs]
+    for seats in seatings:
+        if seats not in cells:
+            raise TacitError(f"the cross-play of run {run.name} has no seating {seats}")
+    if not seatings:
+        return []
+    numbers = [cells[seats] for seats in seatings]
+    recorded = record_games(
+        run.game,
+        run.agents,
+        np.array(seatings),
+        games=games,
+        greedy=greedy,
+        key=jax.random.key(config.seed),
+        cells=numbers,
+    )
+    return [
+        {
+            "format": FORMAT,
+            "run": run.name,
+            "seats": [{"agent": agent, "label": run.agents[agent].label} for agent in one.seats],
+            "play": play,
+            "cell": cell,
+            "number": one.number,
+            "seed": config.seed,
+            **describe(run.game, one),
+        }
+        for cell, own in zip(numbers, recorded, strict=True)
+        for one in own
+    ]
+
+
+def describe(game: Game, one: Recording) -> dict[str, Any]:
+    """What the format above says of a game itself, whoever played it."""
+    states = [one.state(step) for step in range(one.length + 1)]
+    common = {
+        "game": {"name": game.name, "version": game.version},
+        "score": round(one.score, 6),
+        "score_range": [round(float(limit), 6) for limit in game.score_range],
+        "bombed": one.bombed,
+        "actions": [
+            [_action_name(game, player, action) for action in range(game.num_actions)] for player in _players(game)
+        ],
+        "steps": [_step(one, step) for step in range(one.length)],
+    }
+    if isinstance(game, Hanabi):
+        return common | _hanabi(game, one, states)
+    named = [{"facts": _facts(game, state)} for state in states]
+    return common | {"kind": "steps", "ending": "the game is over", "states": named}
+
+
+def _players(game: Game) -> range:
+    return range(game.num_players)
+
+
+def _step(one: Recording, step: int) -> dict[str, Any]:
+    moves = []
+    for player in np.flatnonzero(one.acting[step]).tolist():
+        log_probs = one.log_probs[step, player]
+        legal = np.flatnonzero(np.isfinite(log_probs)).tolist()
+        moves.append(
+            {
+                "player": player,
+                "action": int(one.actions[step, player]),
+                "probabilities": [[action, round(float(np.exp(log_probs[action])), 5)] for action in legal],
+            }
+        )
+    return {"moves": moves, "reward": round(float(one.rewards[step]), 6)}
+
+
+def _action_name(game: Game, player: int, action: int) -> str:
+    """An action in words, the player who is hinted named by number."""
+    if isinstance(game, Simulator):
+        own = game.problem.actions[player]
+        return own[action] if action < len(own) else "no-op"
+    name = game.action_name(action)
+    if isinstance(game, Hanabi) and (start := name.find("player +")) >= 0:
+        return f"{name[:start]}player {(player + int(name[start + 8 :])) % game.num_players}"
+    return name
+
+
+# --- Hanabi ----------------------------------------------------------------------------------------------------------
+
+
+def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any]) -> dict[str, Any]:
+    tables = [render.read(state) for state in states]
+    return {
+        "kind": "hanabi",
+        "ending": tables[-1].turn,
+        "board": {
+            "colors": COLOR_LETTERS[: game.colors],
+            "ranks": game.ranks,
+            "hand_size": game.hand_size,
+            "information_tokens": game.max_information_tokens,
+            "life_tokens": game.max_life_tokens,
+        },
+        "hanab_live": _hanab_live(game, one),
+        "states": [_table(table) for table in tables],
+    }
+
+
+def _hanab_live(game: Hanabi, one: Recording) -> dict[str, Any]:
+    steps = np.arange(one.length)
+    actions = one.actions[steps, steps % game.players]
+    try:
+        replay = to_hanab_live(game, drawn_deck(game, one.state(one.length)), actions)
+    except TacitError as refusal:
+        return {"refusal": str(refusal)}
+    return {"url": hanab_live_url(replay), "replay": replay}
+
+
+def _table(table: render.Table) -> dict[str, Any]:
+    def card(color: int, rank: int) -> str:
+        return f"{COLOR_LETTERS[color]}{rank + 1}"
+
+    def held(slot: render.Slot) -> list[str]:
+        marks = "c" * slot.color_hinted + "r" * slot.rank_hinted + "t" * slot.touched
+        colors = "".join(COLOR_LETTERS[color] for color in slot.colors)
+        return [card(slot.color, slot.rank), colors, "".join(str(rank + 1) for rank in slot.ranks), marks]
+
+    return {
+        "hands": [[held(slot) for slot in hand] for hand in table.hands],
+        "fireworks": table.fireworks,
+        "discards": [card(color, rank) for color, rank in table.discards],
+        "information_tokens": table.information_tokens,
+        "life_tokens": table.life_tokens,
+        "cards_left": table.cards_left,
+        "score": table.score,
+        "player": table.player,
+        "turn": table.turn,
+        "last_move": table.last_move,
+    }
+
+
+# --- any other game --------------------------------------------------------------------------------------------------
+
+
+def _facts(game: Game, state: Any) -> list[list[str]]:
+    if not isinstance(game, Simulator):
+        return []
+    problem, step = game.problem, int(state.step)
+    facts = [["hidden state", problem.states[int(state.state)]]]
+    for agent, name in enumerate(problem.agents):
+        seen = int(state.observations[agent, step])
+        own = problem.observations[agent]
+        facts.append([f"{name} observed", own[seen] if seen < len(own) else "nothing yet"])
+    return facts

@@ -1,0 +1,166 @@
+"use strict";
+// The overview: a table of all runs that can be filtered and sorted. `overview` comes from data/overview.js:
+// keys (what the runs differ in), rows (see experiments/report/data.py).
+
+(() => {
+  const { element, escape, words, compact, fixed, count, spread, compare, runLink } = report;
+  const PAGE = 200;
+  const MANY = 60;
+  const rows = overview.rows;
+  const state = { sort: "", down: "", ...report.state() };
+  let limit = PAGE;
+
+  const estimate = (play, what) => (row) => row.scores[play]?.[what];
+  const COLUMNS = [
+    { name: "run", value: (row) => row.name },
+    { name: "state", value: (row) => row.state },
+    { name: "game", value: (row) => row.game },
+    ...overview.keys.map((key) => ({ name: short(key), title: key, value: (row) => row.keys[key] })),
+    { name: "SP", estimate: estimate("sampled", "sp") },
+    { name: "XP", estimate: estimate("sampled", "xp") },
+    { name: "SP − XP", estimate: estimate("sampled", "gap") },
+    { name: "greedy SP", estimate: estimate("greedy", "sp") },
+    { name: "greedy XP", estimate: estimate("greedy", "xp") },
+    { name: "greedy SP − XP", estimate: estimate("greedy", "gap") },
+    { name: "seeds", value: (row) => row.seeds, number: true },
+    { name: "steps", value: (row) => row.steps, number: true },
+    { name: "policy", value: (row) => row.policy },
+    { name: "learner", value: (row) => row.learner },
+    ...(new Set(rows.map((row) => row.command)).size > 1 ? [{ name: "command", value: (row) => row.command }] : []),
+  ];
+  const FILTERS = [
+    ["state", "State", (row) => row.state],
+    ["game", "Game", (row) => row.game],
+    ["command", "Command", (row) => row.command],
+    ["policy", "Policy", (row) => row.policy],
+    ["learner", "Learner", (row) => row.learner],
+    ...overview.keys.map((key) => [`key.${key}`, short(key), (row) => row.keys[key]]),
+  ];
+  const texts = rows.map((row) =>
+    [row.name, row.folder, row.game, row.policy, row.learner, row.command, row.state, row.reason,
+      ...Object.entries(row.keys).map(([key, value]) => `${key}=${words(value)}`)].join(" ").toLowerCase());
+
+  /** The last part of a key, or all of it where two keys end alike. */
+  function short(key) {
+    const end = key.split(".").pop();
+    return overview.keys.filter((other) => other.split(".").pop() === end).length > 1 ? key : end;
+  }
+
+  const identity = (value) => (value === undefined ? "" : JSON.stringify(value));
+
+  function makeFilters() {
+    const form = document.getElementById("filters");
+    const input = element("input", { type: "search", value: state.text ?? "", placeholder: "name, KEY=VALUE, …" });
+    input.addEventListener("input", () => change("text", input.value));
+    form.append(element("label", {}, "Text", input));
+    for (const [name, label, value] of FILTERS) {
+      const found = new Map(rows.map((row) => [identity(value(row)), value(row)]));
+      if (found.size < 2 || found.size > MANY) continue;
+      const options = [...found].filter(([, one]) => one !== undefined).sort(([, a], [, b]) => compare(a, b));
+      form.append(report.select(label, [["", "all"], ...options.map(([id, one]) => [id, words(one)])],
+        state[name] ?? "", (chosen) => change(name, chosen)));
+    }
+    form.append(element("button", { type: "button", onclick: clear }, "Clear"));
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  function change(name, value) {
+    state[name] = value;
+    limit = PAGE;
+    show();
+  }
+
+  function clear() {
+    for (const [name] of [["text"], ...FILTERS]) state[name] = "";
+    for (const control of document.querySelectorAll("#filters input, #filters select")) control.value = "";
+    limit = PAGE;
+    show();
+  }
+
+  function chosenRows() {
+    const wanted = (state.text ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    const kept = FILTERS.filter(([name]) => state[name]);
+    return rows.filter((row, index) =>
+      wanted.every((word) => texts[index].includes(word)) &&
+      kept.every(([name, , value]) => identity(value(row)) === state[name]));
+  }
+
+  function sorted(chosen) {
+    const column = COLUMNS.find((one) => one.name === state.sort);
+    if (!column) return chosen;
+    const value = column.estimate ? (row) => column.estimate(row)?.[0] ?? undefined : column.value;
+    const sign = state.down ? -1 : 1;
+    return [...chosen].sort((a, b) => {
+      const [left, right] = [value(a), value(b)];
+      if (left === undefined || right === undefined) return (left === undefined) - (right === undefined);
+      return sign * compare(left, right);
+    });
+  }
+
+  function makeHead() {
+    document.querySelector("#table thead").append(element("tr", {}, COLUMNS.map((column) =>
+      element("th", { scope: "col", class: column.number || column.estimate ? "number" : null },
+        element("button", { type: "button", title: column.title ?? null, onclick: () => sortBy(column) }, column.name)))));
+  }
+
+  function sortBy(column) {
+    const same = state.sort === column.name;
+    const firstDown = Boolean(column.estimate || column.number);
+    if (same && Boolean(state.down) !== firstDown) Object.assign(state, { sort: "", down: "" });
+    else Object.assign(state, { sort: column.name, down: same ? (state.down ? "" : "1") : firstDown ? "1" : "" });
+    show();
+  }
+
+  function cell(column, row) {
+    if (column.estimate) {
+      const found = column.estimate(row);
+      if (!found) return '<td class="number"></td>';
+      return `<td class="number" title="${escape(found[4] ?? "")}">${fixed(found[0])}` +
+        `<small>${escape(spread(found))}</small></td>`;
+    }
+    const value = column.value(row);
+    if (column.name === "run") {
+      return `<th scope="row"><a class="mono" href="${escape(runLink(row.id))}">${escape(value)}</a></th>`;
+    }
+    if (column.name === "state") {
+      return `<td><span class="state state-${escape(value)}">${escape(value)}</span>` +
+        `${row.reason ? `<small class="reason" title="${escape(row.reason)}">${escape(row.reason)}</small>` : ""}</td>`;
+    }
+    const text = value === undefined || (value === null && column.number) ? "" : column.number ? compact(value) : words(value);
+    return `<td class="${column.number || typeof value === "number" ? "number" : ""}">${escape(text)}</td>`;
+  }
+
+  function show() {
+    report.keep(state);
+    const chosen = sorted(chosenRows());
+    const shown = chosen.slice(0, limit);
+    document.querySelector("#table tbody").innerHTML =
+      shown.map((row) => `<tr>${COLUMNS.map((column) => cell(column, row)).join("")}</tr>`).join("");
+    document.querySelectorAll("#table thead th").forEach((head, index) => {
+      if (COLUMNS[index].name === state.sort) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    document.getElementById("shown").textContent = `${chosen.length.toLocaleString("en")} of ${count(rows.length, "run")}` +
+      (shown.length < chosen.length ? `, the first ${shown.length} shown` : "");
+    const more = document.getElementById("more");
+    more.hidden = shown.length === chosen.length;
+    more.textContent = `Show ${Math.min(PAGE, chosen.length - shown.length)} more`;
+    scores.show(chosen, state, show);
+  }
+
+  function countStates() {
+    const states = ["finished", "running", "cut", "failed", "damaged"]
+      .map((name) => [rows.filter((row) => row.state === name).length, name]).filter(([number]) => number);
+    return `${count(rows.length, "run")}: ${states.map(([number, name]) => `${number.toLocaleString("en")} ${name}`).join(", ")}`;
+  }
+
+  document.getElementById("counts").textContent = rows.length ? countStates() : "There is no run in these folders.";
+  document.getElementById("more").addEventListener("click", () => {
+    limit += PAGE;
+    show();
+  });
+  makeFilters();
+  makeHead();
+  scores.make(rows, state, show);
+  show();
+})();
