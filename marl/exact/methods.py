@@ -9,7 +9,9 @@ symmetries (`marl.exact.other_play`). Whether these contain agent swaps changes 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -267,25 +269,61 @@ class Score(NamedTuple):
     """What a method's outcomes earn."""
 
     self_play: float  # the mean of the joint policies as they are
-    cross_play: float  # of independent runs, relabelled; nan for a sample of one
+    cross_play: float  # of independent runs, relabelled; nan for a sample of fewer than there are agents
     average: tuple[np.ndarray, ...]  # for each agent float64[H, A], what an agent of a random run plays, relabelled
 
 
 def score(setting: Setting, outcomes: Outcomes) -> Score:
-    """Self-play and cross-play of a method with itself.
+    """Self-play and cross-play of a method with itself, for any number of agents.
 
-    Returns are linear in what each agent plays, so the cross-play of all pairs is one return of the averages. Of a
-    sample, the pairs of a start with itself are taken out.
+    Returns are linear in what each agent plays, so the cross-play of all seatings is one return of the averages. Of a
+    sample, the seatings with a start in more than one seat are taken out.
     """
-    tree, count = setting.tree, len(outcomes.log_probs[0])
+    tree = setting.tree
     own = float(crossplay.self_play(tree, outcomes.log_probs).mean())
     relabelled = other_play.relabelled(tree, setting.tied, outcomes.log_probs)
     average = other_play.mixture(tree, relabelled)
-    cross = float(crossplay.self_play(tree, tuple(one[None] for one in average))[0])
     if outcomes.sample:
-        same = float(crossplay.self_play(tree, relabelled).mean())
-        cross = (count * cross - same) / (count - 1) if count > 1 else float("nan")
+        cross = _of_different_runs(tree, relabelled, average)
+    else:
+        cross = float(crossplay.self_play(tree, tuple(one[None] for one in average))[0])
     return Score(own, cross, average)
+
+
+def _of_different_runs(tree: Tree, policies: tuple[np.ndarray, ...], average: tuple[np.ndarray, ...]) -> float:
+    """The mean return over all seatings with a different one of N runs in every seat; nan if there are fewer runs.
+
+    By inclusion and exclusion over the ways to part the seats into groups that share a run, with b the size of a group:
+
+        Σ over different runs = Σ over partitions Π over groups (-1)^(b-1) (b-1)! · Σ over a run for each group.
+
+    A seat that is alone in its group plays the average, so that only the runs of larger groups are gone through.
+    """
+    count, seats = len(policies[0]), len(policies)
+    if count < seats:
+        return float("nan")
+    rows = tuple(np.concatenate([own, one[None]]) for own, one in zip(policies, average, strict=True))
+    total = 0.0
+    for groups in _partitions(seats):
+        shared = [group for group in groups if len(group) > 1]
+        runs = np.array(list(itertools.product(range(count), repeat=len(shared))), np.int64)
+        seatings = np.full((len(runs), seats), count)
+        for group, run in zip(shared, runs.T, strict=True):
+            seatings[:, group] = run[:, None]
+        factor = math.prod((-1) ** (len(group) - 1) * math.factorial(len(group) - 1) for group in shared)
+        total += factor * count ** len(groups) * float(crossplay.play(tree, rows, seatings).mean())
+    return total / math.perm(count, seats)
+
+
+def _partitions(seats: int) -> Iterator[list[list[int]]]:
+    """All ways to part the seats 0 to `seats` - 1 into groups."""
+    if not seats:
+        yield []
+        return
+    for groups in _partitions(seats - 1):
+        yield [*groups, [seats - 1]]
+        for place, group in enumerate(groups):
+            yield [*groups[:place], [*group, seats - 1], *groups[place + 1 :]]
 
 
 def between(tree: Tree, scores: Sequence[Score]) -> np.ndarray:
