@@ -118,7 +118,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozenset[str] | None:
-    """Compose and parse every configuration that the overrides name, one choice of a sweep at a time.
+    """Compose and parse the first configuration that the overrides name; a sweep looks at the others before it begins.
 
     Returns:
       The keys that a sweep goes over; None if it is none.
@@ -126,28 +126,20 @@ def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozens
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_overrides(overrides)
-        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-        hydras = _compose(fixed, command.root, with_hydra=True).hydra
-        multirun = multirun or hydras.mode == RunMode.MULTIRUN
+        given = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+        settings = _compose(given, command.root, with_hydra=True).hydra
+        multirun = multirun or settings.mode == RunMode.MULTIRUN
         if multirun:
             mine = {o.key_or_group for o in parsed}
-            own = dict(hydras.sweeper.get("params") or {})
+            own = dict(settings.sweeper.get("params") or {})
             parsed += parser.parse_overrides([f"{key}={value}" for key, value in own.items() if key not in mine])
-        listed = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
-        swept = [
-            [f"{o.get_key_element()}={choice}" for choice in o.sweep_string_iterator()]
-            for o in listed
-            if o.is_discrete_sweep()
-        ]
+        swept = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
         fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
-        first = [choices[0] for choices in swept]
+        first = [f"{o.get_key_element()}={next(o.sweep_string_iterator())}" for o in swept if o.is_discrete_sweep()]
     except HydraException as error:
         raise TacitError(_one_line(error, command.root)) from error
     command.parse(compose([*fixed, *first], command.root))
-    for number, choices in enumerate(swept):
-        for choice in choices[1:]:
-            command.parse(compose([*fixed, *first[:number], choice, *first[number + 1 :]], command.root))
-    return frozenset(o.key_or_group for o in listed) if multirun else None
+    return frozenset(o.key_or_group for o in swept) if multirun else None
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:

@@ -5,6 +5,7 @@ What became of a run is read from the run's own status file: launchers call a jo
 
 import collections
 import contextlib
+import copy
 import itertools
 import os
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -74,8 +76,9 @@ class GridSweeper(Sweeper):
         paths: dict[Path, bool] = {}  # whether a run is to be made
         draw = False
         todo = []
+        compose = Composer(self._loader, self._config)
         for job in jobs:
-            config = self._plan.parse(self._loader.load_sweep_config(self._config, list(job)))
+            config = self._plan.parse(compose(job))
             members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
             new = {path: _is_to_be_made(path, members[path], config.execution) for path in members if path not in paths}
             paths |= new
@@ -95,6 +98,38 @@ class GridSweeper(Sweeper):
         paused = any(isinstance(_error(result), Paused) for result in ended)
         _conclude(list(paths), lambda finished: self._plan.conclude(finished, draw), paused=paused)
         return ended
+
+
+class Composer:
+    """Composes the jobs of one sweep, which all change the same keys.
+
+    Hydra takes a tenth of a second for a job: jobs whose overrides differ in plain values alone share what it composes.
+    """
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        self._loader, self._config = loader, config
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def __call__(self, job: Sequence[str]) -> DictConfig:
+        """The configuration of a job, without hydra's own part."""
+        overrides = OverridesParser.create().parse_overrides(list(job))
+        values = {override.key_or_group: override.value() for override in overrides if self._is_value(override)}
+        others = tuple(str(override.input_line) for override in overrides if override.key_or_group not in values)
+        if others not in self._bases:
+            composed = self._loader.load_sweep_config(self._config, list(job))
+            self._bases[others] = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        own = copy.deepcopy(self._bases[others])
+        for key, value in values.items():
+            OmegaConf.update(own, key, value)
+        return own
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether an override sets a plain value, as far as is known: the others choose from a group, add or delete."""
+        return override.type == OverrideType.CHANGE and any(
+            OmegaConf.select(base, override.key_or_group) is not None
+            and not OmegaConf.is_config(OmegaConf.select(base, override.key_or_group))
+            for base in self._bases.values()
+        )
 
 
 def _choices(override: Override) -> list[str]:

@@ -194,8 +194,13 @@ def test_the_list_of_games(tacit):
         "grid_small": ["2", "16", "5 x 5", "2 x 2", "3", "0.9", "2 / 1", "–"],
         "hint": ["2", "25", "3 x 26", "26 x 11", "2", "1", "28,800 / 28,800", "0.4"],
         "lever": ["2", "1", "10 x 10", "1 x 1", "1", "1", "725,760 / 362,880", "1"],
+        "overlapping_edits": ["2", "6", "3 x 3", "3 x 3", "1", "1", "12 / 6", "1"],
         "recycling": ["2", "4", "3 x 3", "2 x 2", "3", "0.9", "2 / 1", "–"],
+        "resource_allocation": ["2", "4", "2 x 2", "4 x 4", "2", "1", "4 / 2", "6"],
+        "silos": ["2", "9", "5 x 5", "5 x 5", "2", "1", "16 / 8", "1"],
         "skewed_dectiger": ["2", "2", "3 x 3", "2 x 2", "3", "1", "2 / 1", "–"],
+        "split_maze": ["2", "35", "3 x 3", "8 x 8", "2", "1", "2 / 2", "0.7142857143"],
+        "task_claiming": ["2", "1", "3 x 3", "1 x 1", "1", "1", "12 / 6", "2"],
         "tiny_hanabi": ["2", "12", "3 x 3", "3 x 5", "2", "1", "1 / 1", "2.25"],
         "two_stage_lever": ["2", "1", "2 x 2", "2 x 2", "2", "1", "4 / 2", "2"],
     }
@@ -205,7 +210,7 @@ def test_the_list_of_games_without_igraph(tacit, monkeypatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
     said = tacit("games")
     assert said.status == 0
-    assert said.out.count("– / –") == 11
+    assert said.out.count("– / –") == 16
     assert "pip install 'tacit[symmetry]'" in said.out
 
 

@@ -16,6 +16,8 @@ import pytest
 from experiments import runs
 from experiments.runs.check import check
 
+pytestmark = pytest.mark.timeout(300)
+
 # Loads everything once and then becomes a `tacit` for each line of arguments: a sweep begins at once, and the process
 # that is killed is the one that trains. JAX has not started its threads when it forks.
 NURSERY = """
@@ -114,7 +116,7 @@ def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
         after = finished(output)
         assert {path: after.get(path) for path in before} == before  # neither lost nor made again
         # What counts as finished is whole; what is not whole does not.
-        number, findings = check(output)
+        _, findings = check(output)
         assert not [finding.sentence for finding in findings if finding.damage]
         states = [record.state for record in runs.load(output)]
         assert states.count("finished") == len(after)

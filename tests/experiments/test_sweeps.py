@@ -1,11 +1,20 @@
 """A sweep makes what is not made yet, leaves what failed, and one job that fails does not stop the others."""
 
+import itertools
 import json
+import subprocess
+import sys
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from experiments import runs
+from experiments.sweeps import Composer
 from games.errors import TacitError
+
+pytestmark = pytest.mark.timeout(300)
 
 SWEEP = ("-m", "learner.gamma=0.5,0.6,0.7", "execution.figures=false")
 
@@ -129,8 +138,30 @@ def test_a_sweep_without_an_end_is_refused(tacit, tiny_overrides, tmp_path, monk
     assert not list(tmp_path.glob("runs/*/run.json"))
 
 
+def test_jobs_are_composed_as_hydra_does():
+    choices = [
+        ["game=lever", "game=dectiger"],
+        ["learner.gamma=0.5", "learner.gamma=0.6"],
+        ["learner.entropy_coef=[0.1,0.2]", "learner.entropy_coef=0.3"],
+        ["policy.torso=[4]"],
+        ["budget.minutes=1", "budget.minutes=null"],
+        ["policy=feed_forward", "policy=recurrent"],
+        ["++learner.own='a b'"],
+    ]
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        loader, config = GlobalHydra.instance().config_loader(), hydra.compose("config", return_hydra_config=True)
+        compose = Composer(loader, config)
+        for job in itertools.product(*choices):
+            theirs = OmegaConf.to_container(loader.load_sweep_config(config, list(job)), resolve=False)
+            theirs.pop("hydra")
+            assert OmegaConf.to_container(compose(job)) == theirs, job
+
+
 @pytest.mark.slow
-def test_local_processes(sweep, make_job, tmp_path):
-    said = sweep("hydra/launcher=local")
-    assert (said.status, said.out.count("table and figure in ")) == (0, 1), said.err
+@pytest.mark.timeout(300)
+def test_local_processes(tiny_overrides, make_job, tmp_path):
+    command = [sys.executable, "-c", "from experiments import cli; cli.main()", "train", *tiny_overrides, *SWEEP]
+    said = subprocess.run([*command, "hydra/launcher=local"], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.count("table and figure in ") == 1
     assert all(runs.is_finished(path) for path in paths_of(make_job, tmp_path))
