@@ -206,12 +206,14 @@ def head(comparison: Comparison) -> list[str]:
     """The columns of a comparison's table, in few letters."""
     keys = list(comparison.rows[0].keys)
     ends = [_end(key) for key in keys]
-    return [*(key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)), "seeds", *COLUMNS]
+    names = [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
+    return [*names, *([] if "seeds" in keys else ["seeds"]), *COLUMNS]
 
 
 def cells(row: Row) -> list[str]:
     """The texts of a row in the columns of `head`."""
-    return [*_values(row), str(row.seeds), *(_cell(row, column) for column in COLUMNS)]
+    seeds = [] if "seeds" in row.keys else [str(row.seeds)]
+    return [*_values(row), *seeds, *(_cell(row, column) for column in COLUMNS)]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -271,12 +273,12 @@ FORMATS: Mapping[str, Callable[[Sequence[Comparison]], str]] = {"csv": as_csv, "
 
 
 def _tabular(comparison: Comparison) -> str:
-    keys = len(comparison.rows[0].keys)
-    names = [*head(comparison)[: keys + 1], *_IN_PAPERS]
+    keys = len(head(comparison)) - len(COLUMNS)
+    names = [*head(comparison)[:keys], *_IN_PAPERS]
     lines = [f"% {comparison.game}; 95 % intervals over seeds", *(f"% {text}" for text in sentences(comparison))]
     lines += [f"\\begin{{tabular}}{{{'r' * len(names)}}}", "\\toprule", _latex_line(map(_escaped, names)), "\\midrule"]
     for row in comparison.rows:
-        texts = [*map(_escaped, cells(row)[: keys + 1]), *(_in_math(row, column) for column in _IN_PAPERS)]
+        texts = [*map(_escaped, cells(row)[:keys]), *(_in_math(row, column) for column in _IN_PAPERS)]
         lines.append(_latex_line(texts))
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
@@ -325,12 +327,17 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     tested = {play: sum(row.best[play] is not None for row in rows) for play in ("sampled", "greedy")}
     if not any(tested.values()):
         return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
-    pairs = len(rows) * (len(rows) - 1) // 2
+    columns = {"sampled": "XP", "greedy": "greedy XP"}
+    pairs = {columns[play]: number * (number - 1) // 2 for play, number in tested.items() if number}
+    if len(set(pairs.values())) == 1:
+        corrected = f"all {pairs.popitem()[1]} pairs of tested rows"
+    else:
+        corrected = f"all pairs of tested rows ({', '.join(f'{column}: {number}' for column, number in pairs.items())})"
     return [
         f"{MARK} the greatest XP of the column, or not significantly less: two-sided tests over seeds, "
-        f"{ALPHA * 100:g} % after Holm's correction for all {pairs} pairs of rows",
+        f"{ALPHA * 100:g} % after Holm's correction for {corrected}",
         *(
-            f"{'greedy XP' if play == 'greedy' else 'XP'}: {len(rows) - number} of {len(rows)} rows cannot be tested"
+            f"{columns[play]}: {len(rows) - number} of {len(rows)} rows cannot be tested"
             for play, number in tested.items()
             if number < len(rows)
         ),

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -39,7 +39,7 @@ class Command(NamedTuple):
     parse: Callable[[Mapping[str, Any]], Any]
     """Checks a whole configuration, given as nested plain data."""
     run: Callable[..., float | None]
-    """Does the work that a parsed configuration stands for; with quiet=True, one job of many, shows no results."""
+    """Does the work that a parsed configuration stands for; with in_sweep=True, one job of many, shows no results."""
     members: Callable[[Any], Sequence[Any]]
     """The runs that a parsed configuration stands for."""
     conclude: Callable[[Sequence[Path], bool], None]
@@ -51,7 +51,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
-      Paused: if the work stopped before its end.
+      Paused: if the work stopped before its end, or no trial of a search finished.
     """
     parser = get_args_parser()
     parser.error = _refuse
@@ -78,18 +78,21 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 def _launch(command: Command, swept: Set[str] | None) -> None:
     """Have hydra run one configuration, or a sweep over the keys `swept`."""
     here = os.getpid()
+    failed: list[str] = []  # what jobs in this process ended with
 
     def job(composed: DictConfig) -> float | None:
         try:
             if swept is None:
                 return command.run(parse(composed))
             return _in_sweep(command, composed, swept, elsewhere=os.getpid() != here)
-        except (TacitError, Paused) as error:
+        except Exception as error:
             # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
-            if swept is not None and (isinstance(error, TacitError) or os.getpid() != here):
-                raise
-            # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
-            raise SystemExit(error) from error
+            alone = swept is None or (isinstance(error, Paused) and os.getpid() == here)
+            if alone and isinstance(error, TacitError | Paused):
+                # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
+                raise SystemExit(error) from error
+            failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
+            raise
 
     def parse(composed: DictConfig) -> Any:
         return command.parse(_plain(composed))
@@ -97,7 +100,13 @@ def _launch(command: Command, swept: Set[str] | None) -> None:
     if swept is not None:
         vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
         sweeps.use()
-    hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
+    try:
+        hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
+    except ValueError as error:
+        if str(error) != "No trials are completed yet.":  # Optuna's, in search of the best one
+            raise
+        why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
+        raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
 
 
 def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewhere: bool) -> float | None:
@@ -108,7 +117,7 @@ def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewh
     plain = _plain(composed)
     if elsewhere:  # the bars of several processes would write over each other
         plain["execution"]["progress"] = False
-    value = command.run(command.parse(plain), quiet=True)
+    value = command.run(command.parse(plain), in_sweep=True)
     print(f"{name}: finished", flush=True)
     return value
 
@@ -138,8 +147,34 @@ def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozens
         first = [f"{o.get_key_element()}={next(o.sweep_string_iterator())}" for o in swept if o.is_discrete_sweep()]
     except HydraException as error:
         raise TacitError(_one_line(error, command.root)) from error
-    command.parse(compose([*fixed, *first], command.root))
+    if multirun and not swept and _searches(settings.sweeper):
+        raise TacitError(
+            "there is nothing to search: give a key an interval or choices, "
+            "as in 'learner.entropy_coef=tag(log,interval(0.005,0.3))'"
+        )
+    composed = compose([*fixed, *first], command.root)
+    for one in parsed:
+        if one.key_or_group == "experiment":
+            choices = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
+            _refuse_others(command, map(str, choices), composed)
+    command.parse(composed)
     return frozenset(o.key_or_group for o in swept) if multirun else None
+
+
+def _searches(sweeper: Mapping[str, Any]) -> bool:
+    """Whether a sweeper is Optuna's, and told what to search by overrides alone."""
+    elsewhere = sweeper.get("search_space") or sweeper.get("custom_search_space")
+    return "optuna" in str(sweeper.get("_target_")) and not elsewhere
+
+
+def _refuse_others(command: Command, experiments: Iterable[str], composed: Mapping[str, Any]) -> None:
+    """Refuse experiments of another command: those of `tacit phase` are in exact/, the others have keys of training."""
+    foreign = composed.keys() & _top_level_keys(TRAIN) - _top_level_keys(command.root)
+    for experiment in experiments:
+        if command.root == TRAIN and experiment.startswith("exact/"):
+            raise TacitError(f"experiment={experiment} is for tacit phase, not for tacit {command.name}")
+        if foreign:
+            raise TacitError(f"experiment={experiment} is for tacit train, not for tacit {command.name}")
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
@@ -153,6 +188,28 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
         return _plain(composed)
     except OmegaConfBaseException as error:
         raise TacitError(_one_line(error, root)) from error
+
+
+def each_game(arguments: Sequence[str], root: str, *, lists: Sequence[str]) -> list[list[str]]:
+    """Overrides for each game that KEY=VALUE arguments stand for: KEY=A,B is a game for each, or a list if in `lists`.
+
+    Without a game in them, the games of conf/ROOT.yaml, each a name with overrides of its own.
+
+    Raises:
+      TacitError: for a key or a choice that is not there.
+    """
+    overrides: list[list[str]] = [[]]
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        choices = re.split(r",(?![^\[{(]*[\])}])", value) if equals else [value]
+        if key in lists and len(choices) > 1:
+            choices = [f"[{value}]"]
+        overrides = [[*before, f"{key}{equals}{choice}"] for before in overrides for choice in choices]
+    if not any(argument.startswith(("game=", "game.file=")) for argument in arguments):
+        listed = compose(overrides[0], root)["games"]
+        games = [str(game).split() for game in ([listed] if isinstance(listed, str) else listed)]
+        overrides = [[f"game={name}", *changes, *rest] for name, *changes in games for rest in overrides]
+    return overrides
 
 
 def explained(root: str) -> list[str]:
@@ -235,11 +292,10 @@ def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
         return f"the configuration has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", text, re.S):
         return f"the configuration needs a value for {missing.group(1)}"
-    if missing := re.search(
-        r"Could not find '([^']+)/([^'/]*)'.*?Available options in '[^']+':(.*?)(?:\n\S|$)", text, re.S
-    ):
-        group, choice, options = missing.groups()
-        return f"there is no {group} {choice!r}; there are {', '.join(options.split())}"
+    if missing := re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)':(.*?)(?:\n\S|$)", text, re.S):
+        choice, group, options = missing.groups()
+        known = [*options.split(), *_in_folders(group)]
+        return f"there is no {group} {choice.removeprefix(f'{group}/')!r}; there are {', '.join(known)}"
     if lacking := re.search(r"In '(hydra/\w+)/(\w+)': Could not load '[^']+/(submitit_slurm|joblib|optuna)'", text):
         group, choice, plugin = lacking.groups()
         extra = "optuna" if plugin == "optuna" else "sweeps"
@@ -248,6 +304,12 @@ def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
         return f"expected KEY=VALUE, not {bare.group(1)!r}"
     lines = (line.strip() for line in text.splitlines())
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
+
+
+def _in_folders(group: str) -> list[str]:
+    """The choices of a group that are in folders of its own, such as sweep/hanabi."""
+    own = Path(str(resources.files("conf"))) / group
+    return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.glob("*/**/*.yaml"))
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -58,7 +58,7 @@ def to_mlflow(paths: Sequence[Path], output: Path) -> Exported:
     """Export the finished training runs among `paths` to MLflow's SQLite store OUTPUT/mlflow.db.
 
     Raises:
-      TacitError: if there is none, MLflow is not installed, or the store cannot be written.
+      TacitError: if there is none, two of one name differ, MLflow is not installed, or the store cannot be written.
     """
     records = _finished(paths)
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
@@ -85,7 +85,8 @@ def to_tensorboard(paths: Sequence[Path], output: Path) -> Exported:
     """Export the finished training runs among `paths` as event files, a folder OUTPUT/RUN each.
 
     Raises:
-      TacitError: if there is none, TensorBoard is not installed, or the folder cannot be written or is in the way.
+      TacitError: if there is none, two of one name differ, TensorBoard is not installed, or the folder cannot be
+        written or is in the way.
     """
     records = _finished(paths)
     summary = _library("tensorboard.summary")
@@ -181,10 +182,17 @@ def _scores(record: Record) -> list[_Point]:
 
 
 def _finished(paths: Sequence[Path]) -> list[Record]:
-    found = [record for record in load(paths).finished() if record.command == "train"]
+    """The finished training runs, one for each name."""
+    found: dict[str, Record] = {}
+    for record in load(paths).finished():
+        if record.command != "train":
+            continue
+        same = found.setdefault(record.path.name, record)
+        if same is not record and _stamp(same) != _stamp(record):
+            raise TacitError(f"{same.path} and {record.path} have one name and different contents: export one of them")
     if not found:
         raise TacitError(f"there is no finished training run in {', '.join(map(str, paths))}")
-    return found
+    return list(found.values())
 
 
 def _stamp(record: Record) -> str:

@@ -19,7 +19,7 @@ from experiments import checkpoints, runs
 from experiments.config import CrossPlayConfig, JobConfig, RunConfig
 from experiments.memory import out_of_memory
 from experiments.stopping import Paused, Stopper
-from experiments.training import CHECKPOINTS, Report, Training, member
+from experiments.training import CHECKPOINTS, Diverged, Report, Training, member
 from games.errors import TacitError
 from marl import devices
 from marl.agent import Agent
@@ -27,14 +27,20 @@ from marl.crossplay import CrossPlay, crossplay
 
 
 def run_job(
-    config: JobConfig, *, report: Report = lambda progress: None, warn: Callable[[str], None] = warnings.warn
+    config: JobConfig,
+    *,
+    leave_failed: bool = False,
+    report: Report = lambda progress: None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
     """Train all runs of a job that are not finished yet and cross-play their seeds.
 
-    A run that was cut short goes on from its last checkpoint.
+    A run that was cut short goes on from its last checkpoint. If the training of one run diverges, the others go on
+    without it.
 
     Args:
       config: the job; its runs train in one compiled program.
+      leave_failed: leave out what failed before.
       report: is told of the progress between compiled calls.
       warn: is told of damaged checkpoints that are passed over.
 
@@ -49,7 +55,10 @@ def run_job(
     """
     root = Path(config.execution.output)
     members = config.runs()
-    _bring_to_their_end(config, members, [root / run.name() for run in members], report, warn)
+    todo = [(run, root / run.name()) for run in members]
+    if leave_failed:
+        todo = [(run, path) for run, path in todo if not _has_failed(path)]
+    _bring_to_their_end(config, todo, report, warn)
     return [root / run.name() for run in members]
 
 
@@ -68,7 +77,7 @@ def run_one(
     members = config.runs()
     if len(members) != 1:
         raise TacitError(f"one run directory holds one run, and this configuration stands for {len(members)}")
-    _bring_to_their_end(config, members, [path], report, warn)
+    _bring_to_their_end(config, [(members[0], path)], report, warn)
 
 
 def cross_play_both(
@@ -103,11 +112,12 @@ def cross_play_both(
 
 
 def _bring_to_their_end(
-    config: JobConfig, members: Sequence[RunConfig], paths: Sequence[Path], report: Report, warn: Callable[[str], None]
+    config: JobConfig, members: Sequence[tuple[RunConfig, Path]], report: Report, warn: Callable[[str], None]
 ) -> None:
     """Claim the runs that are not finished, and train those that stand at the same update in one program."""
-    todo = _claimed(config, members, paths)
+    todo = _claimed(config, members)
     trainings: list[Training] = []
+    ended: set[Path] = set()
     with Stopper(config.minutes) as stopper:
         try:
             found = sorted((member(run, path, warn) for run, path in todo), key=lambda one: -one.updates)
@@ -115,6 +125,12 @@ def _bring_to_their_end(
             trainings = [Training(config, group, stopper, report) for group in groups]
             for training in trainings:
                 _finish(training, stopper, report)
+                ended |= {one.path for one in training.members}
+        except Diverged as error:
+            _give_up([one for one in todo if one[1] == error.path], trainings, "failed", str(error))
+            others = [one for one in todo if one[1] not in ended | {error.path}]
+            _give_up(others, trainings, "interrupted", f"it goes on without run {error.path.name}, which diverged")
+            diverged = error
         except (Paused, KeyboardInterrupt) as stop:
             _give_up(todo, trainings, "interrupted", str(stop) or "stopped from outside")
             raise
@@ -123,16 +139,26 @@ def _bring_to_their_end(
             reason = str(known) if isinstance(known, TacitError) else f"{type(known).__name__}: {known}"
             _give_up(todo, trainings, "failed", reason)
             raise known from error
+        else:
+            return
+    if others:
+        _bring_to_their_end(config, others, report, warn)
+    raise diverged
 
 
-def _claimed(config: JobConfig, members: Sequence[RunConfig], paths: Sequence[Path]) -> list[tuple[RunConfig, Path]]:
+def _has_failed(path: Path) -> bool:
+    status = runs.read_status(path)
+    return status is not None and status["state"] == "failed"
+
+
+def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> list[tuple[RunConfig, Path]]:
     """The runs that are not finished, now claimed for this job; with several processes, by the first for all."""
     overwrite, first = config.execution.overwrite, jax.process_index() == 0
     if first:
-        for run, path in zip(members, paths, strict=True):  # refuse before anything is written
+        for run, path in members:  # refuse before anything is written
             runs.needs_training(path, run, overwrite=overwrite)
     claimed = []
-    for run, path in zip(members, paths, strict=True):
+    for run, path in members:
         try:
             mine = first and runs.claim(path.parent, run, overwrite=overwrite, name=path.name) is not None
             if mine and overwrite:
@@ -156,6 +182,7 @@ def _finish(training: Training, stopper: Stopper, report: Report) -> None:
         config = training.config
         results = cross_play_both(training.game, training.agents(params), config.crossplay, training.devices)
         if jax.process_index() == 0:
+            runs.check_mine(one.path)
             runs.write_policies(one.path / "policies.safetensors", one.config, params)
             runs.write_crossplay(one.path, results, dataclasses.asdict(config.crossplay))
             runs.write_metrics(one.path, training.table(number))

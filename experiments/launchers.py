@@ -21,6 +21,8 @@ from games.errors import TacitError
 _START_SECONDS = 120
 """Slurm may send its signal a minute early, and before Python has started the signal kills."""
 _POLL_SECONDS = 1.0
+_LARGEST_ARRAY = 1000
+"""Jobs of one array: Slurm's MaxArraySize is 1001 unless a cluster says otherwise; a larger sweep is several arrays."""
 
 
 def register() -> None:
@@ -71,18 +73,17 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
         everywhere = BaseQueueConf.__dataclass_fields__  # submitit's own names; Slurm's are marked as such
         named = {name if name in everywhere else f"slurm_{name}": value for name, value in params.items()}
-        numbers = range(first, first + len(job_overrides))
         state = Singleton.get_state()
+        arguments = [
+            (list(overrides), "hydra.sweep.dir", number, f"job_{number}", state)
+            for number, overrides in enumerate(job_overrides, start=first)
+        ]
         try:
             executor.update_parameters(**named)
-            return executor.map_array(
-                self,
-                [list(overrides) for overrides in job_overrides],
-                ["hydra.sweep.dir"] * len(numbers),
-                numbers,
-                [f"job_{number}" for number in numbers],
-                [state] * len(numbers),
-            )
+            jobs: list[submitit.Job] = []
+            for start in range(0, len(arguments), _LARGEST_ARRAY):
+                jobs += executor.map_array(self, *zip(*arguments[start : start + _LARGEST_ARRAY], strict=True))
+            return jobs
         except (FailedJobError, FailedSubmissionError) as error:
             said = re.findall(r"sbatch: error: (.*)", str(error)) or str(error).splitlines()
             raise TacitError(f"Slurm refuses the sweep: {said[-1]}") from error

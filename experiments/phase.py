@@ -14,8 +14,8 @@ PHASE = "phase"
 _SHOWN = 5
 
 
-def run(config: PhaseConfig, *, quiet: bool = False) -> float | None:
-    """Make a phase diagram, draw it and, unless it is `quiet`, print its table.
+def run(config: PhaseConfig, *, in_sweep: bool = False) -> float | None:
+    """Make a phase diagram, draw it and, unless it is one of a sweep, print its table.
 
     Returns:
       The least α that was found to have one solution above, for sweepers.
@@ -25,7 +25,7 @@ def run(config: PhaseConfig, *, quiet: bool = False) -> float | None:
     table = exact.read_phase(path)
     if config.execution.figures:
         draw(path, table)
-    if not quiet:
+    if not in_sweep:
         terminal.show_phase(table, path)
     return table["alpha_unique"]["one_from"]
 

@@ -28,6 +28,9 @@ from experiments import runs
 from experiments.stopping import Paused
 from games.errors import TacitError
 
+MAKE, LEAVE, DAMAGED = "make", "leave", "damaged"
+"""What a sweep does with a run; a directory that does not hold its run is named, and left alone."""
+
 
 class Plan(NamedTuple):
     """What a sweep has to know of the command whose configurations it goes through."""
@@ -73,18 +76,18 @@ class GridSweeper(Sweeper):
         jobs = list(
             itertools.product(*{override.get_key_element(): _choices(override) for override in overrides}.values())
         )
-        paths: dict[Path, bool] = {}  # whether a run is to be made
+        plans: dict[Path, str] = {}  # of every run of the sweep
+        todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
         draw = False
-        todo = []
         compose = Composer(self._loader, self._config)
         for job in jobs:
             config = self._plan.parse(compose(job))
             members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
-            new = {path: _is_to_be_made(path, members[path], config.execution) for path in members if path not in paths}
-            paths |= new
+            new = {path: _plan(path, members[path], config.execution) for path in members if path not in plans}
+            plans |= new
             draw |= config.execution.figures
-            if any(new.values()):  # gamma=0 and gamma=0.0 are one run
-                todo.append(job)
+            if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
+                todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
         _say_what_is_left_out(len(jobs), len(todo))
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,10 +96,11 @@ class GridSweeper(Sweeper):
         at_once = self._at_once or max(len(todo), 1)
         for first in range(0, len(todo), at_once):
             ended += _launched(self._launcher, todo[first : first + at_once], first)
-        for job, result in zip(todo, ended, strict=True):
+        for (job, _), result in zip(todo, ended, strict=True):
             _say_why(short(job, self._plan.swept), result)
+        states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
         paused = any(isinstance(_error(result), Paused) for result in ended)
-        _conclude(list(paths), lambda finished: self._plan.conclude(finished, draw), paused=paused)
+        _conclude(states, lambda finished: self._plan.conclude(finished, draw), paused=paused)
         return ended
 
 
@@ -153,37 +157,61 @@ def use() -> None:
         launchers.register()
 
 
-def _is_to_be_made(path: Path, run: runs.Config, execution: Any) -> bool:
+def _plan(path: Path, run: runs.Config, execution: Any) -> str:
     """Whether a sweep has to make a run: it is not finished, nobody else is at it, and it has not failed before."""
     try:
         if not runs.needs_training(path, run, overwrite=execution.overwrite):
-            return False
+            return LEAVE
+        status = runs.read_status(path)
     except runs.Busy:
-        return False
+        return LEAVE
     except TacitError as error:
         print(f"tacit: {error}", file=sys.stderr)
-        return False
-    status = runs.read_status(path)
-    return status is None or status["state"] != "failed" or execution.retry_failed or execution.overwrite
+        return DAMAGED
+    failed = status is not None and status["state"] == "failed"
+    return LEAVE if failed and not (execution.retry_failed or execution.overwrite) else MAKE
 
 
-def _launched(launcher: Launcher, batch: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-    """How each job of a batch ended, the `first`-th of the sweep and those after it."""
-    try:
-        return launcher.launch(batch, initial_job_idx=first)
-    except TacitError:
-        raise
-    except Exception as error:  # the launcher's own, such as a process that was killed; jobs keep theirs
-        lost = JobReturn(status=JobStatus.FAILED)
-        lost.return_value = TacitError(f"its process was lost: {type(error).__name__}: {' '.join(str(error).split())}")
-        return [lost] * len(batch)
+def _launched(
+    launcher: Launcher, batch: Sequence[tuple[tuple[str, ...], list[Path]]], first: int
+) -> Sequence[JobReturn]:
+    """How each job of a batch ended, the `first`-th of the sweep and those after it.
+
+    Where a launcher gives all jobs up because the process of one was killed, those that are not finished are launched
+    again, each at most once more than it has begun.
+    """
+    ended: dict[int, JobReturn] = {}
+    begun: collections.Counter[int] = collections.Counter()
+    todo = list(range(len(batch)))
+    while todo:
+        try:
+            results = launcher.launch([batch[number][0] for number in todo], initial_job_idx=first)
+        except TacitError:
+            raise
+        except Exception as error:  # the launcher's own; jobs keep theirs
+            sentence = f"its process was lost: {type(error).__name__}: {' '.join(str(error).split())}"
+            lost = JobReturn(status=JobStatus.FAILED, _return_value=TacitError(sentence))
+            states = {number: {_state(path) for path in batch[number][1]} for number in todo}
+            began = [number for number in todo if states[number] not in ({"finished"}, {"not begun"})]
+            begun.update(began)
+            ended |= {
+                number: JobReturn(status=JobStatus.COMPLETED) for number in todo if states[number] == {"finished"}
+            }
+            ended |= {number: lost for number in todo if begun[number] > 1}
+            if not began:  # the launcher itself does not work
+                ended |= {number: lost for number in todo if number not in ended}
+            todo = [number for number in todo if number not in ended]
+        else:
+            ended |= dict(zip(todo, results, strict=True))
+            todo = []
+    return [ended[number] for number in range(len(batch))]
 
 
 def _say_what_is_left_out(jobs: int, todo: int) -> None:
     left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
         todo < jobs
     )
-    print(f"sweep of {jobs} jobs{left_out}", flush=True)
+    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", flush=True)
 
 
 def short(job: Sequence[str], swept: Set[str]) -> str:
@@ -203,13 +231,12 @@ def _error(result: JobReturn) -> Exception | None:
     return result._return_value if result.status is JobStatus.FAILED else None
 
 
-def _conclude(paths: Sequence[Path], show: Callable[[Sequence[Path]], None], *, paused: bool) -> None:
+def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None], *, paused: bool) -> None:
     """Show what is finished and count what is not.
 
     Raises:
       Paused: if anything is not finished.
     """
-    states = {path: _state(path) for path in paths}
     finished = [path for path, state in states.items() if state == "finished"]
     if finished:
         show(finished)
@@ -218,9 +245,9 @@ def _conclude(paths: Sequence[Path], show: Callable[[Sequence[Path]], None], *, 
     if counts:
         said = ", ".join(f"{number} {state}" for state, number in counts.items())
         again = "; execution.retry_failed=true tries what failed again" * ("failed" in counts)
-        folder = os.path.commonpath([path.parent for path in paths])
+        folder = os.path.commonpath([path.parent for path in states])
         raise Paused(
-            f"{len(finished)} of {len(paths)} runs are finished, {said}: tacit status {folder} says why{again}",
+            f"{len(finished)} of {len(states)} runs are finished, {said}: tacit status {folder} says why{again}",
             75 if paused else 1,
         )
 
@@ -243,6 +270,6 @@ def _state(path: Path) -> str:
         if status is None:
             return "not begun"
         state = runs.state_of(path, status)
-        return "damaged" if state == "finished" and runs.missing(path) else state
+        return DAMAGED if state == "finished" and runs.missing(path) else state
     except TacitError:
-        return "damaged"
+        return DAMAGED

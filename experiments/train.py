@@ -11,23 +11,30 @@ from experiments.job import run_job
 from marl.crossplay.estimators import cross_play
 
 
-def run(config: JobConfig, *, quiet: bool = False) -> float | None:
-    """Train the runs of a job, draw their figures and, unless it is `quiet`, print the comparison.
+def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
+    """Train the runs of a job, draw their figures and print the comparison.
+
+    One job of a sweep leaves the comparison to its end, and what failed before alone unless it is to be tried again.
 
     Returns:
       The lower end of the last run's greedy XP interval (its mean if there is no interval), for sweepers; None in all
-      processes but the first.
+      processes but the first, and if there is none.
     """
     first = jax.process_index() == 0
     with terminal.progress(show=config.execution.progress and first) as report:
-        paths = run_job(config, report=report, warn=terminal.warn if first else lambda sentence: None)
+        leave_failed = in_sweep and not (config.execution.retry_failed or config.execution.overwrite)
+        warn = terminal.warn if first else lambda sentence: None
+        paths = run_job(config, leave_failed=leave_failed, report=report, warn=warn)
     if not first:
         return None
+    paths = [path for path in paths if runs.is_finished(path)]  # a sweep leaves out what failed before
     if config.execution.figures:
         for path in paths:
             draw(path)
-    if not quiet:
+    if not in_sweep:
         conclude(paths, config.execution.figures)
+    if not paths:
+        return None
     cells = runs.read_crossplay(paths[-1])["greedy"]
     best = cross_play(cells.seatings, cells.mean)
     return best.mean if best.low is None else best.low

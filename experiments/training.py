@@ -55,6 +55,17 @@ CHECKPOINTS = "checkpoints"
 """The folder of a run's checkpoints, in its directory."""
 
 
+class Diverged(TacitError):
+    """The training of one run, at `path`, has no finite loss any more."""
+
+    def __init__(self, path: Path, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:  # launchers send it from process to process
+        return Diverged, (self.path, str(self))
+
+
 class Member(NamedTuple):
     """One run of a job and its directory."""
 
@@ -245,7 +256,8 @@ class Training:
         if (metrics.diverged != NEVER).any():
             first = int(metrics.diverged.argmin())
             run, seed = divmod(first, self.seeds)
-            raise TacitError(
+            raise Diverged(
+                self.members[run].path,
                 f"training diverged: the loss of seed {self.config.first_seed + seed} in run "
                 f"{self.members[run].path.name} is not finite in update {metrics.diverged[first]} of "
                 f"{self.learner.total_updates}; a smaller learner.learning_rate may help"

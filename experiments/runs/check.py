@@ -14,7 +14,15 @@ import numpy as np
 
 from experiments.config import name_of
 from experiments.runs import directory
-from experiments.runs.collection import STATES, check_complete, check_format, read_science, run_directories
+from experiments.runs.collection import (
+    STATES,
+    check_complete,
+    check_format,
+    check_status,
+    is_name,
+    read_science,
+    run_directories,
+)
 from experiments.runs.files import read_json, read_tensors
 from games.errors import TacitError, one_of
 
@@ -57,9 +65,12 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
         return Finding(path, sentence, damage=False)
 
     try:
+        if not names:
+            raise TacitError("the directory cannot be read")
         status = directory.read_status(path)
         if status is None:
             raise TacitError("there is no status.json: the directory was copied in part, or is no run's")
+        check_status(status)
         state = one_of("the state in status.json", directory.state_of(path, status), STATES)
         if state == "running":
             return  # its files are about to change
@@ -72,6 +83,8 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
         name = description["name"]
         if (hashed := name_of(description["science"])) != name:
             yield damaged(f"run.json was changed: it says that it is run {name}, and its science that it is {hashed}")
+        elif path.name != name and is_name(path.name):
+            yield damaged(f"the directory has the name of another run: it holds run {name}")
         elif path.name != name:
             yield remark(f"the directory holds run {name}: no sweep finds it under this name")
         if state != "finished":
@@ -82,13 +95,18 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
             if later := sorted(set(directory.results(path)) - expected.keys()):
                 yield remark(f"{', '.join(later)} came into the directory after the run was finished")
         else:
-            yield remark("it has no checksums, for it was finished before there were any: its files were only read")
+            yield remark(
+                "it has no checksums: it was finished before there were any, or copied in part without them; "
+                "its files were only read"
+            )
             unreadable = list(_unreadable(path, names))
             yield from map(damaged, unreadable)
             if not unreadable:
                 check_complete(path, description["science"].get("command", "train"), names)
     except TacitError as error:
         yield damaged(error)
+    except OSError as error:  # a folder that can be listed, and not entered
+        yield damaged(f"the directory cannot be read: {error.strerror}")
 
 
 def _checksums(path: Path) -> dict[str, str]:

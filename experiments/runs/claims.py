@@ -7,6 +7,7 @@ one gets it, on NFS too. A claim whose owner is gone is not changed but followed
 away what another has just taken. An owner gives a sign of life by touching its claim, all the time.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -33,7 +34,7 @@ class Owner(NamedTuple):
 
     host: str
     namespace: str
-    """Of process numbers, "" where the system does not say: containers may share a host's name, not its processes."""
+    """Of process numbers, "" where the system does not say: machines and containers may share a host's name."""
     process: int
     began: str
     """When the process began, in the system's own count, or "": numbers of processes are used again."""
@@ -74,6 +75,9 @@ def take(path: Path) -> None:
             continue  # another was quicker: look again who that is
         finally:
             beside.unlink(missing_ok=True)
+        if _newest(path) != claim:  # others have been here since we looked, and this number was free again
+            claim.unlink(missing_ok=True)
+            continue
         _hold(path, claim)
         for older in path.glob(".claim.*"):
             if _NAME.fullmatch(older.name) and _number(older) < number:
@@ -90,22 +94,31 @@ def owner(path: Path) -> Owner | None:
 
 def check_free(path: Path) -> None:
     """Raise `Busy` if another process owns a run directory."""
-    found = owner(path)
-    if found is not None and found != _me():
-        raise Busy(f"run {path} is being trained by {found}")
+    found, me = owner(path), _me()
+    if found is None or found == me:
+        return
+    sentence = f"run {path} is being trained by {found}"
+    newest = _newest(path)
+    if (found.host, found.namespace) != (me.host, me.namespace) and newest is not None:
+        silent = max(0.0, time.time() - newest.stat().st_mtime) / 60
+        sentence += f", silent for {silent:.0f} minutes; after {STALE_SECONDS / 60:.0f} it counts as gone"
+    raise Busy(sentence)
 
 
 def check(path: Path) -> None:
-    """Raise `Busy` if this process took a run directory and another has taken it since, believing this one dead."""
-    mine = _held.get(path.resolve())
-    if mine is not None and (newest := _newest(path)) is not None and newest.name != mine.name:
-        raise Busy(f"run {path} was taken over by {_owner(newest) or 'another process'}")
+    """Raise `Busy` if this process took a run directory and does not own it any more: others believed it dead."""
+    if path.resolve() not in _held:
+        return
+    newest = _newest(path)
+    found = None if newest is None else _owner(newest)
+    if found != _me():
+        raise Busy(f"run {path} was taken over by {found or 'another process'}")
 
 
 def release(path: Path) -> None:
     """Give a run directory up, if this process owns it."""
     mine = _held.pop(path.resolve(), None)
-    if mine is not None:
+    if mine is not None and _owner(mine) == _me():
         mine.unlink(missing_ok=True)
 
 
@@ -119,10 +132,9 @@ def _hold(path: Path, claim: Path) -> None:
 def _give_signs() -> None:
     while True:
         for claim in list(_held.values()):
-            try:
-                os.utime(claim)
-            except OSError:  # taken over, or the disk is away: `check` says it
-                continue
+            with contextlib.suppress(OSError):  # taken over, or the disk is away: `check` says it
+                if _owner(claim) == _me():
+                    os.utime(claim)
         time.sleep(_SIGN_SECONDS)
 
 
@@ -166,7 +178,8 @@ def _exists(process: int) -> bool:
 
 def _me() -> Owner:
     try:
-        namespace = os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         namespace = ""
     environment, process = os.environ, os.getpid()

@@ -10,6 +10,7 @@ once; run directories are only ever read.
 
 import contextlib
 import dataclasses
+import datetime
 import difflib
 import functools
 import importlib
@@ -145,7 +146,7 @@ class Runs(Sequence[Record]):
 
         KEY is a key of `Record.keys` or the end of one that no other key shares ("entropy_coef"). VALUE is read as
         JSON (0.1, true, null, [64, 64]), else as text; 1 and 1.0 are equal. In "game" capitals do not count, nor
-        does _ instead of -.
+        does _ instead of -. "policy" and "learner" stand for their classes, FeedForward or feed_forward.
 
         Raises:
           TacitError: for a condition without =, a key that no run has, and an ending that several keys share.
@@ -168,6 +169,8 @@ class Runs(Sequence[Record]):
           TacitError: if no run has such a key, or several keys end so.
         """
         known = dict.fromkeys(key for record in self for key in record.keys)
+        if text in ("policy", "learner") and f"{text}._target_" in known:
+            return f"{text}._target_"
         if text in known:
             return text
         ends = [key for key in known if key.endswith(f".{text}")]
@@ -243,20 +246,36 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs
 def run_directories(root: Path) -> dict[Path, set[str]]:
     """`root` if it is a run directory, else the run directories in it by name, whole or not; and what each holds.
 
-    A folder in which a run would have its name is one, too, as soon as it holds anything.
+    A folder in which a run would have its name is one, too, as soon as it holds anything. So is a folder that cannot be
+    listed, for it may be one: it holds nothing here, and no other does.
 
     Raises:
-      TacitError: if there is no such folder.
+      TacitError: if there is no such folder, or it cannot be listed.
     """
     if not root.is_dir():
         raise TacitError(f"there is no folder {root}")
-    names = set(os.listdir(root))
+    try:
+        names = set(os.listdir(root))
+    except OSError as error:
+        raise TacitError(f"{root} cannot be read: {error.strerror}") from error
     if names & _MARKS:
         return {(root if root.name not in ("", "..") else root.resolve()): names}
     if root.name in RESULT_FOLDERS:
         return {}
-    inside = {root / name: names for name in sorted(names) if (names := _listed(root / name))}
-    return {path: held for path, held in inside.items() if held & _MARKS or _A_NAME.fullmatch(path.name)}
+    inside = {root / name: _listed(root / name) for name in sorted(names)}
+    return {path: held or set() for path, held in inside.items() if _is_run(path, held)}
+
+
+def is_name(text: str) -> bool:
+    """Whether a run may have this name: 12 hexadecimal digits."""
+    return _A_NAME.fullmatch(text) is not None
+
+
+def _is_run(path: Path, held: set[str] | None) -> bool:
+    """Whether a folder that holds these names (None: it cannot be listed) is to be shown as a run."""
+    if held is None:
+        return path.name not in RESULT_FOLDERS
+    return bool(held & _MARKS or (held and is_name(path.name)))
 
 
 def read_science(path: Path) -> dict[str, Any]:
@@ -271,7 +290,23 @@ def read_science(path: Path) -> dict[str, Any]:
         raise TacitError(f"run.json is damaged: it does not say {', '.join(sorted(missing))}")
     if not isinstance(description["science"], dict):
         raise TacitError("run.json is damaged: its science is no object")
+    _check_types(description)
     return description
+
+
+def check_status(status: Mapping[str, Any]) -> None:
+    """Refuse the contents of a status.json whose values are not of the types that everything reads them as."""
+    steps, updated = status["steps"], status["updated"]
+    if not _is_whole(steps):
+        raise TacitError(f"status.json is damaged: its steps must be a whole number, not {steps!r}")
+    try:
+        zone = datetime.datetime.fromisoformat(updated).tzinfo
+    except (TypeError, ValueError):
+        zone = None
+    if zone is None:
+        raise TacitError(f"status.json is damaged: updated must be a time with its zone in ISO 8601, not {updated!r}")
+    if not isinstance(status["reason"], str):
+        raise TacitError(f"status.json is damaged: its reason must be a text, not {status['reason']!r}")
 
 
 def check_format(file: str, contents: Mapping[str, Any]) -> None:
@@ -282,14 +317,44 @@ def check_format(file: str, contents: Mapping[str, Any]) -> None:
         raise TacitError(f"{file} has the {age} format {found}, and this Tacit reads format {FORMAT}")
 
 
-def _listed(path: Path) -> set[str]:
-    """The names in a folder, without hidden ones; none if it is no folder, or hidden itself."""
+def _check_types(description: Mapping[str, Any]) -> None:
+    """Refuse the contents of a run.json whose values are not of the types that everything reads them as.
+
+    Of commands other than train only what they share: they lack some groups, and their numbers are their own.
+    """
+
+    def need(right: bool, what: str, kind: str, value: Any) -> None:
+        if not right:
+            raise TacitError(f"run.json is damaged: {what} must be {kind}, not {value!r}")
+
+    science: dict[str, Any] = description["science"]
+    versions = description.get("versions", {})
+    command = science.get("command", "train")
+    for what, text in (("its name", description["name"]), ("its command", command)):
+        need(isinstance(text, str), what, "a text", text)
+    need(isinstance(versions, dict), "its versions", "an object", versions)
+    for group, texts in (("game", ("_target_", "version")), ("policy", ("_target_",)), ("learner", ("_target_",))):
+        found: Any = science.get(group)
+        if command == "train" or found is not None:
+            need(isinstance(found, dict), f"its {group}", "an object", found)
+            for key in texts:
+                need(isinstance(found.get(key), str), f"{group}.{key}", "a text", found.get(key))
+    for key in ("seeds", "first_seed", "steps") if command == "train" else ():
+        need(_is_whole(science.get(key)), f"its {key}", "a whole number", science.get(key))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _listed(path: Path) -> set[str] | None:
+    """The names in a folder, without hidden ones; none if it is no folder, or hidden itself; None: it is unreadable."""
     try:
         return set() if path.name.startswith(".") else {name for name in os.listdir(path) if name[0] != "."}
     except (NotADirectoryError, FileNotFoundError):  # a file, or deleted just now
         return set()
-    except OSError as error:
-        raise TacitError(f"{path} cannot be read: {error.strerror}") from error
+    except OSError:
+        return None
 
 
 def _record(path: Path, names: set[str], index: Index | None) -> Record:
@@ -309,7 +374,7 @@ def _stamp(path: Path, names: set[str]) -> str:
     """Changes with what `_facts` looks at."""
     seen: list[Any] = sorted(names & _SEEN)
     for name in STAMPED:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # missing, or in a folder that may not be entered
             about = os.stat(path / name)
             seen += [name, about.st_mtime_ns, about.st_size]
     return json.dumps(seen)
@@ -322,9 +387,12 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         "updated": "",
     }  # fmt: skip
     try:
+        if not names:
+            raise TacitError("the directory cannot be read")
         status = directory.read_status(path)
         if status is None:
             raise TacitError("status.json is missing: the directory was copied in part, or is no run's")
+        check_status(status)
         facts |= {"steps": status["steps"], "updated": status["updated"]}
         if status["state"] == "running" and "run.json" not in names:  # it has just begun, or did not get far
             return {**facts, "state": "running"}
@@ -338,6 +406,8 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         return {**facts, "state": one_of("the state in status.json", state, STATES), "reason": status["reason"]}
     except TacitError as error:
         return {**facts, "reason": str(error).replace(f"{path}{os.sep}", "")}
+    except OSError as error:  # a folder that can be listed, and not entered
+        return {**facts, "reason": f"the directory cannot be read: {error.strerror}"}
 
 
 def check_complete(path: Path, command: str, names: Collection[str]) -> None:
@@ -350,7 +420,10 @@ def check_complete(path: Path, command: str, names: Collection[str]) -> None:
         raise TacitError(f"it is finished, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if command == "train":
         for play, cells in directory.read_crossplay(path).items():
-            lengths = {len(getattr(cells, field)) for field in CrossPlay._fields if field != "labels"}
+            arrays = [getattr(cells, field) for field in CrossPlay._fields if field != "labels"]
+            if any(array.ndim == 0 or array.dtype.kind not in "iuf" for array in arrays):
+                raise TacitError(f"crossplay.json is damaged: its {play} cells are no numbers")
+            lengths = {len(array) for array in arrays}
             if len(lengths) > 1 or cells.seatings.ndim != 2 or not np.isfinite(cells.mean).all():
                 raise TacitError(f"crossplay.json is damaged: its {play} cells do not make sense")
 
@@ -390,10 +463,17 @@ def _meets(value: Any, wanted: str, key: str) -> bool:
         return str(value).lower().replace("_", "-") == wanted.lower().replace("_", "-")
     if str(value) == wanted:
         return True
+    if key in ("policy._target_", "learner._target_"):
+        return _letters(str(value).rpartition(".")[2]) == _letters(wanted)
     try:
         return plain_text(value) == plain_text(json.loads(wanted))
     except ValueError:
         return False
+
+
+def _letters(name: str) -> str:
+    """A name however its words are set apart: FeedForward, feed_forward and feed-forward are one."""
+    return re.sub("[_-]", "", name).lower()
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -94,9 +94,13 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
         torn = [".[!.]*.json.*", ".[!.]*.npz.*", ".[!.]*.safetensors.*"]  # of a process that was killed while it wrote
         for file in (file for pattern in (*old, *torn) for file in path.glob(pattern)):
             file.unlink()
-    except OSError as error:
-        raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
-    write_status(path, "running", steps=0)
+        before = read_status(path)
+        write_status(path, "running", steps=before["steps"] if before is not None and not overwrite else 0)
+    except BaseException as error:
+        claims.release(path)
+        if isinstance(error, OSError):
+            raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
+        raise
     write_json(
         path / "run.json",
         {"format": FORMAT, "name": config.name(), "science": config.science(), "versions": versions()},
@@ -150,6 +154,7 @@ def in_progress(root: Path, config: Config, *, overwrite: bool) -> Iterator[Path
 
 def finish(path: Path, *, steps: int) -> None:
     """Say that a run is finished, after `steps` steps a seed, with the checksums of its files."""
+    claims.check(path)
     made = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in results(path)}
     write_json(path / "checksums.json", {"format": FORMAT, "files": made})
     write_status(path, "finished", steps=steps)
@@ -209,10 +214,10 @@ def missing(path: Path) -> list[str]:
 
 def state_of(path: Path, status: Mapping[str, Any]) -> str:
     """How a run stands: finished | running | failed | cut, which is interrupted, or running with its process gone."""
-    state = status["state"]
-    if state == "interrupted" or (state == "running" and claims.owner(path) is None):
-        return "cut"
-    return state
+    if status["state"] == "running" and claims.owner(path) is None:
+        status = read_status(path) or status  # it may have ended since `status` was read
+    gone = status["state"] == "running" and claims.owner(path) is None
+    return "cut" if gone or status["state"] == "interrupted" else status["state"]
 
 
 def is_finished(path: Path) -> bool:
@@ -324,7 +329,7 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
             )
             for name in ("sampled", "greedy")
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
 
 

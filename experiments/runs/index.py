@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments import config
 from experiments.runs.files import write_bytes
 from games.errors import TacitError
 from marl.crossplay import estimators
 
-_READERS = (estimators.__file__, str(Path(__file__).with_name("collection.py")), __file__)
+_OWN = ("collection.py", "directory.py", "files.py", "index.py")
+_READERS = (estimators.__file__, config.__file__, *(str(Path(__file__).with_name(name)) for name in _OWN))
 """The code that makes entries."""
 
 

@@ -96,7 +96,7 @@ def test_a_sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
     allowed = {path.name for path in made} | {"compare", "sweeps"}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == allowed
     assert said.out.startswith("sweep of 4 jobs, 2 of them left out: ")
-    assert said.out.count("table and figure in ") == 1
+    assert said.out.count("table in ") == 1
     assert said.out.count("compiling: 0 of 64 steps a seed\n") == 2
     assert not list(tmp_path.glob("runs/**/*.png"))
 

@@ -54,6 +54,10 @@ def test_by_and_where(synthetic_run, tmp_path):
     assert said == ["lever: rows differ in what the table does not show, too: learner.gamma"]
     (found,), said = compare.read([tmp_path], where=["gamma=0.9", "game=lever"])
     assert [row.keys for row in found.rows] == [{"learner.entropy_coef": 0.1}, {"learner.entropy_coef": 0.3}]
+    (found,), _ = compare.read([tmp_path], by=["seeds"])
+    assert compare.head(found)[:2] == ["seeds", "SP"]
+    assert all(len(compare.cells(row)) == len(compare.head(found)) for row in found.rows)
+    assert r"\nseeds & SP & XP &" in repr(compare.as_latex([found]))
     for wrong, says in [({"by": ["gamm"]}, "did you mean"), ({"where": ["gamma=0.7"]}, "no run meets --where")]:
         with pytest.raises(TacitError, match=says):
             compare.read([tmp_path], **wrong)
@@ -72,7 +76,7 @@ def test_the_mark_is_on_the_greatest_and_what_is_not_less(folder):
     legend = [sentence for sentence in compare.sentences(found) if sentence.startswith("*")]
     assert legend == [
         "* the greatest XP of the column, or not significantly less: two-sided tests over seeds, 5 % after Holm's "
-        "correction for all 3 pairs of rows"
+        "correction for all 3 pairs of tested rows"
     ]
 
 
@@ -90,6 +94,11 @@ def test_where_the_mark_cannot_be_said(synthetic_run, tmp_path):
     assert [row.best["greedy"] for row in found.rows if row.path == fewer] == [None]
     assert sorted(str(row.best["greedy"]) for row in found.rows) == ["False", "None", "True"]
     assert "greedy XP: 1 of 3 rows cannot be tested" in compare.sentences(found)
+    assert any(sentence.endswith("correction for all 1 pairs of tested rows") for sentence in compare.sentences(found))
+    part = [row._replace(best={**row.best, "sampled": None if row.path == low else True}) for row in found.rows]
+    whole = [row._replace(best={"sampled": row.best["sampled"], "greedy": True}) for row in part]
+    said = " ".join(compare.sentences(found._replace(rows=whole)))
+    assert "correction for all pairs of tested rows (XP: 1, greedy XP: 3)" in said
 
     (alone,), said = compare.read([middle])
     assert (alone.rows[0].best, compare.sentences(alone), said) == ({"sampled": None, "greedy": None}, [], [])
@@ -198,8 +207,21 @@ def test_what_is_not_there(tmp_path, synthetic_run):
         compare.read([tmp_path])
 
 
-def test_a_folder_that_cannot_be_written(synthetic_run, tmp_path):
-    found = compare.compare([synthetic_run(tmp_path, seeds=2)])
+def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
+    path = synthetic_run(tmp_path, seeds=2)
+    found = compare.compare([path])
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
         compare.write(found, tmp_path / "file", draw=False)
+    said = tacit("compare", path, "--output", tmp_path / "file")
+    assert (said.status, said.err.count("\n")) == (0, 1)
+    assert said.err.startswith(f"tacit: warning: the table is not kept: {tmp_path / 'file'}")
+    assert f"run {path}\n" in said.out
+
+
+def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_path, monkeypatch):
+    path = synthetic_run(tmp_path, seeds=2)
+    monkeypatch.setattr(compare, "_MOST_DRAWN", 0)
+    said = tacit("compare", path)
+    (folder,) = (tmp_path / "compare").iterdir()
+    assert said.out.endswith(f"\ntable in {folder}\n")

@@ -35,6 +35,9 @@ BAD = [
     (["policy=recurrent", "learner.minibatches=16"], ["learner.minibatches", "8 sequences of 4 steps", "16"]),
     (["learner=dqn"], ["'dqn'", "ippo"]),
     (["experiment=demos"], ["'demos'", "demo"]),
+    (["experiment=nosuch"], ["experiment 'nosuch'", "sweep/small_hanabi", "paper/recurrent_baseline"]),
+    (["experiment=exact/nosuch"], ["experiment 'exact/nosuch'", "exact/library"]),
+    (["experiment=exact/library"], ["experiment=exact/library is for tacit phase"]),
     (["game=hanabi", "game.preset=Hanabi-Huge"], ["'Hanabi-Huge'", "Hanabi-Small"]),
     (["game=hanabi", "game.players=7"], ["players", "2 to 5", "7"]),
     (["game=hanabi", "game.colors=6"], ["colors", "1 to 5", "6"]),
@@ -117,6 +120,12 @@ def test_the_installed_command_refuses_in_the_same_way(tmp_path):
     assert made.stderr.startswith("tacit: there is no game 'levr'; there are asymmetric_lever,")
     assert made.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_experiment_of_training_is_not_for_phase(tacit):
+    said = tacit("phase", "experiment=demo")
+    assert (said.status, said.out) == (2, "")
+    assert said.err == "tacit: experiment=demo is for tacit train, not for tacit phase\n"
 
 
 @pytest.mark.parametrize("plain", [[], 3, "game", None, {}, {"game": 3}, {"games": {}}])

@@ -176,6 +176,16 @@ def test_nothing_to_export(tracker, synthetic_run, tmp_path):
 
 
 @pytest.mark.parametrize("tracker", export.TRACKERS)
+def test_two_runs_of_one_name(tracker, synthetic_run, tmp_path):
+    one, other = (synthetic_run(tmp_path / folder, seeds=2) for folder in ("one", "other"))
+    assert [record.path for record in export._finished([tmp_path / "one", tmp_path / "other"])] == [one]
+    runs.write_metrics(other, {**runs.read_metrics(other), "loss": np.ones((ROWS, 2), np.float32)})
+    with pytest.raises(TacitError, match=f"^{one} and {other} have one name and different contents"):
+        export.TRACKERS[tracker]([tmp_path / "one", tmp_path / "other"], tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("tracker", export.TRACKERS)
 def test_a_missing_extra_is_named(tracker, folder, tmp_path, monkeypatch):
     for name in ("mlflow", "tensorboard", "tensorboard.summary"):
         monkeypatch.setitem(sys.modules, name, None)

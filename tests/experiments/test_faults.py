@@ -94,22 +94,21 @@ def finished(output):
 @pytest.mark.timeout(900)
 def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
     output, said = tmp_path / "runs", tmp_path / "said"
-    command = sweep_of(tiny_overrides, output, GAMMAS)
+    command = [*sweep_of(tiny_overrides, output, GAMMAS), "execution.evaluations=0"]
     dice = random.Random(0)
 
-    began = time.monotonic()
-    child = nursery.start(said, *command)
-    while not finished(output):
-        time.sleep(0.02)
-    one_run = time.monotonic() - began  # with the start of the sweep
-    os.kill(child, signal.SIGKILL)
-    assert nursery.wait() == -signal.SIGKILL
-
-    kills, cut = 1, 0
+    kills, cut, one_run = 0, 0, None  # seconds to the end of the first run that a sweep makes, with its start
     while kills < 30:
         before = finished(output)
+        began = time.monotonic()
         child = nursery.start(said, *command)
-        time.sleep(dice.uniform(0, 1.2 * one_run))
+        end = began + 1.2 * one_run * dice.random() if one_run else float("inf")
+        measured = False
+        while time.monotonic() < end:
+            if not measured and len(finished(output)) > len(before):
+                one_run, measured = time.monotonic() - began, True
+                end = min(end, time.monotonic() + 0.3 * one_run * dice.random())
+            time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         ended = nursery.wait()

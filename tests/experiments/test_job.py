@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from experiments import runs, training
 from experiments.config import JobConfig
 from experiments.job import run_job
+from experiments.runs import claims
 from games.errors import TacitError
 
 BOTH = {"learner.entropy_coef": [0.01, 0.1]}
@@ -214,7 +215,7 @@ def write_running(path, process, host=None, seconds_ago=0.0):
     status = status_of(path) | {"state": "running", "process": process, "host": host}
     (path / "status.json").write_text(json.dumps(status))
     began = "" if host == "elsewhere" else Path(f"/proc/{process}/stat").read_text().split()[21]
-    owner = {"host": host, "namespace": os.readlink("/proc/self/ns/pid"), "process": process, "began": began}
+    owner = {"host": host, "namespace": claims._me().namespace, "process": process, "began": began}
     claim = path / ".claim.1"
     claim.write_text(json.dumps(owner | {"job": "", "restarts": 0}))
     os.utime(claim, (time.time() - seconds_ago,) * 2)

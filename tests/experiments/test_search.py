@@ -54,3 +54,21 @@ def test_a_search_for_the_least_is_warned_of(tacit, tiny_overrides, tmp_path, mo
     assert said.status == 0, said.err
     assert "tacit: warning: this search looks for the least greedy XP: for the greatest say " in said.err
     assert "best trial: learner.clip=0." in said.out
+
+
+def test_a_search_in_which_every_trial_fails(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = ("hydra/sweeper=greedy_xp", "hydra.sweeper.n_trials=2", "learner.gamma=interval(1.5,2.0)")
+    said = tacit("train", "-m", *space, *tiny_overrides, "execution.figures=false")
+    assert said.status == 1
+    assert "Traceback" not in said.err
+    assert said.err.splitlines()[-1].startswith("tacit: none of the 2 trials finished: learner.gamma must be ")
+
+
+def test_a_search_of_nothing(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = tacit("train", "-m", "hydra/sweeper=greedy_xp", *tiny_overrides)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("tacit: there is nothing to search: ")
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

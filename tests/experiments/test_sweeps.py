@@ -1,16 +1,19 @@
 """A sweep makes what is not made yet, leaves what failed, and one job that fails does not stop the others."""
 
+import contextlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from experiments import runs
+from experiments import runs, sweeps
 from experiments.sweeps import Composer
 from games.errors import TacitError
 
@@ -25,11 +28,20 @@ def sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
     return lambda *more: tacit("train", *tiny_overrides, *SWEEP, *more)
 
 
-@pytest.fixture
-def swept(sweep, make_job, tmp_path):
-    """The directories of a finished sweep's runs."""
-    said = sweep()
+@pytest.fixture(scope="module")
+def finished_sweep(tacit, tiny_overrides, tmp_path_factory):
+    """A folder in which the sweep was made. Tests only read it."""
+    folder = tmp_path_factory.mktemp("swept")
+    with contextlib.chdir(folder):
+        said = tacit("train", *tiny_overrides, *SWEEP)
     assert (said.status, said.err) == (0, "")
+    return folder
+
+
+@pytest.fixture
+def swept(finished_sweep, make_job, tmp_path):
+    """The directories of a finished sweep's runs, in a copy of it."""
+    shutil.copytree(finished_sweep, tmp_path, dirs_exist_ok=True)
     return paths_of(make_job, tmp_path)
 
 
@@ -58,9 +70,9 @@ def test_a_finished_sweep_is_not_made_again(sweep, swept):
     said = sweep()
     assert (said.status, said.err, jobs_of(said)) == (0, "", [])
     assert said.out.startswith("sweep of 3 jobs, 3 of them left out")
-    assert said.out.count("table and figure in ") == 1  # the table is shown all the same
+    assert said.out.count("table in ") == 1  # the table is shown all the same
     assert [times(path) for path in swept] == before
-    assert jobs_of(sweep("execution.overwrite=true")) == [0.5, 0.6, 0.7]
+    assert jobs_of(sweep("execution.overwrite=true", "learner.gamma=0.5")) == [0.5]
 
 
 def test_what_was_cut_is_made_and_what_failed_only_when_asked(sweep, swept):
@@ -116,7 +128,71 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(sweep, swept):
         "copy it again, or make it again with execution.overwrite=true",
         "tacit: 2 of 3 runs are finished, 1 damaged: tacit status runs says why",
     ]
-    assert said.out.count("table and figure in ") == 1
+    assert said.out.count("table in ") == 1
+
+
+def test_another_run_in_a_runs_place_is_not_shown_as_it(sweep, swept):
+    shutil.rmtree(swept[1])
+    shutil.copytree(swept[0], swept[1])
+    said = sweep()
+    assert (said.status, jobs_of(said)) == (1, [])
+    assert f"runs/{swept[1].name} is in the way: it holds run {swept[0].name}" in said.err
+    assert "2 of 3 runs are finished, 1 damaged" in said.err
+    assert "│    0.6 │" not in said.out
+
+
+def test_a_coefficient_that_diverges_does_not_take_the_others_along(
+    tacit, tiny_overrides, make_job, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rates = {"learner.learning_rate": [0.05, 1e38], "learner.gamma": 0.5}
+    command = ["train", "-m", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", "budget.steps=640"]
+    said = tacit(*command, "learner.learning_rate=[0.05,1e38]")
+    paths = [tmp_path / "runs" / run.name() for run in make_job("runs", {**rates, "budget.steps": 640}).runs()]
+    assert [runs.read_status(path)["state"] for path in paths] == ["finished", "failed"]
+    assert f"in run {paths[1].name} is not finite" in said.err
+    assert "1 of 2 runs are finished, 1 failed" in said.err
+    failed = runs.read_status(paths[1])
+    # One more coefficient: the one that failed is still left alone.
+    said = tacit(*command, "learner.learning_rate=[0.05,1e38,0.01]")
+    assert "2 of 3 runs are finished, 1 failed" in said.err
+    assert runs.read_status(paths[1]) == failed
+
+
+class _Dying:
+    """A launcher that gives all up when it comes to a job whose process is killed."""
+
+    def __init__(self, root, kills):
+        self.root, self.kills, self.launched = root, dict(kills), []
+
+    def launch(self, batch, initial_job_idx):
+        self.launched.append([job[0] for job in batch])
+        for (job,) in batch:
+            path = self.root / job
+            path.mkdir(exist_ok=True)
+            runs.write_status(path, "running", steps=0)
+            if self.kills.get(job, 0):
+                self.kills[job] -= 1
+                raise RuntimeError("a worker process\nwas killed")
+            runs.write_status(path, "finished", steps=0)
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in batch]
+
+
+def test_jobs_whose_launcher_gave_up_are_launched_again(tmp_path):
+    launcher = _Dying(tmp_path, {"b": 1, "c": 2})
+    ended = sweeps._launched(launcher, [((job,), [tmp_path / job]) for job in "abcd"], 0)
+    assert launcher.launched == [["a", "b", "c", "d"], ["b", "c", "d"], ["c", "d"], ["d"]]
+    assert [one.status for one in ended] == [JobStatus.COMPLETED] * 2 + [JobStatus.FAILED, JobStatus.COMPLETED]
+    assert str(ended[2]._return_value) == "its process was lost: RuntimeError: a worker process was killed"
+
+
+def test_a_launcher_that_does_not_work_is_not_asked_again(tmp_path):
+    class Broken:
+        def launch(self, batch, initial_job_idx):
+            raise OSError("no more processes")
+
+    ended = sweeps._launched(Broken(), [((job,), [tmp_path / job]) for job in "ab"], 0)
+    assert [str(one._return_value) for one in ended] == ["its process was lost: OSError: no more processes"] * 2
 
 
 def test_runs_of_other_versions_are_kept_with_a_warning(sweep, swept):
@@ -163,5 +239,5 @@ def test_local_processes(tiny_overrides, make_job, tmp_path):
     command = [sys.executable, "-c", "from experiments import cli; cli.main()", "train", *tiny_overrides, *SWEEP]
     said = subprocess.run([*command, "hydra/launcher=local"], cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout.count("table and figure in ") == 1
+    assert said.stdout.count("table in ") == 1
     assert all(runs.is_finished(path) for path in paths_of(make_job, tmp_path))

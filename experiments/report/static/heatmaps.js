@@ -47,9 +47,8 @@
   /** The ends of the one colour scale. */
   function range() {
     const own = chosen();
-    const given = own.find((row) => row.score_range)?.score_range;
-    if (state.colours === "game" && given) return given;
-    const ends = own.map((row) => row.range[state.play]);
+    const given = own.map((row) => row.score_range).filter(Boolean);
+    const ends = state.colours === "game" && given.length ? given : own.map((row) => row.range[state.play]);
     const [low, high] = [Math.min(...ends.map(([end]) => end)), Math.max(...ends.map(([, end]) => end))];
     return low < high ? [low, high] : [low - 0.5, high + 0.5];
   }

@@ -41,7 +41,8 @@ const scores = (() => {
     const note = document.getElementById("plots-note");
     note.textContent = !games.size ? "No run that is shown has scores." :
       (games.size > shown.length ? `The first ${shown.length} of ${games.size} games; filters choose others. ` : "") +
-      "Bars: 95 % intervals over seeds. A point leads to its run.";
+      "Bars: 95 % intervals over seeds. A point leads to its run. " +
+      `The thin line joins the means of all runs shown at each ${state.x}, whatever else they differ in.`;
     const charts = new Map([...place.children].map((figure) => [figure.dataset.game, figure]));
     const figures = shown.map(([game]) => charts.get(game) ??
       element("div", { class: "chart", "data-game": game, role: "img", "aria-label": `Scores in ${game}` }));

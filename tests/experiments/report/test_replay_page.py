@@ -11,6 +11,7 @@ import pytest
 
 from experiments import runs
 from experiments.config import CrossPlayConfig
+from experiments.report.build import build
 from experiments.report.games import record
 from games import hanabi
 from games.errors import TacitError
@@ -117,6 +118,24 @@ def test_the_record_says_what_happened(full):
             assert chances[move["action"]] > 0 and sum(chances.values()) == pytest.approx(1, abs=1e-3)
     assert games[0]["states"][0]["hands"][0][0][1:] == ["RYGWB", "12345", ""]  # nothing is known yet
     assert games[0]["actions"][1][5] == "play slot 0" and games[0]["actions"][1][10] == "hint R to player 0"
+
+
+def test_the_games_of_three_players_with_weights_of_their_own(page, synthetic_run, tmp_path):
+    changes = {"learner.share_parameters": False}
+    synthetic_run(tmp_path / "runs", seeds=3, players=3, name="three", **changes)
+    index = build([tmp_path / "runs"], tmp_path / "report", games=1)
+    page.goto((index.parent / "run.html").as_uri() + "#run=three&pair=0-1")
+    links = page.locator("li a[href^='replay.html']")
+    links.first.wait_for()
+    assert links.count() == 4  # seed 0 first, seed 1 beside it or after seed 2; sampled and greedy
+    links.last.click()
+    page.locator("#content > *").first.wait_for()
+    file = page.url.partition("#")[2]
+    text = (index.parent / f"{file}.js").read_text()
+    game = json.loads(text[len("tacitGame(") : text.rindex(")")])
+    assert (game["play"], [seat["agent"] for seat in game["seats"]]) == ("greedy", [0, 2, 1])
+    assert [move["player"] for move in game["steps"][0]["moves"]] == [0, 1, 2]
+    assert len(list((index.parent / "games/three").iterdir())) == 18  # 3 alone and 6 orders of three, two plays
 
 
 def test_refusals_of_records(tmp_path):

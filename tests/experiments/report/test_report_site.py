@@ -154,10 +154,13 @@ def test_scores_against_the_swept_parameter(page, site):
             ],
         ]
     ]
+    line = "The thin line joins the means of all runs shown at each {}, whatever else they differ in."
+    assert line.format(COEFFICIENT) in page.inner_text("#plots-note")
     page.get_by_role("button", name="sampled").click()
     page.get_by_label("Parameter").last.select_option("seeds")
     page.wait_for_function("document.querySelector('#plots .js-plotly-plot').layout.xaxis.title.text === 'seeds'")
     assert "play=sampled" in page.url and "x=seeds" in page.url
+    assert line.format("seeds") in page.inner_text("#plots-note")
 
 
 # ----------------------------------------------------------------------------------------------------------- one run
@@ -348,6 +351,18 @@ def test_heat_maps_of_all_runs_have_one_colour_scale(page, site):
     point_at(page, "figure:has-text('level3') .map", 2, 3, 6, page.mouse.click)
     page.wait_for_selector("h3:has-text('Seed 2 with seed 3')")
     assert "run=level3" in page.url
+
+
+def test_the_colours_span_the_scores_of_every_variant_of_a_game(page, synthetic_run, tmp_path):
+    # From 0 to 1, and from -2 to 0.5: not meeting pays 0.
+    for number, payoffs in enumerate(([0.0, 1.0], [-2.0, 0.5])):
+        synthetic_run(tmp_path / "runs", seeds=2, name=f"run{number}", **{"game.payoffs": payoffs})
+    index = report.build([tmp_path / "runs"], tmp_path / "report", games=0)
+    page.goto((index.parent / "heatmaps.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('.map .nsewdrag').length === 2")
+    assert page.inner_text("#scale").split() == ["−2.00", "1.00"]
+    ends = page.evaluate("[...document.querySelectorAll('.map')].map(node => [node.data[0].zmin, node.data[0].zmax])")
+    assert ends == [[-2, 1]] * 2
 
 
 @pytest.mark.slow

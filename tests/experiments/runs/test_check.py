@@ -92,7 +92,8 @@ def test_a_file_cut_short(path, name):
 @pytest.mark.parametrize("name", [name for name in FILES if name != "run.json"])
 def test_an_unreadable_file_of_a_run_without_checksums(path, name):
     (path / "checksums.json").unlink()
-    remark = (False, "it has no checksums, for it was finished before there were any: its files were only read")
+    sentence = "it has no checksums: it was finished before there were any, or copied in part without them; "
+    remark = (False, f"{sentence}its files were only read")
     assert found(path) == [remark]
     contents = (path / name).read_bytes()
     (path / name).write_bytes(contents[: len(contents) // 2])
@@ -153,6 +154,30 @@ def test_a_run_that_was_cut_before_it_said_what_it_is(synthetic_run, tmp_path):
 def test_a_directory_of_another_name(path):
     moved = path.rename(path.with_name("best"))
     assert found(moved) == [(False, f"the directory holds run {path.name}: no sweep finds it under this name")]
+
+
+def test_a_directory_with_the_name_of_another_run(path):
+    moved = path.rename(path.with_name("0123456789ab"))
+    assert found(moved) == [(True, f"the directory has the name of another run: it holds run {path.name}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("status.json", {"steps": None}, "status.json is damaged: its steps must be a whole number, not None"),
+        ("run.json", {"name": 7}, "run.json is damaged: its name must be a text, not 7"),
+    ],
+)
+def test_a_value_of_another_type(path, name, changes, sentence):
+    (path / name).write_text(json.dumps(runs.read_json(path / name) | changes))
+    assert found(path) == [(True, sentence)]
+
+
+def test_a_directory_that_cannot_be_listed(path, synthetic_run, unreadable):
+    whole = synthetic_run(path.parent, seeds=2, **{"learner.gamma": 0.5})
+    unreadable(path)
+    assert check(path.parent) == (2, [(path, "the directory cannot be read", True)])
+    assert check(whole) == (1, [])
 
 
 def test_a_file_that_came_later(path):

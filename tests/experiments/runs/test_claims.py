@@ -9,11 +9,12 @@ import time
 
 import pytest
 
+from experiments import runs
 from experiments.runs import claims
 
 HERE = {
     "host": socket.gethostname(),
-    "namespace": os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else "",
+    "namespace": claims._me().namespace,
     "job": "",
     "restarts": 0,
 }
@@ -79,7 +80,7 @@ def test_take_and_release(tmp_path):
 
 def test_a_living_process_keeps_it(tmp_path, other):
     write(tmp_path, 3, HERE | {"process": other.pid, "began": began(other.pid)}, seconds_ago=10**6)
-    with pytest.raises(claims.Busy, match=f"is being trained by process {other.pid} on {HERE['host']}"):
+    with pytest.raises(claims.Busy, match=f"is being trained by process {other.pid} on {HERE['host']}$"):
         claims.take(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [".claim.3"]
 
@@ -103,8 +104,11 @@ def test_a_dead_process_does_not(tmp_path, other, what):
 
 def test_another_host_has_ten_minutes(tmp_path):
     owner = HERE | {"host": "elsewhere", "process": 1, "began": ""}
-    write(tmp_path, 1, owner, seconds_ago=590)
-    assert not taken(tmp_path)
+    write(tmp_path, 1, owner, seconds_ago=550)
+    with pytest.raises(
+        claims.Busy, match="by process 1 on elsewhere, silent for 9 minutes; after 10 it counts as gone"
+    ):
+        claims.take(tmp_path)
     write(tmp_path, 1, owner, seconds_ago=610)
     assert taken(tmp_path)
 
@@ -125,13 +129,25 @@ def test_a_job_that_was_requeued_follows_itself(tmp_path, monkeypatch, job, rest
     assert taken(tmp_path) == free
 
 
-def test_who_was_taken_for_dead_hears_of_it(tmp_path):
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_was_taken_for_dead_hears_of_it(tmp_path, number):
     claims.take(tmp_path)
-    write(tmp_path, 2, HERE | {"host": "elsewhere", "process": 9, "began": ""})
+    (tmp_path / ".claim.1").unlink()
+    # By its successor or, when that had given the run up, by one who began to count anew.
+    write(tmp_path, number, HERE | {"host": "elsewhere", "process": 9, "began": ""})
     with pytest.raises(claims.Busy, match="was taken over by process 9 on elsewhere"):
         claims.check(tmp_path)
     claims.release(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == [".claim.2"]  # the other's stays
+    assert [file.name for file in tmp_path.iterdir()] == [f".claim.{number}"]  # the other's stays
+
+
+def test_who_was_taken_for_dead_hears_of_it_after_the_end(tmp_path):
+    claims.take(tmp_path)
+    (tmp_path / ".claim.1").unlink()  # taken over, finished, and given up
+    with pytest.raises(claims.Busy, match="was taken over by another process"):
+        runs.write_status(tmp_path, "running", steps=1)
+    assert not (tmp_path / "status.json").exists()
+    claims.release(tmp_path)
 
 
 def test_a_damaged_claim_is_nobodys(tmp_path):

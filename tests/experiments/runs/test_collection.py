@@ -1,5 +1,6 @@
 """Many runs together: their states, what conditions choose, the table, and cells with names."""
 
+import errno
 import functools
 import json
 import os
@@ -8,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import runs
+from experiments import runs, terminal
 from experiments.config import name_of
 from experiments.runs.collection import EXPECTED, Runs, game_name, load
+from experiments.status import standing
 from games.errors import TacitError
 
 COEFFICIENT = "learner.entropy_coef"
@@ -124,6 +126,50 @@ def spoil(path, name, change):
             lambda path: spoil(path, "status.json", lambda it: it.update(state="tired")),
             "the state in status.json must be one of finished, running, cut, failed, not 'tired'",
         ),
+        (
+            lambda path: spoil(path, "crossplay.json", lambda it: it["greedy"]["mean"].__setitem__(0, [1])),
+            "crossplay.json is not a cross-play result",
+        ),
+        (
+            lambda path: spoil(path, "crossplay.json", lambda it: it["greedy"].update(mean=None)),
+            "crossplay.json is damaged: its greedy cells are no numbers",
+        ),
+        (
+            lambda path: spoil(path, "status.json", lambda it: it.update(steps=None)),
+            "status.json is damaged: its steps must be a whole number, not None",
+        ),
+        (
+            lambda path: spoil(path, "status.json", lambda it: it.update(reason=None)),
+            "status.json is damaged: its reason must be a text, not None",
+        ),
+        (
+            lambda path: spoil(path, "status.json", lambda it: it.update(updated="yesterday")),
+            "status.json is damaged: updated must be a time with its zone in ISO 8601, not 'yesterday'",
+        ),
+        (
+            lambda path: spoil(path, "status.json", lambda it: it.update(updated="2024-01-01T00:00:00")),
+            "status.json is damaged: updated must be a time with its zone in ISO 8601",
+        ),
+        (
+            lambda path: spoil(path, "run.json", lambda it: it["science"].update(game="oops")),
+            "run.json is damaged: its game must be an object, not 'oops'",
+        ),
+        (
+            lambda path: spoil(path, "run.json", lambda it: it["science"]["game"].pop("version")),
+            "run.json is damaged: game.version must be a text, not None",
+        ),
+        (
+            lambda path: spoil(path, "run.json", lambda it: it["science"].update(seeds="2")),
+            "run.json is damaged: its seeds must be a whole number, not '2'",
+        ),
+        (
+            lambda path: spoil(path, "run.json", lambda it: it["science"].update(command=["train"])),
+            "run.json is damaged: its command must be a text, not ['train']",
+        ),
+        (
+            lambda path: spoil(path, "run.json", lambda it: it.update(versions=None)),
+            "run.json is damaged: its versions must be an object, not None",
+        ),
     ],
 )
 def test_damage_is_a_state_with_its_reason(synthetic_run, tmp_path, spoiled, reason):
@@ -133,6 +179,45 @@ def test_damage_is_a_state_with_its_reason(synthetic_run, tmp_path, spoiled, rea
     assert record.state == "damaged"
     assert record.reason.startswith(reason)
     assert str(path) not in record.reason
+    terminal.show_status(standing(load(path.parent)))  # whatever is wrong can be shown
+
+
+def test_other_commands_lack_groups_that_a_training_has(synthetic_run, tmp_path):
+    path = synthetic_run(tmp_path / "runs", seeds=2)
+    (path / "adaptive.json").write_text("{}")
+    spoil(path, "run.json", lambda it: it.update(science={"command": "adaptive", "game": None, "format": 1}))
+    (record,) = load(path.parent)
+    assert (record.state, record.keys["game"]) == ("finished", "")
+
+
+def test_a_directory_that_cannot_be_listed_is_one_damaged_run(synthetic_run, tmp_path, unreadable):
+    for number, name in enumerate(("locked", "open")):
+        synthetic_run(tmp_path / "runs", seeds=2, name=name, **{GAMMA: 0.1 * number})
+    (tmp_path / "runs" / "sweeps").mkdir()
+    unreadable(tmp_path / "runs" / "locked", tmp_path / "runs" / "sweeps")
+    found = [(record.path.name, record.state, record.reason) for record in load(tmp_path / "runs")]
+    assert found == [("locked", "damaged", "the directory cannot be read"), ("open", "finished", "")]
+    unreadable(tmp_path / "runs")
+    with pytest.raises(TacitError, match=r"runs cannot be read: Permission denied"):
+        load(tmp_path / "runs")
+
+
+def test_a_directory_that_can_be_listed_but_not_entered_is_one_damaged_run(synthetic_run, tmp_path, monkeypatch):
+    for number, name in enumerate(("locked", "open")):
+        synthetic_run(tmp_path / "runs", seeds=2, name=name, **{GAMMA: 0.1 * number})
+    stat = os.stat
+
+    def refusing(path, **more):
+        if "locked/" in os.fspath(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    found = [(record.path.name, record.state, record.reason) for record in load(tmp_path / "runs")]
+    assert found == [
+        ("locked", "damaged", "the directory cannot be read: Permission denied"),
+        ("open", "finished", ""),
+    ]
 
 
 def test_a_run_that_has_just_begun_says_nothing_of_itself_yet(synthetic_run, tmp_path):
@@ -183,6 +268,12 @@ def grid(synthetic_run, tmp_path_factory):
         (["share_parameters=true"], 5),
         (["activation=relu"], 5),
         (["observer=null"], 5),
+        (["policy=feed_forward"], 5),
+        (["policy=feed-forward", "learner=ippo"], 5),
+        (["policy=FeedForward", "learner=IPPO"], 5),
+        (["policy=marl.policies.feed_forward.FeedForward"], 5),
+        (["policy=recurrent"], 0),
+        (["learner=mappo"], 0),
     ],
 )
 def test_conditions(grid, conditions, number):

@@ -5,9 +5,11 @@ import sqlite3
 
 import pytest
 
-from experiments.runs import collection, index
+from experiments import config
+from experiments.runs import collection, directory, files, index
 from experiments.runs.collection import load
 from experiments.runs.index import Index, cache_folder, index_file
+from marl.crossplay import estimators
 
 GAMMA = "learner.gamma"
 
@@ -168,6 +170,16 @@ def test_it_does_not_outlive_the_code_that_made_it(folder, counted, monkeypatch,
     changed = tmp_path / "estimators.py"
     changed.write_text("# another estimator\n")
     monkeypatch.setattr(index, "_READERS", (str(changed), *index._READERS[1:]))
+    load(folder)
+    assert counted["_facts"] == 6
+
+
+@pytest.mark.parametrize("module", [config, estimators, collection, directory, files, index])
+def test_the_code_that_makes_it(folder, counted, monkeypatch, module):
+    load(folder)
+    read_bytes = index.Path.read_bytes
+    edited = index.Path(module.__file__)
+    monkeypatch.setattr(index.Path, "read_bytes", lambda path: read_bytes(path) + b"# edited" * (path == edited))
     load(folder)
     assert counted["_facts"] == 6
 
