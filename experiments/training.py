@@ -260,7 +260,7 @@ class Training:
                 self.members[run].path,
                 f"training diverged: the loss of seed {self.config.first_seed + seed} in run "
                 f"{self.members[run].path.name} is not finite in update {metrics.diverged[first]} of "
-                f"{self.learner.total_updates}; a smaller learner.learning_rate may help"
+                f"{self.learner.total_updates}; a smaller learner.learning_rate may help",
             )
         shape = (len(self.members), self.seeds)
         named = [*metrics.episodes._asdict().items(), *metrics.maxima.items()]
