@@ -28,6 +28,7 @@ tacit: independently trained agents, played with each other
   tacit conventions RUN [RUN …]      what seeds' conventions look like, and what relabelling changes
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
   tacit zsc-table [KEY=VALUE …]      exact: methods of zero-shot coordination × tabular games
+  tacit structure-table [KEY=VALUE …]  exact: structures × methods × tabular games, in units of the solo value
   tacit adaptive KEY=VALUE …         exact: infer a partner's reasoning depth in a repeated matrix game
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
@@ -92,6 +93,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "conventions": _conventions,
         "phase": _phase,
         "zsc-table": _zsc_table,
+        "structure-table": _structure_table,
         "adaptive": _adaptive,
         "symmetries": _symmetries,
         "games": _games,
@@ -119,6 +121,12 @@ def _zsc_table(arguments: list[str]) -> None:
     from experiments import zsc_table
 
     zsc_table.main(arguments)
+
+
+def _structure_table(arguments: list[str]) -> None:
+    from experiments import structure_table
+
+    structure_table.main(arguments)
 
 
 def _adaptive(arguments: list[str]) -> None:

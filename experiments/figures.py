@@ -376,6 +376,39 @@ def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+def structure_table(contents: Sequence[Mapping[str, Any]]) -> Figure:
+    """Structures × methods, a panel for each game: cross-play, coloured by what is retained of the solo value.
+
+    Args:
+      contents: a structure.json for each game and structure, the structures of a game together.
+    """
+    games = list(dict.fromkeys(one["title"] for one in contents))
+    methods = [method["name"] for method in contents[0]["methods"]]
+    most = max(sum(one["title"] == game for one in contents) for game in games)
+    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+        figure = Figure(
+            figsize=(2.2 + (0.4 + 0.5 * len(methods)) * len(games), 2.2 + 0.32 * most), layout="constrained"
+        )
+        axes = figure.subplots(1, len(games), squeeze=False)[0]
+        for axis, game in zip(axes, games, strict=True):
+            rows = [one for one in contents if one["title"] == game]
+            cells = [one["methods"] for one in rows]
+            values = np.array([[_number(cell["cross_play"]) for cell in row] for row in cells])
+            kept = np.array([[_number(cell["retention"]) for cell in row] for row in cells])
+            image = _heat_map(axis, kept, values, (0.0, 1.0))
+            axis.set_xticks(range(len(methods)), methods, rotation=60, ha="right", rotation_mode="anchor")
+            axis.set_yticks(range(len(rows)), [one["structure"].replace("_", " ") for one in rows])
+            axis.set_title(f"{game.replace('_', ' ')}\nsolo {rows[0]['solo']:.3g}")
+            if axis is axes[-1]:
+                figure.colorbar(image, ax=list(axes), label="share of the solo value", shrink=0.8, aspect=30)
+        figure.suptitle("cross-play of independent runs, by structure (rows) and training (columns); –: n/a")
+    return figure
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def adaptive(table: Mapping[str, Any], title: str) -> Figure:
     """Regrets of an adaptive.json, agents × the partner's levels, and the adaptive agent's beliefs by round."""
     regrets, beliefs = np.array(table["regrets"]), np.array(table["beliefs"])

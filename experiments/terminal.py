@@ -18,6 +18,7 @@ from rich.text import Text
 from experiments import compare, methods
 from experiments.training import Progress as JobProgress
 from experiments.training import Report
+from games.errors import TacitError
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LONGEST = 40
@@ -220,7 +221,7 @@ def show_zsc(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path], folde
     console.print(zsc_sentence(contents), highlight=False, soft_wrap=True)
     for path in paths:
         print(f"run {path}")
-    print(f"table and figure in {folder}")
+    _say_where(folder)
 
 
 def zsc_markdown(contents: Sequence[Mapping[str, Any]]) -> str:
@@ -245,6 +246,68 @@ def zsc_game(contents: Mapping[str, Any]) -> str:
     """A game's name in a table, with what tells it from its like: for example "tiny_hanabi E"."""
     short = [str(contents["parameters"][key]) for key in ("variant", "size", "n") if key in contents["parameters"]]
     return " ".join([contents["game"], *short, *([f"h{contents['horizon']}"] if contents["horizon"] > 1 else [])])
+
+
+def show_structures(contents: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Print the table of several structure.json, games × structures × methods, and where it is."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    head, *rows = structure_rows(contents)
+    table = Table(title=_STRUCTURES_TITLE)
+    for place, name in enumerate(head):
+        table.add_column(name, justify="left" if place < 2 else "right")
+    for row, following in zip(rows, [*rows[1:], [""]], strict=True):
+        table.add_row(*row, end_section=bool(following[0]))
+    console.print(table)
+    for sentence in structure_sentences(contents):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    _say_where(folder)
+
+
+def structure_markdown(contents: Sequence[Mapping[str, Any]]) -> str:
+    """The same as one table in Markdown."""
+    head, *rows = structure_rows(contents)
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, *(f"\n{sentence}" for sentence in (_STRUCTURES_TITLE, *structure_sentences(contents)))])
+
+
+_STRUCTURES_TITLE = (
+    "cross-play of independent runs, relabelled / self-play where it is another; and retention of the solo value"
+)
+
+
+def structure_rows(contents: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A header and a row for each game and structure: texts; a game's name stands in its first row alone."""
+    methods = [method["name"] for method in contents[0]["methods"]]
+    rows = [["game", "structure", "solo", "team", "equivariant", *methods]]
+    before = ""
+    for one in contents:
+        best = ["–", "–"] if one["refused"] else [_short_bounds(one[name]) for name in ("optimum", "equivariant")]
+        title = "" if one["title"] == before else one["title"]
+        before = one["title"]
+        cells = [_structure_cell(method) for method in one["methods"]]
+        rows.append([title, one["structure"], f"{one['solo']:.4g}", *best, *cells])
+    return rows
+
+
+def _structure_cell(method: Mapping[str, Any]) -> str:
+    if method["cross_play"] is None:
+        return "n/a" if method["refused"] else "–"
+    cross, own = f"{method['cross_play']:.3f}", f"{method['self_play']:.3f}"
+    kept = "" if method["retention"] is None else f" ({method['retention']:.0%})"
+    return f"{cross}{'' if cross == own else f' / {own}'}{kept}"
+
+
+def structure_sentences(contents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why cells are empty, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for one in contents:
+        for method in one["methods"]:
+            if method["refused"]:
+                where = f"{one['game']} {one['structure']}" + ("" if one["refused"] else f" {method['name']}")
+                places = reasons.setdefault(method["refused"], [])
+                places += [] if where in places else [where]
+    return [f"n/a ({', '.join(places)}): {reason}." for reason, places in reasons.items()]
 
 
 def zsc_sentence(contents: Sequence[Mapping[str, Any]]) -> str:
@@ -311,15 +374,27 @@ def alike_sentence(alike: Sequence[Sequence[int]]) -> str:
 def show_comparisons(
     comparisons: Sequence[compare.Comparison], warnings: Sequence[str], root: Path, *, draw: bool
 ) -> None:
-    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`."""
+    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
+
+    Where nothing can be written there is a warning.
+    """
     for sentence in warnings:
         warn(sentence)
     for comparison in comparisons:
-        show_comparison(comparison, compare.write(comparison, root, draw=draw))
+        show_comparison(comparison)
+        try:
+            _say_where(compare.write(comparison, root, draw=draw))
+        except TacitError as error:
+            warn(f"the table is not kept: {error}")
 
 
-def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None:
-    """Print the table of a comparison, and where it was written."""
+def _say_where(folder: Path) -> None:
+    """Print where a table is."""
+    print(f"table{' and figure' * any(folder.glob('*.svg'))} in {folder}")
+
+
+def show_comparison(comparison: compare.Comparison) -> None:
+    """Print the table of a comparison."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(title=f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds")
     for name in compare.head(comparison):
@@ -331,8 +406,6 @@ def show_comparison(comparison: compare.Comparison, folder: Path | None) -> None
         console.print(sentence, highlight=False)
     for row in comparison.rows:
         print(f"run {row.path}")
-    if folder is not None:
-        print(f"table and figure in {folder}")
 
 
 def show_methods(table: methods.MethodsTable) -> None:

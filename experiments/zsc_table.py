@@ -13,7 +13,6 @@ and a folder below `compare/`, named after the runs, the table of all games and 
 import dataclasses
 import hashlib
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,17 +93,7 @@ def configs(arguments: Sequence[str]) -> list[ZscConfig]:
     Raises:
       TacitError: for anything wrong with one of them.
     """
-    overrides: list[list[str]] = [[]]
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        choices = re.split(r",(?![^\[{(]*[\])}])", value) if equals else [value]
-        if key == "method" and len(choices) > 1:
-            choices = [f"[{value}]"]
-        overrides = [[*before, f"{key}{equals}{choice}"] for before in overrides for choice in choices]
-    if not any(argument.startswith(("game=", "game.file=")) for argument in arguments):
-        listed = compose.compose(overrides[0], ROOT)["games"]
-        games = [str(game).split() for game in ([listed] if isinstance(listed, str) else listed)]
-        overrides = [[f"game={name}", *changes, *rest] for name, *changes in games for rest in overrides]
+    overrides = compose.each_game(arguments, ROOT, lists=("method",))
     return [ZscConfig.parse(compose.compose(one, ROOT)) for one in overrides]
 
 

@@ -39,7 +39,7 @@ from marl.exact.objective import (
 
 MET = 1e-9
 """A lower and an upper bound this close are one value."""
-_VERTICES = 20_000
+VERTICES = 20_000
 _GRID = 2_000
 """Most points at which the return is looked at for its Bernstein coefficients."""
 _HALVINGS = 20_000
@@ -59,7 +59,7 @@ class BestEquivariant(NamedTuple):
 
 @double_precision
 def best_equivariant(
-    tree: Tree, group: SymmetryGroup, *, upper_bound: float, restarts: int = 32, seed: int = 0, limit: int = _VERTICES
+    tree: Tree, group: SymmetryGroup, *, upper_bound: float, restarts: int = 32, seed: int = 0, limit: int = VERTICES
 ) -> BestEquivariant:
     """The best joint policy that every element of `group` maps to itself.
 
@@ -76,16 +76,16 @@ def best_equivariant(
     restarts = whole_number("restarts", restarts, 1)
     tied = orbits(group, tree)
     swaps = any((g.agents != np.arange(len(g.agents))).any() for g in group.acting)
-    vertices = _vertices(tree, tied, limit)
-    if vertices is not None and not swaps:
-        values = crossplay.self_play(tree, vertices)
+    corners = vertices(tree, tied, limit)
+    if corners is not None and not swaps:
+        values = crossplay.self_play(tree, corners)
         best = int(np.argmax(values))
-        policy = tuple(own[best] for own in vertices)
+        policy = tuple(own[best] for own in corners)
         value = float(values[best])
         return BestEquivariant(value, policy, True, value, f"all {len(values):,} tied vertices")
     starts = search_tied(tree, tied, restarts, np.random.default_rng(seed))
-    if vertices is not None:
-        starts = tuple(np.concatenate(pair) for pair in zip(starts, vertices, strict=True))
+    if corners is not None:
+        starts = tuple(np.concatenate(pair) for pair in zip(starts, corners, strict=True))
     values = crossplay.self_play(tree, starts)
     best = int(np.argmax(values))
     value = float(values[best])
@@ -98,7 +98,7 @@ def best_equivariant(
     return BestEquivariant(value, policy, upper - value <= MET, upper, method)
 
 
-def _vertices(tree: Tree, tied: tuple[np.ndarray, ...], limit: int) -> tuple[np.ndarray, ...] | None:
+def vertices(tree: Tree, tied: tuple[np.ndarray, ...], limit: int = VERTICES) -> tuple[np.ndarray, ...] | None:
     """All policies that pick one orbit of actions at every orbit of histories; None if there are more than `limit`."""
     choices = _choices(tied)
     if math.prod(map(len, choices)) > limit:

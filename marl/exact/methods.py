@@ -141,24 +141,36 @@ def annealed_greedy(setting: Setting) -> Outcomes:
 
 def other_play_any(setting: Setting) -> Outcomes:
     """All the different best equivariant policies that were found: which of them, is up to the start."""
-    policies, reached = _other_play_optima(setting)
+    policies, reached, starts = _other_play_optima(setting)
     several = len(policies[0])
     words = "one optimum" if several == 1 else f"{several} optima, equally likely"
-    return Outcomes(policies, False, f"{words} ({reached} of {setting.starts} starts)")
+    return Outcomes(policies, False, f"{words} ({reached} of {starts} starts)")
 
 
 def other_play_tie_breaking(setting: Setting) -> Outcomes:
     """The one of them that a fixed symmetry-invariant tie-breaking function prefers."""
-    policies, _ = _other_play_optima(setting)
+    policies, _, _ = _other_play_optima(setting)
     chosen = other_play.break_ties(setting.tree, setting.tied, policies)
     return Outcomes(chosen, False, f"one of {len(policies[0])} optima")
 
 
 @functools.lru_cache(maxsize=1)
-def _other_play_optima(setting: Setting) -> tuple[tuple[np.ndarray, ...], int]:
-    return other_play.optima(
-        setting.tree, setting.group, best=setting.best_equivariant, starts=setting.starts, seed=setting.seed
-    )
+def _other_play_optima(setting: Setting) -> tuple[tuple[np.ndarray, ...], int, int]:
+    """(for each agent float64[K, H, A], how many starts reached one of the K, of how many): see `other_play.optima`.
+
+    If none does, the search begins anew from twice as many.
+    """
+    starts = setting.starts
+    while True:
+        try:
+            found = other_play.optima(
+                setting.tree, setting.group, best=setting.best_equivariant, starts=starts, seed=setting.seed
+            )
+            return *found, starts
+        except TacitError:
+            if setting.group.policy_order == 1 or 2 * starts > MOST_RESTARTS:
+                raise
+            starts *= 2
 
 
 @functools.lru_cache(maxsize=1)

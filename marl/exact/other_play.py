@@ -25,7 +25,7 @@ from games.errors import TacitError
 from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, orbits, project
 from marl.exact import crossplay
-from marl.exact.equivariant import search_tied
+from marl.exact.equivariant import search_tied, vertices
 from marl.exact.objective import double_precision
 from marl.exact.phase import reach_probabilities
 from marl.exact.reasoning import realisation_plan
@@ -101,6 +101,8 @@ def optima(
 ) -> tuple[tuple[np.ndarray, ...], int]:
     """The different optima of Other-Play that a search from independent starts finds.
 
+    If it finds none, those among the vertices of the tied policies, where these are few enough to go through.
+
     Args:
       tree: the game's histories.
       group: its symmetries, with or without agent swaps.
@@ -108,16 +110,20 @@ def optima(
       starts, seed: of the search.
 
     Returns:
-      (for each agent float64[K, H, A], how many starts reached one of them).
+      (for each agent float64[K, H, A], how many starts reached one of them; 0 if they are vertices).
 
     Raises:
       TacitError: if the group does nothing to policies; if no start reached `best`.
     """
     if group.policy_order == 1:
         raise TacitError("the group is trivial: Other-Play is self-play here")
-    found = search_tied(tree, orbits(group, tree), starts, np.random.default_rng(seed))
+    tied = orbits(group, tree)
+    found = search_tied(tree, tied, starts, np.random.default_rng(seed))
     span = float(np.ptp(tree.problem.expected_reward)) or 1.0
     reached = np.flatnonzero(crossplay.self_play(tree, found) >= best - BEST * span)
+    count = len(reached)
+    if not count and (corners := vertices(tree, tied)) is not None:
+        found, reached = corners, np.flatnonzero(crossplay.self_play(tree, corners) >= best - BEST * span)
     if not len(reached):
         raise TacitError(f"none of {starts} starts reached the best equivariant value known, {best:.6g}")
     found = uniform_where_unreached(tree, tuple(own[reached] for own in found))
@@ -126,7 +132,7 @@ def optima(
     for place in range(len(reached)):
         if all(max(np.abs(own[place] - own[known]).max() for own in weights) > SAME_OPTIMUM for known in different):
             different.append(place)
-    return tuple(own[different] for own in found), len(reached)
+    return tuple(own[different] for own in found), count
 
 
 def break_ties(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

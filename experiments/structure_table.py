@@ -1,0 +1,352 @@
+"""`tacit structure-table`: structures × methods on tabular games, exactly.
+
+A structure is a transform of a game (`games.tabular.structures`), training is a method (`marl.exact.methods`), and each
+cell of their table is measured in the same unit. A run is one game under one structure. Its directory holds, beside
+run.json and status.json,
+
+    structure.json   the solo optimum and the worst value; the best values of the team; for each method its self-play
+                     and cross-play, as it is and with a one-step search at test time, what is retained of the solo
+                     value, how well it predicts itself and a stranger; or why structure or method does not apply
+
+and a folder below `compare/`, named after the runs, the table of all and its figure.
+"""
+
+import dataclasses
+import importlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import compose, exact, figures, runs, terminal
+from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
+from games.errors import TacitError, number, one_of, whole_number
+from games.tabular.centralised import centralised
+from games.tabular.simulator import Simulator
+from games.tabular.structures import STRUCTURES
+from marl.exact import other_play
+from marl.exact.calibration import mean_calibration
+from marl.exact.equivariant import best_equivariant
+from marl.exact.lookahead import lookahead
+from marl.exact.methods import METHODS, Method, Outcomes, Setting, score
+from marl.exact.optimum import optimum
+from marl.exact.structure_scores import Floor, floor, retention, split_gap
+
+COMMAND = "structure-table"
+ROOT = "structure_table"
+"""The configuration of `tacit structure-table` in conf/."""
+NONE = "none"
+NAMES = (NONE, *(structure.name for structure in STRUCTURES))
+_MOST_STARTS = 1000
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class StructureConfig:
+    """Methods on one game under one structure, checked. The keys are explained in conf/structure_table.yaml.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key or a value out of range.
+    """
+
+    game: Mapping[str, Any]
+    execution: ExecutionConfig
+    structure: str
+    penalty: float | None
+    method: tuple[str, ...]
+    agent_swaps: bool
+    starts: int
+    restarts: int
+    seed: int
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> list["StructureConfig"]:
+        """Read nested plain data as hydra composes it from conf/structure_table.yaml: one for each structure."""
+        refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
+        exact.build_tabular(plain["game"])
+        penalty = plain.get("penalty")
+        methods = tuple(method.key for method in METHODS)
+        return [
+            cls(
+                game=dict(plain["game"]),
+                execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+                structure=structure,
+                penalty=None if penalty is None else number("penalty", penalty, 0),
+                method=_chosen("method", plain.get("method"), methods),
+                agent_swaps=one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
+                starts=whole_number("starts", plain.get("starts"), 2, _MOST_STARTS),
+                restarts=whole_number("restarts", plain.get("restarts"), 1, _MOST_STARTS),
+                seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+            )
+            for structure in _chosen("structure", plain.get("structure"), NAMES)
+        ]
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data: the run's name is the hash of this."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["execution"]
+        if self.structure != "isolation" or self.penalty is None:
+            del plain["penalty"]
+        game = {**self.game, "version": build_game(self.game).version}
+        return {**plain, "method": list(self.method), "format": FORMAT, "command": COMMAND, "game": game}
+
+    def name(self) -> str:
+        """Twelve hexadecimal digits that stand for `science()`."""
+        return name_of(self.science())
+
+
+def configs(arguments: Sequence[str]) -> list[StructureConfig]:
+    """One configuration for each game and structure that KEY=VALUE arguments stand for; KEY=A,B are several.
+
+    Raises:
+      TacitError: for anything wrong with one of them.
+    """
+    return [
+        config
+        for overrides in compose.each_game(arguments, ROOT, lists=("structure", "method"))
+        for config in StructureConfig.parse(compose.compose(overrides, ROOT))
+    ]
+
+
+def run_structure(config: StructureConfig, *, report: Report = lambda stage, done, total: None) -> Path:
+    """Carry out the methods on one game under one structure, or find the finished run: its directory.
+
+    Raises:
+      TacitError: if the directory is taken.
+    """
+    root = Path(config.execution.output)
+    path = root / config.name()
+    if runs.needs_training(path, config, overwrite=config.execution.overwrite):
+        with runs.in_progress(root, config, overwrite=config.execution.overwrite):
+            runs.write_json(path / "structure.json", _contents(config, report))
+    return path
+
+
+def read_structure(path: Path) -> dict[str, Any]:
+    """The contents of a finished run's structure.json.
+
+    Raises:
+      TacitError: if the run is not finished, is of another kind, or is damaged.
+    """
+    runs.check_finished(path, command=COMMAND)
+    return runs.read_json(path / "structure.json")
+
+
+def run(cells: Sequence[StructureConfig]) -> None:
+    """All cells: runs, the figure, the printed table."""
+    execution = cells[0].execution
+    paths = []
+    with terminal.counter(show=execution.progress) as report:
+        for number, config in enumerate(cells):
+            label = f"{number + 1} of {len(cells)}, {build_game(config.game).name} with {config.structure}"
+
+            def on_cell(stage: str, done: int, total: int, label: str = label) -> None:
+                report(f"{label}: {stage}", done, total)
+
+            paths.append(run_structure(config, report=on_cell))
+    contents = with_splits([read_structure(path) for path in paths])
+    folder = Path(execution.output) / "compare" / name_of({"runs": [path.name for path in paths]})
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_bytes(folder / "table.md", (terminal.structure_markdown(contents) + "\n").encode())
+    runs.write_json(folder / "table.json", contents)
+    if execution.figures:
+        figures.save(figures.structure_table(contents), folder / "table")
+    terminal.show_structures(contents, folder)
+
+
+def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each structure.json with what the structures of its game say together.
+
+    To every method of the game without structure comes `split`: its gap to the solo value, and the spatial and semantic
+    parts of it (`marl.exact.structure_scores.split_gap`, of cross-play); or None with `no_split`, the reason.
+    """
+    whole = [dict(one) for one in contents]
+    for base in (one for one in whole if one["structure"] == NONE):
+        same = {one["structure"]: one for one in whole if one["title"] == base["title"]}
+        base["methods"] = [dict(method) for method in base["methods"]]
+        for place, method in enumerate(base["methods"]):
+            others = {name: _cross_play(same.get(name), place) for name in ("claims", "isolation")}
+            try:
+                if method["cross_play"] is None:
+                    raise TacitError(method["refused"] or "there is no cross-play")
+                method["split"] = split_gap(base["solo"], method["cross_play"], **others)._asdict()
+            except TacitError as error:
+                method |= {"split": None, "no_split": str(error)}
+    return whole
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `tacit structure-table ARGUMENTS`.
+
+    Raises:
+      TacitError: for anything wrong with the configuration, before anything is computed.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(usage())
+    else:
+        run(configs(arguments))
+
+
+def usage() -> str:
+    """What `tacit structure-table --help` prints: the keys of conf/structure_table.yaml and the structures."""
+    structures = [f"  {structure.name:<16} {structure.adds}" for structure in STRUCTURES]
+    return "\n".join(
+        [
+            "usage: tacit structure-table [game=NAME,…] [structure=NAME,…] [method=NAME,…] [KEY=VALUE …]",
+            "",
+            *compose.explained(ROOT),
+            "",
+            "structures, and what each adds:",
+            *structures,
+            "",
+            "agents=3, …: keys of the games themselves; KEY=A,B is a game for each",
+            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+        ]
+    )
+
+
+def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[str, Mapping[str, Any] | str]]:
+    """The task of a game for one agent alone, and each structure's arguments there, or why it has no meaning in it.
+
+    A game of the library may say both itself (`solo`, `arguments`). For any other one the planner has everybody's
+    observations, and structures that need to know the game's parts are left out.
+    """
+    module = importlib.import_module(config["_target_"].rpartition(".")[0])
+    given = {key: value for key, value in config.items() if key != "_target_"}
+    if hasattr(module, "solo") and hasattr(module, "arguments"):
+        return module.solo(**given), module.arguments(**given)
+    game = exact.build_tabular(config)
+    planner = Simulator(centralised(game.problem), game.horizon, f"{game.name} solo")
+    parts = "the game does not say which of its actions are whose part"
+    one_step = "the game has one step, and nothing is done after it"
+    return planner, {
+        "cheap_talk": {},
+        "commitments": {"form": "sequential"},
+        "claims": "the game does not say which of its actions take something",
+        "isolation": parts,
+        "leader": {},
+        "shared_history": {} if game.horizon > 1 else one_step,
+        "verification": {},
+    }
+
+
+def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
+    """What structure.json says."""
+    game = exact.build_tabular(config.game)
+    solo, arguments = solo_and_arguments(config.game)
+    report("solo", 0, 1)
+    alone = optimum(solo.problem, solo.horizon, restarts=config.restarts, seed=config.seed)
+    worst = floor(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
+    parameters = {key: value for key, value in config.game.items() if key not in exact.NO_PARAMETERS}
+    said = {
+        "format": FORMAT,
+        "game": game.name,
+        "parameters": parameters,
+        "title": " ".join([game.name, *(f"{key}={value}" for key, value in parameters.items())]),
+        "structure": config.structure,
+        "penalty": config.penalty if config.structure == "isolation" else None,
+        "agent_swaps": config.agent_swaps,
+        "starts": config.starts,
+        "solo": alone.value,
+        "floor": worst._asdict(),
+    }
+    given = {} if config.structure == NONE else arguments[config.structure]
+    methods = [method for method in METHODS if method.key in config.method]
+    try:
+        if isinstance(given, str):
+            raise TacitError(given)
+        for structure in (one for one in STRUCTURES if one.name == config.structure):
+            soft = {} if config.penalty is None or structure.name != "isolation" else {"penalty": config.penalty}
+            game = structure.apply(game, **given, **soft)
+        setting, best = _setting(config, game, report)
+    except TacitError as error:
+        nothing = [{"name": method.name, "key": method.key, **_refused(str(error))} for method in methods]
+        return {**said, "refused": str(error), "methods": nothing}
+    rows = []
+    for number, method in enumerate(methods):
+        report(method.name, number, len(methods))
+        rows.append({"name": method.name, "key": method.key, **_row(method, setting, alone.value, worst)})
+    return {
+        **said,
+        "refused": None,
+        "arguments": {key: str(value) if callable(value) else value for key, value in given.items()},
+        "horizon": game.horizon,
+        "histories": [own.size for own in game.tree.agents],
+        "symmetries": str(setting.group.policy_order),
+        **best,
+        "methods": rows,
+    }
+
+
+def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:
+    """What methods are given, and the best values as plain data."""
+    report("best policies", 0, 1)
+    both = exact.groups(game)
+    group = both.swap if config.agent_swaps else both.no_swap
+    best = optimum(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
+    tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, restarts=config.restarts, seed=config.seed)
+    setting = Setting(game.tree, group, best.value, tied.value, starts=config.starts, seed=config.seed)
+    return setting, {"optimum": exact.bounds_of(best), "equivariant": exact.bounds_of(tied)}
+
+
+def _row(method: Method, setting: Setting, solo: float, worst: Floor) -> dict[str, Any]:
+    """A method's numbers, or why it does not apply."""
+    try:
+        outcomes = method.outcomes(setting)
+    except TacitError as error:
+        return _refused(str(error))
+    plain = score(setting, outcomes)
+    searched = score(setting, outcomes._replace(log_probs=lookahead(setting.tree, outcomes.log_probs)))
+    try:
+        retained, no_retention = retention(plain.cross_play, solo, worst.value), None
+    except TacitError as error:
+        retained, no_retention = None, str(error)
+    return {
+        "refused": None,
+        "note": outcomes.note,
+        "outcomes": len(outcomes.log_probs[0]),
+        "self_play": plain.self_play,
+        "cross_play": plain.cross_play,
+        "searched_self_play": searched.self_play,
+        "searched_cross_play": searched.cross_play,
+        "retention": retained,
+        "no_retention": no_retention,
+        **_predictions(setting, outcomes),
+    }
+
+
+def _refused(reason: str) -> dict[str, Any]:
+    return {"refused": reason, "self_play": None, "cross_play": None, "retention": None}
+
+
+def _predictions(setting: Setting, outcomes: Outcomes) -> dict[str, Any]:
+    """Brier scores and their parts of what agents expect of themselves, and of relabelled strangers."""
+    tree, own = setting.tree, outcomes.log_probs
+    count, seats = len(own[0]), len(own)
+    alone = np.repeat(np.arange(count)[:, None], seats, axis=1)
+    strangers = other_play.relabelled(tree, setting.tied, own)
+    if outcomes.sample:  # each run with the next ones
+        apart = (np.arange(count)[:, None] + np.arange(seats)) % count
+    else:  # two runs may end in the same
+        apart = np.array(list(itertools.product(range(count), repeat=seats)))
+    return {
+        "predicts_itself": mean_calibration(tree, own, alone)._asdict(),
+        "predicts_strangers": mean_calibration(tree, own, apart, strangers=strangers)._asdict(),
+    }
+
+
+def _cross_play(contents: Mapping[str, Any] | None, place: int) -> float | None:
+    return None if contents is None else contents["methods"][place]["cross_play"]
+
+
+def _chosen(name: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    """One or several of `known`, in their order; null for all."""
+    several = known if given is None else given if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
+    for one in several:
+        one_of(name, one, known)
+    return tuple(one for one in known if one in several)
