@@ -140,8 +140,8 @@ def run(cells: Sequence[StructureConfig]) -> None:
     execution = cells[0].execution
     paths = []
     with terminal.counter(show=execution.progress) as report:
-        for number, config in enumerate(cells):
-            label = f"{number + 1} of {len(cells)}, {build_game(config.game).name} with {config.structure}"
+        for done, config in enumerate(cells, start=1):
+            label = f"{done} of {len(cells)}, {build_game(config.game).name} with {config.structure}"
 
             def on_cell(stage: str, done: int, total: int, label: str = label) -> None:
                 report(f"{label}: {stage}", done, total)
@@ -266,8 +266,8 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         nothing = [{"name": method.name, "key": method.key, **_refused(str(error))} for method in methods]
         return {**said, "refused": str(error), "methods": nothing}
     rows = []
-    for number, method in enumerate(methods):
-        report(method.name, number, len(methods))
+    for done, method in enumerate(methods):
+        report(method.name, done, len(methods))
         rows.append({"name": method.name, "key": method.key, **_row(method, setting, alone.value, worst)})
     return {
         **said,
