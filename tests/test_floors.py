@@ -32,7 +32,7 @@ ONLY_IN = {
     "hydra_plugins": {"experiments/launchers.py"},
     "mlflow": {"experiments/export.py"},
     "tensorboard": {"experiments/export.py"},
-    "matplotlib": {"experiments/figures.py"},
+    "matplotlib": {"experiments/figures.py", "experiments/structure_figures.py"},
     "safetensors": {"experiments/runs/files.py"},
 }
 

@@ -51,7 +51,7 @@ def test_what_a_run_holds(made):
     folder, _ = made
     (path,) = folder.iterdir()
     assert {file.name for file in path.iterdir()} == {
-        "run.json", "status.json", "adaptive.json", "adaptive.png", "adaptive.svg"
+        "run.json", "status.json", "checksums.json", "adaptive.json", "adaptive.png", "adaptive.svg"
     }  # fmt: skip
     science = json.loads((path / "run.json").read_text())["science"]
     assert (science["command"], science["payoffs"], science["game"]) == ("adaptive", [[1, 0], [0.8, 0.9]], None)

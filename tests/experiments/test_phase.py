@@ -26,7 +26,7 @@ from games.tabular.library import dectiger, equal_levers
 
 FEW = ("normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false", "execution.progress=false")
 SMALL = ("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW)
-FILES = {"run.json", "status.json", "phase.json", "solutions.npz"}
+FILES = {"run.json", "status.json", "checksums.json", "phase.json", "solutions.npz"}
 FIGURES = {"phase.png", "phase.svg", "branch.png", "branch.svg"}
 P = brentq(lambda p: 0.3 * math.log(p / (1 - p)) - (2 * p - 1), 0.6, 0.999)
 

@@ -67,7 +67,7 @@ def test_what_a_run_holds(made):
     for path in map(folder.__class__, printed(said)):
         names = {file.name for file in path.iterdir()}
         assert names == {
-            "run.json", "status.json", "zsc.json", "policies.npz", "crossplay.png", "crossplay.svg"
+            "run.json", "status.json", "checksums.json", "zsc.json", "policies.npz", "crossplay.png", "crossplay.svg"
         }  # fmt: skip
         assert json.loads((path / "run.json").read_text())["science"]["command"] == "zsc-table"
     two_stage = contents(folder, "two_stage_lever")
