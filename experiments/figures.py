@@ -17,7 +17,7 @@ from marl.crossplay.comparisons import Blocks
 from marl.crossplay.estimators import Estimate, Summary
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "font.size": 9,
@@ -28,6 +28,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "tacit",
 }
+"""Of all figures, for `matplotlib.rc_context`."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -35,14 +36,14 @@ def save(figure: Figure, path: Path) -> None:
     for suffix in (".png", ".svg"):
         metadata: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": None}
         drawn = io.BytesIO()
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure.savefig(drawn, format=suffix[1:], metadata=metadata, bbox_inches="tight")
         write_bytes(path.with_suffix(suffix), drawn.getvalue())
 
 
 def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float], title: str) -> Figure:
     """Return, entropy and greedy self-play and cross-play against steps; a faint line for each seed."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 3.1), layout="constrained")
         axes = figure.subplots(1, 3)
         steps = metrics["steps"]
@@ -76,7 +77,7 @@ def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float,
 
 def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[float, float], title: str) -> Figure:
     """Mean scores of agent i (row) with agent j (column), a heat map for each result; see `CrossPlay.matrix`."""
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = len(next(iter(results.values())).labels)
         side = min(max(2.8, 0.42 * size), 8)
         figure = Figure(figsize=(len(results) * side + 1.2, side + 0.5), layout="constrained")
@@ -117,7 +118,7 @@ def comparison(
         if number is not None
     ]
     margin = 0.06 * max(max(shown) - min(shown), 0.05 * (score_range[1] - score_range[0]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * len(summaries), 3.6), layout="constrained")
         axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
         for axis, (name, rows) in zip(axes[0], summaries.items(), strict=True):
@@ -174,7 +175,7 @@ def conventions(
     columns = min(shown, 4)
     rows = -(-shown // columns)
     side = max(1.5, 0.13 * len(actions))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(columns * side + 6.4, max(rows * side + 1.9, 3.4)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[columns * side + 2.6, 3.8], squeeze=False)[0]
         axes = left.subplots(rows, columns, squeeze=False)
@@ -206,7 +207,7 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
     """Returns, distinct solutions and equivariance defect against α, from a run's phase.json, with the thresholds."""
     rows = table["rows"]
     alphas = np.array([row["alpha"] for row in rows])
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.6), layout="constrained")
         axes = figure.subplots(2, 2, sharex=True)
         for axis, kind in ((axes[0, 0], "soft"), (axes[0, 1], "greedy")):
@@ -248,7 +249,7 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
     # The line leaves the figure at its edge: it goes on to where α is greater for the first time.
     inside = np.convolve(followed["alpha"] <= alphas[-1], (1, 1, 1), "same") > 0
     stable, unstable = followed["eigenvalue"] < 1 + 1e-9, followed["eigenvalue"] > 1 - 1e-9
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12, 3.7), layout="constrained")
         axes = figure.subplots(1, 3, sharex=True)
         for axis, kind in ((axes[0], "soft"), (axes[1], "greedy")):
@@ -346,10 +347,10 @@ def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
     span = np.array([one["equivariant"]["value"] for one in contents]) - low
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(span > 1e-9, (values - low) / span, np.where(np.isnan(values), np.nan, 1.0))
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(3.4 + 0.62 * len(contents), 1.9 + 0.3 * len(methods)), layout="constrained")
         axis = figure.subplots()
-        image = _heat_map(axis, share, values, (0.0, 1.0))
+        image = heat_map(axis, share, values, (0.0, 1.0))
         axis.set_xticks(range(len(contents)), names, rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(methods)), methods)
         figure.colorbar(image, ax=axis, label="0: uniform play, 1: best equivariant", shrink=0.7, aspect=30)
@@ -363,50 +364,17 @@ def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
     names = [method["name"] for method in table["methods"] if not method["refused"]]
     values = np.array(table["matrix"]).reshape(len(names), len(names))
     low, high = table["random"], max(table["equivariant"]["value"], table["optimum"]["value"])
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         side = 2.6 + 0.42 * len(names)
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axis = figure.subplots()
-        image = _heat_map(axis, values, values, (low, high if high > low else low + 1.0))
+        image = heat_map(axis, values, values, (low, high if high > low else low + 1.0))
         axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(names)), names)
         axis.set(xlabel="agent 1", ylabel="agent 0")
         figure.colorbar(image, ax=axis, label="expected return, relabelled", shrink=0.7, aspect=30)
         figure.suptitle(title)
     return figure
-
-
-def structure_table(contents: Sequence[Mapping[str, Any]]) -> Figure:
-    """Structures × methods, a panel for each game: cross-play, coloured by what is retained of the solo value.
-
-    Args:
-      contents: a structure.json for each game and structure, the structures of a game together.
-    """
-    games = list(dict.fromkeys(one["title"] for one in contents))
-    methods = [method["name"] for method in contents[0]["methods"]]
-    most = max(sum(one["title"] == game for one in contents) for game in games)
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
-        figure = Figure(
-            figsize=(2.2 + (0.4 + 0.5 * len(methods)) * len(games), 2.2 + 0.32 * most), layout="constrained"
-        )
-        axes = figure.subplots(1, len(games), squeeze=False)[0]
-        for axis, game in zip(axes, games, strict=True):
-            rows = [one for one in contents if one["title"] == game]
-            cells = [one["methods"] for one in rows]
-            values = np.array([[_number(cell["cross_play"]) for cell in row] for row in cells])
-            kept = np.array([[_number(cell["retention"]) for cell in row] for row in cells])
-            image = _heat_map(axis, kept, values, (0.0, 1.0))
-            axis.set_xticks(range(len(methods)), methods, rotation=60, ha="right", rotation_mode="anchor")
-            axis.set_yticks(range(len(rows)), [one["structure"].replace("_", " ") for one in rows])
-            axis.set_title(f"{game.replace('_', ' ')}\nsolo {rows[0]['solo']:.3g}")
-            if axis is axes[-1]:
-                figure.colorbar(image, ax=list(axes), label="share of the solo value", shrink=0.8, aspect=30)
-        figure.suptitle("cross-play of independent runs, by structure (rows) and training (columns); –: n/a")
-    return figure
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def adaptive(table: Mapping[str, Any], title: str) -> Figure:
@@ -416,13 +384,13 @@ def adaptive(table: Mapping[str, Any], title: str) -> Figure:
     edges = np.arange(len(beliefs) + 1) + 0.5
     columns = min(levels, 4)
     rows = -(-levels // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         width, height = 3.0 + 0.55 * levels, max(1.4 + 0.32 * agents, 1.3 + 1.6 * rows)
         figure = Figure(figsize=(width + 0.6 + 1.7 * columns, height), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[width, 0.6 + 1.7 * columns], squeeze=False)[0]
         axis = left.subplots()
         axis.grid(visible=False)
-        image = _heat_map(axis, regrets, regrets, (0.0, max(float(regrets.max()), 1e-9)))
+        image = heat_map(axis, regrets, regrets, (0.0, max(float(regrets.max()), 1e-9)))
         axis.set_xticks(range(levels), [str(level) for level in range(levels)])
         axis.set_yticks(range(agents), table["agents"])
         axis.axhline(agents - 1.5, color="white", linewidth=3)
@@ -456,7 +424,7 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
       game: its name.
     """
     names = next(iter(found.values())).methods
-    with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         side = 1.2 + 0.42 * len(names)
         figure = Figure(figsize=(len(found) * (side + 0.5) + 2.6, side + 1.4), layout="constrained")
         axes = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
@@ -465,7 +433,7 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
             means = block.means()
             own = [np.nan if one.mean is None else one.mean for one in block.self_play]
             values = np.column_stack([own, means])
-            image = _heat_map(axis, values, values, score_range)
+            image = heat_map(axis, values, values, score_range)
             axis.axvline(0.5, color="white", linewidth=3)
             axis.set_xticks(
                 range(len(names) + 1), ["with itself", *names], rotation=40, ha="right", rotation_mode="anchor"
@@ -481,7 +449,7 @@ def _cross_play(method: Mapping[str, Any]) -> float:
     return np.nan if method["refused"] else method["cross_play"]
 
 
-def _heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
+def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
     """Cells with their values written in, three digits; a dash where there is none."""
     axis.set_facecolor("0.93")
     image = axis.imshow(colors, vmin=limits[0], vmax=limits[1], cmap="viridis", aspect="auto")

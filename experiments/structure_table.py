@@ -16,17 +16,20 @@ import importlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from experiments import compose, exact, figures, runs, terminal
+from experiments import compose, exact, figures, runs, structure_figures, terminal
 from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.centralised import centralised
+from games.tabular.histories import Tree
+from games.tabular.library.silos import Roles
 from games.tabular.simulator import Simulator
 from games.tabular.structures import STRUCTURES
-from marl.exact import other_play
+from marl.exact import information, other_play
 from marl.exact.calibration import mean_calibration
 from marl.exact.equivariant import best_equivariant
 from marl.exact.lookahead import lookahead
@@ -153,7 +156,7 @@ def run(cells: Sequence[StructureConfig]) -> None:
     runs.write_bytes(folder / "table.md", (terminal.structure_markdown(contents) + "\n").encode())
     runs.write_json(folder / "table.json", contents)
     if execution.figures:
-        figures.save(figures.structure_table(contents), folder / "table")
+        figures.save(structure_figures.structure_table(contents), folder / "table")
     terminal.show_structures(contents, folder)
 
 
@@ -161,11 +164,12 @@ def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each structure.json with what the structures of its game say together.
 
     To every method of the game without structure comes `split`: its gap to the solo value, and the spatial and semantic
-    parts of it (`marl.exact.structure_scores.split_gap`, of cross-play); or None with `no_split`, the reason.
+    parts of it (`marl.exact.structure_scores.split_gap`, of cross-play; of isolation only the hard one counts); or None
+    with `no_split`, the reason.
     """
     whole = [dict(one) for one in contents]
     for base in (one for one in whole if one["structure"] == NONE):
-        same = {one["structure"]: one for one in whole if one["title"] == base["title"]}
+        same = {one["structure"]: one for one in whole if one["title"] == base["title"] and one["penalty"] is None}
         base["methods"] = [dict(method) for method in base["methods"]]
         for place, method in enumerate(base["methods"]):
             others = {name: _cross_play(same.get(name), place) for name in ("claims", "isolation")}
@@ -214,7 +218,7 @@ def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[st
     A game of the library may say both itself (`solo`, `arguments`). For any other one the planner has everybody's
     observations, and structures that need to know the game's parts are left out.
     """
-    module = importlib.import_module(config["_target_"].rpartition(".")[0])
+    module = _module(config)
     given = {key: value for key, value in config.items() if key != "_target_"}
     if hasattr(module, "solo") and hasattr(module, "arguments"):
         return module.solo(**given), module.arguments(**given)
@@ -231,6 +235,11 @@ def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[st
         "shared_history": {} if game.horizon > 1 else one_step,
         "verification": {},
     }
+
+
+def _module(config: Mapping[str, Any]) -> ModuleType:
+    """The module that a game is made by."""
+    return importlib.import_module(config["_target_"].rpartition(".")[0])
 
 
 def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
@@ -254,6 +263,8 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         "floor": worst._asdict(),
     }
     given = {} if config.structure == NONE else arguments[config.structure]
+    module = _module(config.game)
+    roles = module.roles(game) if config.structure == NONE and hasattr(module, "roles") else None
     methods = [method for method in METHODS if method.key in config.method]
     try:
         if isinstance(given, str):
@@ -268,7 +279,7 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
     rows = []
     for done, method in enumerate(methods):
         report(method.name, done, len(methods))
-        rows.append({"name": method.name, "key": method.key, **_row(method, setting, alone.value, worst)})
+        rows.append({"name": method.name, "key": method.key, **_row(method, setting, alone.value, worst, roles)})
     return {
         **said,
         "refused": None,
@@ -292,8 +303,8 @@ def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[
     return setting, {"optimum": exact.bounds_of(best), "equivariant": exact.bounds_of(tied)}
 
 
-def _row(method: Method, setting: Setting, solo: float, worst: Floor) -> dict[str, Any]:
-    """A method's numbers, or why it does not apply."""
+def _row(method: Method, setting: Setting, solo: float, worst: Floor, roles: Roles | None) -> dict[str, Any]:
+    """A method's numbers, or why it does not apply; those of information where the game says what is a message."""
     try:
         outcomes = method.outcomes(setting)
     except TacitError as error:
@@ -315,6 +326,7 @@ def _row(method: Method, setting: Setting, solo: float, worst: Floor) -> dict[st
         "retention": retained,
         "no_retention": no_retention,
         **_predictions(setting, outcomes),
+        **({} if roles is None else {"information": _information(setting.tree, outcomes, roles)}),
     }
 
 
@@ -332,10 +344,25 @@ def _predictions(setting: Setting, outcomes: Outcomes) -> dict[str, Any]:
         apart = (np.arange(count)[:, None] + np.arange(seats)) % count
     else:  # two runs may end in the same
         apart = np.array(list(itertools.product(range(count), repeat=seats)))
-    return {
-        "predicts_itself": mean_calibration(tree, own, alone)._asdict(),
-        "predicts_strangers": mean_calibration(tree, own, apart, strangers=strangers)._asdict(),
-    }
+    try:
+        return {
+            "predicts_itself": mean_calibration(tree, own, alone)._asdict(),
+            "predicts_strangers": mean_calibration(tree, own, apart, strangers=strangers)._asdict(),
+        }
+    except TacitError as error:  # hard isolation may leave nobody a choice
+        return {"predicts_itself": None, "predicts_strangers": None, "no_predictions": str(error)}
+
+
+def _information(tree: Tree, outcomes: Outcomes, roles: Roles) -> dict[str, float]:
+    """Bits that messages say of the sender's private observation, and that answers take from messages.
+
+    Means over agents and joint policies, each policy with itself.
+    """
+    heard = [step + 1 for step in roles.message_steps]
+    told = [(joint, agent) for joint in zip(*outcomes.log_probs, strict=True) for agent in range(len(joint))]
+    sent = [information.sent(tree, joint, agent, steps=roles.message_steps) for joint, agent in told]
+    used = [information.used(tree, joint, agent, received=heard, steps=[roles.answer_step]) for joint, agent in told]
+    return {"sent": float(np.mean(sent)), "used": float(np.mean(used))}
 
 
 def _cross_play(contents: Mapping[str, Any] | None, place: int) -> float | None:
