@@ -25,7 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import runs
-from experiments.stopping import Paused
+from experiments.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError
 
 MAKE, LEAVE, DAMAGED = "make", "leave", "damaged"
@@ -248,7 +248,7 @@ def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None]
         folder = os.path.commonpath([path.parent for path in states])
         raise Paused(
             f"{len(finished)} of {len(states)} runs are finished, {said}: tacit status {folder} says why{again}",
-            75 if paused else 1,
+            TRY_AGAIN if paused else 1,
         )
 
 

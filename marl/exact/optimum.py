@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from games.errors import TacitError, whole_number
+from games.tabular.centralised import centralised
 from games.tabular.dec_pomdp import DecPOMDP
 from games.tabular.histories import Tree
 
@@ -122,7 +123,7 @@ def optimum(problem: DecPOMDP, horizon: int, *, restarts: int = 128, seed: int =
 def upper_bound(problem: DecPOMDP, horizon: int) -> float:
     """The value for agents who share their observations or, where that is too large, who see the state as well."""
     try:
-        team = _as_one_agent(problem)
+        team = centralised(problem)
         _check_stages(team, horizon, 1, BOUND_BYTES)
         return float(_Responder(team, horizon, 0, BOUND_BYTES)([_first_legal(team, horizon, 0)])[0][0])
     except TacitError:
@@ -514,16 +515,6 @@ def _random_policies(
 
 
 # Bounds --------------------------------------------------------------------------------------------------------------
-
-
-def _as_one_agent(problem: DecPOMDP) -> DecPOMDP:
-    """The POMDP of agents who share their observations and choose together."""
-    return problem.replace(
-        agents=("team",),
-        actions=(range(len(problem.joint_actions)),),
-        observations=(range(len(problem.joint_observations)),),
-        legal=(_legal_together(problem)[:-1],),
-    )
 
 
 def _value_when_all_is_seen(problem: DecPOMDP, horizon: int) -> float:
