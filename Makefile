@@ -20,11 +20,11 @@ COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick lint bench docs pins
+.PHONY: help demo test quick lint coverage bench docs figures pins
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
-		printf '  make %-6s %s\n' "$$name" "$$what"; done
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
 
 demo: $(READY) ## train independent seeds, cross-play them, draw the gap; the same exactly on dec-tiger (a few minutes)
 	$(BIN)/tacit train experiment=demo
@@ -41,10 +41,16 @@ lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
+coverage: $(READY) ## the tests, and the lines that none of them runs
+	$(BIN)/python -m pytest --cov=games --cov=marl --cov=experiments --cov-report=term-missing:skip-covered $(ARGS)
+
 bench: $(BENCH_READY) ## measure beside the peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## remake the figures of docs/ (longer than the demo)
+docs: $(READY) ## the documentation as a site: docs/_build/html/index.html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+
+figures: $(READY) ## remake the figures of docs/ (longer than the demo)
 	$(BIN)/tacit train experiment=small_sweep
 	$(BIN)/tacit phase -m game=dectiger,skewed_dectiger,lever,two_stage_lever,asymmetric_lever,recycling
 	$(BIN)/tacit phase -m game=tiny_hanabi variant=A,B,C,D,E,F
@@ -54,7 +60,7 @@ pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=
 	$(COMPILE) --extra dev --extra bench --constraints $(DEV_PINS) --output-file $(BENCH_PINS)
 
 # A second run of the tests finds its compiled programs here. Measurements do not: they would depend on what ran before.
-test quick: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
+test quick coverage: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -45,6 +45,7 @@ EXPECTED = {
     "train": ("crossplay.json", "metrics.npz", "policies.safetensors"),
     "phase": ("phase.json", "solutions.npz"),
     "zsc-table": ("zsc.json", "policies.npz"),
+    "structure-table": ("structure.json",),
     "adaptive": ("adaptive.json",),
 }
 """The files that a finished run of a command has beside run.json and status.json."""
