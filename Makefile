@@ -48,19 +48,20 @@ bench: $(BENCH_READY) ## measure beside the peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY) ## the documentation as a site: docs/_build/html/index.html
-	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/sphinx-build -E --fail-on-warning --keep-going docs docs/_build/html
 
 figures: $(READY) ## remake the figures of docs/ (longer than the demo)
 	$(BIN)/tacit train experiment=small_sweep
 	$(BIN)/tacit phase -m game=dectiger,skewed_dectiger,lever,two_stage_lever,asymmetric_lever,recycling
 	$(BIN)/tacit phase -m game=tiny_hanabi variant=A,B,C,D,E,F
+	$(BIN)/python -m docs.notebooks
 
 pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=1 takes newer versions)
 	$(COMPILE) --extra dev --output-file $(DEV_PINS)
 	$(COMPILE) --extra dev --extra bench --constraints $(DEV_PINS) --output-file $(BENCH_PINS)
 
 # A second run of the tests finds its compiled programs here. Measurements do not: they would depend on what ran before.
-test quick coverage: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
+test quick coverage docs: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -23,8 +23,8 @@ from games.tabular.histories import Tree, build
 from games.tabular.library import dectiger, equal_levers, hint
 from games.tabular.symmetry import automorphisms
 from marl.exact import crossplay
-from marl.exact.gradient_flow import normal_starts
 from marl.exact.objective import Sweep, Tables, expected_return, gradient, log_policy, sweep, tables
+from marl.exact.starts import normal_starts
 
 ALPHA = 12.0
 BATCH = 256

@@ -49,7 +49,11 @@ class AdaptiveConfig:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "AdaptiveConfig":
-        """Read nested plain data as hydra composes it from conf/adaptive.yaml."""
+        """Read nested plain data as hydra composes it from conf/adaptive.yaml.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it.
+        """
         refuse_unknown("the configuration", plain, tuple(field.name for field in dataclasses.fields(cls)))
         game, payoffs, level_zero = (plain.get(key) for key in ("game", "payoffs", "level_zero"))
         if (game is None) == (payoffs is None):

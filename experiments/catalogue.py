@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from importlib import resources
 
 from experiments import compose, terminal
 from experiments.config import build_game
@@ -20,17 +19,11 @@ _TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "d
 _WIDTH = 110
 
 
-def names() -> list[str]:
-    """The games of the configuration group `game`."""
-    files = resources.files("conf").joinpath("game").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-
-
 def list_games() -> str:
     """A line for each game that is there without a file of the user's: simulators, then the tabular library."""
     simulated: list[tuple[str, ...]] = [_SIMULATED]
     tabular: list[tuple[str, ...]] = [_TABULAR]
-    for name in names():
+    for name in compose.choices("game"):
         if name == FROM_FILE:
             continue
         game = build_game(compose.compose([f"game={name}"])["game"])

@@ -73,7 +73,7 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
       science: the run's configuration, as JSON data.
       updates: how many updates made `state`.
       state: a tree of jax or numpy arrays that this process can address; typed random keys may be among them.
-      log: arrays of the metrics so far, by name.
+      log: arrays of the metrics so far, by name, as `read_metrics` has them ([rows, seeds]).
 
     Raises:
       TacitError: if it cannot be written; the earlier checkpoints are still there.

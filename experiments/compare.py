@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from experiments import figures, runs
 from experiments.config import build_game, canonical
-from experiments.runs.collection import Record, Runs, load
+from experiments.runs.collection import Record, Runs, load, run_directories
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA, not_worse
 from marl.crossplay.estimators import Estimate, Summary, difference
@@ -78,16 +78,30 @@ def read(
     return _compared(load(paths).where(where), by)
 
 
-def compare(paths: Sequence[Path]) -> Comparison:
-    """The comparison of finished runs of one game.
+def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
+    """The comparison of finished runs of one game; `by` as in `read`.
 
     Raises:
       TacitError: as `read`; if the runs are of several games.
     """
-    comparisons, _ = _compared(load(paths, index=False), ())
+    comparisons, _ = _compared(load(paths, index=False), by)
     if len(comparisons) > 1:
         raise TacitError("scores of different games or boards do not compare: give runs of one game")
     return comparisons[0]
+
+
+def stored(folder: Path | str) -> tuple[list[Comparison], str]:
+    """The comparisons of what is stored in a folder of runs, if there is any, and a sentence that says which runs.
+
+    Unlike `read` it takes a folder that is not there, or without finished training runs, for an answer.
+    """
+    there = Path(folder).exists() and run_directories(Path(folder))
+    finished = [one for one in load(folder, index=False).finished() if one.command == "train"] if there else []
+    if not finished:
+        return [], f"no finished training run is stored in {folder}"
+    comparisons, warnings = _compared(Runs(finished), ())
+    names = ", ".join(one.name for one in finished)
+    return comparisons, "; ".join([f"stored in {folder}: {names}", *warnings])
 
 
 def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[str]]:
@@ -194,12 +208,17 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
         runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
         runs.write_bytes(folder / "table.json", (as_json([comparison]) + "\n").encode())
         if draw and len(comparison.rows) <= _MOST_DRAWN:
-            axis, values = _axis(comparison)
-            by_play = {name: [row.summaries[name] for row in comparison.rows] for name in ("sampled", "greedy")}
-            figures.save(figures.comparison(values, by_play, axis, comparison.score_range), folder / "figure")
+            figures.save(figure(comparison), folder / "figure")
     except OSError as error:
         raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
     return folder
+
+
+def figure(comparison: Comparison) -> figures.Figure:
+    """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play."""
+    axis, values = _axis(comparison)
+    by_play = {name: [row.summaries[name] for row in comparison.rows] for name in ("sampled", "greedy")}
+    return figures.comparison(values, by_play, axis, comparison.score_range)
 
 
 def head(comparison: Comparison) -> list[str]:

@@ -13,15 +13,21 @@ from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import sweeps
+from experiments.config import PARTS, completed, default_group
 from experiments.stopping import Paused
 from games.errors import TacitError
 
@@ -100,6 +106,7 @@ def _launch(command: Command, swept: Set[str] | None) -> None:
     if swept is not None:
         vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
         sweeps.use()
+    _read_paths()
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:
@@ -212,10 +219,28 @@ def each_game(arguments: Sequence[str], root: str, *, lists: Sequence[str]) -> l
     return overrides
 
 
-def explained(root: str) -> list[str]:
-    """The commented lines of conf/ROOT.yaml, without those for hydra: what a command's help says about its keys."""
-    lines = resources.files("conf").joinpath(f"{root}.yaml").read_text().partition("\nhydra:")[0].splitlines()
-    return [line.removeprefix("# ") for line in lines if "#" in line]
+def explained(name: str) -> list[str]:
+    """The lines of conf/NAME.yaml that a command's help shows: what the file is for, its keys, values and meanings."""
+    shown, key = [], ""
+    for line in resources.files("conf").joinpath(f"{name}.yaml").read_text().splitlines():
+        if line[:1].strip():  # not within the value of the key before
+            key = line.partition(":")[0]
+        if line.strip() and key not in ("defaults", "hydra", "_target_"):
+            shown.append(line.removeprefix("# "))
+    return shown
+
+
+def chosen(root: str) -> dict[str, str]:
+    """The choice that conf/ROOT.yaml makes in each group that says what is done, in its order."""
+    made = dict(_compose([], root, with_hydra=True).hydra.runtime.choices)  # hydra's last first
+    own = [group for group in reversed(made) if group != "experiment" and not group.startswith("hydra/")]
+    return {group: made[group] for group in own}
+
+
+def choices(group: str) -> list[str]:
+    """The choices of a group, those in folders of its own, such as sweep/hanabi, among them."""
+    own = Path(str(resources.files("conf"))) / group
+    return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.rglob("*.yaml"))
 
 
 def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
@@ -269,33 +294,40 @@ def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> Di
     Raises:
       TacitError: for a key or a choice that is not there.
     """
+    _read_paths()
     try:
         with hydra.initialize_config_module("conf", version_base="1.3"):
             return hydra.compose(root, overrides, return_hydra_config=with_hydra)
+    except TacitError:
+        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        game = [override for override in overrides if override.startswith("game=")]
-        raise TacitError(_one_line(error, root, game)) from error
+        chosen = [override for override in overrides if override.startswith(tuple(f"{part}=" for part in PARTS))]
+        raise TacitError(_one_line(error, root, chosen)) from error
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    return plain
+    return {key: completed(key, value) if key in PARTS and value else value for key, value in plain.items()}
 
 
-def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
-    """Hydra's complaint in one sentence, in the words of its user, who chose a `game` (an override) or none."""
+def _one_line(error: Exception, root: str, chosen: Sequence[str] = ()) -> str:
+    """Hydra's complaint in one sentence, in the words of its user, who has `chosen` a game, a learner (overrides)."""
     text = str(error)
     if missing := re.search(r"Could not (?:override|append|find).*? '([^'/]+)'", text):
         key = missing.group(1)
-        near = difflib.get_close_matches(key, [known for known in _keys(compose(game, root)) if known != key], n=1)
-        return f"the configuration has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        plain: Any = OmegaConf.to_container(_compose(list(chosen), root))
+        names = [name for name in _keys(plain) if name != key]
+        known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
+        near = difflib.get_close_matches(key, known, n=1)
+        return f"the configuration has no key {key!r}" + (f"; did you mean {known[near[0]]!r}?" if near else "")
     if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", text, re.S):
         return f"the configuration needs a value for {missing.group(1)}"
     if missing := re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)':(.*?)(?:\n\S|$)", text, re.S):
         choice, group, options = missing.groups()
-        known = [*options.split(), *_in_folders(group)]
-        return f"there is no {group} {choice.removeprefix(f'{group}/')!r}; there are {', '.join(known)}"
+        known = [*options.split(), *(one for one in choices(group) if "/" in one)]
+        own = f"; one of your own is a Python path such as my_{group}.Mine" * (group in PARTS)
+        return f"there is no {group} {choice.removeprefix(f'{group}/')!r}; there are {', '.join(known)}{own}"
     if lacking := re.search(r"In '(hydra/\w+)/(\w+)': Could not load '[^']+/(submitit_slurm|joblib|optuna)'", text):
         group, choice, plugin = lacking.groups()
         extra = "optuna" if plugin == "optuna" else "sweeps"
@@ -306,10 +338,47 @@ def _one_line(error: Exception, root: str, game: Sequence[str] = ()) -> str:
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
 
-def _in_folders(group: str) -> list[str]:
-    """The choices of a group that are in folders of its own, such as sweep/hanabi."""
-    own = Path(str(resources.files("conf"))) / group
-    return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.glob("*/**/*.yaml"))
+class _Path(ConfigSource):
+    """Choices that are Python paths: game=my_game.make is the group of its signature (`config.default_group`)."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "python"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, path = config_path.rpartition("/")
+        return group in PARTS and "." in path and all(name.isidentifier() for name in path.split("."))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, _, path = config_path.rpartition("/")
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{config_path}",
+            config=OmegaConf.create(default_group(group, path)),
+            header={"package": None},
+        )
+
+
+class _Paths(SearchPathPlugin):
+    """Has hydra look for choices among Python paths, after all folders."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("paths", f"{_Path.scheme()}://")
+
+
+def _read_paths() -> None:
+    """Have hydra take Python paths as choices; again and again, since launchers make hydra forget its plugins."""
+    for plugin in (_Path, _Paths):
+        Plugins.instance().register(plugin)
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

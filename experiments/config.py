@@ -13,6 +13,8 @@ import importlib
 import inspect
 import itertools
 import json
+import os
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +31,22 @@ from marl.learners.learner import Learner
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
 
+PARTS = ("game", "policy", "learner")
+"""The groups that build something: a choice among them is a name in conf/, or a Python path."""
+
+_GIVEN = {
+    "game": (),
+    "policy": ("game", "observation_size", "num_actions"),
+    "learner": ("game", "policy", "observer", "total_updates"),
+}
+"""Arguments that a target is given by what else is chosen, so that no key says them."""
+_ATTRIBUTES = {
+    "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
+    "learner": ("init", "update", "agent_params", "memory", "steps_per_update", "hyperparameters"),
+}
+"""What a target must have."""
+_REQUIRED = "???"
+"""What a configuration says for a key that the user has to give."""
 _MOST_SEEDS = 4096
 _MOST_UPDATES = 2**31 - 1
 
@@ -75,6 +93,9 @@ class ExecutionConfig:
       checkpoint_minutes: wall-clock time between two checkpoints.
       devices: how many devices share the learners (and the games of a learner); None for all.
       distributed: whether this process is one of several, on one or many hosts (`experiments.hosts`).
+
+    Raises:
+      TacitError: for a value that is none, naming its key.
     """
 
     output: str = "runs"
@@ -129,7 +150,11 @@ class JobConfig:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
-        """Read nested plain data as hydra composes it from `conf/`."""
+        """Read nested plain data as hydra composes it from `conf/`; every part is built once, so that all checks speak.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it.
+        """
         keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
         if not isinstance(plain, Mapping):
             raise TacitError(f"a configuration must be a mapping with the keys {', '.join(keys)}, not {plain!r}")
@@ -141,9 +166,9 @@ class JobConfig:
         refuse_unknown("budget", plain["budget"], ("steps", "minutes"))
         minutes = plain["budget"].get("minutes")
         job = cls(
-            game=dict(plain["game"]),
-            policy=dict(plain["policy"]),
-            learner=dict(plain["learner"]),
+            game=completed("game", plain["game"]),
+            policy=completed("policy", plain["policy"]),
+            learner=completed("learner", plain["learner"]),
             seeds=whole_number("seeds", plain.get("seeds"), 1, _MOST_SEEDS),
             first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
             steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
@@ -160,7 +185,11 @@ class JobConfig:
         return job
 
     def runs(self) -> list["RunConfig"]:
-        """One run for each combination of the listed hyperparameters, in the order of the lists."""
+        """One run for each combination of the listed hyperparameters, in the order of the lists.
+
+        Raises:
+          TacitError: if a list is empty, naming it.
+        """
         target = _find("learner", self.learner)
         names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
         for name in names:
@@ -276,6 +305,54 @@ def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool)
     return Kind(policy, name, share_parameters)
 
 
+def default_group(group: str, path: str) -> dict[str, Any]:
+    """The group that a Python path stands for: `_target_` and its keys with their defaults, "???" where there is none.
+
+    The keys are the arguments in the target's signature but for those that it is given by what else is chosen; of a
+    learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
+    conf/: one network each in tabular games, one for all in others.
+
+    Raises:
+      TacitError: if the path cannot be imported, is nothing that the group builds, or a default is no plain data.
+    """
+    target = _find(group, {"_target_": path})
+    keys: dict[str, Any] = {"_target_": path}
+    if group == "policy":
+        keys["observer"] = None
+    if group == "learner":
+        numbers = target.hyperparameters
+        keys |= {name: numbers._field_defaults.get(name, _REQUIRED) for name in numbers._fields}
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name not in _GIVEN[group] and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            keys[name] = _REQUIRED if parameter.default is parameter.empty else parameter.default
+    if "share_parameters" in keys:
+        keys["share_parameters"] = None
+    return {name: _plain_default(f"{group} {path!r}: {name}", value) for name, value in keys.items()}
+
+
+def completed(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A group with the keys that it leaves out, so that a run's name does not depend on whether they are written.
+
+    Groups of Tacit's own stay as they are: conf/ writes them out, and runs have been named after what it says.
+    """
+    path = config.get("_target_")
+    if not isinstance(path, str) or path.partition(".")[0] in ("games", "marl"):
+        return dict(config)
+    defaults = {name: value for name, value in default_group(group, path).items() if value != _REQUIRED}
+    return {**defaults, **config}
+
+
+def _plain_default(name: str, value: Any) -> Any:
+    """A default as a configuration holds it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_default(name, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_default(name, one) for one in value]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise TacitError(f"{name} must have a default of numbers, words, lists or mappings of them, not {value!r}")
+    return value
+
+
 def name_of(science: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs."""
     text = json.dumps(canonical(science), sort_keys=True)
@@ -304,25 +381,44 @@ def _find(group: str, config: Mapping[str, Any]) -> Any:
     path = config.get("_target_")
     if not isinstance(path, str) or "." not in path:
         raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
-    module, _, name = path.rpartition(".")
-    try:
-        target = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TacitError(f"{group}._target_ {path!r} cannot be imported: {error}") from error
+    target = _imported(group, path)
     try:
         builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
     except (TypeError, NameError):  # no function, or annotations that name nothing
         builds = None
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
-        raise TacitError(f"game._target_ must be a class of games, or a function annotated to return one, not {path!r}")
-    needed = {
-        "policy": ("init", "initial_memory", "apply"),
-        "learner": ("init", "update", "agent_params", "memory", "hyperparameters"),
-    }
-    for attribute in needed.get(group, ()):
+        raise TacitError(
+            f"game {path!r} must be a class of games (games.game.Game), or a function annotated to return one, as in "
+            "def make(size: int = 3) -> Simulator"
+        )
+    for attribute in _ATTRIBUTES.get(group, ()):
         if not isinstance(target, type) or not hasattr(target, attribute):
-            raise TacitError(f"{group}._target_ must be a class with {', '.join(needed[group])}, not {path!r}")
+            raise TacitError(f"{group} {path!r} must be a class with {', '.join(_ATTRIBUTES[group])}")
     return target
+
+
+def _imported(group: str, path: str) -> Any:
+    """What a dotted path names, in a module that is installed or lies in the current directory."""
+    module, _, name = path.rpartition(".")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's hides nothing that is installed
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):  # the module is there, and imports another one
+            raise TacitError(f"{group} {path!r} cannot be imported: {error}") from error
+        raise TacitError(
+            f"{group} {path!r} cannot be imported: there is no module {error.name!r} in {here} nor among the installed "
+            f"packages; run the command in the folder that holds it, or put that folder on PYTHONPATH"
+        ) from error
+    except (ImportError, ValueError) as error:
+        raise TacitError(f"{group} {path!r} cannot be imported: {error}") from error
+    if not hasattr(found, name):
+        near = difflib.get_close_matches(name, [known for known in vars(found) if not known.startswith("_")], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f" ({found.__file__})"
+        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}{hint}")
+    return getattr(found, name)
 
 
 def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
@@ -349,7 +445,11 @@ def parse_dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
 
 
 def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse a key that is not known, in one sentence that names the nearest one."""
+    """Refuse a key that is not known.
+
+    Raises:
+      TacitError: naming the nearest one.
+    """
     for key in plain:
         if key not in known and key != "_target_":
             near = difflib.get_close_matches(str(key), known, n=1)

@@ -59,7 +59,10 @@ class Play(NamedTuple):
 class Found(NamedTuple):
     """What was found of one run, and where it was written."""
 
+    run: str
+    game: str
     labels: list[str]
+    actions: list[str]
     plays: dict[str, Play]
     folder: Path
 
@@ -98,17 +101,51 @@ def conventions_run(
     }
     digest = name_of(settings)
     folder = (output or run.path.parent) / "conventions" / digest
-    found = Found([agent.label for agent in run.agents], plays, folder)
-    _write(found, run, settings)
+    game = run.game
+    found = Found(
+        run=run.name,
+        game=game.name,
+        labels=[agent.label for agent in run.agents],
+        actions=[game.action_name(action) for action in range(game.noop)],
+        plays=plays,
+        folder=folder,
+    )
+    _write(found, settings)
     return found
 
 
-def describe(found: Found) -> str:
-    """What was found in words: a table of the seeds and the correlations, for each way of playing."""
+def describe(found: Found, *, only: str | None = None) -> str:
+    """What was found in words: a table of the seeds and the correlations, for each way of playing or `only` one."""
     lines = []
     for name, play in found.plays.items():
+        if only not in (None, name):
+            continue
         lines += [f"{name} play", *_seed_table(found.labels, play), *_convention_lines(play.conventions), ""]
     return "\n".join(lines[:-1])
+
+
+def figure(found: Found, name: str) -> figures.Figure:
+    """The convention matrices of the seeds, and their cross-play against how far these are apart.
+
+    Args:
+      found: of a game with convention matrices.
+      name: of the way of playing, "sampled" or "greedy".
+
+    Raises:
+      TacitError: if convention matrices have no meaning in the game.
+    """
+    play = found.plays[name]
+    if isinstance(play.conventions, str):
+        raise TacitError(f"there is no figure of convention matrices: {play.conventions}")
+    return figures.conventions(
+        responses(play.conventions.counts),
+        found.actions,
+        found.labels,
+        play.conventions.distance,
+        (play.cross_play + play.cross_play.T) / 2,
+        f"{found.game}, run {found.run}, {name} play",
+        f"Spearman {play.conventions.predicts}",
+    )
 
 
 def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmetries: int, key: jax.Array) -> Play:
@@ -203,13 +240,12 @@ def _convention_lines(conventions: Conventions | str) -> list[str]:
     ]
 
 
-def _write(found: Found, run: runs.Run, settings: dict[str, Any]) -> None:
-    folder, game = found.folder, run.game
-    names = [game.action_name(action) for action in range(game.noop)]
+def _write(found: Found, settings: dict[str, Any]) -> None:
+    folder = found.folder
     folder.mkdir(parents=True, exist_ok=True)
     plain = {name: _plain(play) for name, play in found.plays.items()}
     runs.write_json(
-        folder / "conventions.json", {"settings": settings, "labels": found.labels, "actions": names, **plain}
+        folder / "conventions.json", {"settings": settings, "labels": found.labels, "actions": found.actions, **plain}
     )
     arrays = {
         name: play.conventions.counts for name, play in found.plays.items() if not isinstance(play.conventions, str)
@@ -219,19 +255,8 @@ def _write(found: Found, run: runs.Run, settings: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     runs.write_bytes(folder / "conventions.npz", buffer.getvalue())
-    for name, play in found.plays.items():
-        if isinstance(play.conventions, str):
-            continue
-        figure = figures.conventions(
-            responses(play.conventions.counts),
-            names,
-            found.labels,
-            play.conventions.distance,
-            (play.cross_play + play.cross_play.T) / 2,
-            f"{game.name}, run {run.name}, {name} play",
-            f"Spearman {play.conventions.predicts}",
-        )
-        figures.save(figure, folder / f"conventions_{name}")
+    for name in arrays:
+        figures.save(figure(found, name), folder / f"conventions_{name}")
 
 
 def _plain(play: Play) -> dict[str, Any]:

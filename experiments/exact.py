@@ -28,6 +28,7 @@ from marl.exact import branches, crossplay, gradient_flow, phase
 from marl.exact.certified import alpha_certified
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.optimum import Optimum, optimum
+from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
@@ -63,7 +64,11 @@ class PhaseConfig:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "PhaseConfig":
-        """Read nested plain data as hydra composes it from conf/phase.yaml."""
+        """Read nested plain data as hydra composes it from conf/phase.yaml.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it.
+        """
         grid = ("alpha_count", "alpha_min", "alpha_max")
         fields = [field.name for field in dataclasses.fields(cls)]
         refuse_unknown("the configuration", plain, (*fields, *grid))
@@ -210,10 +215,10 @@ def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]
             f"{count:,} starts (at {len(config.alpha):,} values of alpha) of this game would take "
             f"{needed / 2**30:.3g} GiB, and the limit is {MEMORY_LIMIT / 2**30:.3g} GiB; take fewer of one or the other"
         )
-    return gradient_flow.concatenate(
-        gradient_flow.normal_starts(tree, config.normal_starts, 1.0, seed=config.seed),
-        gradient_flow.normal_starts(tree, config.wide_starts, 4.0, seed=config.seed + 1),
-        gradient_flow.pure_starts(tree, config.pure_starts, seed=config.seed + 2),
+    return concatenate(
+        normal_starts(tree, config.normal_starts, 1.0, seed=config.seed),
+        normal_starts(tree, config.wide_starts, 4.0, seed=config.seed + 1),
+        pure_starts(tree, config.pure_starts, seed=config.seed + 2),
     )
 
 

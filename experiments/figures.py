@@ -42,7 +42,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float], title: str) -> Figure:
-    """Return, entropy and greedy self-play and cross-play against steps; a faint line for each seed."""
+    """Return, entropy and greedy self-play and cross-play against steps; a faint line for each seed.
+
+    Args:
+      metrics: as in metrics.npz: `steps` int64[rows], each metric [rows, seeds], evaluations [E, seeds or groups].
+      score_range: the least and the greatest score, the limits of both axes of scores.
+      title: of the figure.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 3.1), layout="constrained")
         axes = figure.subplots(1, 3)
@@ -172,8 +178,8 @@ def conventions(
     Rows that a seed never visits are gray; at most 12 seeds have their matrix drawn.
     """
     shown = min(len(matrices), 12)
-    columns = min(shown, 4)
-    rows = -(-shown // columns)
+    rows = -(-shown // 4)
+    columns = -(-shown // rows)
     side = max(1.5, 0.13 * len(actions))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(columns * side + 6.4, max(rows * side + 1.9, 3.4)), layout="constrained")
@@ -232,7 +238,7 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
         axes[1, 1].plot(alphas, _column(rows, "defect"), color="0.2", marker="o", ms=3.5)
         axes[1, 1].set(title="equivariance defect (weighted by reach)", ylabel="total variation", ylim=(-0.03, 1.03))
         for axis in axes.flat:
-            _alpha_axis(axis, table, alphas)
+            alpha_axis(axis, table, alphas)
         for axis in axes[1]:
             axis.set_xlabel("α (weight of the entropies, in units of reward)")
         for axis in axes[0]:
@@ -265,7 +271,7 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
         axes[2].axhline(1, color="0.35", linewidth=1)
         axes[2].set(title="largest eigenvalue of soft policy iteration", ylabel="eigenvalue")
         for axis in axes:
-            _alpha_axis(axis, table, alphas)
+            alpha_axis(axis, table, alphas)
             axis.set_xlabel("α")
         axes[0].legend(fontsize=8)
         _name_thresholds(figure, axes[2], table)
@@ -297,15 +303,15 @@ def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
 
 _FEW = 6
 """So many values of α are named on the axis themselves."""
-_THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
+THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
     "alpha_certified": ("#3a7d44", "-."),
     "alpha_unique": ("#8a2be2", "--"),
     "alpha_stable": ("#b8860b", ":"),
 }
 
 
-def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None:
-    """A logarithmic axis over the α of a diagram, with the thresholds that lie on it."""
+def alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None:
+    """A logarithmic axis over the α of a diagram, float64[A] ascending, with the thresholds of `table` on it."""
     low, high = alphas[0] / 1.1, alphas[-1] * 1.1
     axis.set(xscale="log", xlim=(low, high))
     axis.xaxis.set_major_locator(FixedLocator(alphas.tolist()) if len(alphas) <= _FEW else LogLocator(subs=(1, 2, 5)))
@@ -313,7 +319,7 @@ def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None
     axis.xaxis.set_minor_locator(NullLocator())
     for name, value in thresholds(table).items():
         if value is not None and low <= value <= high:
-            color, style = _THRESHOLD_LINES[name]
+            color, style = THRESHOLD_LINES[name]
             axis.axvline(value, color=color, linestyle=style, linewidth=1.3)
 
 
@@ -321,7 +327,7 @@ def _name_thresholds(figure: Figure, axis: Any, table: Mapping[str, Any]) -> Non
     """A legend below the figure; thresholds beyond the axis are named as well."""
     low, high = axis.get_xlim()
     lines = [
-        Line2D([], [], color=_THRESHOLD_LINES[name][0], linestyle=_THRESHOLD_LINES[name][1],
+        Line2D([], [], color=THRESHOLD_LINES[name][0], linestyle=THRESHOLD_LINES[name][1],
                label=f"{name} {value:.5g}{'' if low <= value <= high else ' (off the axis)'}")
         for name, value in thresholds(table).items()
         if value is not None
@@ -450,7 +456,17 @@ def _cross_play(method: Mapping[str, Any]) -> float:
 
 
 def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
-    """Cells with their values written in, three digits; a dash where there is none."""
+    """Cells with their values written in, three digits; a dash where there is none.
+
+    Args:
+      axis: of matplotlib.
+      colors: float[rows, columns], what is shown as a colour.
+      values: float[rows, columns], what is written; NaN where there is none.
+      limits: the least and the greatest colour.
+
+    Returns:
+      Matplotlib's image, for a colour bar.
+    """
     axis.set_facecolor("0.93")
     image = axis.imshow(colors, vmin=limits[0], vmax=limits[1], cmap="viridis", aspect="auto")
     for (row, column), value in np.ndenumerate(values):

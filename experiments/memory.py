@@ -37,10 +37,11 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
             break
         if smaller.memory() * learners <= there_is:
             most = f"learner.num_games={games} would fit"
+    length = learner.steps_per_update // learner.num_games
     raise TacitError(
-        f"{learners} learners with {learner.num_games} games of {learner.rollout_length} steps need about "
+        f"{learners} learners with {learner.num_games} games of {length} steps need about "
         f"{_size(needed)} on a device, and {device.device_kind} has {_size(there_is)}: "
-        f"{most or 'fewer seeds in a job, or a smaller learner.rollout_length or network, may fit'}"
+        f"{most or 'fewer seeds in a job, shorter rollouts or a smaller network may fit'}"
     )
 
 

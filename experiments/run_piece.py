@@ -16,7 +16,11 @@ from games.errors import TacitError
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 finished, 2 bad input, 75 time used up, 130 interrupted."""
+    """Train and cross-play the run of `arguments`, CONFIG.json and RUN_DIR; bad input is said on standard error.
+
+    Returns:
+      The exit status: 0 finished, 2 bad input, 75 time used up, 130 interrupted.
+    """
     if len(arguments) != 2:
         print("usage: python -m experiments.run_piece CONFIG.json RUN_DIR", file=sys.stderr)
         return 2

@@ -191,7 +191,7 @@ class Training:
         self._save_seconds = self._saved - began
 
     def table(self, run: int) -> dict[str, np.ndarray]:
-        """The metrics of a run, by its number in this job."""
+        """The metrics of a run, by its number in this job, as in `runs.read_metrics` ([rows, seeds])."""
         empty = {"steps": np.int64, "evaluation_steps": np.int64}
         table = {name: np.zeros(0, dtype) for name, dtype in empty.items()}
         table |= {name: np.stack(rows) for name, rows in self._tables[run].items()}

@@ -54,7 +54,11 @@ class ZscConfig:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "ZscConfig":
-        """Read nested plain data as hydra composes it from conf/zsc_table.yaml."""
+        """Read nested plain data as hydra composes it from conf/zsc_table.yaml.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it; if not 2 players play.
+        """
         refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
         simulator = exact.build_tabular(plain["game"])
         if simulator.num_players != 2:

@@ -82,7 +82,12 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The named slices of an observation, in order and without gaps."""
+    """The named slices of an observation, in order and without gaps.
+
+    >>> layout = Layout.of([("time", {"step": 3}, "steps played"), ("hand", {"slot": 2, "color": 5}, "own cards")])
+    >>> layout.size, layout["hand"]
+    (13, slice(3, 13, None))
+    """
 
     sections: tuple[Section, ...]
 
@@ -181,6 +186,8 @@ class Game(abc.ABC):
     final.
     """
 
+    # A subclass gives these as fields, class variables or properties, whichever suits it; all are only read. The type
+    # system cannot say so (PEP 767 would): pyright's reportIncompatibleVariableOverride is off where games are defined.
     name: str
     version: str
     """Changes whenever the same actions can lead elsewhere than before."""
@@ -299,7 +306,7 @@ class Game(abc.ABC):
 
     @final
     def checked_step(self, state: Any, actions: ArrayLike, *, key: Array) -> tuple[Any, Array, Array]:
-        """`step` for use outside of `jit`: an illegal action raises instead of setting the flag.
+        """`step` with actions int[num_players] outside of `jit`: an illegal one raises instead of setting the flag.
 
         Raises:
           TacitError: naming the player, the action and what was legal instead.

@@ -5,6 +5,9 @@ agents: m slots in a ring, a different feature k for each of n agents, which fit
 one slot, at the same time. 1 is paid if every feature is where it fits and no two edits are in the same slot.
 """
 
+# Why: see the attributes of `games.game.Game`.
+# pyright: reportIncompatibleVariableOverride=false
+
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -78,7 +81,7 @@ class OverlappingEdits(Game):
         return 0.0, 1.0
 
     @functools.cached_property
-    def observers(self) -> Mapping[str, Observer]:
+    def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         """One: which feature is the player's own."""
         layout = Layout.of([("feature", {"feature": self.slots}, "the player's own feature")])
 

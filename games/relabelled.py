@@ -7,6 +7,9 @@ return. With g_p the symmetry of player p and s the state of the underlying game
     observation  g_p · observe(s, p)        legal  g_p · legal(s, p)        action a means  g_p⁻¹ · a
 """
 
+# Why: see the attributes of `games.game.Game`.
+# pyright: reportIncompatibleVariableOverride=false
+
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -87,7 +90,7 @@ class Relabelled(Game):
         return self.game.seats_differ
 
     @functools.cached_property
-    def observers(self) -> Mapping[str, Observer]:
+    def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         return {name: self._through(observer) for name, observer in self.game.observers.items()}
 
     def init(self, *, key: Array) -> RelabelledState:

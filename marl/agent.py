@@ -1,6 +1,7 @@
 """An agent: everything that is needed to let a policy play."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -51,9 +52,30 @@ def check_parameters(agent: Agent, num_players: int) -> None:
         raise TacitError(
             f"the weights of agent {agent.label} are not those that its policy declares: {agent.kind.policy}"
         )
-    found = jax.tree.leaves(agent.params)
-    for (path, leaf), weights in zip(jax.tree_util.tree_leaves_with_path(declared), found, strict=True):
-        if np.shape(weights) != leaf.shape:
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            shapes = f"{leaf.shape}, and has weights of shape {np.shape(weights)}"
-            raise TacitError(f"agent {agent.label} declares {name} of shape {shapes}")
+    shapes = {name: leaf.shape for name, leaf in named(declared).items()}
+    check_shapes(f"agent {agent.label}", shapes, named(agent.params))
+
+
+def check_shapes(whose: str, declared: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those declared.
+
+    Args:
+      whose: the weights, as errors call them.
+      declared: the shape of each, by name.
+      weights: arrays by name.
+
+    Raises:
+      TacitError: naming the first that lacks, has another shape or was not declared.
+    """
+    for name, shape in declared.items():
+        found = np.shape(weights[name]) if name in weights else "no such weights"
+        if found != shape:
+            raise TacitError(f"{whose} declares {name} of shape {shape}, and holds {found}")
+    if extra := weights.keys() - declared.keys():
+        raise TacitError(f"{whose} holds weights that its architecture does not have: {sorted(extra)}")
+
+
+def named(params: Any) -> dict[str, Any]:
+    """The leaves of parameters by name, in their order, as files have them: "torso_0/kernel"."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

@@ -22,7 +22,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "hydra": {"experiments/compose.py", "experiments/launchers.py", "experiments/search.py", "experiments/sweeps.py"},
     "omegaconf": {"experiments/compose.py", "experiments/search.py", "experiments/sweeps.py"},
-    "diffrax": {"marl/exact/gradient_flow.py"},
+    "diffrax": {"marl/exact/gradient_flow.py", "marl/exact/integrators.py"},
     "hanabi_learning_environment": {"games/hanabi/hle.py"},
     "igraph": {"games/tabular/symmetry.py"},
     "orbax": {"experiments/checkpoints.py"},
@@ -32,9 +32,12 @@ ONLY_IN = {
     "hydra_plugins": {"experiments/launchers.py"},
     "mlflow": {"experiments/export.py"},
     "tensorboard": {"experiments/export.py"},
-    "matplotlib": {"experiments/figures.py", "experiments/structure_figures.py"},
+    "matplotlib": {
+        "experiments/exact_figures.py", "experiments/figures.py", "experiments/statistics_figures.py",
+        "experiments/structure_figures.py",
+    },
     "safetensors": {"experiments/runs/files.py"},
-}
+}  # fmt: skip
 
 
 def name(file):

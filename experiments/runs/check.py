@@ -17,8 +17,7 @@ from experiments.runs import directory
 from experiments.runs.collection import (
     STATES,
     check_complete,
-    check_format,
-    check_status,
+    checked_status,
     is_name,
     read_science,
     run_directories,
@@ -65,12 +64,7 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
         return Finding(path, sentence, damage=False)
 
     try:
-        if not names:
-            raise TacitError("the directory cannot be read")
-        status = directory.read_status(path)
-        if status is None:
-            raise TacitError("there is no status.json: the directory was copied in part, or is no run's")
-        check_status(status)
+        status = checked_status(path, names)
         state = one_of("the state in status.json", directory.state_of(path, status), STATES)
         if state == "running":
             return  # its files are about to change
@@ -111,7 +105,7 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
 
 def _checksums(path: Path) -> dict[str, str]:
     contents = read_json(path / "checksums.json")
-    check_format("checksums.json", contents)
+    directory.check_format("checksums.json", contents.get("format"))
     if not isinstance(expected := contents.get("files"), dict):
         raise TacitError("checksums.json is damaged: it names no files")
     return expected

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from experiments.config import FORMAT, canonical
+from experiments.config import canonical
 from experiments.runs import directory
 from experiments.runs.directory import RESULT_FOLDERS
 from experiments.runs.files import read_json
@@ -111,7 +111,7 @@ class Record:
         return found
 
     def metrics(self) -> dict[str, np.ndarray]:
-        """The arrays of metrics.npz; TacitError if it is missing or damaged."""
+        """The arrays of metrics.npz as in `directory.read_metrics`; TacitError if it is missing or damaged."""
         return directory.read_metrics(self.path)
 
     def crossplay(self) -> dict[str, CrossPlay]:
@@ -286,7 +286,7 @@ def read_science(path: Path) -> dict[str, Any]:
       TacitError: if it is missing, damaged, or of a newer or an older format.
     """
     description = read_json(path / "run.json")
-    check_format("run.json", description)
+    directory.check_format("run.json", description.get("format"))
     if missing := {"name", "science"} - set(description):
         raise TacitError(f"run.json is damaged: it does not say {', '.join(sorted(missing))}")
     if not isinstance(description["science"], dict):
@@ -295,8 +295,17 @@ def read_science(path: Path) -> dict[str, Any]:
     return description
 
 
-def check_status(status: Mapping[str, Any]) -> None:
-    """Refuse the contents of a status.json whose values are not of the types that everything reads them as."""
+def checked_status(path: Path, names: Collection[str]) -> dict[str, Any]:
+    """The contents of the status.json of a run directory with files of these names.
+
+    Raises:
+      TacitError: if it is missing or damaged, or holds a value that is not of the type that everything reads it as.
+    """
+    if not names:
+        raise TacitError("the directory cannot be read")
+    status = directory.read_status(path)
+    if status is None:
+        raise TacitError("status.json is missing: the directory was copied in part, or is no run's")
     steps, updated = status["steps"], status["updated"]
     if not _is_whole(steps):
         raise TacitError(f"status.json is damaged: its steps must be a whole number, not {steps!r}")
@@ -308,14 +317,7 @@ def check_status(status: Mapping[str, Any]) -> None:
         raise TacitError(f"status.json is damaged: updated must be a time with its zone in ISO 8601, not {updated!r}")
     if not isinstance(status["reason"], str):
         raise TacitError(f"status.json is damaged: its reason must be a text, not {status['reason']!r}")
-
-
-def check_format(file: str, contents: Mapping[str, Any]) -> None:
-    """Refuse the contents of a file of another format, saying whether it is newer or older."""
-    found = contents.get("format")
-    if found != FORMAT:
-        age = ("newer" if found > FORMAT else "older") if isinstance(found, int) else "unknown"
-        raise TacitError(f"{file} has the {age} format {found}, and this Tacit reads format {FORMAT}")
+    return status
 
 
 def _check_types(description: Mapping[str, Any]) -> None:
@@ -388,12 +390,7 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         "updated": "",
     }  # fmt: skip
     try:
-        if not names:
-            raise TacitError("the directory cannot be read")
-        status = directory.read_status(path)
-        if status is None:
-            raise TacitError("status.json is missing: the directory was copied in part, or is no run's")
-        check_status(status)
+        status = checked_status(path, names)
         facts |= {"steps": status["steps"], "updated": status["updated"]}
         if status["state"] == "running" and "run.json" not in names:  # it has just begun, or did not get far
             return {**facts, "state": "running"}

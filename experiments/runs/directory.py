@@ -37,7 +37,7 @@ from experiments.runs import claims
 from experiments.runs.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from games.errors import TacitError
 from games.game import Game
-from marl.agent import Agent, declared_parameters
+from marl.agent import Agent, check_shapes, declared_parameters, named
 from marl.crossplay import CrossPlay
 
 RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
@@ -194,7 +194,11 @@ def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> Non
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
-    """What status.json says, or None if there is none."""
+    """What status.json says, or None if there is none.
+
+    Raises:
+      TacitError: if the file is damaged.
+    """
     file = path / "status.json"
     if not file.exists():
         return None
@@ -227,14 +231,14 @@ def is_finished(path: Path) -> bool:
 
 
 def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
-    """Save the arrays of a run's metrics.npz."""
+    """Save the arrays of a run's metrics.npz, by name as `read_metrics` gives them back ([rows, seeds])."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **metrics)
     write_bytes(path / "metrics.npz", buffer.getvalue())
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of metrics.npz.
+    """The arrays of metrics.npz: `steps` int64[rows], each metric [rows, seeds], evaluations [E, seeds or groups].
 
     Raises:
       TacitError: if the file is missing or damaged.
@@ -256,8 +260,7 @@ def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[s
       params: of the run's policy, in its dtypes or narrower ones.
       scores: what the seeds scored, by name.
     """
-    names, leaves = _named(params)
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in named(params).items()}
     metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
     if scores is not None:
         metadata["scores"] = json.dumps(scores, sort_keys=True)
@@ -274,31 +277,28 @@ def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]
     tensors, metadata = read_tensors(file)
     if "science" not in metadata:
         raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
-    if metadata.get("format") != str(FORMAT):
-        raise TacitError(f"{file} has format {metadata.get('format')}, and this Tacit reads format {FORMAT}")
+    written = metadata.get("format", "")  # metadata are texts
+    check_format(str(file), int(written) if written.isdecimal() else written or None)
     try:
         science = json.loads(metadata["science"])
         config, version = RunConfig.from_science(science), science["game"]["version"]
         game = build_game(config.game)
         kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
-    except (TacitError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except TacitError as error:
+        raise TacitError(f"{file}: {error}") from error
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise TacitError(f"{file} does not say in this version's terms what its weights are: {error}") from error
     if version != game.version:
         raise TacitError(
             f"{file} was trained on game version {version}, and this is {game.version}: its scores would not compare"
         )
     declared = declared_parameters(kind, game.num_players)
-    names, shapes = _named(declared)
-    for name, shape in zip(names, shapes, strict=True):
-        expected, found = (config.seeds, *shape.shape), getattr(tensors.get(name), "shape", None)
-        if found != expected:
-            raise TacitError(f"{file} declares {name} of shape {expected}, and holds {found or 'no such weights'}")
-        tensors[name] = tensors[name].astype(shape.dtype)  # a file of the zoo may be in half precision
-    if len(tensors) != len(names):
-        raise TacitError(f"{file} holds weights that its architecture does not have: {set(tensors) - set(names)}")
-    structure = jax.tree.structure(declared)
+    leaves, structure = named(declared), jax.tree.structure(declared)
+    check_shapes(str(file), {name: (config.seeds, *leaf.shape) for name, leaf in leaves.items()}, tensors)
+    # A file of the zoo may be in half precision.
+    seeds = [tensors[name].astype(leaf.dtype) for name, leaf in leaves.items()]
     agents = [
-        Agent(kind, jax.tree.unflatten(structure, [tensors[name][row] for name in names]), f"{label}/{seed}")
+        Agent(kind, jax.tree.unflatten(structure, [weights[row] for weights in seeds]), f"{label}/{seed}")
         for row, seed in enumerate(range(config.first_seed, config.first_seed + config.seeds))
     ]
     return config, game, agents
@@ -377,13 +377,23 @@ def check_finished(path: Path, *, command: str = "train") -> dict[str, Any]:
         reason = f" ({status['reason']})" if status["reason"] else ""
         raise TacitError(f"run {path} is not finished: {state}{reason} after {status['steps']} steps")
     description = read_json(path / "run.json")
-    if description.get("format") != FORMAT:
-        raise TacitError(f"run {path} has format {description.get('format')}, and this Tacit reads format {FORMAT}")
+    check_format(f"run {path}", description.get("format"))
     if "science" not in description:
         raise TacitError(f"{path / 'run.json'} is damaged: it has no 'science'")
     if (made_by := description["science"].get("command", "train")) != command:
         raise TacitError(f"run {path} was made by tacit {made_by}, and a run of tacit {command} is needed")
     return description
+
+
+def check_format(what: str, found: Any) -> None:
+    """Refuse what was written in another format.
+
+    Raises:
+      TacitError: saying whether it is newer or older.
+    """
+    if found != FORMAT:
+        age = ("newer" if found > FORMAT else "older") if isinstance(found, int) else "unknown"
+        raise TacitError(f"{what} has the {age} format {found}, and this Tacit reads format {FORMAT}")
 
 
 def versions() -> dict[str, str]:
@@ -396,9 +406,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "device": jax.devices()[0].device_kind,
     }
-
-
-def _named(params: Any) -> tuple[Sequence[str], Sequence[Any]]:
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    return names, [leaf for _, leaf in leaves]

@@ -51,12 +51,12 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write arrays by name as a .safetensors file, complete or not at all."""
+    """Write arrays of any shapes [...] by name as a .safetensors file, complete or not at all."""
     write_bytes(file, save(dict(tensors), dict(metadata)))
 
 
 def read_tensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a .safetensors file by name, whoever wrote it, and its metadata.
+    """The arrays of a .safetensors file by name, of any shapes [...], whoever wrote it, and its metadata.
 
     Raises:
       TacitError: if the file is missing or damaged.

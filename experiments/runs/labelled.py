@@ -32,7 +32,11 @@ class _Axis(NamedTuple):
 
 
 def dataset(runs: "collection.Runs", play: str, xarray: Any) -> "xarray.Dataset":
-    """The cells of one play of all runs, as `Runs.crossplay` describes it; `xarray` is the library."""
+    """The cells of one play of all runs, as `Runs.crossplay` describes it; `xarray` is the library.
+
+    Raises:
+      TacitError: if two runs are one configuration, or their cells are not of one shape.
+    """
     cells = _cells(runs, play)
     axes = _axes(runs)
     places = list(zip(*(axis.places for axis in axes), strict=True)) if axes else [()] * len(runs)

@@ -56,9 +56,10 @@ def to_hanab_live(
 
     Args:
       game: a board that the site has: 5 colors, 5 ranks, its hand size, 8 information tokens and 3 lives.
-      deck: the cards `color * ranks + rank` in drawing order, at least those that the game draws; the rest is filled
-        up in order, since the site asks for all 50.
-      actions: the actions played, in order; each is of the player whose turn it is. The game need not be finished.
+      deck: int[cards], the cards `color * ranks + rank` in drawing order, at least those that the game draws; the rest
+        is filled up in order, since the site asks for all 50.
+      actions: int[moves], the actions played, in order; each is of the player whose turn it is. The game need not be
+        finished.
       names: of the players; "player 0" and so on if not given.
 
     Raises:

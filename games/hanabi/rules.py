@@ -15,6 +15,9 @@ A card is the number `color * R + rank` (HLE's chance-outcome id) where users me
 inside the state, so that color and rank are shifts away.
 """
 
+# Why: see the attributes of `games.game.Game`.
+# pyright: reportIncompatibleVariableOverride=false
+
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -28,7 +31,8 @@ from jax.typing import ArrayLike
 
 from games.errors import TacitError, one_of, whole_number
 from games.game import Array, Game, Observer, Symmetry
-from games.hanabi import observers, render, symmetry
+from games.hanabi import observers, render
+from games.hanabi import symmetry as symmetries
 from games.hanabi.cards import COLOR_LETTERS, EMPTY, HINTED
 
 
@@ -159,7 +163,7 @@ class Hanabi(Game):
     # --- the contract of games.game.Game -----------------------------------------------------------------------------
 
     @functools.cached_property
-    def observers(self) -> Mapping[str, Observer]:
+    def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         names = sorted(observers.NAMES, key=lambda name: name != self.default_observer)
         return {name: observers.make(self, name) for name in names}
 
@@ -320,10 +324,10 @@ class Hanabi(Game):
 
     def sample_symmetry(self, *, key: Array) -> Symmetry:
         """A uniformly drawn permutation of the colors."""
-        return symmetry.of_colors(self, jax.random.permutation(key, jnp.arange(self.colors, dtype=jnp.int32)))
+        return symmetries.of_colors(self, jax.random.permutation(key, jnp.arange(self.colors, dtype=jnp.int32)))
 
-    def apply_symmetry(self, symmetry_: Symmetry, state: HanabiState) -> HanabiState:
-        return symmetry.on_state(self, symmetry_, state)
+    def apply_symmetry(self, symmetry: Symmetry, state: HanabiState) -> HanabiState:
+        return symmetries.on_state(self, symmetry, state)
 
     # --- what users read off a state ---------------------------------------------------------------------------------
 
@@ -338,7 +342,17 @@ class Hanabi(Game):
         return np.repeat(np.array(cards, np.uint8), np.tile(self.copies, self.colors))
 
     def draw(self, deck: Array, deck_key: Array, position: Array, given: Array) -> tuple[Array, Array]:
-        """Swap the card to draw into `position`: the deck afterwards, and that card."""
+        """Swap the card to draw into its position, as in `init`.
+
+        Args:
+          deck: uint8[deck_size], card bytes.
+          deck_key: uint32[2], the bits of the key that decides.
+          position: uint8[], how many cards have been drawn.
+          given: bool[], whether the deck is to be drawn in its order, without a swap.
+
+        Returns:
+          The deck afterwards, uint8[deck_size], and the card drawn, uint8[].
+        """
         fold = jax.random.fold_in(jax.random.wrap_key_data(deck_key), position.astype(jnp.uint32))
         bits = jax.random.key_data(fold)[0] >> 8  # 24 bits: the bias of a choice among n is below n / 2**24
         choices = jnp.uint32(self.deck_size) - position.astype(jnp.uint32)

@@ -225,7 +225,8 @@ def from_functions(
     """A Dec-POMDP from functions of indices, filled in for every state and joint action.
 
     Args:
-      agents, states, actions, observations, discount, legal: as in `DecPOMDP`.
+      agents, states, actions, observations, discount: as in `DecPOMDP`.
+      legal: for each agent bool[O_i, A_i], as in `DecPOMDP`.
       start: probability of each first state.
       transition: (state, joint action) -> {next state: probability}.
       observation: (joint action, next state) -> {joint observation: probability}.
@@ -272,6 +273,10 @@ def matrix_game(payoffs: np.ndarray, agents: Sequence[str], actions: Sequence[Se
     Args:
       payoffs: float64[A_1, ..., A_n].
       agents, actions: names.
+
+    >>> levers = matrix_game(np.eye(2), ["ann", "bob"], [["left", "right"]] * 2)
+    >>> levers.num_actions, levers.num_observations
+    ((2, 2), (1, 1))
     """
     joint_actions = payoffs.size
     return DecPOMDP(

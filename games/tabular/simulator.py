@@ -8,6 +8,9 @@ sum of a game's rewards is the return whose mean the exact objective gives. A le
 uses a discount of its own of 1.
 """
 
+# Why: see the attributes of `games.game.Game`.
+# pyright: reportIncompatibleVariableOverride=false
+
 import dataclasses
 import functools
 import hashlib
@@ -129,7 +132,7 @@ class Simulator(Game):
         return 0.0 - self._greatest_return(-self.problem.reward), self._greatest_return(self.problem.reward)
 
     @functools.cached_property
-    def observers(self) -> Mapping[str, Observer]:
+    def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         """`last`: the time and the player's last action and observation. `history`: all of them, as one index.
 
         `history` is built when somebody asks for it.

@@ -133,7 +133,7 @@ def automorphisms(problem: DecPOMDP, *, swap_agents: bool) -> SymmetryGroup:
     colors = np.concatenate(graph.colors)
     order = drawn.count_automorphisms(color=colors.tolist())
     fixed = colors.copy()
-    fixed[: labels.count] = colors.max() + 1 + np.arange(labels.count)
+    fixed[: labels.size] = colors.max() + 1 + np.arange(labels.size)
     only_states = drawn.count_automorphisms(color=fixed.tolist())
     generators = drawn.automorphism_group(color=colors.tolist())
     return SymmetryGroup(
@@ -395,7 +395,7 @@ class _Labels(NamedTuple):
     actions: tuple[np.ndarray, ...]  # for each agent int64[A_i]
     observations: tuple[np.ndarray, ...]  # for each agent int64[O_i]
     states: np.ndarray  # int64[S]
-    count: int  # of agents, actions and observations, which are vertices 0 ... count - 1
+    size: int  # how many agents, actions and observations there are: vertices 0 ... size - 1
 
     def read(self, image: np.ndarray) -> Automorphism:
         """The symmetry that takes vertex v to image[v]."""

@@ -220,7 +220,10 @@ def _paired_or_why_not(a: Cells, b: Cells, of: Quantity) -> Tested:
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Corrected p-values: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ k of (m − j + 1) p₍ⱼ₎, at most 1, in the order given."""
+    """Corrected p-values, float64[m], of float[m] in any order (Holm 1979).
+
+    With p₍₁₎ ≤ … ≤ p₍ₘ₎ that of p₍ₖ₎ is the maximum over j ≤ k of (m − j + 1) p₍ⱼ₎, at most 1.
+    """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

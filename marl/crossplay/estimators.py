@@ -118,7 +118,7 @@ class Summary(NamedTuple):
 def summarise(
     seatings: ArrayLike, scores: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL, rng: int = 0
 ) -> Summary:
-    """`self_play`, `cross_play`, `cross_play_disjoint` and `gap` of one list of cells; arguments as there."""
+    """`self_play`, `cross_play`, `cross_play_disjoint` and `gap` of one list of cells; arguments as in `self_play`."""
     return Summary(
         self_play=self_play(seatings, scores, resamples=resamples, level=level, rng=rng),
         cross_play=cross_play(seatings, scores, resamples=resamples, level=level, rng=rng),

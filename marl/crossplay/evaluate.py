@@ -183,7 +183,7 @@ def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarra
 
 
 def played_illegally(agents: Sequence[Agent], seats: Sequence[int] | np.ndarray) -> TacitError:
-    """What is wrong with a seating in which an illegal action was played."""
+    """What is wrong with a seating, int[num_players] numbers of agents, in which an illegal action was played."""
     return TacitError(f"an agent of the seating {[agents[a].label for a in seats]} played an illegal action")
 
 

@@ -53,7 +53,7 @@ class Table(NamedTuple):
         )
 
     def start(self, deck_key: Array, draw_key: Array, cell: Array, number: Array) -> tuple[Any, tuple[Any, ...], Array]:
-        """The state, the memories and the key of game `number` of a cell; every cell has the same decks."""
+        """The state, the memories and the key uint32[2] of game int32[] of a cell int32[]: all cells have its deck."""
         state = self.game.init(key=jax.random.fold_in(deck_key, number))
         draws = jax.random.fold_in(jax.random.fold_in(draw_key, cell), number)
         return state, tuple(kind.policy.initial_memory() for kind in self.kinds), jax.random.key_data(draws)
@@ -61,7 +61,11 @@ class Table(NamedTuple):
     def play_round(
         self, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, round_: Array
     ) -> tuple[Any, tuple[Any, ...], list[Step]]:
-        """A step of one game for each of `turns`; `key` of `start`."""
+        """A step of one game for each of `turns`, which together are round int32[]; `key` uint32[2] of `start`.
+
+        Returns:
+          The state and the memories afterwards, and the steps.
+        """
         keys = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(key), round_), len(self.turns))
         steps = []
         for turn, key in zip(self.turns, keys, strict=True):

@@ -21,43 +21,37 @@ spectral radius would count) only makes undamped iteration oscillate.
 Pseudo-arclength continuation: Keller 1977, "Numerical solution of bifurcation and nonlinear eigenvalue problems".
 """
 
-import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigs
 
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import Tree
-from marl.exact.gradient_flow import residuals
-from marl.exact.objective import Array, JointPolicy, Tables, double_precision, log_policy, sweep, tables
+from marl.exact.branch_equations import (
+    CONVERGED,
+    Curve,
+    NoPointError,
+    Solution,
+    along_alpha,
+    each_alone,
+    eigenvalues,
+    equations,
+    scale_of,
+    space_of,
+    unknowns,
+)
+from marl.exact.objective import double_precision, tables
 
-MOST_UNKNOWNS = 2_000
-"""The most unknowns, after tying, of a game whose branch is followed."""
-MOST_DENSE = 500
-"""With more free coordinates only the `KRYLOV` largest eigenvalues are computed, by Arnoldi iteration, and only their
-crossings are seen."""
-KRYLOV = 6
 START = 100.0
 """The default alpha_max, in units of the scale of the returns."""
-CONVERGED = 1e-9
-"""A Newton correction this small was the last one: the next would be of its square."""
-_ROUNDING = 1e-14
-"""An equation met this well is met."""
-_NEWTON_STEPS = 10
 _DAMPED_STEPS = 10_000
 _FIRST_STEP, _LONGEST_STEP, _SHORTEST_STEP = 0.05, 0.2, 1e-9
 _LEAST_COSINE = 0.95
 """Between the tangents at both ends of a step."""
 _AT_ONE = 1e-6
 """An eigenvalue this near to +1 at a fold belongs to the fold; those this near at a bifurcation cross together."""
-_BATCH = 256
-"""Directions that are differentiated at a time."""
 
 
 class Branch(NamedTuple):
@@ -114,7 +108,7 @@ def alpha_stable(
 
     There the largest signed eigenvalue of P crosses +1, at a fold or a bifurcation. Located to 1e-10 relative; to about
     1e-8 only where `orbits` leaves out the symmetry that breaks, as the equations are then singular. The branch is
-    followed no further; `Branch.alpha_stable` is the same number.
+    followed no further; `Branch.alpha_stable` is the same number. Arguments as in `principal_branch`.
 
     Raises:
       TacitError: as `principal_branch`; if the branch cannot be followed to `alpha_min`.
@@ -154,8 +148,8 @@ def follow_branch(
     one_of("direction", direction, ("up", "down"))
     alpha_min, alpha_max = _bounds(alpha_min, alpha_max)
     number("alpha", alpha, alpha_min, alpha_max)
-    curve = _curve(tree, orbits)
-    guess = _unknowns(curve.tied, log_probs, alpha, curve.scale)
+    curve = equations(tree, orbits)
+    guess = unknowns(curve.tied, log_probs, alpha, curve.scale)
     start = _start(curve, guess, 1.0 if direction == "up" else -1.0)
     given = tuple(np.exp(own) for own in log_probs)
     found = curve.look(start.z).log_probs
@@ -184,8 +178,8 @@ def largest_eigenvalue(tree: Tree, log_probs: tuple[np.ndarray, ...], alpha: flo
       TacitError: for a value out of range.
     """
     alpha = number("alpha", alpha, 0.0, above=True)
-    full, scale = _space(_each_alone(tree)), _scale(tree)
-    return float(_eigenvalues(tables(tree), full, scale, _unknowns(full, log_probs, alpha, scale))[0])
+    full, scale = space_of(each_alone(tree)), scale_of(tree)
+    return float(eigenvalues(tables(tree), full, scale, unknowns(full, log_probs, alpha, scale))[0])
 
 
 # The branch
@@ -199,9 +193,9 @@ def _principal(
     max_points: int,
     until_unstable: bool,
 ) -> Branch:
-    default = max(START * _scale(tree), 2 * number("alpha_min", alpha_min, 0.0, above=True))
+    default = max(START * scale_of(tree), 2 * number("alpha_min", alpha_min, 0.0, above=True))
     alpha_min, alpha_max = _bounds(alpha_min, default if alpha_max is None else alpha_max)
-    curve = _curve(tree, orbits)
+    curve = equations(tree, orbits)
     start = _start(curve, _settle(curve, alpha_max), -1.0)
     if curve.look(start.z).residual > CONVERGED:
         raise TacitError("the orbits are not those of symmetries of the game")
@@ -210,7 +204,7 @@ def _principal(
     return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable)
 
 
-def _settle(curve: "_Curve", alpha: float) -> np.ndarray:
+def _settle(curve: Curve, alpha: float) -> np.ndarray:
     """z where damped soft policy iteration leads from the uniform policy."""
     z = np.append(np.zeros(len(curve.tied.entry)), np.log(alpha))
     for _ in range(_DAMPED_STEPS):
@@ -221,19 +215,19 @@ def _settle(curve: "_Curve", alpha: float) -> np.ndarray:
     raise TacitError(f"soft policy iteration from the uniform policy does not converge at alpha_max {alpha:g}")
 
 
-def _start(curve: "_Curve", guess: np.ndarray, direction: float) -> "_Solution":
+def _start(curve: Curve, guess: np.ndarray, direction: float) -> Solution:
     """The solution near `guess` at the same α, with a tangent along which α grows (`direction` 1) or falls (-1)."""
     try:
-        upwards = curve.correct(guess, _along_alpha(guess))
+        upwards = curve.correct(guess, along_alpha(guess))
         return curve.correct(upwards.z, direction * upwards.tangent)
-    except _NoPointError as error:
+    except NoPointError as error:
         alpha = np.exp(guess[-1])
         raise TacitError(f"Newton's method finds no stationary point near the start at alpha {alpha:g}") from error
 
 
 def _follow(
-    curve: "_Curve",
-    start: "_Solution",
+    curve: Curve,
+    start: Solution,
     alpha_min: float,
     alpha_max: float,
     max_points: int,
@@ -247,7 +241,7 @@ def _follow(
     while not ended:
         try:
             found, crossed, ended = _step(curve, point, length, bounds)
-        except _NoPointError:
+        except NoPointError:
             length /= 2
             ended = "step" if length < _SHORTEST_STEP else ""
             continue
@@ -269,14 +263,6 @@ def _follow(
         alpha_stable=next((event.alpha for event in events if event.of_largest), None),
         ended=ended,
     )
-
-
-class _Solution(NamedTuple):
-    """Of the equations in a plane."""
-
-    z: np.ndarray  # float64[U + 1], the unknowns and log α
-    tangent: np.ndarray  # float64[U + 1], of length 1, in the direction of travel
-    determinant: tuple[float, float]  # (sign, log) of the equations' and the plane's derivative
 
 
 class _Point(NamedTuple):
@@ -309,12 +295,12 @@ class _Event(NamedTuple):
 class _Stretch:
     """The branch beyond one point, by the distance along that point's tangent. What was computed is kept."""
 
-    def __init__(self, curve: "_Curve", here: _Point) -> None:
+    def __init__(self, curve: Curve, here: _Point) -> None:
         self._curve, self._here = curve, here
-        self._solved = {0.0: _Solution(here.z, here.tangent, here.determinant)}
+        self._solved = {0.0: Solution(here.z, here.tangent, here.determinant)}
         self._spectra = {0.0: here.eigenvalues}
 
-    def at(self, distance: float) -> _Solution:
+    def at(self, distance: float) -> Solution:
         if distance not in self._solved:
             predicted = self._here.z + distance * self._here.tangent
             self._solved[distance] = self._curve.correct(predicted, self._here.tangent)
@@ -339,18 +325,18 @@ class _Stretch:
 
 
 def _step(
-    curve: "_Curve", here: _Point, length: float, bounds: dict[str, float]
+    curve: Curve, here: _Point, length: float, bounds: dict[str, float]
 ) -> tuple[list[_Point], list[_Event], str]:
     """One step: (the points after `here`, what happens on the way, the bound of log α that was met or "").
 
     Raises:
-      _NoPointError: if the step is too long.
+      NoPointError: if the step is too long.
     """
     stretch = _Stretch(curve, here)
     end = stretch.at(length)
     bent = np.linalg.norm(end.z - here.z - length * here.tangent) > length / 4
     if bent or end.tangent @ here.tangent < _LEAST_COSINE:
-        raise _NoPointError
+        raise NoPointError
     fold = _root(stretch.turn, 0.0, length) if stretch.turn(0.0) * stretch.turn(length) < 0 else None
     points, events, reached = [here], [], 0.0
     for distance in [length] if fold is None else [fold, length]:
@@ -395,201 +381,6 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(root)
 
 
-# The equations
-
-
-class _NoPointError(Exception):
-    """Newton's method does not converge, or to somewhere else than asked for."""
-
-
-class _Space(NamedTuple):
-    """What the unknowns are: differences of values within histories, one for each orbit but the first of a history."""
-
-    column: tuple[np.ndarray, ...]  # for each agent int32[H, A], the unknown; U for those that are 0
-    entry: np.ndarray  # int32[U], where the unknown stands among all agents' values, one behind the other
-    base: np.ndarray  # int32[U], where the value stands from which it is counted, at the same history
-
-
-class _Seen(NamedTuple):
-    """One point in full."""
-
-    log_probs: tuple[Any, ...]  # for each agent float64[H, A]
-    residual: Any  # float64[], over all histories
-    error: Any  # float64[U], of the equation
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Curve:
-    """The equations of one game. z: float64[U + 1], the unknowns and log α."""
-
-    table: Tables
-    tied: _Space
-    full: _Space
-    scale: float
-
-    def correct(self, guess: np.ndarray, normal: np.ndarray) -> _Solution:
-        """The solution in the plane through `guess` across `normal`, and the tangent there, on the side of `normal`.
-
-        Raises:
-          _NoPointError: if Newton's method does not converge.
-        """
-        z = guess
-        for _ in range(_NEWTON_STEPS):
-            value, jacobian = (np.asarray(part) for part in _linearise(self.table, self.tied, self.scale, z))
-            bordered = np.concatenate([jacobian, normal[None]])
-            right = np.stack([np.append(value, normal @ (z - guess)), _along_alpha(z)], axis=1)
-            if not np.isfinite(bordered).all() or not np.isfinite(right).all():
-                break
-            try:
-                change, tangent = np.linalg.solve(bordered, right).T
-            except np.linalg.LinAlgError:  # exactly at a bifurcation
-                change, tangent = np.linalg.lstsq(bordered, right)[0].T
-            at_rest = np.abs(right[:, 0]).max() < _ROUNDING  # then a change would only be noise at a bifurcation
-            z = z if at_rest else z - change
-            if at_rest or np.abs(change).max() < CONVERGED:
-                sign, log = np.linalg.slogdet(bordered)
-                return _Solution(z, tangent / np.linalg.norm(tangent), (float(sign), float(log)))
-        raise _NoPointError
-
-    def eigenvalues(self, z: np.ndarray) -> np.ndarray:
-        """Of P among all policies, the largest first."""
-        full = _counted(self.full, np.append(z[:-1], 0.0)[np.concatenate([own.ravel() for own in self.tied.column])])
-        return _eigenvalues(self.table, self.full, self.scale, np.append(full, z[-1]))
-
-    def look(self, z: np.ndarray) -> "_Seen":
-        return jax.tree.map(np.asarray, _look(self.table, self.tied, self.scale, z))
-
-
-def _curve(tree: Tree, orbits: Sequence[np.ndarray] | None) -> _Curve:
-    alone = _each_alone(tree)
-    tied = _space(alone if orbits is None else _checked(tree, orbits))
-    if len(tied.entry) > MOST_UNKNOWNS:
-        raise TacitError(
-            f"the game is too large to follow a branch: it has {len(tied.entry):,} unknowns and the limit is "
-            f"{MOST_UNKNOWNS:,}"
-        )
-    return _Curve(tables(tree), tied, _space(alone), _scale(tree))
-
-
-def _each_alone(tree: Tree) -> tuple[np.ndarray, ...]:
-    """The orbits of the trivial group."""
-    legal = np.concatenate([own.legal.ravel() for own in tree.agents])
-    numbers = np.where(legal, np.cumsum(legal) - 1, -1)
-    ends = np.cumsum([own.legal.size for own in tree.agents])[:-1]
-    return tuple(part.reshape(own.legal.shape) for part, own in zip(np.split(numbers, ends), tree.agents, strict=True))
-
-
-def _checked(tree: Tree, orbits: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    orbits = tuple(map(np.asarray, orbits))
-    if len(orbits) != len(tree.agents) or any(
-        own.shape != agent.legal.shape or not np.array_equal(own >= 0, agent.legal)
-        for own, agent in zip(orbits, tree.agents, strict=True)
-    ):
-        raise TacitError("orbits must number every legal action of every history of every agent, -1 where illegal")
-    return orbits
-
-
-def _space(orbits: Sequence[np.ndarray]) -> _Space:
-    """The unknowns of a set of orbits. At each history the values are counted from the orbit with the least number."""
-    offsets = np.cumsum([0, *(own.size for own in orbits)])
-    count = 1 + max(int(own.max()) for own in orbits)
-    entry, base = np.full(count, -1), np.full(count, -1)
-    for own, offset in zip(orbits, offsets, strict=False):
-        least = np.where(own >= 0, own, count).argmin(1)  # the first action of each history
-        history, action = np.nonzero(own >= 0)
-        first = history * own.shape[1] + least[history]
-        own_orbits = own[history, action]
-        base[own_orbits] = np.where(own_orbits == own.ravel()[first], -1, offset + first)
-        entry[own_orbits] = offset + history * own.shape[1] + action
-    free = np.flatnonzero(base >= 0)
-    column = np.full(count + 1, len(free))  # the last one is for the number -1
-    column[free] = np.arange(len(free))
-    return _Space(
-        tuple(column[own].astype(np.int32) for own in orbits), entry[free].astype(np.int32), base[free].astype(np.int32)
-    )
-
-
-def _unknowns(space: _Space, log_probs: tuple[np.ndarray, ...], alpha: float, scale: float) -> np.ndarray:
-    """z of a joint policy."""
-    z = np.append(_counted(space, np.concatenate([np.ravel(own) for own in log_probs])) * alpha / (alpha + scale), 0.0)
-    if not np.isfinite(z).all():
-        raise TacitError("log_probs must be finite where an action is legal")
-    z[-1] = np.log(alpha)
-    return z
-
-
-def _counted(space: _Space, values: np.ndarray) -> np.ndarray:
-    """Values of all agents, one behind the other, as differences within histories: float64[U]."""
-    return values[space.entry] - values[space.base]
-
-
-def _along_alpha(z: np.ndarray) -> np.ndarray:
-    return np.eye(len(z))[-1]
-
-
-def _scale(tree: Tree) -> float:
-    """The span of the returns that rewards allow; 1 if all rewards are equal."""
-    rewards = tree.problem.expected_reward
-    span = float(rewards.max() - rewards.min()) * float((tree.problem.discount ** np.arange(tree.horizon)).sum())
-    return span or 1.0
-
-
 def _bounds(alpha_min: float, alpha_max: float) -> tuple[float, float]:
     alpha_min = number("alpha_min", alpha_min, 0.0, above=True)
     return alpha_min, number("alpha_max", alpha_max, alpha_min, above=True)
-
-
-def _log_probs(table: Tables, space: _Space, scale: Array, z: Array) -> JointPolicy:
-    """log softmax(w (α + s)/α)."""
-    alpha = jnp.exp(z[-1])
-    values = z.at[-1].set(0.0) * (alpha + scale) / alpha
-    return log_policy(table, tuple(values[column] for column in space.column))
-
-
-def _equation(table: Tables, space: _Space, scale: Array, z: Array) -> Array:
-    """w - Q_π/(α + s): float64[U]."""
-    alpha = jnp.exp(z[-1])
-    q = jnp.concatenate([own.ravel() for own in sweep(table, _log_probs(table, space, scale, z), alpha).q])
-    return z[:-1] - (q[space.entry] - q[space.base]) / (alpha + scale)
-
-
-@jax.jit
-def _linearise(table: Tables, space: _Space, scale: Array, z: Array) -> tuple[Array, Array]:
-    """The equation and its derivative by z: (float64[U], float64[U, U + 1])."""
-    value, push = jax.linearize(functools.partial(_equation, table, space, scale), z)
-    batches = -(-len(z) // _BATCH)
-    width = -(-len(z) // batches)
-    directions = jnp.eye(batches * width, len(z)).reshape(batches, width, len(z))
-    return value, jax.lax.map(jax.vmap(push), directions).reshape(batches * width, -1)[: len(z)].T
-
-
-@jax.jit
-def _push(table: Tables, space: _Space, scale: Array, z: Array, direction: Array) -> Array:
-    """P times a direction: float64[U]."""
-    change = jax.jvp(functools.partial(_equation, table, space, scale), (z,), (jnp.append(direction, 0.0),))[1]
-    return direction - change
-
-
-@jax.jit
-def _look(table: Tables, space: _Space, scale: Array, z: Array) -> _Seen:
-    log_probs = _log_probs(table, space, scale, z)
-    return _Seen(log_probs, residuals(table, log_probs, jnp.exp(z[-1]))[1], _equation(table, space, scale, z))
-
-
-def _eigenvalues(table: Tables, full: _Space, scale: float, z: np.ndarray) -> np.ndarray:
-    """Of P, real parts, the largest first: all, or the `KRYLOV` largest ones."""
-    size = len(full.entry)
-    if size == 0:
-        return np.zeros(1)  # nobody has a choice
-    if size <= MOST_DENSE:
-        # In numpy: batched linear algebra inside a compiled program can hang on CPU.
-        derivative = np.asarray(_linearise(table, full, scale, z)[1])[:, :-1]
-        return np.sort(np.linalg.eigvals(np.eye(size) - derivative).real)[::-1]
-
-    def shifted(direction: np.ndarray) -> np.ndarray:  # by 1: Arnoldi iteration needs more than a matrix of zeros
-        return direction.ravel() + np.asarray(_push(table, full, scale, z, direction.ravel()))
-
-    operator = LinearOperator((size, size), shifted, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-    start = np.random.default_rng(0).normal(size=size)  # scipy's own would differ from call to call
-    found: Any = eigs(operator, KRYLOV, which="LR", v0=start, return_eigenvectors=False)
-    return np.sort(found.real)[::-1] - 1

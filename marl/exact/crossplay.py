@@ -42,6 +42,16 @@ def cross_play(tree: Tree, log_probs: tuple[np.ndarray, ...]) -> np.ndarray:
 
     Raises:
       TacitError: for a game of other than two agents, whose seatings have to be named (`play`).
+
+    Two joint policies that meet on a lever of their own, each with probability 0.9 for either agent:
+
+    >>> from games.tabular import histories
+    >>> from games.tabular.dec_pomdp import matrix_game
+    >>> levers = matrix_game(np.eye(2), ["ann", "bob"], [["left", "right"]] * 2)
+    >>> own = np.log([[[0.9, 0.1]], [[0.1, 0.9]]])
+    >>> cross_play(histories.build(levers, 1), (own, own)).round(2)
+    array([[0.82, 0.18],
+           [0.18, 0.82]])
     """
     if len(log_probs) != 2:
         raise TacitError(f"a cross-play matrix is for two agents; with {len(log_probs)} the seatings have to be named")

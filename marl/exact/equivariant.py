@@ -99,7 +99,16 @@ def best_equivariant(
 
 
 def vertices(tree: Tree, tied: tuple[np.ndarray, ...], limit: int = VERTICES) -> tuple[np.ndarray, ...] | None:
-    """All policies that pick one orbit of actions at every orbit of histories; None if there are more than `limit`."""
+    """All policies that pick one orbit of actions at every orbit of histories, V of them.
+
+    Args:
+      tree: the game's histories.
+      tied: for each agent int64[H, A], the orbit of each (history, action), -1 where illegal.
+      limit: the most policies.
+
+    Returns:
+      For each agent float64[V, H, A] probabilities; None if V is more than `limit`.
+    """
     choices = _choices(tied)
     if math.prod(map(len, choices)) > limit:
         return None

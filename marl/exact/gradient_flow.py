@@ -6,9 +6,9 @@ natural gradient, θ' = advantages), `gradient_ascent` and `adam` (fixed steps).
 are polished by damped soft policy iteration, and carry a certificate: a point that misses the tolerance says so.
 
 The flow is stiff: a history moves at the rate of its reach probability times α, which spans many orders of magnitude.
-`Rosenbrock` takes that diagonal part implicitly, in closed form, and keeps its order with any such approximation of the
-Jacobian; `method="flow_explicit"` is diffrax's Tsit5 on the same equation, hundreds of times slower to the end, and
-agrees with it over the times that it can reach.
+`integrators.Rosenbrock` takes that diagonal part implicitly, in closed form, and keeps its order with any such
+approximation of the Jacobian; `method="flow_explicit"` is diffrax's Tsit5 on the same equation, hundreds of times
+slower to the end, and agrees with it over the times that it can reach.
 """
 
 import functools
@@ -23,14 +23,13 @@ import optax
 
 from games.errors import TacitError, number, one_of
 from games.tabular.histories import Tree
+from marl.exact.integrators import Lane, Rosenbrock, error_controlled, fixed_steps
 from marl.exact.objective import (
     Array,
     JointPolicy,
     Tables,
     batch_width,
-    discounts,
     double_precision,
-    gradient,
     in_batches,
     legal_masks,
     log_policy,
@@ -74,26 +73,6 @@ class Stationary(NamedTuple):
     def take(self, rows: Any) -> "Stationary":
         """The starts of an index."""
         return Stationary(tuple(own[rows] for own in self.log_probs), *(field[rows] for field in self[1:]))
-
-
-class _Lane(NamedTuple):
-    """One start on its way."""
-
-    logits: JointPolicy
-    alpha: Array  # float64[]
-    hidden: Any  # of the method: the controller's, the optimiser's
-    step: Array  # float64[], the next step's size
-    time: Array  # float64[]
-    moving_until: Array  # float64[], the last time looked at when a reached history had not come to rest
-    gap: Array  # float64[], of all but the rarest entries
-
-
-class Point(NamedTuple):
-    """The flow's right-hand side at one point and what the implicit part needs."""
-
-    slope: JointPolicy
-    probs: JointPolicy
-    rate: tuple[Array, ...]  # float64[H] for each agent, γ^t·reach·α
 
 
 @double_precision
@@ -196,13 +175,13 @@ def _follow(
     total = len(alphas)
     width = batch_width(total)
 
-    def fresh(chosen: list[int]) -> _Lane:
+    def fresh(chosen: list[int]) -> Lane:
         # Always `width` rows, so that there is one compiled program.
         padded = chosen + [chosen[0]] * (width - len(chosen))
         return prepare(table, tuple(jnp.asarray(own[padded]) for own in logits), jnp.asarray(alphas[padded]))
 
     first, waiting = list(range(min(width, total))), list(range(width, total))
-    lanes: _Lane = jax.tree.map(np.array, fresh(first))
+    lanes: Lane = jax.tree.map(np.array, fresh(first))
     rows = np.array(first + [0] * (width - len(first)))
     taken, active = np.zeros(width, np.int64), np.arange(width) < total
     ended = tuple(np.array(own) for own in logits)
@@ -249,13 +228,22 @@ def polish(tree: Tree, logits: tuple[np.ndarray, ...], alphas: np.ndarray) -> St
 
 
 def soft_policy_iteration(table: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[JointPolicy, Any]:
-    """(log softmax(Q/α), the sweep at `log_probs`): a stationary policy is a fixed point."""
+    """(log softmax(Q/α), the sweep at `log_probs`), for each agent float64[H, A]: a fixed point is stationary."""
     swept = sweep(table, log_probs, alpha)
     return log_policy(table, tuple(q / alpha for q in swept.q)), swept
 
 
 def residuals(table: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[Array, Array]:
-    """(at reached histories, at all): the greatest total variation between π(·|h) and softmax(Q(h,·)/α)."""
+    """The greatest total variation between π(·|h) and softmax(Q(h,·)/α).
+
+    Args:
+      table: of the game.
+      log_probs: for each agent float64[H, A].
+      alpha: float64[], in units of reward.
+
+    Returns:
+      float64[] over histories of reach probability `REACHED` and more, and float64[] over all.
+    """
     target, swept = soft_policy_iteration(table, log_probs, alpha)
     distances = _distances(log_probs, target)
     return _greatest(distances, swept.reach), _greatest(distances, None)
@@ -271,89 +259,23 @@ def _greatest(distances: tuple[Array, ...], reach: tuple[Array, ...] | None) -> 
     return functools.reduce(jnp.maximum, [jnp.max(own) for own in distances])
 
 
-def evaluate(table: Tables, logits: JointPolicy, alpha: Array) -> Point:
-    """Gradient, action probabilities and rates at one point."""
-    log_probs = log_policy(table, logits)
-    swept = sweep(table, log_probs, alpha)
-    return Point(
-        slope=gradient(table, log_probs, swept),
-        probs=tuple(map(jnp.exp, log_probs)),
-        rate=tuple(alpha * gamma * reach for gamma, reach in zip(discounts(table), swept.reach, strict=True)),
-    )
-
-
-class Rosenbrock(diffrax.AbstractSolver):
-    """The two-stage Rosenbrock W-method ROS2 of order 2 for the policy gradient flow, γ = 1 + 1/√2.
-
-        (I - γ h W) k_1 = f(θ),   (I - γ h W) k_2 = f(θ + h k_1) - 2 k_1,   θ <- θ + h (3/2 k_1 + 1/2 k_2)
-
-    The order holds for every matrix W. Here W is the entropies' part of the Jacobian history by history,
-    -γ^t·reach·α (diag π - π πᵀ), whose inverse is closed (Sherman-Morrison). The error estimate is the difference from
-    the first-order solution θ + h k_1.
-
-    Verwer, Spee, Blom and Hundsdorfer 1999, "A second-order Rosenbrock method applied to photochemical dispersion
-    problems".
-    """
-
-    term_structure = diffrax.ODETerm
-    interpolation_cls = diffrax.LocalLinearInterpolation
-
-    def order(self, terms: Any) -> int:
-        del terms
-        return 2
-
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
-        del terms, t0, t1, y0, args
-
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
-        return terms.vf(t0, y0, args)
-
-    def step(
-        self, terms: Any, t0: Any, t1: Any, y0: JointPolicy, args: Any, solver_state: None, made_jump: Any
-    ) -> tuple[JointPolicy, JointPolicy, dict, None, Any]:
-        del terms, solver_state, made_jump
-        h = t1 - t0
-        point = evaluate(args[0], y0, args[1])
-        gamma = 1 + 1 / np.sqrt(2)
-
-        def implicit(right: JointPolicy) -> JointPolicy:
-            return tuple(map(_divide, [gamma * h * rate for rate in point.rate], point.probs, right))
-
-        k_1 = implicit(point.slope)
-        later = evaluate(args[0], jax.tree.map(lambda y, k: y + h * k, y0, k_1), args[1])
-        k_2 = implicit(jax.tree.map(lambda f, k: f - 2 * k, later.slope, k_1))
-        y1 = jax.tree.map(lambda y, a, b: y + h * (1.5 * a + 0.5 * b), y0, k_1, k_2)
-        error = jax.tree.map(lambda a, b: 0.5 * h * (a + b), k_1, k_2)
-        return y1, error, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
-
-
-def _divide(c: Array, probs: Array, right: Array) -> Array:
-    """The solution k of (I + c (diag π - π πᵀ)) k = right for every history: c float64[H], the rest float64[H, A]."""
-    c = c[:, None]
-    diagonal = 1 + c * probs
-    plain = right / diagonal
-    # 1 - c Σ π²/(1 + cπ) = Σ π/(1 + cπ), which does not cancel.
-    correction = c * jnp.sum(probs * plain, -1, keepdims=True) / jnp.sum(probs / diagonal, -1, keepdims=True)
-    return plain + correction * probs / diagonal
-
-
 @functools.lru_cache(maxsize=32)
 def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tuple[Callable, Callable]:
     """(prepare, advance): lanes from starts, and lanes some steps further; both for a batch of lanes."""
     if method in ("gradient_ascent", "adam"):
         optimiser = optax.scale_by_adam(mu_dtype=jnp.float64) if method == "adam" else optax.identity()
-        init, step = _fixed_steps(optimiser, learning_rate)
+        init, step = fixed_steps(optimiser, learning_rate)
     else:
         solver = Rosenbrock() if method == "flow" else diffrax.Tsit5()
         # At the edge of its stability an explicit method jitters by its tolerance, and would never come to rest.
         tolerance = step_tolerance if method == "flow" else 1e-5 * step_tolerance
-        init, step = _error_controlled(solver, method == "natural_gradient", tolerance)
+        init, step = error_controlled(solver, method == "natural_gradient", tolerance)
 
-    def prepare(table: Tables, logits: JointPolicy, alpha: Array) -> _Lane:
+    def prepare(table: Tables, logits: JointPolicy, alpha: Array) -> Lane:
         hidden, size = init(table, logits, alpha)
-        return _Lane(logits, alpha, hidden, size, jnp.zeros(()), jnp.zeros(()), jnp.full((), jnp.inf))
+        return Lane(logits, alpha, hidden, size, jnp.zeros(()), jnp.zeros(()), jnp.full((), jnp.inf))
 
-    def advance(table: Tables, lane: _Lane) -> _Lane:
+    def advance(table: Tables, lane: Lane) -> Lane:
         lane = jax.lax.fori_loop(0, _CHUNK, lambda _, lane: step(table, lane), lane)
         log_probs = log_policy(table, lane.logits)
         target, swept = soft_policy_iteration(table, log_probs, lane.alpha)
@@ -367,69 +289,6 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
         jax.jit(jax.vmap(prepare, in_axes=(None, 0, 0))),
         jax.jit(jax.vmap(advance, in_axes=(None, 0))),
     )
-
-
-def _error_controlled(solver: Any, natural: bool, tolerance: float) -> tuple[Callable, Callable]:
-    """The steps of a diffrax solver under its PID controller. Nothing depends on time: every step goes from 0 to h."""
-
-    def slope(t: Any, logits: JointPolicy, args: Any) -> JointPolicy:
-        del t
-        table, alpha = args
-        log_probs = log_policy(table, logits)
-        swept = sweep(table, log_probs, alpha)
-        return swept.advantage if natural else gradient(table, log_probs, swept)
-
-    terms = diffrax.ODETerm(slope)
-    controller = diffrax.PIDController(rtol=0.0, atol=tolerance)
-
-    def init(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[Any, Array]:
-        args = (table, alpha)
-        size, state = controller.init(
-            terms,
-            jnp.zeros(()),
-            jnp.ones(()),
-            logits,
-            jnp.full((), 1e-3) / alpha,
-            args,
-            solver.func,
-            solver.order(terms),
-        )
-        return (state, solver.init(terms, jnp.zeros(()), size, logits, args)), jnp.asarray(size)
-
-    def step(table: Tables, lane: _Lane) -> _Lane:
-        args, start = (table, lane.alpha), jnp.zeros(())
-        controlled, solved = lane.hidden
-        candidate, error, _, solved_next, _ = solver.step(
-            terms, start, lane.step, lane.logits, args, solved, jnp.bool_(False)
-        )
-        keep, t0, t1, _, controlled, _ = controller.adapt_step_size(
-            start, lane.step, lane.logits, candidate, args, error, solver.order(terms), controlled
-        )
-        logits, solved = jax.tree.map(
-            lambda new, old: jnp.where(keep, new, old), (candidate, solved_next), (lane.logits, solved)
-        )
-        return lane._replace(
-            logits=logits,
-            hidden=(controlled, solved),
-            step=jnp.asarray(t1 - t0),
-            time=lane.time + jnp.where(keep, lane.step, 0.0),
-        )
-
-    return init, step
-
-
-def _fixed_steps(optimiser: optax.GradientTransformation, learning_rate: float) -> tuple[Callable, Callable]:
-    def init(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[Any, Array]:
-        del table, alpha
-        return optimiser.init(logits), jnp.full((), learning_rate)
-
-    def step(table: Tables, lane: _Lane) -> _Lane:
-        point = evaluate(table, lane.logits, lane.alpha)
-        direction, hidden = optimiser.update(point.slope, lane.hidden)
-        logits = jax.tree.map(lambda own, d: own + learning_rate * d, lane.logits, direction)
-        return lane._replace(logits=logits, hidden=hidden, time=lane.time + learning_rate)
-
-    return init, step
 
 
 @jax.jit
@@ -507,43 +366,3 @@ def _gap(table: Tables, log_probs: JointPolicy, target: JointPolicy, where: tupl
         ratio = jnp.abs(jnp.where(mask, a, 0.0) - jnp.where(mask, b, 0.0))
         gaps.append(jnp.max(jnp.where(entries, jnp.maximum(distance[:, None], 1e-3 * ratio), 0.0)))
     return functools.reduce(jnp.maximum, gaps)
-
-
-def normal_starts(tree: Tree, count: int, scale: float, *, seed: int) -> tuple[np.ndarray, ...]:
-    """Logits drawn from N(0, scale²): for each agent float64[count, H, A]."""
-    rng = np.random.default_rng(seed)
-    return tuple(scale * rng.normal(size=(count, *own.legal.shape)) for own in tree.agents)
-
-
-def pure_starts(tree: Tree, count: int, *, seed: int) -> tuple[np.ndarray, ...]:
-    """Near-pure joint policies, 0.99 on one action of every history: all of them if at most `count`, else drawn.
-
-    The logits carry N(0, 0.1²) on top: without it a start can lie exactly between two conventions, and stays there.
-
-    Returns:
-      For each agent float64[count or fewer, H, A] logits.
-    """
-    rng = np.random.default_rng(seed)
-    choices = [np.flatnonzero(row) for own in tree.agents for row in own.legal]
-    combinations = float(np.prod([float(len(choice)) for choice in choices]))
-    if combinations <= count:
-        grid = np.indices([len(choice) for choice in choices]).reshape(len(choices), -1)
-        picked = np.stack([choice[index] for choice, index in zip(choices, grid, strict=True)], axis=1)
-    else:
-        picked = np.stack([rng.choice(choice, count) for choice in choices], axis=1)
-    starts, column = [], 0
-    for own in tree.agents:
-        best = picked[:, column : column + own.size]
-        column += own.size
-        others = np.maximum(own.legal.sum(1) - 1, 1)
-        ahead = np.log(0.99 / (0.01 / others))  # [H]
-        pure = (np.arange(own.legal.shape[1]) == best[..., None]) * ahead[:, None]
-        starts.append(pure + 0.1 * rng.normal(size=pure.shape))
-    return tuple(starts)
-
-
-def concatenate(*starts: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Several sets of starts behind each other."""
-    if not starts:
-        raise TacitError("there must be at least one start")
-    return tuple(np.concatenate(own) for own in zip(*starts, strict=True))

@@ -19,8 +19,10 @@ import numpy as np
 from games.errors import TacitError
 from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, orbits
-from marl.exact import branches, crossplay, gradient_flow, off_belief, other_play, phase, reasoning
-from marl.exact.optimum import optimum, to_behaviour
+from marl.exact import branches, crossplay, off_belief, other_play, phase, reasoning
+from marl.exact.deterministic import to_behaviour
+from marl.exact.optimum import optimum
+from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
 """Random beginnings of a self-play start: doubled until the best value known is reached."""
@@ -56,7 +58,7 @@ class Setting:
 
     @functools.cached_property
     def tied(self) -> tuple[np.ndarray, ...]:
-        """The orbits of (history, action) under `group`."""
+        """The orbits of (history, action) under `group`: for each agent int64[H, A]."""
         return orbits(self.group, self.tree)
 
 
@@ -125,7 +127,11 @@ def high_entropy_greedy(setting: Setting) -> Outcomes:
 
 
 def annealed_greedy(setting: Setting) -> Outcomes:
-    """The end of the branch that comes from α = ∞, at α of 1 % of the span of one step's rewards, made greedy."""
+    """The end of the branch that comes from α = ∞, at α of 1 % of the span of one step's rewards, made greedy.
+
+    Raises:
+      TacitError: if the branch does not come down to that α.
+    """
     alpha_min = LOW * _span(setting.tree)
     branch = branches.principal_branch(setting.tree, setting.tied, alpha_min=alpha_min)
     if branch.ended != "alpha_min":
@@ -177,10 +183,10 @@ def _other_play_optima(setting: Setting) -> tuple[tuple[np.ndarray, ...], int, i
 def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
     """(for each agent float64[1, H, A], note): see `high_entropy`."""
     tree, count = setting.tree, setting.starts
-    starts = gradient_flow.concatenate(
-        gradient_flow.normal_starts(tree, count - count // 2 - count // 8, 1.0, seed=setting.seed),
-        gradient_flow.normal_starts(tree, count // 8, 4.0, seed=setting.seed + 1),
-        gradient_flow.pure_starts(tree, count // 2, seed=setting.seed + 2),
+    starts = concatenate(
+        normal_starts(tree, count - count // 2 - count // 8, 1.0, seed=setting.seed),
+        normal_starts(tree, count // 8, 4.0, seed=setting.seed + 1),
+        pure_starts(tree, count // 2, seed=setting.seed + 2),
     )
     unique = _unique_from(tree, starts)
     for multiple in ABOVE_UNIQUE:

@@ -48,7 +48,15 @@ def realisation_weights(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np
 
 
 def with_weights(tree: Tree, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The log-probabilities that have given weights y(h, a), uniform where the own weight is 0; the same shapes."""
+    """The log-probabilities that have given weights y(h, a), uniform where the own weight is 0.
+
+    Args:
+      tree: the game's histories.
+      weights: for each agent float64[..., H, A].
+
+    Returns:
+      The same shapes, -inf where illegal.
+    """
     policy = []
     for own, uniform, weight in zip(tree.agents, tree.uniform(), weights, strict=True):
         total = weight.sum(-1, keepdims=True)

@@ -38,14 +38,14 @@ class Metrics(NamedTuple):
 
     @property
     def means(self) -> dict[str, Array]:
-        """Means over minibatches and updates."""
+        """Means over minibatches and updates, float32[] each."""
         return {name: total / self.updates.astype(jnp.float32) for name, total in self.sums.items()}
 
     @classmethod
     def of_update(
         cls, number: Array, episodes: Episodes, means: dict[str, Array], maxima: dict[str, Array]
     ) -> "Metrics":
-        """Those of the update of that number, counted from 1."""
+        """Those of the update of that number, int32[] counted from 1; means and maxima float32[]."""
         diverged = jnp.where(jnp.isfinite(means["loss"]), NEVER, number).astype(jnp.int32)
         return cls(updates=jnp.int32(1), episodes=episodes, sums=means, maxima=maxima, diverged=diverged)
 
@@ -116,7 +116,7 @@ def updates(learner: Learner, state: Any, metrics: Metrics, count: Array) -> tup
 
 
 def direction(max_grad_norm: Array) -> optax.GradientTransformation:
-    """Clip the gradient's norm, then Adam; the learning rate is applied by the caller."""
+    """Clip the gradient's norm to float32[], then Adam; the learning rate is applied by the caller."""
     # Where double precision is enabled, optax would raise a Python number to the power of a count in it.
     adam = optax.scale_by_adam(b1=jnp.float32(0.9), b2=jnp.float32(0.999), eps=1e-5)
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam)

@@ -50,7 +50,7 @@ class Trajectory(NamedTuple):
 class Episodes(NamedTuple):
     """What is known of the games that ended, as sums: divide by `count`, which may be 0."""
 
-    count: Array  # int32[]
+    count: Array  # int32[], a column of metrics.npz  # pyright: ignore[reportIncompatibleMethodOverride]
     return_sum: Array  # float32[]
     length_sum: Array  # int32[]
     bombed: Array  # int32[]
@@ -62,7 +62,7 @@ class Episodes(NamedTuple):
 
     @classmethod
     def after(cls, game: Game, state: Any, *, total: Array, length: Array, done: Array) -> "Episodes":
-        """Of one game after a step into `state`: the game itself if it ended with it, else of none."""
+        """Of one game after a step into `state`: the game itself if it ended with it, bool[] `done`, else of none."""
         return cls(
             count=done.astype(jnp.int32),
             return_sum=jnp.where(done, total, 0.0),
@@ -95,7 +95,7 @@ def observer_of(game: Game, observer: str | Observer) -> Observer:
 
 
 def params_of(params: Any, player: Array, share_parameters: bool) -> Any:
-    """The parameters that `player` acts with: all of them if shared, else row `player` of every leaf."""
+    """The parameters that `player` int32[] acts with: all of them if shared, else that row of every leaf [P, ...]."""
     return params if share_parameters else jax.tree.map(lambda leaf: leaf[player], params)
 
 
@@ -135,12 +135,12 @@ def moving(policy: ActorCritic, slot: Array, acting: Array, recorded: int) -> Ar
 
 
 def packed(observation: Array) -> Array:
-    """An observation as it is kept: eight bits to a byte if it is of bits, otherwise as it is."""
+    """An observation [..., size] as it is kept: uint8[..., ⌈size / 8⌉] if it is of bits, otherwise as it is."""
     return jnp.packbits(observation, axis=-1) if observation.dtype == jnp.bool_ else observation
 
 
 def unpacked(kept: Array, size: int) -> Array:
-    """The inverse of `packed` for observations of `size` entries."""
+    """The inverse of `packed` for observations [..., size]."""
     if kept.dtype != jnp.uint8:
         return kept
     return jnp.unpackbits(kept, axis=-1, count=size).astype(jnp.bool_)

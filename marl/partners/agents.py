@@ -86,7 +86,7 @@ class RuleBased:
         return "own_turns"
 
     def init(self, *, key: Array) -> Array:
-        """The first player: there is nothing to draw."""
+        """int32[]: the first player; there is nothing to draw."""
         del key
         return jnp.int32(0)
 

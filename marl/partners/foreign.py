@@ -37,7 +37,7 @@ def jaxmarl_agent(game: Game, tensors: Mapping[str, np.ndarray], *, label: str, 
 
     Args:
       game: Hanabi, on the board that it was trained on.
-      tensors: by JaxMARL's names.
+      tensors: by JaxMARL's names, kernels float32[inputs, outputs] and biases float32[outputs].
       label: of the agent.
       file: how errors call the weights.
 

@@ -151,17 +151,17 @@ def when(condition: Callable[[View], Array], rule: Rule) -> Rule:
 
 
 def life_to_spare(view: View) -> Array:
-    """More than one life is left."""
+    """bool[]: more than one life is left."""
     return view.lives > 1
 
 
 def last_round(view: View) -> Array:
-    """More than one life is left, and no card to draw."""
+    """bool[]: more than one life is left, and no card to draw."""
     return (view.lives > 1) & (view.deck == 0)
 
 
 def short_of_tokens(view: View) -> Array:
-    """Fewer than four information tokens."""
+    """bool[]: fewer than four information tokens."""
     return view.information < 4
 
 

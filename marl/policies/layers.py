@@ -43,7 +43,7 @@ def dense(width: int, gain: float, precision: Precision) -> nn.Dense:
 
 
 def hidden(layers: Sequence[nn.Dense], activation: str, x: Array) -> Array:
-    """x after every layer and its activation."""
+    """x float32[..., inputs] after every layer and its activation: float32[..., outputs of the last]."""
     for layer in layers:
         x = ACTIVATIONS[activation](layer(x))
     return x

@@ -55,7 +55,7 @@ class ActorCritic(Policy, Protocol):
     """
 
     def perceive(self, params: Any, observation: Array) -> Any:
-        """What the policy makes of an observation alone."""
+        """What the policy makes of an observation, dtype[size] of its observer, alone."""
         ...
 
     def remember(self, params: Any, memory: Any, percept: Any) -> tuple[Any, Array]:
@@ -93,7 +93,7 @@ class Replayed(ActorCritic, Protocol):
 
 
 def replay_in_turn(policy: ActorCritic, params: Any, memories: Any, percepts: Any, moves: Array, done: Array) -> Array:
-    """`Replayed.replay` of any policy, one step after the other; the gradient computes each step anew."""
+    """`Replayed.replay` of any policy, one step after the other, as in `Replayed`; gradients compute each step anew."""
 
     def one(memory: Any, step: tuple[Any, Array, Array]) -> tuple[Any, Array]:
         percept, moves, done = step
@@ -107,7 +107,7 @@ def replay_in_turn(policy: ActorCritic, params: Any, memories: Any, percepts: An
 def apply_in_parts(
     policy: ActorCritic, params: Any, memory: Any, observation: Array, legal: Array
 ) -> tuple[Any, Array]:
-    """`Policy.apply` of an actor-critic by its parts."""
+    """`Policy.apply` of an actor-critic by its parts; arguments and results as in `Policy.apply`."""
     memory, features = policy.remember(params, memory, policy.perceive(params, observation))
     return memory, policy.act(params, features, legal)
 

@@ -79,7 +79,7 @@ class Recurrent:
         return self._part(params, "perceive", observation.astype(jnp.float32))
 
     def remember(self, params: Any, memory: Array, percept: Array) -> tuple[Array, Array]:
-        """h' twice: the memory is what the heads see."""
+        """h' float32[memory] twice: the memory is what the heads see."""
         after = self._part(params, "remember", memory, percept)
         return after, after
 

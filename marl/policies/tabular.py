@@ -64,7 +64,7 @@ class Tabular:
         return "every_step"
 
     def init(self, *, key: Array) -> dict[str, Array]:
-        """Normal logits of standard deviation 0.01, values of 0."""
+        """Normal logits float32[histories, num_actions] of standard deviation 0.01, values float32[histories] of 0."""
         size = len(self._numbering.child)
         return {
             "logits": 0.01 * jax.random.normal(key, (size, self.game.num_actions), jnp.float32),

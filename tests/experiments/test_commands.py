@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import runs
+from experiments import compose, runs
 from experiments.config import JobConfig
 from experiments.job import run_job, run_one
 from games.errors import TacitError
@@ -112,7 +112,7 @@ def test_an_empty_line_and_help(tacit):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("train", "learner: ippo, ippo_jaxmarl"),
+        ("train", "\nlearner=ippo; others: ippo_jaxmarl, "),
         ("crossplay", "--seating"),
         ("compare", "--output"),
         ("phase", "alpha_count: 32 "),
@@ -128,6 +128,16 @@ def test_every_command_has_help(tacit, tmp_path, monkeypatch, command, says):
     assert (said.status, said.err) == (0, "")
     assert says in said.out
     assert not list(tmp_path.iterdir())
+
+
+def test_the_help_of_train_explains_every_key(tacit):
+    said = tacit("train", "--help").out
+    groups = compose.compose([])
+    for name, group in groups.items():
+        assert f"\n{name}" in said
+        for key in group if isinstance(group, dict) else []:
+            assert key == "_target_" or re.search(rf"\n  {key}: .*# \w", said), key
+    assert "exact/" not in said and "defaults" not in said and "hydra" not in said
 
 
 def test_the_composed_configuration_can_be_printed_by_hydra(tacit, tiny_overrides, tmp_path, monkeypatch):

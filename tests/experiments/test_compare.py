@@ -225,3 +225,22 @@ def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_p
     said = tacit("compare", path)
     (folder,) = (tmp_path / "compare").iterdir()
     assert said.out.endswith(f"\ntable in {folder}\n")
+
+
+def test_what_is_stored_is_compared_and_named(folder, tmp_path):
+    assert compare.stored(tmp_path / "none") == ([], f"no finished training run is stored in {tmp_path / 'none'}")
+    (tmp_path / "empty").mkdir()
+    assert compare.stored(str(tmp_path / "empty"))[0] == []
+    (found,), said = compare.stored(folder)
+    assert [row.keys["learner.entropy_coef"] for row in found.rows] == [0.001, 0.01, 0.1]
+    assert said.startswith(f"stored in {folder}: ")
+    assert all(row.path.name in said for row in found.rows)
+
+
+def test_the_figure_has_a_panel_for_each_play(folder):
+    found = compare.compare([folder], by=["entropy_coef"])
+    panels = compare.figure(found).get_axes()
+    assert [panel.get_title() for panel in panels] == ["sampled play", "greedy play"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001", "0.01", "0.1"]
+    cross_play = panels[0].containers[1].lines[0].get_ydata()
+    np.testing.assert_allclose(cross_play, [0.1, 0.5, 0.51], atol=0.05)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import figures, runs
-from experiments.conventions import Conventions, Play, conventions_run, describe
+from experiments.conventions import Conventions, Play, conventions_run, describe, figure
 from games.errors import TacitError
 from marl.conventions import Correlation, distances
 from marl.crossplay import CrossPlay
@@ -66,6 +66,20 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
     plain = json.loads((found.folder / "conventions.json").read_text())
     assert "draws no symmetries" in plain["greedy"]["relabelled"]
     assert plain["sampled"]["self_play"] == found.plays["sampled"].self_play.tolist()
+
+
+def test_one_play_and_its_figure(hanabi_run, tmp_path):
+    found = conventions_run(hanabi_run, games=6, symmetries=2, output=tmp_path)
+    assert describe(found, only="greedy") == describe(found).partition("\n\n")[2]
+    drawn = figure(found, "greedy")
+    assert drawn.get_suptitle() == f"hanabi, run {hanabi_run.name}, greedy play"
+    titles = [axis.get_title() for axis in drawn.get_axes() if len(axis.images)]
+    assert titles == found.labels
+    refused = found._replace(
+        plays={"greedy": found.plays["greedy"]._replace(conventions="in this game nobody answers")}
+    )
+    with pytest.raises(TacitError, match="no figure of convention matrices: in this game nobody answers"):
+        figure(refused, "greedy")
 
 
 def test_bad_settings_are_refused(finished_runs, tmp_path):

@@ -222,7 +222,7 @@ def first(tensors):
 
 
 FOREIGN = {
-    "future format": (lambda t, m: m.update(format="2"), "has format 2, and this Tacit reads format 1"),
+    "future format": (lambda t, m: m.update(format="2"), "has the newer format 2, and this Tacit reads format 1"),
     "not ours": (lambda t, m: m.pop("science"), "was not written by Tacit"),
     "no science": (lambda t, m: m.update(science="half a {"), "does not say in this version's terms"),
     "empty science": (lambda t, m: m.update(science="{}"), "does not say in this version's terms"),
@@ -262,7 +262,7 @@ def test_foreign_weights_are_refused(a_run, case, tacit):
 def test_a_run_of_another_format_is_refused(a_run):
     plain = json.loads((a_run / "run.json").read_text())
     (a_run / "run.json").write_text(json.dumps(plain | {"format": 2}))
-    with pytest.raises(TacitError, match="has format 2, and this Tacit reads format 1"):
+    with pytest.raises(TacitError, match="has the newer format 2, and this Tacit reads format 1"):
         runs.check_finished(a_run)
 
 

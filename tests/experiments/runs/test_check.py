@@ -70,7 +70,7 @@ def test_a_directory_that_was_copied_in_part(path):
 def test_a_copy_that_did_not_get_to_its_status(path):
     for name in ("status.json", "run.json"):
         (path / name).unlink()
-        assert found(path) == [(True, "there is no status.json: the directory was copied in part, or is no run's")]
+        assert found(path) == [(True, "status.json is missing: the directory was copied in part, or is no run's")]
 
 
 def test_a_copy_of_cross_play_alone_is_known_by_the_name_of_its_folder(path):
@@ -78,7 +78,7 @@ def test_a_copy_of_cross_play_alone_is_known_by_the_name_of_its_folder(path):
         if file.name != "crossplay.json":
             file.unlink()
     ((damage, said),) = found(path)
-    assert damage and said.startswith("there is no status.json")
+    assert damage and said.startswith("status.json is missing")
 
 
 @pytest.mark.parametrize("name", ["run.json", "status.json", "checksums.json"])

@@ -25,7 +25,7 @@ def test_weights_that_do_not_fit_their_own_architecture():
     params = NETWORK.init(key=KEY)
     fits = Agent(Kind(NETWORK, "last", True), params, "ann")
     wrong = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape), leaf.dtype), params)
-    with pytest.raises(TacitError, match=r"agent bob declares \S+ of shape \(\d.*\), and has weights of shape \(3, "):
+    with pytest.raises(TacitError, match=r"agent bob declares \S+ of shape \(\d.*\), and holds \(3, "):
         play([fits, Agent(fits.kind, wrong, "bob")])
     with pytest.raises(TacitError, match=r"weights of agent eve are not those that its policy declares: FeedForward"):
         play([fits, Agent(fits.kind, (), "eve")])

@@ -10,8 +10,9 @@ from games.errors import TacitError
 from games.tabular import histories, symmetry
 from games.tabular.dec_pomdp import matrix_game
 from games.tabular.library import dectiger, equal_levers, lever, two_stage_lever
-from marl.exact import branches, gradient_flow
+from marl.exact import branch_equations, branches, gradient_flow
 from marl.exact.objective import gradient, log_policy, sweep, tables
+from marl.exact.starts import normal_starts
 
 
 def with_orbits(problem, horizon):
@@ -206,7 +207,7 @@ def test_arnoldi_iteration_finds_the_same_eigenvalue(monkeypatch):
     tree = histories.build(dectiger.problem(), 2)
     log_probs = tuple(map(np.log, tree.uniform()))
     dense = branches.largest_eigenvalue(tree, log_probs, 40.0)
-    monkeypatch.setattr(branches, "MOST_DENSE", 0)
+    monkeypatch.setattr(branch_equations, "MOST_DENSE", 0)
     assert branches.largest_eigenvalue(tree, log_probs, 40.0) == pytest.approx(dense, rel=1e-10)
     assert dense > 0.1
 
@@ -235,7 +236,7 @@ def test_dectiger_horizon_3_is_what_the_flow_finds():
     assert down.residual.max() <= 1e-9
     at_15 = branches.principal_branch(tree, orbits, alpha_min=15.0, alpha_max=36_300.0)
     assert at_15.alpha[-1] == pytest.approx(15.0, rel=1e-12)
-    flow = gradient_flow.solve(tree, gradient_flow.normal_starts(tree, 4, 1.0, seed=0), np.full(4, 15.0))
+    flow = gradient_flow.solve(tree, normal_starts(tree, 4, 1.0, seed=0), np.full(4, 15.0))
     assert flow.converged.all()
     for ours, theirs in zip(at_15.log_probs, flow.log_probs, strict=True):
         np.testing.assert_allclose(np.exp(theirs), np.exp(np.broadcast_to(ours[-1], theirs.shape)), rtol=0, atol=1e-8)
@@ -291,7 +292,7 @@ def test_a_start_that_is_not_stationary_is_refused():
 
 
 def test_a_game_with_too_many_unknowns_is_refused(monkeypatch):
-    monkeypatch.setattr(branches, "MOST_UNKNOWNS", 10)
+    monkeypatch.setattr(branch_equations, "MOST_UNKNOWNS", 10)
     tree = histories.build(dectiger.problem(), 2)
     with pytest.raises(TacitError, match="has 28 unknowns and the limit is 10"):
         branches.principal_branch(tree, alpha_min=1.0)

@@ -9,10 +9,12 @@ import pytest
 
 from games.tabular import efg, histories
 from games.tabular.library import dectiger, lever, tiny_hanabi
-from marl.exact import objective, optimum
+from marl.exact import deterministic, objective
+from marl.exact.best_response import best_response as response
 from marl.exact.crossplay import self_play
-from marl.exact.gradient_flow import concatenate, normal_starts, pure_starts, residuals, solve
+from marl.exact.gradient_flow import residuals, solve
 from marl.exact.objective import double_precision
+from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 pyspiel = pytest.importorskip("pyspiel", reason="install the dev extra")
 pygambit = pytest.importorskip("pygambit", reason="install the dev extra")
@@ -130,13 +132,13 @@ def test_best_responses_to_pure_policies(games, seed):
     tree = games["dectiger"]
     generator = np.random.default_rng(seed)
     pure = tuple(tuple(generator.integers(0, 3, 2**t) for t in range(2)) for _ in range(2))
-    policies = optimum.to_behaviour(pure, tree)
+    policies = deterministic.to_behaviour(pure, tree)
     form = efg.export(tree.problem, tree.horizon)
     game = pyspiel.load_efg_game(form.text)
     reader = ReadPolicy(game, tree, form, policies)
     for agent in range(2):
         theirs = best_response.BestResponsePolicy(game, agent, reader).value(game.new_initial_state())
-        by_beliefs, _ = optimum.best_response(tree.problem, 2, pure, agent)
+        by_beliefs, _ = response(tree.problem, 2, pure, agent)
         assert by_beliefs == pytest.approx(theirs, abs=1e-10)
         mixed = [0.999999 * own + 1e-6 / 3 for own in policies]  # so that every history of the agent is met
         mixed[1 - agent] = policies[1 - agent]

@@ -14,7 +14,9 @@ from games.errors import TacitError
 from games.tabular import histories, symmetry
 from games.tabular.library import dectiger, hint, lever, tiny_hanabi, two_stage_lever
 from marl.exact import gradient_flow, objective
-from marl.exact.gradient_flow import METHODS, Rosenbrock, concatenate, normal_starts, pure_starts, solve
+from marl.exact.gradient_flow import METHODS, solve
+from marl.exact.integrators import Rosenbrock, divide
+from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 DEC_TIGER = histories.build(dectiger.problem(), 2)
 
@@ -75,7 +77,7 @@ def test_the_implicit_part_is_the_inverse_of_its_matrix():
     probs = generator.dirichlet(np.full(4, 0.3), 5)
     right, factors = generator.normal(size=(5, 4)), np.array([0.0, 1e-3, 1.0, 1e4, 1e12])
     with jax.enable_x64(True):
-        found = np.asarray(gradient_flow._divide(*map(jnp.asarray, (factors, probs, right))))
+        found = np.asarray(divide(*map(jnp.asarray, (factors, probs, right))))
     for c, p, r, k in zip(factors[:4], probs, right, found, strict=False):
         np.testing.assert_allclose(k, np.linalg.solve(np.eye(4) + c * (np.diag(p) - np.outer(p, p)), r), rtol=1e-9)
     np.testing.assert_allclose(found[4], right[4].mean(), rtol=1e-6)  # what moves all logits together stays

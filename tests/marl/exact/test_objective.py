@@ -13,6 +13,7 @@ from games.tabular import histories
 from games.tabular.library import dectiger, hint, lever, tiny_hanabi, two_stage_lever
 from marl.exact import crossplay, gradient_flow, objective
 from marl.exact.objective import Listed, Square, double_precision
+from marl.exact.starts import normal_starts
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.learners.learner import no_metrics, updates
 from marl.policies.tabular import Tabular
@@ -131,7 +132,7 @@ def test_uniform_in_ten_levers():
 @some_games
 def test_gradient_against_central_differences_and_automatic_differentiation(games, name):
     tree = games[name]
-    logits = gradient_flow.normal_starts(tree, 1, 1.0, seed=11)
+    logits = normal_starts(tree, 1, 1.0, seed=11)
     flat = np.concatenate([own.ravel() for own in logits])
 
     def split(rows):
@@ -234,7 +235,7 @@ def test_another_order_of_agents_and_labels_gives_the_same(games, random_policy,
 @pytest.mark.parametrize("size", [800.0, 1e6])
 def test_extreme_logits_give_numbers(games, name, size):
     tree = games[name]
-    logits = tuple(np.where(own > 0, size, -size)[0] for own in gradient_flow.normal_starts(tree, 1, 1.0, seed=3))
+    logits = tuple(np.where(own > 0, size, -size)[0] for own in normal_starts(tree, 1, 1.0, seed=3))
     with jax.enable_x64(True):
         tables = objective.tables(tree)
         log_probs = objective.log_policy(tables, tuple(map(jnp.asarray, logits)))
@@ -267,7 +268,7 @@ def test_a_learner_gets_the_same_bits_before_after_and_around_an_exact_call():
     numbers = Hyperparameters(*map(jnp.float32, Hyperparameters(learning_rate=3e-2, entropy_coef=0.1)))
 
     def exact_call():
-        start = gradient_flow.normal_starts(game.tree, 2, 1.0, seed=0)
+        start = normal_starts(game.tree, 2, 1.0, seed=0)
         gradient_flow.polish(game.tree, start, np.full(2, 0.3))
         crossplay.cross_play(game.tree, start)
 

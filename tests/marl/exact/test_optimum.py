@@ -24,7 +24,9 @@ from games.tabular.library import (
     two_stage_lever,
 )
 from marl.exact import optimum as module
-from marl.exact.optimum import JointPolicy, best_response, optimum, to_behaviour, upper_bound
+from marl.exact.best_response import best_response
+from marl.exact.deterministic import PurePolicy, to_behaviour
+from marl.exact.optimum import optimum, upper_bound
 
 PUBLISHED = {
     "dectiger": (dectiger, {2: -4, 3: 5.1908125, 4: 4.80275515625, 5: 7.026450983203}),
@@ -298,7 +300,7 @@ def test_what_does_not_fit_is_refused_with_its_size(monkeypatch: pytest.MonkeyPa
 # The oracle: recursion over states and everybody's histories, as tuples ----------------------------------------------
 
 
-def expected_return(problem: DecPOMDP, horizon: int, policy: JointPolicy) -> float:
+def expected_return(problem: DecPOMDP, horizon: int, policy: PurePolicy) -> float:
     n = problem.num_agents
     widths = problem.num_observations
 
@@ -351,7 +353,7 @@ def own_policies(problem: DecPOMDP, horizon: int, agent: int) -> Iterator[tuple[
         yield tuple(np.split(np.array(policy), cuts))
 
 
-def joint_policies(problem: DecPOMDP, horizon: int) -> Iterator[JointPolicy]:
+def joint_policies(problem: DecPOMDP, horizon: int) -> Iterator[PurePolicy]:
     yield from itertools.product(*(list(own_policies(problem, horizon, agent)) for agent in range(problem.num_agents)))
 
 

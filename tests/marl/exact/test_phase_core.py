@@ -10,8 +10,9 @@ from games.tabular import histories
 from games.tabular.library import dectiger, equal_levers, lever, tiny_hanabi, two_stage_lever
 from games.tabular.symmetry import automorphisms, equivariance_defect
 from marl.exact import crossplay
-from marl.exact.gradient_flow import concatenate, normal_starts, pure_starts, solve
+from marl.exact.gradient_flow import solve
 from marl.exact.phase import SAME_POINT, phase_diagram, reach_probabilities
+from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 
 def group_of(problem):

@@ -11,8 +11,9 @@ from games.errors import TacitError
 from games.tabular import structures
 from games.tabular.library import overlapping_edits
 from games.tabular.symmetry import automorphisms
+from marl.exact.best_response import best_response
 from marl.exact.equivariant import best_equivariant
-from marl.exact.optimum import best_response, optimum
+from marl.exact.optimum import optimum
 
 SIZES = [(2, 3), (3, 3), (2, 4), (3, 4), (4, 4)]
 """(agents, slots)."""

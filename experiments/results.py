@@ -1,0 +1,154 @@
+"""Results for notebooks: each function takes the KEY=VALUE arguments of a command and makes its runs, or reads them.
+
+A finished run is never made again, so a notebook that is opened a second time only reads. Nothing is printed.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from experiments import compose, exact, structure_table, zsc_table
+from experiments.config import JobConfig, build_game
+from experiments.job import run_job
+from experiments.phase import PHASE
+from games.errors import TacitError
+from games.tabular.simulator import Simulator
+from marl.exact import crossplay
+from marl.exact.methods import METHODS
+
+
+def trained(*arguments: str) -> list[Path]:
+    """`tacit train`: the run directories of the job.
+
+    Raises:
+      TacitError: as the command.
+    """
+    return run_job(JobConfig.parse(compose.compose(arguments)))
+
+
+def dealt(*arguments: str, seed: int = 0) -> Any:
+    """The first state of the game that the arguments choose, as `tacit train` reads them.
+
+    Raises:
+      TacitError: as the command.
+    """
+    return build_game(compose.compose(arguments)["game"]).init(key=jax.random.key(seed))
+
+
+def examples() -> Path:
+    """The repository's folder examples/, whose modules can from now on be named in arguments, as in that folder.
+
+    Raises:
+      TacitError: if the package was installed without it.
+    """
+    folder = Path(__file__).parents[1] / "examples"
+    if not folder.is_dir():
+        raise TacitError("the folder examples/ is in Tacit's repository, and this is an installed package without it")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return folder
+
+
+def phases(*arguments: str) -> list[dict[str, Any]]:
+    """`tacit phase`, a diagram for each game that the arguments stand for (KEY=A,B are several, alpha=A,B a list).
+
+    Returns:
+      phase.json of each, and in its `solutions` beside each α's lists
+        probabilities   for each agent float64[K, H, A]
+        soft_cells, greedy_cells   float64[K, K], cross-play (of two agents; see `experiments.exact` for more)
+      and the words for the histories and actions of agent 0, `decisions` (see `decisions`).
+
+    Raises:
+      TacitError: as the command.
+    """
+    return [_phase(arguments) for arguments in compose.each_game(arguments, PHASE, lists=("alpha",))]
+
+
+def methods(*arguments: str) -> list[dict[str, Any]]:
+    """`tacit zsc-table`, one for each game that the arguments stand for.
+
+    Returns:
+      zsc.json of each, and in its `methods` that apply beside the scores
+        probabilities   for each agent float64[K, H, A], of the K outcomes
+        cells           float64[K, K], self-play and cross-play of the outcomes with the labels as they are
+      and `decisions` (see `decisions`).
+
+    Raises:
+      TacitError: as the command.
+    """
+    return [_methods(config) for config in zsc_table.configs(arguments)]
+
+
+def structures(*arguments: str) -> list[dict[str, Any]]:
+    """`tacit structure-table`: structure.json for each game and structure that the arguments stand for.
+
+    Raises:
+      TacitError: as the command.
+    """
+    return [
+        structure_table.read_structure(structure_table.run_structure(config))
+        for config in structure_table.configs(arguments)
+    ]
+
+
+def decisions(simulator: Simulator) -> list[dict[str, Any]]:
+    """What agent 0 decides: each history in which it has a choice, in words, with its number and its legal actions.
+
+    Returns:
+      {"history": number, "words": "left, saw right", "actions": {number: name}} for each.
+    """
+    problem, own = simulator.problem, simulator.tree.agents[0]
+    actions, observations = problem.actions[0], problem.observations[0]
+    found = []
+    for history in range(own.size):
+        legal = np.flatnonzero(own.legal[history])
+        if len(legal) < 2:
+            continue
+        first, *rest = own.path(history)
+        words = [] if first is None else [f"saw {observations[first]}"]
+        for number, step in enumerate(cast("list[int]", rest)):
+            words.append(f"saw {observations[step]}" if number % 2 else actions[step])
+        found.append({"history": history, "words": ", ".join(words), "actions": {int(a): actions[a] for a in legal}})
+    return found
+
+
+def _phase(arguments: list[str]) -> dict[str, Any]:
+    config = exact.PhaseConfig.parse(compose.compose(arguments, PHASE))
+    path = exact.run_phase(config)
+    contents = exact.read_phase(path)
+    arrays = _arrays(path / "solutions.npz")
+    for number, solutions in enumerate(contents["solutions"]):
+        solutions |= {
+            "probabilities": _probabilities(arrays, f"solutions_{number}", contents["agents"]),
+            "soft_cells": arrays[f"soft_{number}"],
+            "greedy_cells": arrays[f"greedy_{number}"],
+        }
+    return {**contents, "decisions": decisions(exact.build_tabular(config.game))}
+
+
+def _methods(config: zsc_table.ZscConfig) -> dict[str, Any]:
+    path = zsc_table.run_zsc(config)
+    contents = zsc_table.read_zsc(path)
+    simulator = exact.build_tabular(config.game)
+    arrays = _arrays(path / "policies.npz")
+    keys = {method.name: method.key for method in METHODS}
+    for method in contents["methods"]:
+        if not method["refused"]:
+            probabilities = _probabilities(arrays, keys[method["name"]], simulator.num_players)
+            with np.errstate(divide="ignore"):
+                cells = crossplay.cross_play(simulator.tree, tuple(np.log(own) for own in probabilities))
+            method |= {"probabilities": probabilities, "cells": cells}
+    return {**contents, "decisions": decisions(simulator)}
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file, allow_pickle=False) as packed:
+        return dict(packed)
+
+
+def _probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> tuple[np.ndarray, ...]:
+    return tuple(np.exp(arrays[f"{name}_agent_{k}"]) for k in range(agents))

@@ -1,0 +1,33 @@
+"""The command line in a folder that holds the examples, as a user has their own files."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+_spec = importlib.util.spec_from_file_location("command_line", ROOT / "tests" / "experiments" / "conftest.py")
+_command_line = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_command_line)
+tacit, quick_compilation = _command_line.tacit, _command_line.quick_compilation
+indexes_of_their_own = _command_line.indexes_of_their_own
+
+
+@pytest.fixture(scope="session")
+def small():
+    """The arguments of `tacit train` for two seeds and few games."""
+    return (
+        "seeds=2", "crossplay.games=8", "execution.rows=2", "execution.evaluations=0", "execution.progress=false",
+        "execution.figures=false", "learner.num_games=8",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current directory: a new one with copies of the examples."""
+    for file in (ROOT / "examples").glob("*.py"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
