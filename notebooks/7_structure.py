@@ -1,43 +1,43 @@
-"""A notebook (jupytext percent script): structure against training on tabular games, in six figures."""
-
 # %% [markdown]
-# # Structure against training
-#
-# A team can be helped in two ways: structure is built into the game (a board on which work is claimed, parts of the
-# work of one's own, a leader), or a convention that strangers share is trained. Here a structure is a transform of a
-# game and training is a method, so that both are measured in one unit: the exact value of cross-play, that is of
-# independent runs which meet with labels drawn independently, as a share of the solo value, which one agent with all
-# the information earns.
-#
-# These are small formal games, no language models. What is published about teams of those is described beside the games
-# (`games/tabular/library`), and nothing of it is reproduced here.
+"""
+# Structure against training
+
+A team can be helped in two ways: structure is built into the game (a board on which work is claimed, parts of the
+work of one's own, a leader), or a convention that strangers share is trained. Here a structure is a transform of a
+game and training is a method, so that both are measured in one unit: the exact value of cross-play, that is of
+independent runs which meet with labels drawn independently, as a share of the solo value, which one agent with all
+the information earns.
+
+These are small formal games, no language models. What is published about teams of those is described beside the games
+(`games/tabular/library`), and nothing of it is reproduced here.
+"""
 
 # %% tags=["parameters"]
-# Small: some minutes on two cores. In the comments the full size, about 20 minutes. A finished run is read, not made
-# again.
-size = ["starts=4", "restarts=4"]  # []
-table = ["game=task_claiming,overlapping_edits,silos", "structure=none,commitments,claims,isolation,leader"]  # []
-agents = ["game.agents=2,3"]  # ["game.agents=2,3,4"]
-penalties = ["penalty=0,0.125,0.25,0.5"]  # ["penalty=0,0.0625,0.125,0.1875,0.25,0.375,0.5,1"]
+# The small size takes under two minutes on two cores, the full one about 20. A finished run is read, not made again.
+size = ["starts=4", "restarts=4", "method=self-play,high-entropy-greedy,other-play"]  # full: []
+structures = "none,isolation,leader"  # full: "none,commitments,claims,isolation,leader"
+structures_of_silos = "none,isolation"  # full: "none,commitments,claims,isolation,leader"
+agents = "2,3"  # full: "2,3,4"
+penalties = "0,0.125,0.5"  # full: "0,0.0625,0.125,0.1875,0.25,0.375,0.5,1"
 
 # %%
-from experiments import structure_figures
-from experiments.structure_table import configs, read_structure, run_structure, with_splits
+# %matplotlib inline
+from experiments import results, structure_figures, structure_table
 
-
-def contents(*arguments):
-    """Each run that the arguments stand for: made, or read if there is one."""
-    return [read_structure(run_structure(config)) for config in configs([*arguments, *size])]
-
-
-games = with_splits(contents(*table))
+games = structure_table.with_splits(
+    [
+        *results.structures("game=task_claiming,overlapping_edits", f"structure={structures}", *size),
+        *results.structures("game=silos", f"structure={structures_of_silos}", *size),
+    ]
+)
 
 # %% [markdown]
 # ## 1. The table
 #
-# Rows are structures, columns ways of training, colours what is left of the solo value. In a row, training makes the
-# difference; in a column, structure does. "–" says that a structure or a method has no meaning in a game; the command
-# `tacit structure-table` prints the reasons.
+# Rows are structures, columns ways of training, colours what is left of the solo value. Along a row one sees what
+# training makes of a game, along a column what structure does. "–" says that a structure or a method has no meaning in
+# a game, and the command `tacit structure-table` prints the reasons (or, for a leader in silos, that the small size
+# leaves it out).
 
 # %%
 structure_figures.structure_table(games)
@@ -46,11 +46,11 @@ structure_figures.structure_table(games)
 # ## 2. More agents
 #
 # Overlapping edits in four slots without structure: either of two conventions is perfect, and they do not mix.
-# Self-play finds one of them at every number of agents. Strangers have a chance that falls with every agent: 5/6, 1/2,
-# 1/8 is all that a policy can reach which treats the slots alike.
+# Self-play finds one of them at every number of agents. Strangers have a chance that falls with every agent: 5/6 for
+# two and 1/2 for three is all that a policy can reach which treats the slots alike.
 
 # %%
-edits = contents("game=overlapping_edits", "game.slots=4", "structure=none", *agents)
+edits = results.structures("game=overlapping_edits", "game.slots=4", "structure=none", f"game.agents={agents}", *size)
 structure_figures.retention_by_agents(edits)
 
 # %% [markdown]
@@ -91,8 +91,6 @@ structure_figures.calibration_parts(games)
 (silos,) = (one for one in games if (one["game"], one["structure"]) == ("silos", "none"))
 print(f"{'':24}sent  used  right with itself  with a stranger")
 for method in silos["methods"]:
-    if method["refused"]:
-        continue
     bits, right = method["information"], (method["self_play"], method["cross_play"])
     print(f"{method['name']:24}{bits['sent']:.2f}  {bits['used']:.2f}  {right[0]:<17.3f}  {right[1]:.3f}")
 
@@ -105,6 +103,6 @@ for method in silos["methods"]:
 # as agents of self-play then pay it and collide all the same. Other-Play gains by a small one and loses by a large one.
 
 # %%
-both = ("game=task_claiming,overlapping_edits",)
-isolated = [*contents(*both, "structure=none,isolation"), *contents(*both, "structure=isolation", *penalties)]
-structure_figures.soft_isolation(isolated)
+both = ("game=task_claiming,overlapping_edits", *size)
+hard, soft = ("structure=none,isolation",), ("structure=isolation", f"penalty={penalties}")
+structure_figures.soft_isolation([*results.structures(*both, *hard), *results.structures(*both, *soft)])

@@ -1,0 +1,77 @@
+# %% [markdown]
+"""
+# Where high entropy fails
+
+One solution for everybody is not always a good one. Three small games show three ways to fail, and what Other-Play and
+annealing do there. All scores are exact; cross-play is that of independent runs, whose labels are drawn independently
+among the symmetries of the game (`docs/methods.md`).
+"""
+
+# %% tags=["parameters"]
+# The small size takes about a minute on two cores.
+starts = 8  # full: 16
+grid = ["alpha_count=10", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
+methods = "self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-play,other-play-tie-breaking"
+
+# %%
+# %matplotlib inline
+from experiments import exact_figures, figures, results, terminal
+
+# %%
+levers = results.methods("game=lever,two_stage_lever", f"method={methods}", f"starts={starts}")
+hanabi = results.methods("game=tiny_hanabi", "variant=C", f"method={methods}", f"starts={starts}")
+print(terminal.zsc_markdown([*levers, *hanabi]))
+
+# %%
+figures.zsc_table([*levers, *hanabi], [*map(terminal.zsc_game, [*levers, *hanabi])])
+
+# %% [markdown]
+# ## The lever game: uniform is the one solution
+#
+# Nine levers of 1.0 and one of 0.9. The lever that strangers should pull is the odd one, worth 0.9. But entropy makes
+# the one solution nearly uniform: nine slightly better levers, and so the greedy policy takes one of the nine, ties
+# split evenly, and earns 1/9.
+
+# %%
+(lever,) = results.phases("game=lever", "alpha=0.05,0.15,0.3", "refine=false", "branch=false")
+exact_figures.solutions(lever, 2)
+
+# %% [markdown]
+# The 0.9 lever is a solution at low α, but never the only one:
+
+# %%
+exact_figures.solutions(lever, 0)
+
+# %% [markdown]
+# Other-Play optimises with the symmetries in hand and takes it. Annealing does not: the solution that comes from high
+# entropy gives the nine levers the same probability all the way down.
+
+# %% [markdown]
+# ## The two-stage lever game: Other-Play's optima clash
+#
+# Two levers, twice. The first time is a matter of luck. Then both have seen what both did, and a rule can use it:
+# repeat after a success, or switch after one.
+
+# %%
+two_stage = levers[1]
+exact_figures.outcomes(two_stage, "Other-Play")
+
+# %% [markdown]
+# Both rules survive every renaming, both earn 0.5, and they fail with each other. Independent runs of Other-Play end in
+# either, so their cross-play is 0, not 0.5. Breaking the tie in a way that labels cannot influence repairs it. High
+# entropy does not: above α = 1 play is uniform in both stages, and its greedy policy ties everywhere.
+
+# %% [markdown]
+# ## Tiny Hanabi C: the one solution has the wrong convention
+#
+# No symmetries here, so that Other-Play is self-play. The best joint policy earns 2.5.
+
+# %%
+(c,) = results.phases("game=tiny_hanabi", "variant=C", *grid)
+print("\n".join(terminal.phase_sentences(c)))
+figures.branch_diagram(c, terminal.phase_title(c))
+
+# %% [markdown]
+# At the least α with one solution its greedy policy earns 2.0: the safe one. Annealing follows that solution down
+# (the line). It stays stable all the way, and on the way its greedy policy becomes the best one, 2.5. The dots are what
+# independent runs at that α would find instead.
