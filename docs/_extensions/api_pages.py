@@ -75,7 +75,7 @@ def describe(path: Path) -> str:
 def _public(body: list[ast.stmt]) -> Iterator[tuple[_Public, str]]:
     """The public definitions of a module or a class, each with its docstring or the string below it."""
     for node, below in itertools.pairwise([*body, None]):
-        if isinstance(node, _Public) and not _name(node).startswith("_"):
+        if isinstance(node, _Public) and not _name(node).lstrip("(").startswith("_"):
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
                 yield node, inspect.cleandoc(str(below.value.value)) if is_text else ""
