@@ -15,13 +15,13 @@ normalised first.
 """
 
 # %% tags=["parameters"]
-# The small size takes under two minutes on two cores. Full is what `tacit phase` does without these arguments.
-dectiger = ["alpha=3,6,9,11,12,14,17,20", "normal_starts=4", "wide_starts=0", "pure_starts=4"]  # full: []
+# The small size takes two minutes on two cores, most of it to compile. Full is what `tacit phase` does without these.
+dectiger = ["alpha=3,9,11,12,17,20", "normal_starts=4", "wide_starts=0", "pure_starts=4"]  # full: []
 variants = "A,B,C,D,E,F"
-tiny_hanabi = ["alpha_count=9", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
-lever = ["alpha_count=14"]  # full: []
+tiny_hanabi = ["alpha_count=7", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
+lever = ["alpha_count=9"]  # full: []
 levers = "2,3,10"  # full: "2,3,4,5,10"
-lever_alpha = "0.08,0.12,0.16,0.2,0.24,0.28,0.32,0.35,0.4,0.45,0.55"
+lever_alpha = "0.08,0.15,0.2,0.25,0.3,0.35,0.45,0.55"
 
 # %%
 # %matplotlib inline

@@ -26,14 +26,14 @@ def test_examples_of_pages(page, tmp_path, monkeypatch):
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
     assert examples.examples
     complaints = []
-    doctest.DocTestRunner(optionflags=LIKE).run(examples, out=complaints.append)
+    doctest.DocTestRunner(verbose=False, optionflags=LIKE).run(examples, out=complaints.append)
     assert not complaints, "".join(complaints)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_examples_of_docstrings(file):
     name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    failed, tried = doctest.testmod(importlib.import_module(name), optionflags=LIKE)
+    failed, tried = doctest.testmod(importlib.import_module(name), verbose=False, optionflags=LIKE)
     assert tried > 0 and failed == 0
 
 

@@ -1,5 +1,6 @@
 """The index is a cache: it may be deleted, damaged, or stand where nobody can write."""
 
+import contextlib
 import os
 import sqlite3
 
@@ -50,7 +51,7 @@ def states(folder):
 
 
 def rows(folder):
-    with sqlite3.connect(index_file(folder)) as database:
+    with contextlib.closing(sqlite3.connect(index_file(folder))) as database:
         return sorted(database.execute("SELECT name, summaries IS NOT NULL FROM runs").fetchall())
 
 
@@ -159,7 +160,7 @@ def test_a_damaged_index_is_made_anew(folder, counted, contents):
 
 def test_a_database_of_another_layout_is_made_anew(folder, counted):
     load(folder)
-    with sqlite3.connect(index_file(folder)) as database:
+    with contextlib.closing(sqlite3.connect(index_file(folder))) as database, database:
         database.execute("DROP TABLE runs")
     assert states(folder) == ["finished", "finished", "cut"]
     assert len(rows(folder)) == 3
