@@ -155,10 +155,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(usage())
-    else:
-        run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)))
+    run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)))
 
 
 def usage() -> str:

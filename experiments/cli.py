@@ -105,34 +105,42 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return commands[arguments[0]](list(arguments[1:])) or 0
 
 
+def _configured(command: Any, arguments: list[str]) -> None:
+    """The work of a command whose arguments are KEY=VALUE, or what its module says about them."""
+    if {"-h", "--help"} & set(arguments):
+        print(command.usage())
+    else:
+        command.main(arguments)
+
+
 def _train(arguments: list[str]) -> None:
     from experiments import train
 
-    train.main(arguments)
+    _configured(train, arguments)
 
 
 def _phase(arguments: list[str]) -> None:
     from experiments import phase
 
-    phase.main(arguments)
+    _configured(phase, arguments)
 
 
 def _zsc_table(arguments: list[str]) -> None:
     from experiments import zsc_table
 
-    zsc_table.main(arguments)
+    _configured(zsc_table, arguments)
 
 
 def _structure_table(arguments: list[str]) -> None:
     from experiments import structure_table
 
-    structure_table.main(arguments)
+    _configured(structure_table, arguments)
 
 
 def _adaptive(arguments: list[str]) -> None:
     from experiments import adaptive
 
-    adaptive.main(arguments)
+    _configured(adaptive, arguments)
 
 
 def _symmetries(arguments: list[str]) -> None:

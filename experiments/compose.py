@@ -230,7 +230,7 @@ def explained(name: str) -> list[str]:
     return shown
 
 
-def chosen(root: str) -> dict[str, str]:
+def default_choices(root: str) -> dict[str, str]:
     """The choice that conf/ROOT.yaml makes in each group that says what is done, in its order."""
     made = dict(_compose([], root, with_hydra=True).hydra.runtime.choices)  # hydra's last first
     own = [group for group in reversed(made) if group != "experiment" and not group.startswith("hydra/")]

@@ -47,11 +47,8 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(usage())
-    else:
-        command = compose.Command("phase", PHASE, PhaseConfig.parse, run, lambda config: [config], conclude)
-        compose.main(command, arguments)
+    command = compose.Command("phase", PHASE, PhaseConfig.parse, run, lambda config: [config], conclude)
+    compose.main(command, arguments)
 
 
 def conclude(paths: Sequence[Path], draw: bool) -> None:

@@ -188,10 +188,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything is computed.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(usage())
-    else:
-        run(configs(arguments))
+    run(configs(arguments))
 
 
 def usage() -> str:

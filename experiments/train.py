@@ -65,16 +65,13 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(usage())
-    else:
-        compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude), arguments)
+    compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude), arguments)
 
 
 def usage() -> str:
     """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
     lines = ["usage: tacit train [-m] [GROUP=CHOICE …] [KEY=VALUE …]", "", *compose.explained(compose.TRAIN)]
-    for group, choice in compose.chosen(compose.TRAIN).items():
+    for group, choice in compose.default_choices(compose.TRAIN).items():
         others = [other for other in compose.choices(group) if other != choice]
         said = f"{group}={choice}" + f"; others: {', '.join(others)}" * bool(others)
         lines += ["", *textwrap.wrap(said, 110, subsequent_indent="  ")]

@@ -164,10 +164,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    if {"-h", "--help"} & set(arguments):
-        print(usage())
-    else:
-        run(configs(arguments))
+    run(configs(arguments))
 
 
 def usage() -> str:
