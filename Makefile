@@ -42,7 +42,7 @@ lint: $(READY) ## ruff and pyright
 	$(BIN)/pyright
 
 coverage: $(READY) ## the tests, and the lines that none of them runs
-	$(BIN)/python -m pytest --cov=games --cov=marl --cov=experiments --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: $(BENCH_READY) ## measure beside the peers
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -50,7 +50,7 @@ bench: $(BENCH_READY) ## measure beside the peers
 docs: $(READY) ## the documentation as a site: docs/_build/html/index.html
 	$(BIN)/sphinx-build -E --fail-on-warning --keep-going docs docs/_build/html
 
-figures: $(READY) ## remake the figures of docs/ (longer than the demo)
+figures: $(READY) ## the runs behind the figures of docs/, and the figures of the notebooks (longer than the demo)
 	$(BIN)/tacit train experiment=small_sweep
 	$(BIN)/tacit phase -m game=dectiger,skewed_dectiger,lever,two_stage_lever,asymmetric_lever,recycling
 	$(BIN)/tacit phase -m game=tiny_hanabi variant=A,B,C,D,E,F

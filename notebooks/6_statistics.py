@@ -92,7 +92,7 @@ for kind, by_seeds in measured.items():
 # %% [markdown]
 """
 What Tacit does with it: every SP, XP and gap is printed with the bootstrap's interval over seeds, and "XP, disjoint
-pairs" beside it. A standard error needs two disjoint groups, an interval six seeds; with fewer there is none, and
-the output says so. The table of all estimators for more kinds of samples is at the head of
-`marl/crossplay/estimators.py`; `python -m benchmarks.coverage` makes it.
+pairs" beside it. A standard error over disjoint groups needs two of them, one over all cells and every interval
+six seeds; with fewer there is none, and the output says so. The table of all estimators for more kinds of samples is
+at the head of `marl/crossplay/estimators.py`; `python -m benchmarks.coverage` makes it.
 """

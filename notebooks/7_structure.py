@@ -98,9 +98,10 @@ for method in silos["methods"]:
 # ## 6. Isolation that is only asked for
 #
 # Hard isolation forbids what is another's part, soft isolation makes it cost something. In task claiming agents who
-# keep to their parts cannot collide, and any penalty is enough. In the ring of three slots one agent's part does not
-# fit all of its features: hard isolation is worth less than no structure, and a small penalty can be worse than either,
-# as agents of self-play then pay it and collide all the same. Other-Play gains by a small one and loses by a large one.
+# keep to their parts cannot collide, and a small penalty is enough (for all but plain high entropy). In the ring of
+# three slots one agent's part does not fit all of its features: hard isolation is worth less than no structure, and a
+# small penalty can be worse than either, as agents of self-play then pay it and collide all the same. Other-Play gains
+# by a small one and loses by a large one.
 
 # %%
 both = ("game=task_claiming,overlapping_edits", *size)
