@@ -98,10 +98,12 @@ def _optimum(game: Simulator) -> str:
 
 
 def describe_game(name: str, overrides: Sequence[str]) -> str:
-    """Sizes, names, actions and observation layouts of one game, with `overrides` such as players=3."""
+    """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
     given = (f"game.{override.removeprefix('game.')}" for override in overrides)
-    game = build_game(compose.compose([f"game={name}", *given])["game"])
-    lines = [f"{name}: {game}", f"version {game.version}, at most {game.horizon} steps"]
+    group = compose.compose([f"game={name}", *given])["game"]
+    game = build_game(group)
+    keys = " ".join(f"{key}={'null' if value is None else value}" for key, value in group.items() if key != "_target_")
+    lines = [f"{name}: {game}", f"version {game.version}, at most {game.horizon} steps", f"keys {keys}"]
     if isinstance(game, Simulator):
         lines += ["", *_describe_tables(game)]
     lines += ["", "actions"]

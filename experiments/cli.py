@@ -321,12 +321,12 @@ def _conventions(arguments: list[str]) -> None:
         found = conventions.conventions_run(
             path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output
         )
-        print(f"run {path.stem}\n{conventions.describe(found)}\nresults and figures in {found.folder}", flush=True)
+        print(f"run {path.stem}\n{conventions.describe(found)}\nresults in {found.folder}", flush=True)
 
 
 def _games(arguments: list[str]) -> None:
     parser = _Parser("tacit games", description="List the games, or show one with its actions and observers.")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list, or a Python path: my_game.make")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
     options = parser.parse_args(arguments)
     from experiments import catalogue
@@ -353,3 +353,7 @@ def _verify(arguments: list[str]) -> int:
     )
     print(report)
     return 1 if report.differences else 0
+
+
+if __name__ == "__main__":
+    main()

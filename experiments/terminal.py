@@ -234,7 +234,7 @@ def zsc_markdown(contents: Sequence[Mapping[str, Any]]) -> str:
 
 def zsc_rows(contents: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """A header, a row for each method and the best values: texts."""
-    rows = [["method", *map(zsc_game, contents)]]
+    rows = [["method", *zsc_games(contents)]]
     for place, method in enumerate(contents[0]["methods"]):
         rows.append([method["name"], *(_zsc_cell(one["methods"][place]) for one in contents)])
     for name, words in (("equivariant", "best equivariant"), ("optimum", "best self-play")):
@@ -246,6 +246,16 @@ def zsc_game(contents: Mapping[str, Any]) -> str:
     """A game's name in a table, with what tells it from its like: for example "tiny_hanabi E"."""
     short = [str(contents["parameters"][key]) for key in ("variant", "size", "n") if key in contents["parameters"]]
     return " ".join([contents["game"], *short, *([f"h{contents['horizon']}"] if contents["horizon"] > 1 else [])])
+
+
+def zsc_games(contents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`zsc_game` of each; names that several would share are followed by the parameters in which these differ."""
+    called = []
+    for one in contents:
+        alike = [other["parameters"] for other in contents if zsc_game(other) == zsc_game(one)]
+        differing = [key for key, value in one["parameters"].items() if any(own.get(key) != value for own in alike)]
+        called.append(" ".join([zsc_game(one), *(f"{key}={one['parameters'][key]}" for key in differing)]))
+    return called
 
 
 def show_structures(contents: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -313,7 +323,9 @@ def structure_sentences(contents: Sequence[Mapping[str, Any]]) -> list[str]:
 def zsc_sentence(contents: Sequence[Mapping[str, Any]]) -> str:
     """What was counted among the symmetries, and how many there are."""
     swaps = "with" if contents[0]["agent_swaps"] else "without"
-    orders = ", ".join(f"{zsc_game(one)} {symmetries(int(one['symmetries']))}" for one in contents)
+    orders = ", ".join(
+        f"{name} {symmetries(int(one['symmetries']))}" for name, one in zip(zsc_games(contents), contents, strict=True)
+    )
     return f"Labels drawn independently, symmetries {swaps} agent swaps: {orders}."
 
 

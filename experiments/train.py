@@ -83,6 +83,7 @@ def usage() -> str:
             "",
             *textwrap.wrap(f"experiment={', '.join(experiments)}", 110, subsequent_indent="  "),
             "",
+            "A game, policy or learner of your own is chosen by its Python path: game=my_game.make",
             "GROUP.KEY=VALUE changes a key of a group, and -m sweeps over KEY=A,B; tacit config says what comes of it",
         ]
     )

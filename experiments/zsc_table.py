@@ -154,7 +154,7 @@ def run(tables: Sequence[ZscConfig]) -> None:
             if not (path / "crossplay.svg").exists():
                 title = f"{terminal.phase_title(one)}, run {path.name}"
                 figures.save(figures.zsc_matrix(one, title), path / "crossplay")
-        figures.save(figures.zsc_table(contents, list(map(terminal.zsc_game, contents))), folder / "table")
+        figures.save(figures.zsc_table(contents, terminal.zsc_games(contents)), folder / "table")
     terminal.show_zsc(contents, paths, folder)
 
 

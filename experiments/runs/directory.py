@@ -334,7 +334,9 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
 
 
 def among(paths: Sequence[Path]) -> list[Path]:
-    """`paths` without the folders of results that stand beside runs, so that runs/* names the runs.
+    """`paths` without what stands beside trained runs, so that runs/* names these: folders of results, and exact runs.
+
+    Where all runs are exact they stay, for whoever reads them to say what is needed.
 
     Raises:
       TacitError: if nothing is left.
@@ -342,7 +344,15 @@ def among(paths: Sequence[Path]) -> list[Path]:
     kept = [path for path in paths if path.name not in RESULT_FOLDERS or (path / "run.json").exists()]
     if not kept:
         raise TacitError(f"there is no run among {', '.join(map(str, paths))}")
-    return kept
+    return [path for path in kept if not _exact(path)] or kept
+
+
+def _exact(path: Path) -> bool:
+    """Whether `path` is a run of another command than `tacit train`; False for what cannot be read."""
+    try:
+        return "command" in read_json(path / "run.json")["science"]
+    except (TacitError, KeyError, TypeError):
+        return False
 
 
 def read_run(path: Path) -> Run:

@@ -245,9 +245,11 @@ def test_a_tabular_game_in_words(tacit):
 def test_a_game_in_words(tacit):
     said = tacit("games", "lever", "players=3", "payoffs=[2,1]")
     assert "agents=3" in said.out
+    assert "\nkeys payoffs=[2, 1] mismatch=0.0 players=3\n" in said.out
     actions = said.out.partition("actions\n")[2].partition("\n\n")[0]
     assert actions.split("\n") == ["    0  lever0", "    1  lever1", "    2  no-op"]
     said = tacit("games", "hanabi_2x3")
+    assert "\nkeys preset=Hanabi-2x3 players=2 colors=null " in said.out
     assert "observer belief: 115 entries of float32" in said.out
     assert re.search(r"^ +0 +\d+  ", said.out, re.M)
 

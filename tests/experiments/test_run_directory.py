@@ -290,3 +290,11 @@ def test_result_folders_beside_runs_are_no_runs(finished_runs):
     assert runs.among(everything) == sorted(finished_runs)
     with pytest.raises(TacitError, match=r"there is no run among .*compare"):
         runs.among([root / "compare"])
+
+
+def test_exact_runs_beside_trained_ones_are_left_out(finished_runs, tmp_path):
+    exact = tmp_path / "exact"
+    exact.mkdir()
+    (exact / "run.json").write_text('{"science": {"command": "phase"}}')
+    assert runs.among([*finished_runs, exact]) == list(finished_runs)
+    assert runs.among([exact]) == [exact]

@@ -186,6 +186,18 @@ def test_help_names_every_method(tacit):
     assert "zsc-table" in tacit("--help").out
 
 
+def test_games_that_differ_in_parameters_have_names_that_differ():
+    def game(name, horizon=2, **parameters):
+        return {"game": name, "horizon": horizon, "parameters": parameters}
+
+    assert terminal.zsc_games([game("dinner", bland=0.1, bonus=2), game("dinner", bland=0.8, bonus=2)]) == [
+        "dinner h2 bland=0.1",
+        "dinner h2 bland=0.8",
+    ]
+    apart = [game("tiny_hanabi", variant="A"), game("tiny_hanabi", variant="B"), game("lever", 1, levers=3)]
+    assert terminal.zsc_games(apart) == ["tiny_hanabi A h2", "tiny_hanabi B h2", "lever"]
+
+
 def test_the_figure_says_where_a_method_does_not_apply(made):
     folder, _ = made
     games = [contents(folder, name) for name in ("lever", "tiny_hanabi")]
