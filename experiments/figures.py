@@ -41,12 +41,11 @@ def save(figure: Figure, path: Path) -> None:
         write_bytes(path.with_suffix(suffix), drawn.getvalue())
 
 
-def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float], title: str) -> Figure:
+def learning_curves(metrics: Mapping[str, np.ndarray], title: str) -> Figure:
     """Return, entropy and greedy self-play and cross-play against steps; a faint line for each seed.
 
     Args:
       metrics: as in metrics.npz: `steps` int64[rows], each metric [rows, seeds], evaluations [E, seeds or groups].
-      score_range: the least and the greatest score, the limits of both axes of scores.
       title: of the figure.
     """
     with matplotlib.rc_context(STYLE):
@@ -60,8 +59,8 @@ def learning_curves(metrics: Mapping[str, np.ndarray], score_range: tuple[float,
             mean = np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
             axis.plot(steps, mean, color=SELF_PLAY, linewidth=1.8, marker=None if len(steps) > 1 else "o")
             axis.set_title(name)
-        axes[0].set_ylim(*score_range)
-        axes[2].set(title="greedy play", ylim=score_range)
+        axes[2].set_title("greedy play")
+        axes[2].sharey(axes[0])
         for axis in axes:
             axis.set(xlabel="steps of games", xlim=(0, steps[-1] * 1.02))
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))

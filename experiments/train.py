@@ -53,7 +53,7 @@ def draw(path: Path) -> None:
         return
     run = runs.read_run(path)
     title = f"{run.game.name}, run {run.name}, entropy coefficient {run.config.learner['entropy_coef']:g}"
-    curves = figures.learning_curves(runs.read_metrics(path), run.game.score_range, title)
+    curves = figures.learning_curves(runs.read_metrics(path), title)
     figures.save(curves, path / "learning_curves")
     matrices = figures.crossplay_matrices(runs.read_crossplay(path), run.game.score_range, title)
     figures.save(matrices, path / "crossplay")

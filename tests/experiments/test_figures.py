@@ -63,9 +63,9 @@ def no_game_ended():
 
 
 FIGURES = {
-    "learning curves": lambda: figures.learning_curves(metrics(20, 4, 5), (0.0, 5.0), "title"),
-    "learning curves, one row, no evaluation": lambda: figures.learning_curves(metrics(1, 2, 0), (0.0, 5.0), "title"),
-    "learning curves, no game ended": lambda: figures.learning_curves(no_game_ended(), (0.0, 5.0), "title"),
+    "learning curves": lambda: figures.learning_curves(metrics(20, 4, 5), "title"),
+    "learning curves, one row, no evaluation": lambda: figures.learning_curves(metrics(1, 2, 0), "title"),
+    "learning curves, no game ended": lambda: figures.learning_curves(no_game_ended(), "title"),
     "matrices": lambda: figures.crossplay_matrices({"sampled": play(2, 8), "greedy": play(2, 8)}, (0.0, 5.0), "title"),
     "matrices of many": lambda: figures.crossplay_matrices({"sampled": play(2, 30)}, (0.0, 5.0), "title"),
     "matrices with missing cells": lambda: figures.crossplay_matrices(
@@ -174,4 +174,4 @@ def test_a_job_with_one_row_and_no_evaluation_is_drawn(plain, finished_runs, tmp
     assert read["steps"].tolist() == [64]
     assert read["evaluation_steps"].tolist() == []
     assert "greedy_self_play" not in read
-    figures.save(figures.learning_curves(read, (0.0, 1.0), "title"), tmp_path / "curves")
+    figures.save(figures.learning_curves(read, "title"), tmp_path / "curves")
