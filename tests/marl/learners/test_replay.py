@@ -285,8 +285,12 @@ def test_a_wrong_replay_shows_in_the_ratio(clock, defect):
         pytest.param("Hanabi, 2", "own_turns", "acting", 8, {}, marks=pytest.mark.slow),
     ],
 )
-def test_step_by_step_replay_is_the_rollout_to_the_bit(game, clock, batch, sequence, changes):
-    """From the recorded memories on, one step at a time and in the rollout's shapes: no bit differs (on a CPU)."""
+def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, changes):
+    """From the recorded memories on, one step at a time and in the rollout's shapes: it differs by rounding alone.
+
+    With some versions of jax no bit differs on a CPU, but the two are programs of their own, which nobody promises.
+    """
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=2e-6)
     ours = learner(game, clock, batch, sequence, **changes)
     share_parameters = ours.share_parameters
     state, playing, trajectory, *_ = one_rollout(ours)
@@ -321,23 +325,24 @@ def test_step_by_step_replay_is_the_rollout_to_the_bit(game, clock, batch, seque
     for t in range(LENGTH):
         if t % length == 0:
             recorded = records.memory[t // length]
-            assert memory is None or (memory == recorded).all()
+            if memory is not None:
+                close(memory, recorded)
             memory = np.array(recorded)
         # zeros exactly at the first step of a game, and nowhere later for a player who moved
         assert not memory[firsts].any()
         player, slot, acting = records.player[t], records.slot[t], records.acting[t]
         after, features, value = jax.device_get(look(own_of(player), memory[games, player], observation[t]))
-        np.testing.assert_array_equal(value, records.value[t])
+        close(value, records.value[t])
         log_probs = jax.device_get(act(own_of(player[games, slot]), features[games, slot], records.legal[t]))
         chosen = np.take_along_axis(log_probs, records.action[t][..., None], axis=-1)[..., 0]
-        np.testing.assert_array_equal(chosen, records.log_prob[t])
+        close(chosen, records.log_prob[t])
         for row, m in np.ndindex(player.shape):
             acts = any(acting[row, k] and slot[row, k] == m for k in range(slot.shape[1]))
             if clock == "every_step" or acts:
                 memory[row, player[row, m]] = after[row, m]
         firsts = records.done[t]
         memory[firsts] = 0
-    np.testing.assert_array_equal(memory, playing.memories)
+    close(memory, playing.memories)
     assert records.done.sum() >= 3 and (records.log_prob < -0.5).any()
 
 
