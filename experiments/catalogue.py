@@ -2,9 +2,11 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from experiments import compose, terminal
 from experiments.config import build_game
+from games import check
 from games.errors import TacitError
 from games.game import Game
 from games.tabular.dec_pomdp import DecPOMDP
@@ -99,8 +101,7 @@ def _optimum(game: Simulator) -> str:
 
 def describe_game(name: str, overrides: Sequence[str]) -> str:
     """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
-    given = (f"game.{override.removeprefix('game.')}" for override in overrides)
-    group = compose.compose([f"game={name}", *given])["game"]
+    group = _group(name, overrides)
     game = build_game(group)
     keys = " ".join(f"{key}={'null' if value is None else value}" for key, value in group.items() if key != "_target_")
     lines = [f"{name}: {game}", f"version {game.version}, at most {game.horizon} steps", f"keys {keys}"]
@@ -117,6 +118,21 @@ def describe_game(name: str, overrides: Sequence[str]) -> str:
         lines += ["", f"observer {observer.name}: {observer.size} entries of {observer.dtype.__name__}"]
         lines += [str(observer.layout)]
     return "\n".join(lines)
+
+
+def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
+    """A line for each law of the contract, "ok" or what breaks it, and whether one game, with `overrides`, keeps it."""
+    found = check.check(build_game(_group(name, overrides)))
+    lines = [
+        f"WRONG  {finding.law}: {finding.wrong}" if finding.wrong else f"ok     {finding.law}" for finding in found
+    ]
+    return "\n".join(lines), not any(finding.wrong for finding in found)
+
+
+def _group(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The group `game` of the game called `name`, with `overrides` such as players=3."""
+    given = (f"game.{override.removeprefix('game.')}" for override in overrides)
+    return compose.compose([f"game={name}", *given])["game"]
 
 
 def _describe_tables(game: Simulator) -> list[str]:

@@ -32,6 +32,7 @@ tacit: independently trained agents, played with each other
   tacit adaptive KEY=VALUE …         exact: infer a partner's reasoning depth in a repeated matrix game
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
+  tacit games NAME --check           try whether a game keeps the contract, law by law
   tacit verify hanabi [--steps N]    replay random games in HLE and compare everything
   tacit config KEY=VALUE …           print the composed configuration as JSON
 
@@ -217,7 +218,7 @@ def _zoo(arguments: list[str]) -> None:
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments import compare, terminal
+    from experiments import compare, compare_formats, terminal
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
@@ -225,7 +226,7 @@ def _compare(arguments: list[str]) -> None:
     parser.add_argument(
         "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="only such runs: game=hanabi_2x3 …"
     )
-    parser.add_argument("--format", choices=["table", *compare.FORMATS], default="table", help="(%(default)s)")
+    parser.add_argument("--format", choices=["table", *compare_formats.FORMATS], default="table", help="(%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
     by = [key for key in options.by.split(",") if key]
@@ -236,8 +237,8 @@ def _compare(arguments: list[str]) -> None:
     for sentence in warnings:
         terminal.warn(sentence)
     for one in found if options.output else []:
-        compare.write(one, options.output, draw=True)
-    print(compare.FORMATS[options.format](found))
+        compare_formats.write(one, options.output, draw=True)
+    print(compare_formats.FORMATS[options.format](found))
 
 
 def _export(arguments: list[str]) -> None:
@@ -324,14 +325,22 @@ def _conventions(arguments: list[str]) -> None:
         print(f"run {path.stem}\n{conventions.describe(found)}\nresults in {found.folder}", flush=True)
 
 
-def _games(arguments: list[str]) -> None:
+def _games(arguments: list[str]) -> int:
     parser = _Parser("tacit games", description="List the games, or show one with its actions and observers.")
     parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list, or a Python path: my_game.make")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--check", action="store_true", help="play it at random and try every law of the contract")
+    options = parser.parse_intermixed_args(arguments)
     from experiments import catalogue
 
+    if options.check:
+        if not options.name:
+            raise TacitError("--check needs the NAME of a game, as in tacit games my_game.make --check")
+        text, holds = catalogue.check_game(options.name, options.overrides)
+        print(text)
+        return 0 if holds else 1
     print(catalogue.describe_game(options.name, options.overrides) if options.name else catalogue.list_games())
+    return 0
 
 
 def _verify(arguments: list[str]) -> int:

@@ -1,16 +1,13 @@
 """`tacit compare DIR …`: self-play against cross-play of finished runs, a table for each game and a figure."""
 
 import collections
-import csv
-import hashlib
-import io
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments import figures, runs
+from experiments import compare_figures, runs
 from experiments.config import build_game, canonical
 from experiments.runs.collection import Record, Runs, load, run_directories
 from games.errors import TacitError
@@ -28,12 +25,12 @@ COLUMNS = {
 }
 """The play and the estimate in each column."""
 MARK = "*"
-_IN_PAPERS = ("SP", "XP", "SP − XP", "greedy SP", "greedy XP")
-_SHORT = {"self_play": "sp", "cross_play": "xp", "gap": "gap"}
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
-_MOST_DRAWN = 60
-"""Rows of a figure."""
+_MOST_JOINED = 11
+"""Rows whose keys stand together below one axis."""
+_MOST_VALUES = 8
+"""Values of a key in a sentence."""
 
 
 class Row(NamedTuple):
@@ -47,6 +44,8 @@ class Row(NamedTuple):
     seeds: int
     best: dict[str, bool | None]
     """By play: whether its XP is the greatest or not significantly less (`marl.crossplay.comparisons.not_worse`)."""
+    short_name: str = ""
+    """The beginning of the run's name, where rows of the comparison cannot be told apart by their keys."""
 
 
 class Comparison(NamedTuple):
@@ -60,6 +59,10 @@ class Comparison(NamedTuple):
     short_game: str
     warnings: list[str]
     """Why rows are not comparable, a sentence each."""
+    by: Sequence[str] = ()
+    """The keys that were asked for; empty: what the runs differ in."""
+    following: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """Keys that are not shown, since they follow from one that is, by that one."""
 
 
 def read(
@@ -69,13 +72,18 @@ def read(
 
     Args:
       paths: run directories and folders of runs.
-      by: keys to sort by, or their ends ("entropy_coef"); without any, those in which the runs of a game differ.
+      by: keys to sort by, or their ends ("entropy_coef"); without any, those in which the runs of a game differ, but
+        for those that follow from another one (the arguments of a class, where the class differs).
       where: conditions KEY=VALUE that a run meets.
 
     Raises:
       TacitError: if no finished training run is left, or no run has such a key.
     """
-    return _compared(load(paths).where(where), by)
+    found = load(paths)
+    chosen = found.where(where)
+    if not chosen:
+        raise TacitError(_why_none(found, where))
+    return _compared(chosen, by)
 
 
 def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
@@ -110,7 +118,7 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
         if len(found) == 1:
             runs.check_finished(found[0].path)  # says what is wrong with it, but for damage
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
-        raise TacitError(f"there is no finished training run to compare: {_left_out(found) or 'no run meets --where'}")
+        raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     by = [found.key(key) for key in by]
     of_game: dict[str, list[Record]] = collections.defaultdict(list)
     for record in finished:
@@ -126,7 +134,10 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
 def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
     """Of runs of one board."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # which have a column of their own
-    names = list(by) or varying or ["learner.entropy_coef"]
+    names = list(by) or _leading(records, varying) or ["learner.entropy_coef"]
+    hidden = [key for key in varying if key not in names]
+    following = _following(records, names, hidden)
+    hidden = [key for key in hidden if not any(key in keys for keys in following.values())]
     summaries = [record.summaries for record in records]
     seeds = [record.science["seeds"] for record in records]
     best = {play: not_worse([one[play].cross_play for one in summaries], seeds) for play in ("sampled", "greedy")}
@@ -140,6 +151,7 @@ def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
         )
         for place, record in enumerate(records)
     ]
+    rows = _told_apart(rows)
     order = sorted(range(len(rows)), key=lambda place: _sort_key(rows[place]))
     gain = None
     if len(rows) > 1:
@@ -153,8 +165,56 @@ def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
         score_range=game.score_range,
         game=_game_title(game.name, group),
         short_game=records[0].keys["game"],
-        warnings=_warnings(records, [key for key in varying if key not in names]),
+        warnings=_warnings(records, _leading(records, hidden)),
+        by=by,
+        following=following,
     )
+
+
+def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
+    """Of keys in which runs differ those that follow from no other one, and classes, which name what others belong to.
+
+    A game's version stays, and decides nothing: it says how trustworthy a comparison is, not what was done.
+    """
+    found = Runs(records)
+    classes = [key for key in keys if _is_class(key)]
+    others = [key for key in keys if not _is_class(key) and key != "game.version"]
+    leading = {"game.version", *found.leading(classes), *found.leading([*classes, *others])}
+    return [key for key in keys if key in leading]
+
+
+def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
+    """Which hidden keys follow from which shown one, from a class rather than from another key."""
+    found = Runs(records)
+    following: dict[str, list[str]] = {}
+    for key in sorted(hidden):
+        leaders = (one for one in sorted(shown, key=lambda one: not _is_class(one)) if found.decides(one, key))
+        if key != "game.version" and (leader := next(leaders, None)):
+            following.setdefault(leader, []).append(key)
+    return following
+
+
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with the beginnings of their runs' names where their keys look alike."""
+    if len({tuple(_values(row)) for row in rows}) == len(rows):
+        return list(rows)
+    names = {row.path.name for row in rows}
+    longest = max(map(len, names))
+    length = next((size for size in range(6, longest) if len({name[:size] for name in names}) == len(names)), longest)
+    return [row._replace(short_name=row.path.name[:length]) for row in rows]
+
+
+def _why_none(found: Runs, where: Sequence[str]) -> str:
+    """Which condition no run meets, and what values there are of its key among the runs that meet those before it."""
+    number = next(number for number in range(len(where)) if not found.where(where[: number + 1]))
+    before = found.where(where[:number])
+    key = found.key(where[number].partition("=")[0])
+    values = sorted((record.keys[key] for record in before if key in record.keys), key=_value_order)
+    texts = list(dict.fromkeys(_in_few_letters(key, value) for value in values))
+    more = [f"… ({len(texts)} values)"] if len(texts) > _MOST_VALUES else []
+    said = f"{_end(key)} is {', '.join([*texts[:_MOST_VALUES], *more])}" if texts else f"no run has {key}"
+    given = f"with {' '.join(where[:number])} " if number else ""
+    return f"no run meets --where {' '.join(where[: number + 1])}: {given}{said}"
 
 
 def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
@@ -192,153 +252,84 @@ def _board(record: Record) -> str:
     return json.dumps(canonical(game), sort_keys=True)
 
 
-# ------------------------------------------------------------------------------------------------------------- formats
+# --------------------------------------------------------------------------------------------------------------- shapes
 
 
-def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
-    """Write table.md, table.json and, if `draw`, the figure into a folder below `root` named after the runs.
+def figure(comparison: Comparison) -> compare_figures.Figure:
+    """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play.
 
-    Raises:
-      TacitError: if the folder cannot be written.
+    A key of numbers is the axis, and the other keys make a line of each combination of their values. Rows without such
+    a key, or that look alike in their keys, stand below each other.
     """
-    names = "".join(sorted(row.path.name for row in comparison.rows))
-    folder = root / "compare" / hashlib.sha256(names.encode()).hexdigest()[:12]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
-        runs.write_bytes(folder / "table.json", (as_json([comparison]) + "\n").encode())
-        if draw and len(comparison.rows) <= _MOST_DRAWN:
-            figures.save(figure(comparison), folder / "figure")
-    except OSError as error:
-        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
-    return folder
-
-
-def figure(comparison: Comparison) -> figures.Figure:
-    """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play."""
-    axis, values = _axis(comparison)
-    by_play = {name: [row.summaries[name] for row in comparison.rows] for name in ("sampled", "greedy")}
-    return figures.comparison(values, by_play, axis, comparison.score_range)
+    rows, keys = comparison.rows, list(comparison.rows[0].keys)
+    by_play = {play: [row.summaries[play] for row in rows] for play in ("sampled", "greedy")}
+    names = dict(zip(keys, (name.replace("_", " ") for name in _names(keys)), strict=True))
+    alike = bool(rows[0].short_name)
+    numeric = [key for key in keys if all(_is_number(row.keys[key]) for row in rows)]
+    if not alike and numeric == keys and (len(keys) == 1 or len(rows) <= _MOST_JOINED):
+        values = [row.keys[keys[0]] if len(keys) == 1 else ", ".join(_values(row)) for row in rows]
+        return compare_figures.comparison(values, by_play, ", ".join(names.values()), comparison.score_range)
+    axis = max(numeric, key=lambda key: len({row.keys[key] for row in rows}), default=None)
+    if alike or axis is None or len({row.keys[axis] for row in rows}) == 1:
+        texts = [", ".join([*_values(row), *([row.short_name] if alike else [])]) for row in rows]
+        what = ", ".join([*names.values(), *(["run"] if alike else [])])
+        return compare_figures.comparison_of_categories(texts, by_play, what, comparison.score_range)
+    others = [key for key in keys if key != axis]
+    lines = [", ".join(_in_few_letters(key, row.keys[key]) for key in others) for row in rows]
+    what = ", ".join(names[key] for key in others)
+    values = [row.keys[axis] for row in rows]
+    return compare_figures.comparison_of_lines(values, lines, by_play, names[axis], what, comparison.score_range)
 
 
 def head(comparison: Comparison) -> list[str]:
     """The columns of a comparison's table, in few letters."""
     keys = list(comparison.rows[0].keys)
-    ends = [_end(key) for key in keys]
-    names = [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
-    return [*names, *([] if "seeds" in keys else ["seeds"]), *COLUMNS]
+    run = ["run"] if comparison.rows[0].short_name else []
+    return [*_names(keys), *run, *([] if "seeds" in keys else ["seeds"]), *COLUMNS]
 
 
 def cells(row: Row) -> list[str]:
     """The texts of a row in the columns of `head`."""
     seeds = [] if "seeds" in row.keys else [str(row.seeds)]
-    return [*_values(row), *seeds, *(_cell(row, column) for column in COLUMNS)]
+    run = [row.short_name] if row.short_name else []
+    return [*_values(row), *run, *seeds, *(_cell(row, column) for column in COLUMNS)]
 
 
 def markdown(comparison: Comparison) -> str:
     """The table as Markdown."""
-    names = [*head(comparison), "run"]
+    rows = [row._replace(short_name="") for row in comparison.rows]  # the whole name is in the last column
+    names = [*head(comparison._replace(rows=rows)), "run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join([*cells(row), row.path.name]) + " |" for row in comparison.rows]
+    lines += ["| " + " | ".join([*cells(row), row.path.name]) + " |" for row in rows]
     for sentence in sentences(comparison):
         lines += ["", sentence]
     return "\n".join(lines)
-
-
-def as_json(comparisons: Sequence[Comparison]) -> str:
-    """All rows as a JSON list: keys, every estimate in full, and whether XP is among the best, null if not testable."""
-    plain = [
-        {
-            "run": row.path.name,
-            "game": comparison.short_game,
-            **row.keys,
-            "seeds": row.seeds,
-            **{
-                name: {field: estimate._asdict() for field, estimate in summary._asdict().items()}
-                for name, summary in row.summaries.items()
-            },
-            "best": row.best,
-        }
-        for comparison, row in _all_rows(comparisons)
-    ]
-    return json.dumps(plain, indent=1)
-
-
-def as_csv(comparisons: Sequence[Comparison]) -> str:
-    """All rows as CSV under one header; empty where a run has no such key or a value is not estimable."""
-    lines = []
-    for comparison, row in _all_rows(comparisons):
-        line = {"run": row.path.name, "game": comparison.short_game, **row.keys, "seeds": row.seeds}
-        for play, summary in row.summaries.items():
-            for field, name in _SHORT.items():
-                estimate: Estimate = getattr(summary, field)
-                line[f"{play}_{name}"] = estimate.mean
-                line |= {f"{play}_{name}_{part}": getattr(estimate, part) for part in ("se", "low", "high")}
-            line[f"{play}_best"] = row.best[play]
-        lines.append(line)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(itertools.chain(*lines))), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue().rstrip("\n")
-
-
-def as_latex(comparisons: Sequence[Comparison]) -> str:
-    """A tabular for each comparison, for the package booktabs; what its marks mean is in comments above it."""
-    return "\n\n".join(map(_tabular, comparisons))
-
-
-FORMATS: Mapping[str, Callable[[Sequence[Comparison]], str]] = {"csv": as_csv, "latex": as_latex, "json": as_json}
-
-
-def _tabular(comparison: Comparison) -> str:
-    keys = len(head(comparison)) - len(COLUMNS)
-    names = [*head(comparison)[:keys], *_IN_PAPERS]
-    lines = [f"% {comparison.game}; 95 % intervals over seeds", *(f"% {text}" for text in sentences(comparison))]
-    lines += [f"\\begin{{tabular}}{{{'r' * len(names)}}}", "\\toprule", _latex_line(map(_escaped, names)), "\\midrule"]
-    for row in comparison.rows:
-        texts = [*map(_escaped, cells(row)[:keys]), *(_in_math(row, column) for column in _IN_PAPERS)]
-        lines.append(_latex_line(texts))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
-
-
-def _latex_line(texts: Any) -> str:
-    return " & ".join(texts) + r" \\"
-
-
-def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
-    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
-
-
-def _in_math(row: Row, column: str) -> str:
-    estimate = _estimate(row, column)
-    if estimate.mean is None:
-        return "--"
-    text = f"{estimate.mean:z.2f}"
-    if estimate.low is not None and estimate.high is not None:
-        text += rf"\ [{estimate.low:z.2f}, {estimate.high:z.2f}]"
-    elif estimate.se is not None:
-        text += rf" \pm {estimate.se:.2f}"
-    return f"${text}{'^{' + MARK + '}' if _marked(row, column) else ''}$"
-
-
-def _all_rows(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, Row]]:
-    return [(comparison, row) for comparison in comparisons for row in comparison.rows]
 
 
 # --------------------------------------------------------------------------------------------------------------- words
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """What stands below a table: why cells have no interval, what the mark means, and the gain in greedy XP."""
-    shown = [estimate for row in comparison.rows for summary in row.summaries.values() for estimate in summary]
-    notes = list(dict.fromkeys(f"not estimable: {estimate.note}" for estimate in shown if estimate.note))
+    """What stands below a table: what has no column, why cells have no interval, what the mark means, the gain."""
+    notes = [
+        f"not shown, since it changes with {_end(key)}: {', '.join(_names(following))}"
+        for key, following in comparison.following.items()
+    ]
+    lacking: dict[str, list[str]] = {}
+    for column in COLUMNS:
+        for note in dict.fromkeys(estimate_of(row, column).note for row in comparison.rows):
+            lacking.setdefault(note, []).append(column)
+    lacking.pop("", None)
+    notes += [
+        f"not estimable: {note}" + f" ({', '.join(columns)})" * (columns != list(COLUMNS))
+        for note, columns in lacking.items()
+    ]
     if comparison.greedy_gain is None:
         return notes
-    first, last = comparison.rows[0], comparison.rows[-1]
-    gain = f"greedy XP at {_label(last)} minus at {_label(first)}: {text_of(comparison.greedy_gain)}"
-    return [*notes, *_legend(comparison.rows), gain]
+    labels = list(map(_label, comparison.rows))
+    gain = f"greedy XP at {labels[-1]} minus at {labels[0]}: {text_of(comparison.greedy_gain)}"
+    says_which = labels.count(labels[0]) == labels.count(labels[-1]) == 1
+    return [*notes, *_legend(comparison.rows), *([gain] if says_which else [])]
 
 
 def _legend(rows: Sequence[Row]) -> list[str]:
@@ -380,15 +371,17 @@ def short(value: Any) -> str:
 
 
 def _cell(row: Row, column: str) -> str:
-    return text_of(_estimate(row, column)) + (f" {MARK}" if _marked(row, column) else "")
+    return text_of(estimate_of(row, column)) + (f" {MARK}" if is_marked(row, column) else "")
 
 
-def _estimate(row: Row, column: str) -> Estimate:
+def estimate_of(row: Row, column: str) -> Estimate:
+    """What stands in a column of `COLUMNS`."""
     play, field = COLUMNS[column]
     return getattr(row.summaries[play], field)
 
 
-def _marked(row: Row, column: str) -> bool:
+def is_marked(row: Row, column: str) -> bool:
+    """Whether it is the greatest XP of the column, or not significantly less."""
     play, field = COLUMNS[column]
     return field == "cross_play" and row.best[play] is True
 
@@ -399,29 +392,39 @@ def _end(key: str) -> str:
     return parts[-2] if parts[-1] == "_target_" and len(parts) > 1 else parts[-1]
 
 
-def _axis(comparison: Comparison) -> tuple[str, list[Any]]:
-    keys = list(comparison.rows[0].keys)
-    name = ", ".join(_end(key).replace("_", " ") for key in keys)
-    if len(keys) == 1:
-        return name, [row.keys[keys[0]] for row in comparison.rows]
-    return name, [", ".join(_values(row)) for row in comparison.rows]
+def _names(keys: Sequence[str]) -> list[str]:
+    """The last parts of keys, where these tell them apart."""
+    ends = [_end(key) for key in keys]
+    return [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
 
 
 def _label(row: Row) -> str:
-    return ", ".join(f"{_end(key)} {value}" for key, value in zip(row.keys, _values(row), strict=True))
+    return ", ".join(f"{name} {value}" for name, value in zip(_names(list(row.keys)), _values(row), strict=True))
 
 
 def _values(row: Row) -> list[str]:
-    """The values of a row's keys in few letters; a class without its module."""
-    return [
-        short(value).split(".")[-1] if key.endswith("_target_") else short(value) for key, value in row.keys.items()
-    ]
+    return [_in_few_letters(key, value) for key, value in row.keys.items()]
+
+
+def _in_few_letters(key: str, value: Any) -> str:
+    """A key's value; a class without its module."""
+    return short(value).split(".")[-1] if _is_class(key) else short(value)
+
+
+def _is_class(key: str) -> bool:
+    return key.endswith("._target_")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sort_key(row: Row) -> tuple[Any, ...]:
-    return tuple(
-        (0, value, "") if isinstance(value, int | float) else (1, 0, str(value)) for value in row.keys.values()
-    )
+    return tuple(map(_value_order, row.keys.values()))
+
+
+def _value_order(value: Any) -> tuple[int, float, str]:
+    return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
 
 
 def _game_title(name: str, game: Mapping[str, Any]) -> str:

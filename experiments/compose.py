@@ -1,6 +1,5 @@
 """Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
 
-import difflib
 import functools
 import itertools
 import os
@@ -27,8 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import sweeps
-from experiments.config import PARTS, completed, default_group
 from experiments.stopping import Paused
+from experiments.targets import PARTS, completed, default_group, nearest
 from games.errors import TacitError
 
 _CONFIG = "pkg://conf"
@@ -142,8 +141,9 @@ def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozens
     parser = OverridesParser.create()
     try:
         parsed = parser.parse_overrides(overrides)
-        given = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-        settings = _compose(given, command.root, with_hydra=True).hydra
+        alone = [o for o in parsed if not o.is_sweep_override()]  # keys may be of a game that is swept over
+        settling = [str(o.input_line) for o in alone if o.is_hydra_override() or o.key_or_group == "experiment"]
+        settings = _compose(settling, command.root, with_hydra=True).hydra
         multirun = multirun or settings.mode == RunMode.MULTIRUN
         if multirun:
             mine = {o.key_or_group for o in parsed}
@@ -301,7 +301,7 @@ def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> Di
     except TacitError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        chosen = [override for override in overrides if override.startswith(tuple(f"{part}=" for part in PARTS))]
+        chosen = [o for o in overrides if o.partition("=")[0] in (*PARTS, "experiment")]
         raise TacitError(_one_line(error, root, chosen)) from error
 
 
@@ -311,16 +311,12 @@ def _plain(composed: DictConfig) -> dict[str, Any]:
     return {key: completed(key, value) if key in PARTS and value else value for key, value in plain.items()}
 
 
-def _one_line(error: Exception, root: str, chosen: Sequence[str] = ()) -> str:
-    """Hydra's complaint in one sentence, in the words of its user, who has `chosen` a game, a learner (overrides)."""
+def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None) -> str:
+    """Hydra's complaint in one sentence, in the words of its user, who has `chosen` groups (overrides), if known."""
     text = str(error)
     if missing := re.search(r"Could not (?:override|append|find).*? '([^'/]+)'", text):
         key = missing.group(1)
-        plain: Any = OmegaConf.to_container(_compose(list(chosen), root))
-        names = [name for name in _keys(plain) if name != key]
-        known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
-        near = difflib.get_close_matches(key, known, n=1)
-        return f"the configuration has no key {key!r}" + (f"; did you mean {known[near[0]]!r}?" if near else "")
+        return f"the configuration has no key {key!r}" + ("" if chosen is None else f"; {_instead(key, chosen, root)}")
     if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", text, re.S):
         return f"the configuration needs a value for {missing.group(1)}"
     if missing := re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)':(.*?)(?:\n\S|$)", text, re.S):
@@ -338,8 +334,27 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] = ()) -> str:
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
 
+def _instead(key: str, chosen: Sequence[str], root: str) -> str:
+    """What a key that is not there may have meant: one spelled nearly like it, or any key of its group."""
+    plain: Any = OmegaConf.to_container(_compose(list(chosen), root))
+    names = [name for name in _keys(plain) if name != key]
+    group, _, last = key.rpartition(".")
+
+    def own(part: str) -> list[str]:
+        return [str(name) for name in plain[part] if name != "_target_"]
+
+    if isinstance(plain.get(group), Mapping):
+        near = nearest(last, own(group))
+        return f"did you mean '{group}.{near}'?" if near else f"{group} has {', '.join(own(group))}"
+    known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
+    if near := nearest(key, known):
+        return f"did you mean {known[near]!r}?"
+    game = f", and game has {', '.join(own('game'))}" if isinstance(plain.get("game"), Mapping) else ""
+    return f"it has {', '.join(map(str, plain))}{game}"
+
+
 class _Path(ConfigSource):
-    """Choices that are Python paths: game=my_game.make is the group of its signature (`config.default_group`)."""
+    """Choices that are Python paths: game=my_game.make is the group of its signature (`targets.default_group`)."""
 
     @staticmethod
     def scheme() -> str:

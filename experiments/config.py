@@ -7,21 +7,16 @@ combination, and all runs of a job train in one compiled program.
 """
 
 import dataclasses
-import difflib
 import hashlib
-import importlib
-import inspect
 import itertools
 import json
-import os
-import sys
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.targets import call, completed, find, hyperparameters, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
 from marl.agent import Kind
@@ -31,22 +26,6 @@ from marl.learners.learner import Learner
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
 
-PARTS = ("game", "policy", "learner")
-"""The groups that build something: a choice among them is a name in conf/, or a Python path."""
-
-_GIVEN = {
-    "game": (),
-    "policy": ("game", "observation_size", "num_actions"),
-    "learner": ("game", "policy", "observer", "total_updates"),
-}
-"""Arguments that a target is given by what else is chosen, so that no key says them."""
-_ATTRIBUTES = {
-    "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
-    "learner": ("init", "update", "agent_params", "memory", "steps_per_update", "hyperparameters"),
-}
-"""What a target must have."""
-_REQUIRED = "???"
-"""What a configuration says for a key that the user has to give."""
 _MOST_SEEDS = 4096
 _MOST_UPDATES = 2**31 - 1
 
@@ -190,7 +169,7 @@ class JobConfig:
         Raises:
           TacitError: if a list is empty, naming it.
         """
-        target = _find("learner", self.learner)
+        target = find("learner", self.learner)
         names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
         for name in names:
             if not self.learner[name]:
@@ -237,12 +216,10 @@ class RunConfig:
         """
         game = build_game(self.game)
         kind = build_kind(self.policy, game, share_parameters=self.learner.get("share_parameters", True))
-        target = _find("learner", self.learner)
-        fields = target.hyperparameters._fields
-        given = {name: value for name, value in self.learner.items() if name in fields}
+        fields = find("learner", self.learner).hyperparameters._fields
         static = {name: value for name, value in self.learner.items() if name not in fields}
-        hyperparameters = target.hyperparameters(**given).check()
-        unbounded = _call(
+        numbers = hyperparameters(self.learner)
+        unbounded = call(
             "learner",
             static,
             fields,
@@ -261,7 +238,7 @@ class RunConfig:
         if total_updates > _MOST_UPDATES:
             raise TacitError(f"budget.steps must be below {unbounded.steps_per_update * 2**31:.0e}, not {self.steps:g}")
         learner = dataclasses.replace(unbounded, total_updates=total_updates)
-        return Built(game=game, kind=kind, learner=learner, hyperparameters=hyperparameters)
+        return Built(game=game, kind=kind, learner=learner, hyperparameters=numbers)
 
     def science(self) -> dict[str, Any]:
         """What decides the run's results, as plain data: its name is the hash of this."""
@@ -270,7 +247,7 @@ class RunConfig:
             "format": FORMAT,
             "game": {**self.game, "version": game.version},
             "policy": dict(self.policy),
-            "learner": _floats(self.learner, _find("learner", self.learner).hyperparameters._fields),
+            "learner": _floats(self.learner, find("learner", self.learner).hyperparameters._fields),
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "steps": self.steps,
@@ -291,7 +268,7 @@ class RunConfig:
 
 def build_game(config: Mapping[str, Any]) -> Game:
     """The game that a `game` group stands for."""
-    return _call("game", config)
+    return call("game", config)
 
 
 def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool) -> Kind:
@@ -299,58 +276,10 @@ def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool)
     name = config.get("observer") or next(iter(game.observers))
     observer = game.observer(name)
     static = {key: value for key, value in config.items() if key != "observer"}
-    policy = _call(
+    policy = call(
         "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
     )
     return Kind(policy, name, share_parameters)
-
-
-def default_group(group: str, path: str) -> dict[str, Any]:
-    """The group that a Python path stands for: `_target_` and its keys with their defaults, "???" where there is none.
-
-    The keys are the arguments in the target's signature but for those that it is given by what else is chosen; of a
-    learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
-    conf/: one network each in tabular games, one for all in others.
-
-    Raises:
-      TacitError: if the path cannot be imported, is nothing that the group builds, or a default is no plain data.
-    """
-    target = _find(group, {"_target_": path})
-    keys: dict[str, Any] = {"_target_": path}
-    if group == "policy":
-        keys["observer"] = None
-    if group == "learner":
-        numbers = target.hyperparameters
-        keys |= {name: numbers._field_defaults.get(name, _REQUIRED) for name in numbers._fields}
-    for name, parameter in inspect.signature(target).parameters.items():
-        if name not in _GIVEN[group] and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            keys[name] = _REQUIRED if parameter.default is parameter.empty else parameter.default
-    if "share_parameters" in keys:
-        keys["share_parameters"] = None
-    return {name: _plain_default(f"{group} {path!r}: {name}", value) for name, value in keys.items()}
-
-
-def completed(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A group with the keys that it leaves out, so that a run's name does not depend on whether they are written.
-
-    Groups of Tacit's own stay as they are: conf/ writes them out, and runs have been named after what it says.
-    """
-    path = config.get("_target_")
-    if not isinstance(path, str) or path.partition(".")[0] in ("games", "marl"):
-        return dict(config)
-    defaults = {name: value for name, value in default_group(group, path).items() if value != _REQUIRED}
-    return {**defaults, **config}
-
-
-def _plain_default(name: str, value: Any) -> Any:
-    """A default as a configuration holds it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain_default(name, one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_default(name, one) for one in value]
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise TacitError(f"{name} must have a default of numbers, words, lists or mappings of them, not {value!r}")
-    return value
 
 
 def name_of(science: Mapping[str, Any]) -> str:
@@ -373,88 +302,10 @@ def canonical(plain: Any) -> Any:
     return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
-def _find(group: str, config: Mapping[str, Any]) -> Any:
-    """The class or function that `_target_` names, if it is one that builds what the group stands for.
-
-    A saved run names its targets, too: nothing but a game, a policy or a learner is ever called.
-    """
-    path = config.get("_target_")
-    if not isinstance(path, str) or "." not in path:
-        raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
-    target = _imported(group, path)
-    try:
-        builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
-    except (TypeError, NameError):  # no function, or annotations that name nothing
-        builds = None
-    if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
-        raise TacitError(
-            f"game {path!r} must be a class of games (games.game.Game), or a function annotated to return one, as in "
-            "def make(size: int = 3) -> Simulator"
-        )
-    for attribute in _ATTRIBUTES.get(group, ()):
-        if not isinstance(target, type) or not hasattr(target, attribute):
-            raise TacitError(f"{group} {path!r} must be a class with {', '.join(_ATTRIBUTES[group])}")
-    return target
-
-
-def _imported(group: str, path: str) -> Any:
-    """What a dotted path names, in a module that is installed or lies in the current directory."""
-    module, _, name = path.rpartition(".")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)  # last: a file of the user's hides nothing that is installed
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):  # the module is there, and imports another one
-            raise TacitError(f"{group} {path!r} cannot be imported: {error}") from error
-        raise TacitError(
-            f"{group} {path!r} cannot be imported: there is no module {error.name!r} in {here} nor among the installed "
-            f"packages; run the command in the folder that holds it, or put that folder on PYTHONPATH"
-        ) from error
-    except (ImportError, ValueError) as error:
-        raise TacitError(f"{group} {path!r} cannot be imported: {error}") from error
-    if not hasattr(found, name):
-        near = difflib.get_close_matches(name, [known for known in vars(found) if not known.startswith("_")], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f" ({found.__file__})"
-        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}{hint}")
-    return getattr(found, name)
-
-
-def _call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
-    """Call the target of a group with its keys, and with those of `given` that it takes."""
-    target = _find(group, config)
-    parameters = inspect.signature(target).parameters
-    takes = [name for name in parameters if name not in given]
-    arguments = {key: value for key, value in config.items() if key != "_target_"}
-    refuse_unknown(group, arguments, (*takes, *also_known))
-    for key, value in arguments.items():  # 1e3 is a float, and good for a whole number
-        if isinstance(value, float) and value.is_integer() and parameters[key].annotation in (int, int | None):
-            arguments[key] = int(value)
-    accepted = {name: value for name, value in given.items() if name in parameters}
-    try:
-        return target(**arguments, **accepted)
-    except TypeError as error:
-        raise TacitError(f"{group}: {config['_target_']} cannot be built: {error}") from error
-
-
 def parse_dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
     """An instance of a dataclass from the keys of a group; an unknown key is refused."""
     refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
     return cls(**plain)
-
-
-def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse a key that is not known.
-
-    Raises:
-      TacitError: naming the nearest one.
-    """
-    for key in plain:
-        if key not in known and key != "_target_":
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise TacitError(f"{group} has no key {key!r}; {hint}")
 
 
 def _floats(learner: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of runs: learning curves, cross-play matrices, and self-play against cross-play over configurations."""
+"""Figures of runs: learning curves, cross-play matrices, conventions, phase diagrams and tables of methods."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,6 @@ from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocato
 from experiments.runs.files import write_bytes
 from marl.crossplay import CrossPlay
 from marl.crossplay.comparisons import Blocks
-from marl.crossplay.estimators import Estimate, Summary
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
 STYLE: dict[Any, Any] = {
@@ -106,61 +105,6 @@ def crossplay_matrices(results: Mapping[str, CrossPlay], score_range: tuple[floa
         figure.colorbar(image, ax=axes[0].tolist(), label="mean score", shrink=0.85)
         figure.suptitle(title)
     return figure
-
-
-def comparison(
-    values: Sequence[Any], summaries: Mapping[str, Sequence[Summary]], axis_name: str, score_range: tuple[float, float]
-) -> Figure:
-    """Self-play and cross-play with their intervals, for each configuration; one panel each for `summaries`."""
-    numeric = all(isinstance(value, int | float) and value > 0 for value in values) and len(values) > 1
-    places = np.asarray(values, float) if numeric else np.arange(len(values))
-    shown = [
-        number
-        for rows in summaries.values()
-        for summary in rows
-        for estimate in (summary.self_play, summary.cross_play)
-        for number in (estimate.mean, estimate.low, estimate.high)
-        if number is not None
-    ]
-    margin = 0.06 * max(max(shown) - min(shown), 0.05 * (score_range[1] - score_range[0]))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(summaries), 3.6), layout="constrained")
-        axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
-        for axis, (name, rows) in zip(axes[0], summaries.items(), strict=True):
-            for label, color, marker, estimates in [
-                ("self-play", SELF_PLAY, "s", [row.self_play for row in rows]),
-                ("cross-play", CROSS_PLAY, "o", [row.cross_play for row in rows]),
-            ]:
-                mean = np.array([estimate.mean for estimate in estimates], float)
-                axis.errorbar(
-                    places, mean, yerr=_bars(estimates), color=color, marker=marker, ms=5, capsize=3, label=label
-                )
-            axis.set(title=f"{name} play", xlabel=axis_name)
-            if numeric:
-                axis.set_xscale("log")
-                axis.set_xticks(places, [f"{value:g}" for value in values])
-                axis.minorticks_off()
-            else:
-                labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-                turned = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > 40 else {}
-                axis.set_xticks(places, labels, **turned)
-                axis.set_xlim(-0.5, len(values) - 0.5)
-        top = min(score_range[1], max(shown)) + margin
-        axes[0, 0].set_ylim(min(shown) - margin, top)
-        axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
-        axes[0, 0].legend()
-    return figure
-
-
-def _bars(estimates: Sequence[Estimate]) -> np.ndarray:
-    """The distances to both ends of each interval, [2, n]; nothing where there is no interval."""
-    ends = [
-        (0.0, 0.0)
-        if estimate.low is None or estimate.high is None or estimate.mean is None
-        else (estimate.mean - estimate.low, estimate.high - estimate.mean)
-        for estimate in estimates
-    ]
-    return np.maximum(np.array(ends).T, 0)
 
 
 def conventions(

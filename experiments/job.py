@@ -21,6 +21,7 @@ from experiments.memory import out_of_memory
 from experiments.stopping import Paused, Stopper
 from experiments.training import CHECKPOINTS, Diverged, Report, Training, member
 from games.errors import TacitError
+from games.shapes import require_shapes
 from marl import devices
 from marl.agent import Agent
 from marl.crossplay import CrossPlay, crossplay
@@ -115,6 +116,9 @@ def _bring_to_their_end(
     config: JobConfig, members: Sequence[tuple[RunConfig, Path]], report: Report, warn: Callable[[str], None]
 ) -> None:
     """Claim the runs that are not finished, and train those that stand at the same update in one program."""
+    for run, _ in members[:1]:  # all have the same game; refuse a broken one before anything is written
+        built = run.build()
+        require_shapes(built.game, [built.kind.observer])
     todo = _claimed(config, members)
     trainings: list[Training] = []
     ended: set[Path] = set()

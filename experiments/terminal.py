@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from experiments import compare, methods
+from experiments import compare, compare_formats, methods
 from experiments.training import Progress as JobProgress
 from experiments.training import Report
 from games.errors import TacitError
@@ -395,7 +395,7 @@ def show_comparisons(
     for comparison in comparisons:
         show_comparison(comparison)
         try:
-            _say_where(compare.write(comparison, root, draw=draw))
+            _say_where(compare_formats.write(comparison, root, draw=draw))
         except TacitError as error:
             warn(f"the table is not kept: {error}")
 

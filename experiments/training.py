@@ -19,6 +19,7 @@ from experiments import checkpoints, runs
 from experiments.config import Built, JobConfig, RunConfig, stack_hyperparameters
 from experiments.memory import check_memory, out_of_memory
 from experiments.stopping import Stopper
+from games.check import check
 from games.errors import TacitError
 from marl import devices
 from marl.agent import Agent
@@ -260,7 +261,7 @@ class Training:
                 self.members[run].path,
                 f"training diverged: the loss of seed {self.config.first_seed + seed} in run "
                 f"{self.members[run].path.name} is not finite in update {metrics.diverged[first]} of "
-                f"{self.learner.total_updates}; a smaller learner.learning_rate may help",
+                f"{self.learner.total_updates}; {self._remedy()}",
             )
         shape = (len(self.members), self.seeds)
         named = [*metrics.episodes._asdict().items(), *metrics.maxima.items()]
@@ -271,6 +272,11 @@ class Training:
             for member in self.members:
                 if jax.process_index() == 0:
                     runs.write_status(member.path, "running", steps=self.steps)
+
+    def _remedy(self) -> str:
+        """What to do about a loss that is not finite: the game is to blame if it breaks its contract."""
+        broken = [finding.wrong for finding in check(self.game, games=16) if finding.wrong]
+        return broken[0] if broken else "a smaller learner.learning_rate may help"
 
     def _end_row(self, params: Any) -> None:
         """Add the newest row to the tables, with an evaluation of `params` if one is due."""

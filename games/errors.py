@@ -1,7 +1,18 @@
 """The one error that stands for a user's mistake, and the checks that raise it."""
 
 import math
+import os
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any
+
+_NOT_THEIRS = (
+    "<",
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments")),
+)
+"""How the names of files begin that are Python's, an installed package's or ours."""
 
 
 class TacitError(ValueError):
@@ -48,3 +59,17 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
     if value not in choices:
         raise TacitError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
     return value
+
+
+def users_line(error: Exception, own: str | None = None) -> str:
+    """Where in a user's code an error came up: ", mined.py line 5", the innermost such line; "" if there is none.
+
+    Args:
+      error: with its traceback.
+      own: a file that counts as the user's, too, although it is ours.
+    """
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno))
+    theirs = [(file, line) for file, line in lines if file == own or not file.startswith(_NOT_THEIRS)]
+    return f", {Path(theirs[-1][0]).name} line {theirs[-1][1]}" if theirs else ""

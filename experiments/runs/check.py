@@ -14,14 +14,8 @@ import numpy as np
 
 from experiments.config import name_of
 from experiments.runs import directory
-from experiments.runs.collection import (
-    STATES,
-    check_complete,
-    checked_status,
-    is_name,
-    read_science,
-    run_directories,
-)
+from experiments.runs.collection import STATES, is_name, run_directories
+from experiments.runs.complete import check_complete, checked_status, read_science
 from experiments.runs.files import read_json, read_tensors
 from games.errors import TacitError, one_of
 

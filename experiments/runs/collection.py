@@ -10,14 +10,13 @@ once; run directories are only ever read.
 
 import contextlib
 import dataclasses
-import datetime
 import difflib
 import functools
 import importlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -26,8 +25,8 @@ import numpy as np
 
 from experiments.config import canonical
 from experiments.runs import directory
+from experiments.runs.complete import EXPECTED, check_complete, checked_status, read_science
 from experiments.runs.directory import RESULT_FOLDERS
-from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from games.errors import TacitError, one_of
 from marl.crossplay import CrossPlay
@@ -41,14 +40,6 @@ State = Literal["finished", "running", "cut", "failed", "damaged"]
 STATES = ("finished", "running", "cut", "failed")
 """In which a run can be, unless it is damaged."""
 PLAYS = ("sampled", "greedy")
-EXPECTED = {
-    "train": ("crossplay.json", "metrics.npz", "policies.safetensors"),
-    "phase": ("phase.json", "solutions.npz"),
-    "zsc-table": ("zsc.json", "policies.npz"),
-    "structure-table": ("structure.json",),
-    "adaptive": ("adaptive.json",),
-}
-"""The files that a finished run of a command has beside run.json and status.json."""
 STAMPED = ("run.json", "status.json", "crossplay.json")
 """The files whose contents decide what a record says."""
 _SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
@@ -147,7 +138,8 @@ class Runs(Sequence[Record]):
 
         KEY is a key of `Record.keys` or the end of one that no other key shares ("entropy_coef"). VALUE is read as
         JSON (0.1, true, null, [64, 64]), else as text; 1 and 1.0 are equal. In "game" capitals do not count, nor
-        does _ instead of -. "policy" and "learner" stand for their classes, FeedForward or feed_forward.
+        does _ instead of -. "policy" and "learner" stand for their classes, FeedForward or feed_forward. All three
+        may also be Python paths, as on the command line: game=mined.Mined.
 
         Raises:
           TacitError: for a condition without =, a key that no run has, and an ending that several keys share.
@@ -158,9 +150,7 @@ class Runs(Sequence[Record]):
             if not equals:
                 raise TacitError(f"a condition is KEY=VALUE, such as game=hanabi-small, not {condition!r}")
             full = self.key(key)
-            chosen = tuple(
-                record for record in chosen if full in record.keys and _meets(record.keys[full], value, full)
-            )
+            chosen = tuple(record for record in chosen if full in record.keys and _meets(record, full, value))
         return Runs(chosen)
 
     def key(self, text: str) -> str:
@@ -179,7 +169,8 @@ class Runs(Sequence[Record]):
             raise TacitError(f"{text!r} may be {' or '.join(ends)}: say which")
         if not ends:
             shown = {key.rpartition(".")[2]: key for key in known}
-            near = difflib.get_close_matches(text, [*known, *shown], n=1)
+            end = text.rpartition(".")[2]  # budget.steps is the key of the command line, and steps that of the run
+            near = [end] if end in shown else difflib.get_close_matches(text, [*known, *shown], n=1)
             hint = f"; did you mean {shown.get(near[0], near[0])}?" if near else ""
             raise TacitError(f"none of the {len(self)} runs has a key {text!r}{hint}")
         return ends[0]
@@ -188,6 +179,33 @@ class Runs(Sequence[Record]):
         """The keys in which the runs differ, in the order of the first run's keys; one that a run lacks counts."""
         known = dict.fromkeys(key for record in self for key in record.keys)
         return [key for key in known if len({plain_text(record.keys.get(key)) for record in self}) > 1]
+
+    def leading(self, keys: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """Of `keys` those that follow from no other one, each with those that follow from it.
+
+        A key follows from another one if runs that share a value of that one share its own value, too. Of keys that
+        follow from each other the first leads.
+
+        Args:
+          keys: keys of `Record.keys`; by default those in which the runs differ.
+        """
+        keys = self.varying() if keys is None else keys
+        values = {key: self._texts(key) for key in keys}
+        found: dict[str, list[str]] = {}
+        for key in sorted(keys, key=lambda key: -len(set(values[key]))):  # finest first: it decides the coarser ones
+            leader = next((one for one in found if _decides(values[one], values[key])), None)
+            if leader is None:
+                found[key] = []
+            else:
+                found[leader].append(key)
+        return found
+
+    def decides(self, key: str, other: str) -> bool:
+        """Whether `other` follows from `key`, as in `leading`."""
+        return _decides(self._texts(key), self._texts(other))
+
+    def _texts(self, key: str) -> list[str]:
+        return [plain_text(record.keys.get(key)) for record in self]
 
     def table(self) -> "pandas.DataFrame":
         """A row for each run: name, state, command, its keys, scores with their 95 % intervals, path.
@@ -279,77 +297,6 @@ def _is_run(path: Path, held: set[str] | None) -> bool:
     return bool(held & _MARKS or (held and is_name(path.name)))
 
 
-def read_science(path: Path) -> dict[str, Any]:
-    """The contents of run.json.
-
-    Raises:
-      TacitError: if it is missing, damaged, or of a newer or an older format.
-    """
-    description = read_json(path / "run.json")
-    directory.check_format("run.json", description.get("format"))
-    if missing := {"name", "science"} - set(description):
-        raise TacitError(f"run.json is damaged: it does not say {', '.join(sorted(missing))}")
-    if not isinstance(description["science"], dict):
-        raise TacitError("run.json is damaged: its science is no object")
-    _check_types(description)
-    return description
-
-
-def checked_status(path: Path, names: Collection[str]) -> dict[str, Any]:
-    """The contents of the status.json of a run directory with files of these names.
-
-    Raises:
-      TacitError: if it is missing or damaged, or holds a value that is not of the type that everything reads it as.
-    """
-    if not names:
-        raise TacitError("the directory cannot be read")
-    status = directory.read_status(path)
-    if status is None:
-        raise TacitError("status.json is missing: the directory was copied in part, or is no run's")
-    steps, updated = status["steps"], status["updated"]
-    if not _is_whole(steps):
-        raise TacitError(f"status.json is damaged: its steps must be a whole number, not {steps!r}")
-    try:
-        zone = datetime.datetime.fromisoformat(updated).tzinfo
-    except (TypeError, ValueError):
-        zone = None
-    if zone is None:
-        raise TacitError(f"status.json is damaged: updated must be a time with its zone in ISO 8601, not {updated!r}")
-    if not isinstance(status["reason"], str):
-        raise TacitError(f"status.json is damaged: its reason must be a text, not {status['reason']!r}")
-    return status
-
-
-def _check_types(description: Mapping[str, Any]) -> None:
-    """Refuse the contents of a run.json whose values are not of the types that everything reads them as.
-
-    Of commands other than train only what they share: they lack some groups, and their numbers are their own.
-    """
-
-    def need(right: bool, what: str, kind: str, value: Any) -> None:
-        if not right:
-            raise TacitError(f"run.json is damaged: {what} must be {kind}, not {value!r}")
-
-    science: dict[str, Any] = description["science"]
-    versions = description.get("versions", {})
-    command = science.get("command", "train")
-    for what, text in (("its name", description["name"]), ("its command", command)):
-        need(isinstance(text, str), what, "a text", text)
-    need(isinstance(versions, dict), "its versions", "an object", versions)
-    for group, texts in (("game", ("_target_", "version")), ("policy", ("_target_",)), ("learner", ("_target_",))):
-        found: Any = science.get(group)
-        if command == "train" or found is not None:
-            need(isinstance(found, dict), f"its {group}", "an object", found)
-            for key in texts:
-                need(isinstance(found.get(key), str), f"{group}.{key}", "a text", found.get(key))
-    for key in ("seeds", "first_seed", "steps") if command == "train" else ():
-        need(_is_whole(science.get(key)), f"its {key}", "a whole number", science.get(key))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _listed(path: Path) -> set[str] | None:
     """The names in a folder, without hidden ones; none if it is no folder, or hidden itself; None: it is unreadable."""
     try:
@@ -408,24 +355,6 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         return {**facts, "reason": f"the directory cannot be read: {error.strerror}"}
 
 
-def check_complete(path: Path, command: str, names: Collection[str]) -> None:
-    """Refuse a finished run that lacks a file of its command's, or whose cross-play is none.
-
-    Raises:
-      TacitError: naming the files.
-    """
-    if missing := [name for name in EXPECTED.get(command, ()) if name not in names]:
-        raise TacitError(f"it is finished, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    if command == "train":
-        for play, cells in directory.read_crossplay(path).items():
-            arrays = [getattr(cells, field) for field in CrossPlay._fields if field != "labels"]
-            if any(array.ndim == 0 or array.dtype.kind not in "iuf" for array in arrays):
-                raise TacitError(f"crossplay.json is damaged: its {play} cells are no numbers")
-            lengths = {len(array) for array in arrays}
-            if len(lengths) > 1 or cells.seatings.ndim != 2 or not np.isfinite(cells.mean).all():
-                raise TacitError(f"crossplay.json is damaged: its {play} cells do not make sense")
-
-
 def game_name(game: Mapping[str, Any]) -> str:
     """A game's short name, from the `game` group of a configuration.
 
@@ -456,9 +385,16 @@ def plain_text(value: Any) -> str:
     return json.dumps(canonical(value), sort_keys=True)
 
 
-def _meets(value: Any, wanted: str, key: str) -> bool:
+def _decides(finer: Sequence[str], coarser: Sequence[str]) -> bool:
+    """Whether each value of one key goes with one value of another."""
+    return len(set(zip(finer, coarser, strict=True))) == len(set(finer))
+
+
+def _meets(record: Record, key: str, wanted: str) -> bool:
+    value = record.keys[key]
     if key == "game":
-        return str(value).lower().replace("_", "-") == wanted.lower().replace("_", "-")
+        same_name = str(value).lower().replace("_", "-") == wanted.lower().replace("_", "-")
+        return same_name or record.keys.get("game._target_") == wanted
     if str(value) == wanted:
         return True
     if key in ("policy._target_", "learner._target_"):

@@ -100,30 +100,22 @@ def _axes(runs: "collection.Runs") -> list[_Axis]:
     """The dimensions: keys in which the runs differ and that do not follow from another one."""
     varying = runs.varying()
     values = {key: [record.keys.get(key) for record in runs] for key in varying}
-    texts = {key: list(map(collection.plain_text, values[key])) for key in varying}
-    following: dict[str, list[str]] = {}
-    for key in sorted(varying, key=lambda key: -len(set(texts[key]))):  # finest first: it decides the coarser ones
-        leader = next((one for one in following if _decides(texts[one], texts[key])), key)
-        following.setdefault(leader, []).append(key)
+    leading = runs.leading(varying)
     axes = []
-    for key in (key for key in varying if key in following):
-        distinct = dict(zip(texts[key], range(len(runs)), strict=True))
+    for key in (key for key in varying if key in leading):
+        texts = list(map(collection.plain_text, values[key]))
+        distinct = dict(zip(texts, range(len(runs)), strict=True))
         order = sorted(distinct.values(), key=lambda run: _order(values[key][run]))
-        places = {texts[key][run]: place for place, run in enumerate(order)}
+        places = {texts[run]: place for place, run in enumerate(order)}
         axes.append(
             _Axis(
                 name=_names(runs)[key],
-                keys=following[key],
-                values={one: [values[one][run] for run in order] for one in following[key]},
-                places=[places[text] for text in texts[key]],
+                keys=[key, *leading[key]],
+                values={one: [values[one][run] for run in order] for one in (key, *leading[key])},
+                places=[places[text] for text in texts],
             )
         )
     return axes
-
-
-def _decides(finer: Sequence[str], coarser: Sequence[str]) -> bool:
-    """Whether each value of one key goes with one value of another."""
-    return len(set(zip(finer, coarser, strict=True))) == len(set(finer))
 
 
 def _names(runs: "collection.Runs") -> Mapping[str, str]:

@@ -18,7 +18,7 @@ what it was when the rollout reached the sequence's first step, and begun anew w
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, final, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -120,10 +120,11 @@ class _Steps(NamedTuple):
     done: Array  # bool[L, N]
 
 
-@final
 @dataclasses.dataclass(frozen=True)
 class IPPO:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
+
+    A variant extends this class: it overrides `surrogate`, names `hyperparameters` of its own, or adds fields.
 
     Attributes:
       game, policy, observer: what is learned, by what, from which observation (an observer of the game by its name, or
@@ -152,12 +153,16 @@ class IPPO:
         `minibatches` equal parts of `microbatches` equal parts.
     """
 
-    hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
-    """What the numbers are that may differ between learners of one compiled program."""
+    hyperparameters: ClassVar[Any] = Hyperparameters
+    """NamedTuple class of the numbers that may differ between learners of one compiled program.
+
+    One of a variant's own has these fields and others.
+    """
 
     game: Game
     policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
     observer: str | Observer
+    _: dataclasses.KW_ONLY  # so that a variant may give defaults to some
     num_games: int
     rollout_length: int
     epochs: int
@@ -246,7 +251,7 @@ class IPPO:
             params = jax.lax.map(
                 lambda key: self.policy.init(key=key), jax.random.split(params_key, self.game.num_players)
             )
-        hyperparameters = Hyperparameters(*(jnp.asarray(value, jnp.float32) for value in hyperparameters))
+        hyperparameters = self.hyperparameters(*(jnp.asarray(value, jnp.float32) for value in hyperparameters))
         return IPPOState(
             hyperparameters=hyperparameters,
             params=params,
@@ -293,6 +298,18 @@ class IPPO:
         state = state._replace(params=params, optimiser=optimiser, entropy_coef=coefficient, updates=number)
         return state, Metrics.of_update(number, episodes, means, maxima)
 
+    def surrogate(self, ratio: Array, advantage: Array, hyperparameters: Hyperparameters) -> Array:
+        """float32[L, N, K], elementwise: minus its mean is the policy's loss. Here PPO's clipped surrogate.
+
+        The mean is over the actions of a minibatch; an entry that is no action counts nothing, but must be finite.
+
+        Args:
+          ratio: float32[L, N, K] π(a|o) / π_old(a|o), of L steps of N sequences with at most K acting players.
+          advantage: float32[L, N, K], normalised over the minibatch if `normalise_advantages`.
+          hyperparameters: float32[] each.
+        """
+        return clipped_surrogate(ratio, advantage, hyperparameters.clip)
+
     def agent_params(self, state: IPPOState) -> Any:
         """The parameters that the policy plays with."""
         return state.params
@@ -302,7 +319,7 @@ class IPPO:
 
         Its state; its rollout, as it was played and in sequences; a minibatch; what the gradient of a part of it keeps.
         """
-        state = jax.eval_shape(lambda: self.init(Hyperparameters(), key=jax.random.key(0)))
+        state = jax.eval_shape(lambda: self.init(self.hyperparameters(), key=jax.random.key(0)))
         rows = jax.eval_shape(
             lambda state: self._rows(self._rollout(state, state.key)[1], state.hyperparameters), state
         )
@@ -445,7 +462,8 @@ class IPPO:
         of_actors = jax.vmap(jax.vmap(rollout.acting_rows))
         log_probs = _over_rows(act)(of_actors(rows.player, rows.slot), of_actors(features, rows.slot), rows.legal)
         log_prob = jnp.take_along_axis(log_probs, rows.action[..., None], axis=-1)[..., 0]
-        policy, ratio = clipped_surrogate(log_prob, rows.log_prob, rows.advantage, hyperparameters.clip)
+        ratio = jnp.exp(log_prob - rows.log_prob)
+        policy = self.surrogate(ratio, rows.advantage, hyperparameters)
         values = clipped_value_error(value, rows.value, rows.target, hyperparameters.clip)
 
         def of_policy(x: Array) -> Array:

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from marl.policies.policy import Array
 
 
-def clipped_surrogate(log_prob: Array, old_log_prob: Array, advantage: Array, clip: Array) -> tuple[Array, Array]:
-    """min(r A, clip(r, 1 − ε, 1 + ε) A) and r = exp(log π − log π_old), elementwise.
+def clipped_surrogate(ratio: Array, advantage: Array, clip: Array) -> Array:
+    """min(r A, clip(r, 1 − ε, 1 + ε) A), elementwise.
 
-    All are float32[...] of one shape, `clip` ε float32[]; A is in units of the normalised advantage.
+    All are float32[...] of one shape, `clip` ε float32[]; r = π(a|o) / π_old(a|o), A in units of the normalised
+    advantage.
     """
-    ratio = jnp.exp(log_prob - old_log_prob)
-    return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage), ratio
+    return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
 
 
 def clipped_value_error(value: Array, old_value: Array, target: Array, clip: Array) -> Array:

@@ -9,7 +9,8 @@ import textwrap
 import pytest
 
 from experiments import compose
-from experiments.config import JobConfig, RunConfig, completed, default_group
+from experiments.config import JobConfig, RunConfig
+from experiments.targets import completed, default_group
 from games.errors import TacitError
 
 OWN = """
@@ -109,7 +110,10 @@ def test_groups_of_the_lab_stay_as_they_are():
         (["game=own_e.make", "size=2", "evn=false"], "has no key 'evn'; did you mean 'game.even'?"),
         (["game=own_e.make", "game.evn=false"], "has no key 'game.evn'; did you mean 'game.even'?"),
         (["game=own_e.odd"], "table must have a default of numbers, words, lists or mappings of them, not array("),
-        (["game=own_f.make"], "game 'own_f.make' cannot be imported: No module named 'not_there'"),
+        (
+            ["game=own_f.make"],
+            "cannot be imported: ModuleNotFoundError: No module named 'not_there', own_f.py line 1\n",
+        ),
         (["game=own_e"], "there is no game 'own_e'; there are "),
         (["learner=own_e.make"], "learner 'own_e.make' must be a class with init, update, "),
         (["policy=own_e.make"], "policy 'own_e.make' must be a class with init, initial_memory, "),

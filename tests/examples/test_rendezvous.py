@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from examples.rendezvous import LEFT, NOOP, RIGHT, STAY, Rendezvous
+from games.check import commutes
 from games.errors import TacitError
 
 SEATS = jnp.arange(2, dtype=jnp.int32)
+PPO = ("learner.rollout_length=4", "learner.epochs=1", "learner.minibatches=1", "policy.torso=[8]")
 
 
 def simulated(cells, steps, start, actions):
@@ -64,25 +66,15 @@ def test_symmetries_commute_with_steps_and_observations():
         symmetry_key, deal_key, action_key, second_key = jax.random.split(key, 4)
         symmetry = game.sample_symmetry(key=symmetry_key)
         state = game.init(key=deal_key)
-        image = game.apply_symmetry(symmetry, state)
-        equal = []
+        hold = []
         for step_key in (action_key, second_key):
             actions = jax.random.randint(step_key, (2,), 0, 3, jnp.int32)
-            moved = jax.vmap(symmetry.on_action)(SEATS, actions)
-            for player in SEATS:
-                seen = game.observer("ring").symmetry(symmetry, game.observe(state, player, "ring"))
-                legal = symmetry.on_legal(player, game.legal(state, player))
-                equal += [jnp.all(seen == game.observe(image, player, "ring"))]
-                equal += [jnp.all(legal == game.legal(image, player))]
-            (state, reward, _), (image, theirs, _) = (
-                game.step(s, a, key=step_key) for s, a in ((state, actions), (image, moved))
-            )
-            after = game.apply_symmetry(symmetry, state)
-            equal += [reward == theirs, *(jnp.all(x == y) for x, y in zip(after, image, strict=True))]
-        return jnp.stack(equal), symmetry.parameters, symmetry.actions[0]
+            hold.append(commutes(game, symmetry, state, actions, key=step_key))
+            state, _, _ = game.step(state, actions, key=step_key)
+        return hold, symmetry.parameters, symmetry.actions[0]
 
-    equal, cells, actions = jax.device_get(jax.vmap(one)(jax.random.split(jax.random.key(0), 300)))
-    assert equal.all()
+    hold, cells, actions = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 300)))
+    assert [law for step in hold for law, holds in step.items() if not holds.all()] == []
     assert len({tuple(row) for row in np.concatenate([cells, actions], axis=1).tolist()}) == 10  # of a ring of five
 
 
@@ -99,10 +91,45 @@ def test_bad_sizes(arguments, says):
         Rendezvous(*arguments)
 
 
+def test_the_checker_says_which_law_is_broken(tacit, folder):
+    said = tacit("games", "rendezvous.Rendezvous", "--check", "cells=3")
+    assert (said.status, said.err) == (0, "")
+    assert [line[:7] for line in said.out.splitlines()] == ["ok     "] * 16
+    rules = (folder / "rendezvous.py").read_text()
+    (folder / "endless.py").write_text(rules.replace("ended=met | (step >= self.steps)", "ended=met"))
+    said = tacit("games", "endless.Rendezvous", "cells=3", "--check")
+    assert said.status == 1
+    (line,) = [line for line in said.out.splitlines() if line.startswith("WRONG  ")]
+    assert line.startswith("WRONG  a game ends within its horizon: ")
+    assert line.endswith("are not over after its horizon of 4 steps: transition must set `ended` by then")
+    said = tacit("games", "--check")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+
+
+def test_a_broken_game_is_refused_before_anything_is_written(tacit, small, folder):
+    rules = (folder / "rendezvous.py").read_text()
+    (folder / "late.py").write_text(rules.replace("state.step + 1,", "state.step + 1.0,"))
+    said = tacit("train", "game=late.Rendezvous", *small, "budget.steps=2000")
+    assert (said.status, said.out) == (2, "")
+    expected = "transition of game late.Rendezvous gives the state's `step` as float32[], and init gave int32[]"
+    assert said.err == f"tacit: {expected}\n"
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_player_without_a_legal_action_is_no_matter_of_learning_rates(tacit, small, folder):
+    rules = (folder / "rendezvous.py").read_text()
+    (folder / "stuck.py").write_text(rules.replace("!= NOOP", "> player * NOOP"))
+    said = tacit("train", "game=stuck.Rendezvous", *PPO, *small, "budget.steps=64")
+    assert said.status == 2
+    assert "training diverged" in said.err
+    assert "player 1 has no legal action at step 0 of a random game of game stuck.Rendezvous" in said.err
+    assert "learning_rate" not in said.err
+
+
 @pytest.mark.slow
 def test_from_training_to_cross_play(tacit, small, folder):
-    ppo = ("learner.rollout_length=4", "learner.epochs=1", "learner.minibatches=1", "policy.torso=[8]")
-    said = tacit("train", "game=rendezvous.Rendezvous", "cells=4", *ppo, *small, "budget.steps=64")
+    said = tacit("train", "game=rendezvous.Rendezvous", "cells=4", *PPO, *small, "budget.steps=64")
     assert said.status == 0, said.err
     (run,) = folder.glob("runs/*/policies.safetensors")
     said = tacit("crossplay", run.parent, "--games", "16")

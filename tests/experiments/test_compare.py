@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import compare, runs
+from experiments import compare, compare_formats, runs
 from experiments.runs.collection import load
 from games.errors import TacitError
 from marl.crossplay.estimators import summarise
@@ -55,9 +55,9 @@ def test_by_and_where(synthetic_run, tmp_path):
     (found,), said = compare.read([tmp_path], where=["gamma=0.9", "game=lever"])
     assert [row.keys for row in found.rows] == [{"learner.entropy_coef": 0.1}, {"learner.entropy_coef": 0.3}]
     (found,), _ = compare.read([tmp_path], by=["seeds"])
-    assert compare.head(found)[:2] == ["seeds", "SP"]
+    assert compare.head(found)[:3] == ["seeds", "run", "SP"]
     assert all(len(compare.cells(row)) == len(compare.head(found)) for row in found.rows)
-    assert r"\nseeds & SP & XP &" in repr(compare.as_latex([found]))
+    assert r"\nseeds & run & SP & XP &" in repr(compare_formats.as_latex([found]))
     for wrong, says in [({"by": ["gamm"]}, "did you mean"), ({"where": ["gamma=0.7"]}, "no run meets --where")]:
         with pytest.raises(TacitError, match=says):
             compare.read([tmp_path], **wrong)
@@ -116,9 +116,9 @@ def test_games_are_apart(synthetic_run, tmp_path):
     assert said == ["scores of different games or boards do not compare: a table each for 2 of them"]
     with pytest.raises(TacitError, match="different games or boards do not compare"):
         compare.compare([record.path for record in load(tmp_path, index=False)])
-    rows = list(csv.DictReader(io.StringIO(compare.as_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(compare_formats.as_csv(found))))
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
-    assert compare.as_latex(found).count("\\begin{tabular}") == 2
+    assert compare_formats.as_latex(found).count("\\begin{tabular}") == 2
 
 
 def change(file, *steps):
@@ -163,9 +163,9 @@ def test_rows_that_do_not_compare_are_warned_of(synthetic_run, tmp_path, file, s
 
 def test_the_formats_say_the_same(folder):
     found, _ = compare.read([folder])
-    plain = json.loads(compare.as_json(found))
-    rows = list(csv.DictReader(io.StringIO(compare.as_csv(found))))
-    tabular = [line.split(" & ") for line in compare.as_latex(found).splitlines() if line.endswith(r" \\")]
+    plain = json.loads(compare_formats.as_json(found))
+    rows = list(csv.DictReader(io.StringIO(compare_formats.as_csv(found))))
+    tabular = [line.split(" & ") for line in compare_formats.as_latex(found).splitlines() if line.endswith(r" \\")]
     assert tabular[0] == [r"entropy\_coef", "seeds", "SP", "XP", "SP $-$ XP", "greedy SP", r"greedy XP \\"]
     for one, row, line in zip(plain, rows, tabular[1:], strict=True):
         greedy = one["greedy"]["cross_play"]
@@ -183,7 +183,7 @@ def test_latex_is_escaped(synthetic_run, tmp_path):
     path = synthetic_run(tmp_path, seeds=2)
     change(path / "run.json", "science", "learner", "note", r"50% of $x_1 & {y} #~^\ ")
     (found,), _ = compare.read([path], by=["note"])
-    text = compare.as_latex([found]).replace(r"\\", "")
+    text = compare_formats.as_latex([found]).replace(r"\\", "")
     assert r"50\% of \$x\_1 \& \{y\} \#\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert [part in body for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}")] == [True] * 4
@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
     found = compare.compare([path])
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
-        compare.write(found, tmp_path / "file", draw=False)
+        compare_formats.write(found, tmp_path / "file", draw=False)
     said = tacit("compare", path, "--output", tmp_path / "file")
     assert (said.status, said.err.count("\n")) == (0, 1)
     assert said.err.startswith(f"tacit: warning: the table is not kept: {tmp_path / 'file'}")
@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
 
 def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_path, monkeypatch):
     path = synthetic_run(tmp_path, seeds=2)
-    monkeypatch.setattr(compare, "_MOST_DRAWN", 0)
+    monkeypatch.setattr(compare_formats, "_MOST_DRAWN", 0)
     said = tacit("compare", path)
     (folder,) = (tmp_path / "compare").iterdir()
     assert said.out.endswith(f"\ntable in {folder}\n")

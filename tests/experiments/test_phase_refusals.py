@@ -39,7 +39,7 @@ def refused(tacit, folder, *arguments):
         (["alpha=null", "alpha_min=3", "alpha_max=1"], "alpha_min must not be above alpha_max, and 3 is above 1"),
         (["alpha=null", "alpha_count=0"], "alpha_count must be a whole number from 1 to 10000, not 0"),
         (["game=dectiger", "horizon=0"], "horizon must be a whole number of at least 1, not 0"),
-        (["game=dectiger", "horizon=3.5"], "horizon must be a whole number of at least 1, not 3.5"),
+        (["game=dectiger", "horizon=3.5"], "game.horizon must be a whole number, not 3.5"),
         (["game=dectiger", "discount=2"], "discount must be a number from 0 to 1, not 2"),
         (
             ["normal_starts=0", "pure_starts=0"],
@@ -57,7 +57,7 @@ def refused(tacit, folder, *arguments):
         (["max_steps=0"], "max_steps must be a whole number of at least 1, not 0"),
         (["alhpa=1"], "the configuration has no key 'alhpa'; did you mean 'alpha'?"),
         (["matsch=1"], "the configuration has no key 'matsch'; did you mean 'game.match'?"),
-        (["horizon=2"], "the configuration has no key 'horizon'\n"),  # this game has none, though others do
+        (["horizon=2"], "the configuration has no key 'horizon'; it has game, execution, "),  # but others do
         (["learner.gamma=1"], "the configuration has no key 'learner.gamma'"),
         (["+extra=1"], "the configuration has no key 'extra'; it has game, execution, alpha, "),
         (["dectiger"], "expected KEY=VALUE, not 'dectiger'"),

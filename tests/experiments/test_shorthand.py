@@ -61,7 +61,8 @@ def test_everything_else_stays(overrides):
         (["game.file=nowhere.dpomdp", "horizon=2"], "nowhere.dpomdp"),
         (["game=dectiger", "horizon=0"], "horizon must be a whole number of at least 1, not 0"),
         (["-m", "game=dectiger", "horizon=2,0"], "horizon must be a whole number of at least 1, not 0"),
-        (["-m", "game=dectiger,lever", "horizon=2"], "the configuration has no key 'game.horizon'"),
+        (["-m", "game=dectiger,lever", "horizon=2"], "the configuration has no key 'game.horizon'\n"),
+        (["-m", "game=dectiger,grid_small", "horizon=2", "seeds=0"], "seeds must be a whole number from 1 to "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.config import build_game
+from games.check import commutes
 from games.errors import TacitError
 from games.overlapping_edits import EditsState, OverlappingEdits
 from games.tabular.library import overlapping_edits as tabular
@@ -54,18 +55,12 @@ def test_symmetries():
         symmetry = game.sample_symmetry(key=symmetry)
         state = game.init(key=deal)
         near = (state.features + jax.random.randint(act, (3,), 0, 2, jnp.int32)) % 5  # where features fit
-        image = game.apply_symmetry(symmetry, state)
-        seats = jnp.arange(3, dtype=jnp.int32)
-        moved = jax.vmap(symmetry.on_action)(seats, near)
-        paid = game.step(state, near, key=act)[1], game.step(image, moved, key=act)[1]
-        seen = jax.vmap(lambda p: game.observer("feature").symmetry(symmetry, game.observe(state, p, "feature")))(seats)
-        theirs = jax.vmap(lambda p: game.observe(image, p, "feature"))(seats)
-        return paid, jnp.all(seen == theirs), symmetry.parameters[0]
+        hold = commutes(game, symmetry, state, near, key=act)
+        return game.step(state, near, key=act)[1], hold, symmetry.parameters[0]
 
-    (before, after), same, images = jax.device_get(jax.vmap(one)(keys))
-    np.testing.assert_array_equal(before, after)
-    assert 0 < before.mean() < 1
-    assert same.all()
+    paid, hold, images = jax.device_get(jax.jit(jax.vmap(one))(keys))
+    assert 0 < paid.mean() < 1
+    assert {law for law, holds in hold.items() if not holds.all()} == set()
     assert len({tuple(row) for row in images.tolist()}) == 10  # the dihedral group of five
 
 

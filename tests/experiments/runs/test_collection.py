@@ -264,6 +264,8 @@ def grid(synthetic_run, tmp_path_factory):
         (["game=lever"], 5),
         (["game=LEVER"], 5),
         (["game=hanabi"], 0),
+        (["game=games.tabular.library.lever.make"], 5),
+        (["game=games.tabular.library.lever"], 0),
         (["torso=[8,4]"], 1),
         (["share_parameters=true"], 5),
         (["activation=relu"], 5),
@@ -288,6 +290,8 @@ def test_conditions_in_error(grid):
         loaded.where(["lever"])
     with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'entropy_koef'; did you mean learner.entropy_"):
         loaded.where(["entropy_koef=1"])
+    with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'budget.steps'; did you mean steps\?"):
+        loaded.where(["budget.steps=64"])
     with pytest.raises(TacitError, match=r"'_target_' may be game._target_ or learner._target_ or policy._target_"):
         loaded.where(["_target_=x"])
 
@@ -298,6 +302,17 @@ def test_what_runs_differ_in(grid):
     assert loaded.varying() == [COEFFICIENT, GAMMA, "policy.torso"]
     assert loaded.where(["gamma=0.25"]).varying() == [COEFFICIENT]
     assert loaded[:1].varying() == []
+
+
+def test_keys_that_follow_from_others(grid):
+    loaded = load(grid)
+    assert loaded.leading() == {COEFFICIENT: ["policy.torso"], GAMMA: []}  # 0.5 and 1: [8], 2: [8, 4]
+    assert loaded.leading([GAMMA, "policy.torso"]) == {GAMMA: ["policy.torso"]}
+    assert loaded.leading(["policy.torso", "seeds"]) == {"policy.torso": ["seeds"]}
+    assert loaded[:1].leading() == {}
+    assert loaded.decides(COEFFICIENT, "policy.torso")
+    assert not loaded.decides("policy.torso", COEFFICIENT)
+    assert not loaded.decides(COEFFICIENT, GAMMA)
 
 
 # --------------------------------------------------------------------------------------------------------- table, cells
