@@ -222,9 +222,14 @@ def _compare(arguments: list[str]) -> None:
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
-    parser.add_argument("--by", default="", metavar="KEY[,KEY…]", help="sort by these (what the runs differ in)")
+    parser.add_argument("--by", default="", metavar="KEY[,KEY…]", help="columns to sort by (what the runs differ in)")
     parser.add_argument(
-        "--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="only such runs: game=hanabi_2x3 …"
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only such runs: game=hanabi_2x3, policy=linear.Linear …",
     )
     parser.add_argument("--format", choices=["table", *compare_formats.FORMATS], default="table", help="(%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
