@@ -19,6 +19,7 @@ import numpy as np
 from experiments.targets import call, completed, find, hyperparameters, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
+from games.shapes import users_own
 from marl.agent import Kind
 from marl.crossplay import Seating, seatings
 from marl.learners.learner import Learner
@@ -273,8 +274,8 @@ def build_game(config: Mapping[str, Any]) -> Game:
 
 def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool) -> Kind:
     """The policy that a `policy` group stands for, given the game and the sizes of its observer where it takes them."""
-    name = config.get("observer") or next(iter(game.observers))
-    observer = game.observer(name)
+    name = config.get("observer") or next(iter(users_own(game, "observers", lambda: game.observers)), "observer")
+    observer = users_own(game, f"observer {name!r}", game.observer, name)
     static = {key: value for key, value in config.items() if key != "observer"}
     policy = call(
         "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions

@@ -34,6 +34,11 @@ GAMES = """
                 raise ValueError(f"{spots} spots\\nare too few")
             inner = lever.make((1.0,) * spots)
             super().__init__(inner.problem, inner.horizon, "mined")
+
+    class Blind(Mined):
+        @property
+        def observers(self):
+            raise RuntimeError("dark")
 """
 OTHERS = """
     import dataclasses
@@ -124,6 +129,10 @@ def line_of(text, words):
         (
             ["-m", "game=dinner.Mined", "game.spots=3,-2"],
             f"game dinner.Mined(spots=-2): ValueError: -2 spots, dinner.py line {line_of(GAMES, 'raise ValueError')}",
+        ),
+        (
+            ["game=dinner.Blind"],
+            f"in observers of game dinner.Blind, dinner.py line {line_of(GAMES, 'dark')}: RuntimeError: dark",
         ),
         (["game=broken.make"], "game 'broken.make' cannot be imported: SyntaxError: invalid syntax, broken.py line 3"),
         (
