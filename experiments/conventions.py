@@ -11,7 +11,7 @@ import numpy as np
 from experiments import figures, runs
 from experiments.config import CrossPlayConfig, name_of
 from experiments.job import cross_play_both
-from games.errors import TacitError, whole_number
+from games.errors import TacitError, one_of, whole_number
 from marl.conventions import (
     Correlation,
     action_orbits,
@@ -68,7 +68,13 @@ class Found(NamedTuple):
 
 
 def conventions_run(
-    path: Path, *, games: int = 1000, symmetries: int = 4, seed: int = 0, output: Path | None = None
+    path: Path,
+    *,
+    games: int = 1000,
+    symmetries: int = 4,
+    seed: int = 0,
+    plays: Sequence[str] = PLAYS,
+    output: Path | None = None,
 ) -> Found:
     """Look at the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
 
@@ -79,6 +85,7 @@ def conventions_run(
       games: self-play games of each seed, for each quantity.
       symmetries: relabellings through which each game is followed for the equivariance defect.
       seed: of decks and draws.
+      plays: the ways of playing to look at.
       output: where to make the folder, which is named after run and settings; by default beside the run.
 
     Raises:
@@ -87,6 +94,7 @@ def conventions_run(
     whole_number("--games", games, 1)
     whole_number("--symmetries", symmetries, 1)
     whole_number("--seed", seed, 0)
+    plays = [one_of("plays", play, PLAYS) for play in plays]
     run = runs.read_run(path.resolve())
     crossed = (
         runs.read_crossplay(run.path)
@@ -94,10 +102,11 @@ def conventions_run(
         else cross_play_both(run.game, run.agents, CrossPlayConfig(games=games, seed=seed))
     )
     settings = {"run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
+    settings |= {} if tuple(plays) == PLAYS else {"plays": list(plays)}
     key = jax.random.key(seed)
-    plays = {
+    looked_at = {
         name: _play(run, crossed[name], greedy=name == "greedy", games=games, symmetries=symmetries, key=key)
-        for name in PLAYS
+        for name in plays
     }
     digest = name_of(settings)
     folder = (output or run.path.parent) / "conventions" / digest
@@ -107,19 +116,17 @@ def conventions_run(
         game=game.name,
         labels=[agent.label for agent in run.agents],
         actions=[game.action_name(action) for action in range(game.noop)],
-        plays=plays,
+        plays=looked_at,
         folder=folder,
     )
     _write(found, settings)
     return found
 
 
-def describe(found: Found, *, only: str | None = None) -> str:
-    """What was found in words: a table of the seeds and the correlations, for each way of playing or `only` one."""
+def describe(found: Found) -> str:
+    """What was found in words: a table of the seeds and the correlations, for each way of playing."""
     lines = []
     for name, play in found.plays.items():
-        if only not in (None, name):
-            continue
         lines += [f"{name} play", *_seed_table(found.labels, play), *_convention_lines(play.conventions), ""]
     return "\n".join(lines[:-1])
 

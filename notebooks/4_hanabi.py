@@ -17,7 +17,7 @@ lambdas = [0.9, 1.0]  # full: [0.8, 0.9, 0.95, 1.0]
 lambda_coef = 0.07  # full: 0.05
 size = ["seeds=6", "budget.steps=3e5", "crossplay.games=200"]  # full: ["seeds=8", "budget.steps=1e6"]
 memory_coefs = [0.07]  # full: [0.01, 0.05]
-memory_size = ["seeds=6", "budget.steps=5e4", "crossplay.games=200"]  # full: ["seeds=8", "budget.steps=1e6"]
+memory_size = ["seeds=6", "budget.steps=3e4", "crossplay.games=200"]  # full: ["seeds=8", "budget.steps=1e6"]
 games = 200  # full: 1000
 full_game = "runs/hanabi_full"
 
@@ -117,8 +117,8 @@ Then the distance of two seeds' matrices is set against their score with each ot
 """
 
 # %%
-found = conventions.conventions_run(lowest.path, games=games)
-print(conventions.describe(found, only="greedy"))
+found = conventions.conventions_run(lowest.path, games=games, plays=["greedy"])
+print(conventions.describe(found))
 conventions.figure(found, "greedy")
 
 # %% [markdown]
@@ -127,8 +127,8 @@ The same at the highest coefficient.
 """
 
 # %%
-found = conventions.conventions_run(highest.path, games=games)
-print(conventions.describe(found, only="greedy"))
+found = conventions.conventions_run(highest.path, games=games, plays=["greedy"])
+print(conventions.describe(found))
 conventions.figure(found, "greedy")
 
 # %% [markdown]

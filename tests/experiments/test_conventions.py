@@ -70,7 +70,9 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
 
 def test_one_play_and_its_figure(hanabi_run, tmp_path):
     found = conventions_run(hanabi_run, games=6, symmetries=2, output=tmp_path)
-    assert describe(found, only="greedy") == describe(found).partition("\n\n")[2]
+    greedy = conventions_run(hanabi_run, games=6, symmetries=2, plays=["greedy"], output=tmp_path)
+    assert describe(greedy) == describe(found).partition("\n\n")[2]
+    assert greedy.folder != found.folder
     drawn = figure(found, "greedy")
     assert drawn.get_suptitle() == f"hanabi, run {hanabi_run.name}, greedy play"
     titles = [axis.get_title() for axis in drawn.get_axes() if len(axis.images)]
@@ -85,6 +87,8 @@ def test_one_play_and_its_figure(hanabi_run, tmp_path):
 def test_bad_settings_are_refused(finished_runs, tmp_path):
     with pytest.raises(TacitError, match="--symmetries must be"):
         conventions_run(finished_runs[0], symmetries=0)
+    with pytest.raises(TacitError, match="plays must be one of sampled, greedy, not 'timid'"):
+        conventions_run(finished_runs[0], plays=["timid"])
     with pytest.raises(TacitError, match="there is no run directory"):
         conventions_run(tmp_path / "nothing")
 
