@@ -37,7 +37,12 @@ def _observer(game: Game, name: str) -> str:
     except TacitError as error:
         return f"`{name}`: {error}."
     rows = [
-        [f"{part.start} … {part.stop - 1}", f"`{part.name}`", _axes(part), part.meaning]
+        [
+            "\N{NO-BREAK SPACE}".join((str(part.start), "…", str(part.stop - 1))),
+            f"`{part.name}`",
+            _axes(part),
+            part.meaning,
+        ]
         for part in observer.layout.sections
     ]
     title = f"`{name}`: {observer.size} entries of {observer.dtype.__name__}"

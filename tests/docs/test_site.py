@@ -108,7 +108,8 @@ def test_every_slice_of_every_observer_is_on_the_observations_page(sections):
                 assert str(error) in text
                 continue
             for section in layout.sections:
-                assert re.search(rf"{section.start} … {section.stop - 1}\s+{re.escape(section.name)}\s", text), section
+                entries = rf"{section.start}\s…\s{section.stop - 1}"
+                assert re.search(rf"{entries}\s+{re.escape(section.name)}\s", text), section
 
 
 @pytest.mark.parametrize("package", sorted({".".join(file.relative_to(ROOT).parent.parts) for file in FILES}))
