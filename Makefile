@@ -20,7 +20,7 @@ COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick lint coverage bench docs figures pins
+.PHONY: help demo quick test proof mutants lint coverage bench docs figures pins
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -30,19 +30,29 @@ demo: $(READY) ## train independent seeds, cross-play them, draw the gap; the sa
 	$(BIN)/tacit train experiment=demo
 	$(BIN)/tacit phase game=dectiger horizon=3 'alpha=[3,14]' refine=false branch=false
 
-test: lint ## lint, then every test (ARGS='-k hanabi' goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+# Workers share nothing but the files of the compilation cache; a test goes to the worker that is free. With ARGS, to choose
+# tests, one process is faster.
+WORKERS := $(if $(ARGS),,-n auto --dist worksteal)
 
-quick: $(READY) ## the tests not marked slow
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+quick: $(READY) ## what one runs at every save: no test that takes seconds
+	$(BIN)/python -m pytest -m "not slow and not proof" $(WORKERS) $(ARGS)
+
+test: lint ## all that has to hold: lint, types, every behaviour (ARGS='-k hanabi' goes to pytest)
+	$(BIN)/python -m pytest -m "not proof" $(WORKERS) $(ARGS)
+
+proof: $(READY) ## the same promises at full size: kills, Slurm, a browser, notebooks, the site, exact oracles
+	$(BIN)/python -m pytest -m proof $(ARGS)
+
+mutants: $(READY) ## known defects, one at a time: which of them `make test` finds
+	$(BIN)/python -m benchmarks.mutants $(ARGS)
 
 lint: $(READY) ## ruff and pyright
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-coverage: $(READY) ## the tests, and the lines that none of them runs
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+coverage: $(READY) ## `make test`, and the lines that none of its tests runs
+	$(BIN)/python -m pytest -m "not proof" $(WORKERS) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: $(BENCH_READY) ## measure beside the peers
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -60,8 +70,8 @@ pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=
 	$(COMPILE) --extra dev --output-file $(DEV_PINS)
 	$(COMPILE) --extra dev --extra bench --constraints $(DEV_PINS) --output-file $(BENCH_PINS)
 
-# A second run of the tests finds its compiled programs here. Measurements do not: they would depend on what ran before.
-test quick coverage docs: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
+# Pages run commands, which compile.
+docs: export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/tacit/jax
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,6 +1,15 @@
 """What every test runs under."""
 
 import gc
+import os
+from pathlib import Path
+
+# Programs of tests compile for longer than they run, so XLA compiles quickly instead of well, and all that it compiled
+# is kept for the next run. In the environment, since tests start processes; before JAX is imported, which reads it then.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "tacit" / "jax"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
 
 import jax
 import numpy as np
@@ -17,15 +26,20 @@ settings.register_profile("tacit", derandomize=True, database=None, deadline=Non
 settings.load_profile("tacit")
 
 
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 40_000
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
-    """Free a module's compiled programs: each holds memory maps, of which a process may have 65,530 on Linux.
+    """Free compiled programs where a process holds many: each has memory maps, of which Linux allows it 65,530.
 
-    Without this one process that compiles the whole suite runs out of them and dies inside the compiler.
+    A process that runs out of them dies inside the compiler.
     """
     yield
-    jax.clear_caches()
-    gc.collect()
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
