@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 # Programs of tests compile for longer than they run, so XLA compiles quickly instead of well, and all that it compiled
-# is kept for the next run. In the environment, since tests start processes; before JAX is imported, which reads it then.
+# is kept for the next run. In the environment, since tests start processes, and before JAX is imported, which reads it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "tacit" / "jax"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
