@@ -13,6 +13,7 @@ import pytest
 from games import hanabi
 from games.errors import TacitError
 from games.game import Game, Layout, Observer
+from marl.learners import rollout
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.learners.learner import no_metrics
 from marl.learners.learner import updates as run_updates
@@ -100,7 +101,7 @@ GAMES = {
     "Hanabi, 3": hanabi.make("Hanabi-Small", players=3),
 }
 NO_MEMORY = FeedForward(5, 4)
-CLOCKS, BATCHES = ("own_turns", "every_step"), ("acting", "all")
+CLOCKS, BATCHES = ("every_step", "own_turns"), ("acting", "all")
 LENGTH = 16
 
 
@@ -120,8 +121,9 @@ def learner(game, clock="every_step", batch="acting", sequence=None, **changes):
 
 
 @functools.cache
-def init(learner):
-    return jax.jit(lambda numbers, key: learner.init(numbers, key=key))
+def start(game, policy, num_games):
+    """A program of fresh games, for all learners alike."""
+    return jax.jit(lambda key: rollout.start(game, policy, num_games, key=key))
 
 
 @functools.cache
@@ -132,7 +134,7 @@ def program(learner):
 @functools.cache
 def nothing():
     """The metrics of no update, which are the same for all learners."""
-    some = learner("in turns, 2")
+    some = learner("some of 3")
     return no_metrics(some, new(some))
 
 
@@ -144,70 +146,73 @@ def numbers(**changes):
     return Hyperparameters(*map(jnp.float32, Hyperparameters(**{"learning_rate": 1e-2} | changes)))
 
 
-def strong(params, seed=0):
-    """Weights with which the memory matters."""
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape), jnp.float32), params)
-
-
 def new(learner, seed=0, **changes):
-    # Learners that differ in what follows start alike: one program serves them.
-    policy = dataclasses.replace(learner.policy, memory_clock="own_turns")
-    twin = dataclasses.replace(learner, policy=policy, batch="all", sequence_length=None, minibatches=1)
-    state = init(twin)(numbers(**changes), jax.random.key(seed))
-    return state._replace(params=strong(state.params, seed))
+    """A learner's state at its start, with weights with which the memory matters."""
+    state = jax.eval_shape(lambda: learner.init(numbers(), key=jax.random.key(0)))
+    alike = dataclasses.replace(learner.policy, memory_clock="own_turns")
+    rng = np.random.default_rng(seed)
+    coefficients = numbers(**changes)
+    return state._replace(
+        hyperparameters=coefficients,
+        params=jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape).astype(np.float32)), state.params),
+        optimiser=jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), state.optimiser),
+        playing=start(learner.game, alike, learner.num_games)(jax.random.key(seed)),
+        entropy_coef=coefficients.entropy_coef,
+        updates=jnp.int32(0),
+        key=jax.random.key(seed + 100),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- the cases
+
+OWN = {"share_parameters": False, "minibatches": 4}
+# Each pair of a clock, a batch, the length of a sequence and whose parameters there are; every game.
+CASES = [
+    ("some of 3", "every_step", "acting", 8, OWN),
+    ("in turns, 3", "every_step", "all", None, {}),
+    ("some of 3", "own_turns", "acting", None, {}),
+    ("some of 3", "own_turns", "all", 8, {}),
+    ("at once, 2", "own_turns", "all", None, OWN),
+    ("at once, 2", "every_step", "acting", None, {"observer": "bits"}),
+]
+IN_STEPS = ("in turns, 3", "own_turns", "acting", 1, {})
+OF_HANABI = ("Hanabi, 2", "own_turns", "acting", 8, {})
+MORE = [
+    *[("some of 3", clock, batch, sequence, {}) for clock in CLOCKS for batch in BATCHES for sequence in (None, 8)],
+    ("in turns, 2", "every_step", "acting", 8, {}),
+    ("in turns, 3", "every_step", "all", 8, {}),
+    ("some of 3", "own_turns", "all", 8, OWN),
+    ("Hanabi, 2", "every_step", "acting", None, {}),
+    ("Hanabi, 3", "every_step", "acting", 8, {}),
+    ("Hanabi, 3", "own_turns", "all", None, {}),
+]
+
+
+def over(*cases):
+    """The test of these cases; of `MORE`, too, at `make proof`."""
+    proof = [pytest.param(*case, marks=pytest.mark.proof) for case in MORE if case not in cases]
+    slow = pytest.param(*OF_HANABI, marks=pytest.mark.slow)
+    return pytest.mark.parametrize(("game", "clock", "batch", "sequence", "changes"), [*cases, slow, *proof])
 
 
 # -------------------------------------------------------------------------------------------------- the first ratio
 
-WHOLE_GRID = [("some of 3", clock, batch, sequence) for clock in CLOCKS for batch in BATCHES for sequence in (None, 8)]
-SOME = [
-    ("in turns, 2", "every_step", "acting", 8),
-    ("in turns, 3", "every_step", "all", 8),
-    ("in turns, 3", "own_turns", "acting", 1),
-    ("at once, 2", "every_step", "acting", None),
-]
-FULL_SIZE = [
-    ("Hanabi, 2", "every_step", "acting", None),
-    ("Hanabi, 2", "own_turns", "acting", 8),
-    ("Hanabi, 3", "every_step", "acting", 8),
-    ("Hanabi, 3", "own_turns", "all", None),
-]
 
-
-def assert_the_first_ratio_is_one(learner):
-    state = new(learner)
-    before, ends = state, 0
+@over(*CASES, IN_STEPS)
+def test_the_first_ratio_is_one(game, clock, batch, sequence, changes):
+    """Where the minibatch is the whole rollout: no step of any game is off."""
+    ours = learner(game, clock, batch, sequence, **changes)
+    state = new(ours)
+    before, ends = state.params, 0
     for count in (1, 4, 2):
-        state, metrics = updates(learner, state, count)
+        state, metrics = updates(ours, state, count)
         assert metrics.maxima["first_ratio_error"] < 1e-5
         assert metrics.means["approx_kl"] > 1e-5  # and then it moved
         ends += int(metrics.episodes.count)
     assert ends >= 8
-    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params, before.params)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), *jax.device_get((state.params, before)))
     assert all(distance > 1e-3 for distance in jax.tree.leaves(moved))
-    return state
-
-
-@pytest.mark.parametrize(("game", "clock", "batch", "sequence"), WHOLE_GRID + SOME)
-def test_the_first_ratio_is_one(game, clock, batch, sequence):
-    """The minibatch is the whole rollout: no step of any game is off."""
-    assert_the_first_ratio_is_one(learner(game, clock, batch, sequence))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("game", "clock", "batch", "sequence"), FULL_SIZE)
-def test_the_first_ratio_is_one_in_hanabi(game, clock, batch, sequence):
-    assert_the_first_ratio_is_one(learner(game, clock, batch, sequence))
-
-
-OWN = {"share_parameters": False, "minibatches": 4}
-
-
-@pytest.mark.parametrize(("clock", "batch"), [("every_step", "acting"), ("own_turns", "all")])
-def test_the_first_ratio_is_one_with_parameters_of_ones_own(clock, batch):
-    state = assert_the_first_ratio_is_one(learner("some of 3", clock, batch, 8, **OWN))
-    assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(state.params))
+    assert ours.share_parameters or all(len(leaf) == ours.game.num_players for leaf in jax.tree.leaves(state.params))
 
 
 # ------------------------------------------------------------------------------- a replay that is wrong does not pass
@@ -224,33 +229,39 @@ def one_rollout(learner):
         return playing, trajectory, learner._rows(trajectory, state.hyperparameters)
 
     report = jax.jit(lambda rows: learner._loss(state.params, rows, state.hyperparameters)[1])
-    return state, *play(state), report
+    return state, *jax.device_get(play(state)), report
 
 
 def from_zeros(rows):
-    return rows._replace(memory=jax.tree.map(jnp.zeros_like, rows.memory))
+    return rows._replace(memory=np.zeros_like(rows.memory))
 
 
 def of_another_game(rows):
-    return rows._replace(memory=jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), rows.memory))
+    return rows._replace(memory=np.roll(rows.memory, 1, axis=0))
 
 
 def of_another_player(rows):
-    return rows._replace(memory=jax.tree.map(lambda x: jnp.roll(x, 1, axis=1), rows.memory))
+    return rows._replace(memory=np.roll(rows.memory, 1, axis=1))
+
+
+def ending(rows, done):
+    return rows._replace(steps=rows.steps._replace(done=done))
 
 
 def reset_never(rows):
-    return rows._replace(steps=rows.steps._replace(done=jnp.zeros_like(rows.steps.done)))
+    return ending(rows, np.zeros_like(rows.steps.done))
 
 
 def reset_one_step_late(rows):
-    late = jnp.roll(rows.steps.done, 1, axis=0).at[0].set(False)
-    return rows._replace(steps=rows.steps._replace(done=late))
+    late = np.roll(rows.steps.done, 1, axis=0)
+    late[0] = False
+    return ending(rows, late)
 
 
 def reset_one_step_early(rows):
-    early = jnp.roll(rows.steps.done, -1, axis=0).at[-1].set(False)
-    return rows._replace(steps=rows.steps._replace(done=early))
+    early = np.roll(rows.steps.done, -1, axis=0)
+    early[-1] = False
+    return ending(rows, early)
 
 
 def out_of_turn(rows):
@@ -261,9 +272,10 @@ DEFECTS = [from_zeros, of_another_game, of_another_player, reset_never, reset_on
 
 
 @pytest.mark.parametrize("defect", [*DEFECTS, out_of_turn])
-@pytest.mark.parametrize("clock", CLOCKS)
-def test_a_wrong_replay_shows_in_the_ratio(clock, defect):
-    *_, rows, report = one_rollout(learner("some of 3", clock, "acting", 8))
+@pytest.mark.parametrize("case", [CASES[0], CASES[2]], ids=CLOCKS)
+def test_a_wrong_replay_shows_in_the_ratio(case, defect):
+    clock, ours = case[1], learner(*case[:4], **case[4])
+    *_, rows, report = one_rollout(ours)
     assert report(rows)["ratio_error"] < 1e-5
     if clock == "every_step" and defect is out_of_turn:
         assert report(defect(rows))["ratio_error"] < 1e-5  # this clock asks for no turn
@@ -274,17 +286,7 @@ def test_a_wrong_replay_shows_in_the_ratio(clock, defect):
 # --------------------------------------------------------------------------------------------------- step by step
 
 
-@pytest.mark.parametrize(
-    ("game", "clock", "batch", "sequence", "changes"),
-    [
-        *[(*case, {}) for case in WHOLE_GRID],
-        ("some of 3", "every_step", "acting", 8, OWN),
-        ("some of 3", "own_turns", "all", 8, OWN),
-        ("at once, 2", "every_step", "acting", None, {}),
-        pytest.param("Hanabi, 2", "every_step", "acting", None, {}, marks=pytest.mark.slow),
-        pytest.param("Hanabi, 2", "own_turns", "acting", 8, {}, marks=pytest.mark.slow),
-    ],
-)
+@over(*CASES)
 def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, changes):
     """From the recorded memories on, one step at a time and in the rollout's shapes: it differs by rounding alone.
 
@@ -293,7 +295,7 @@ def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, change
     close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=2e-6)
     ours = learner(game, clock, batch, sequence, **changes)
     share_parameters = ours.share_parameters
-    state, playing, trajectory, *_ = one_rollout(ours)
+    state, playing, records, *_ = one_rollout(ours)
     policy, size = ours.policy, ours.game.observer(ours.observer).size
     own_axis = None if share_parameters else 0
 
@@ -301,22 +303,18 @@ def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, change
         """Over games, and over players with parameters of their own or not."""
         return jax.vmap(jax.vmap(function, in_axes=(own_axis, *axes)), in_axes=(None if own_axis is None else 0, *axes))
 
+    def own_of(player):
+        return state.params if share_parameters else jax.tree.map(lambda x: x[player], state.params)
+
     @jax.jit
-    def look(own, memory, observation):
+    def step(memories, player, observation, slot, legal):
         def one(params, memory, observation):
             after, features = policy.remember(params, memory, policy.perceive(params, observation))
             return after, features, policy.value(params, features)
 
-        return both(one, (0, 0))(own, memory, observation)
+        after, features, value = both(one, (0, 0))(own_of(player), memories[games, player], observation)
+        return after, value, both(policy.act, (0, 0))(own_of(player[games, slot]), features[games, slot], legal)
 
-    @jax.jit
-    def act(own, features, legal):
-        return both(policy.act, (0, 0))(own, features, legal)
-
-    def own_of(player):
-        return state.params if share_parameters else jax.tree.map(lambda x: x[player], state.params)
-
-    records = jax.device_get(trajectory)
     observation = records.observation
     if observation.dtype == np.uint8:
         observation = np.unpackbits(observation, axis=-1)[..., :size].astype(bool)
@@ -331,9 +329,8 @@ def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, change
         # zeros exactly at the first step of a game, and nowhere later for a player who moved
         assert not memory[firsts].any()
         player, slot, acting = records.player[t], records.slot[t], records.acting[t]
-        after, features, value = jax.device_get(look(own_of(player), memory[games, player], observation[t]))
+        after, value, log_probs = jax.device_get(step(memory, player, observation[t], slot, records.legal[t]))
         close(value, records.value[t])
-        log_probs = jax.device_get(act(own_of(player[games, slot]), features[games, slot], records.legal[t]))
         chosen = np.take_along_axis(log_probs, records.action[t][..., None], axis=-1)[..., 0]
         close(chosen, records.log_prob[t])
         for row, m in np.ndindex(player.shape):
@@ -371,70 +368,101 @@ def naive_advantages(records, gamma, gae_lambda):
     return advantage, known
 
 
-def naive_loss(params, ours, records, length, hyperparameters):
-    """One player and one step after the other, every memory in a list of its own."""
-    policy, clip = ours.policy, hyperparameters.clip
+def naive_step(params, memory, observation):
+    """The network by hand, of many sets of parameters: their memories after an observation, and the values [N]."""
+
+    def dense(name, x):
+        return (x[:, None] @ params[name]["kernel"])[:, 0] + params[name].get("bias", 0)
+
+    percept = np.split(dense("input_layer", np.tanh(dense("torso_layers_0", observation[None]))), 3, axis=1)
+    within = np.split(dense("memory_layer", memory), 3, axis=1)
+    reset, keep = (1 / (1 + np.exp(-percept[gate] - within[gate])) for gate in (0, 1))
+    candidate = np.tanh(percept[2] + reset * (within[2] + params["candidate_bias"]))
+    after = (1 - keep) * candidate + keep * memory
+    logits = dense("logits_layer", np.tanh(dense("actor_layers_0", after)))
+    return after, logits, dense("value_layer", np.tanh(dense("critic_layers_0", after)))[:, 0]
+
+
+def naive_losses(params, ours, records, length, hyperparameters):
+    """[N] of N sets of parameters: one player and one step after the other, every memory in a list of its own."""
+    clip, clock = hyperparameters.clip, ours.policy.memory_clock
     advantage, known = naive_advantages(records, hyperparameters.gamma, hyperparameters.gae_lambda)
     values, ratios, advantages, entropies = [], [], [], []
     for game in range(records.player.shape[1]):
         for t in range(len(records.player)):
             if t % length == 0:
-                memory = [jnp.asarray(x) for x in records.memory[t // length, game]]
+                memory = [x[None].astype(float) for x in records.memory[t // length, game]]
             elif records.done[t - 1, game]:
-                memory = [policy.initial_memory() for _ in memory]
+                memory = [np.zeros_like(x) for x in memory]
             after = list(memory)
             for m, player in enumerate(records.player[t, game]):
-                own = params if ours.share_parameters else jax.tree.map(lambda x, p=player: x[p], params)
-                seen = policy.perceive(own, jnp.asarray(records.observation[t, game, m]))
-                new_memory, features = policy.remember(own, memory[player], seen)
+                own = params if ours.share_parameters else jax.tree.map(lambda x, p=player: x[:, p], params)
+                new_memory, logits, value = naive_step(own, memory[player], records.observation[t, game, m])
                 places = [k for k in np.flatnonzero(records.acting[t, game]) if records.slot[t, game, k] == m]
-                if policy.memory_clock == "every_step" or places:
+                if clock == "every_step" or places:
                     after[player] = new_memory
                 if not known[t, game, m]:
                     continue
-                old = records.value[t, game, m]
-                target, value = old + advantage[t, game, m], policy.value(own, features)
-                near = old + jnp.clip(value - old, -clip, clip)
-                values.append(jnp.maximum((value - target) ** 2, (near - target) ** 2) / 2)
+                old = float(records.value[t, game, m])
+                target = old + advantage[t, game, m]
+                near = old + np.clip(value - old, -clip, clip)
+                values.append(np.maximum((value - target) ** 2, (near - target) ** 2) / 2)
                 for k in places:
-                    open_ = np.flatnonzero(records.legal[t, game, k])
-                    log_probs = policy.act(own, features, jnp.asarray(records.legal[t, game, k]))
-                    chosen = log_probs[records.action[t, game, k]]
-                    ratios.append(jnp.exp(chosen - records.log_prob[t, game, k]))
+                    weights = np.exp(logits) * records.legal[t, game, k]
+                    probabilities = weights / weights.sum(axis=1, keepdims=True)
+                    chosen = probabilities[:, records.action[t, game, k]]
+                    ratios.append(chosen / np.exp(float(records.log_prob[t, game, k])))
                     advantages.append(advantage[t, game, m])
-                    entropies.append(-sum(jnp.exp(log_probs[a]) * log_probs[a] for a in open_))
+                    log_probs = np.log(np.where(probabilities > 0, probabilities, 1))
+                    entropies.append(-(probabilities * log_probs).sum(axis=1))
             memory = after
-    advantages = (np.array(advantages) - np.mean(advantages)) / (np.std(advantages) + 1e-8)
-    ratios, advantages = jnp.stack(ratios), jnp.asarray(advantages, jnp.float32)
-    surrogate = jnp.minimum(ratios * advantages, jnp.clip(ratios, 1 - clip, 1 + clip) * advantages)
+    advantages = ((np.array(advantages) - np.mean(advantages)) / (np.std(advantages) + 1e-8))[:, None]
+    ratios = np.array(ratios)
+    surrogate = np.minimum(ratios * advantages, np.clip(ratios, 1 - clip, 1 + clip) * advantages)
     return (
-        -jnp.mean(surrogate)
-        + hyperparameters.value_coef * jnp.mean(jnp.stack(values))
-        - hyperparameters.entropy_coef * jnp.mean(jnp.stack(entropies))
+        -surrogate.mean(axis=0)
+        + hyperparameters.value_coef * np.mean(values, axis=0)
+        - hyperparameters.entropy_coef * np.mean(entropies, axis=0)
     )
 
 
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(float)
+
+
+def by_differences(losses, params, nudge=1e-4):
+    """(loss, its gradient): every parameter nudged up and down, in double precision."""
+    leaves, structure = jax.tree.flatten(jax.device_get(params))
+    nudges = nudge * np.eye(len(flat(params)))
+    rows = flat(params) + np.concatenate([nudges, -nudges, nudges[:1] * 0])
+    cuts = np.split(rows, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=1)
+    shaped = [cut.reshape(-1, *leaf.shape) for cut, leaf in zip(cuts, leaves, strict=True)]
+    found = losses(jax.tree.unflatten(structure, shaped))
+    up, down = found[:-1].reshape(2, -1)
+    return found[-1], (up - down) / (2 * nudge)
+
+
 @pytest.mark.parametrize(
-    ("game", "clock", "batch", "share_parameters"),
+    ("game", "clock", "batch", "share_parameters", "lengths"),
     [
-        ("some of 3", "every_step", "acting", True),
-        ("some of 3", "own_turns", "all", True),
-        ("in turns, 2", "own_turns", "acting", False),
+        ("some of 3", "every_step", "acting", True, (4, 2)),
+        ("some of 3", "own_turns", "all", True, (4,)),
+        ("in turns, 2", "own_turns", "acting", False, (2,)),
     ],
 )
-def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters):
+def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters, lengths):
     found, losses = {}, {}
     whole = learner(game, clock, batch, 4, num_games=2, rollout_length=4, share_parameters=share_parameters)
     cut = dataclasses.replace(whole, sequence_length=2)
     state = new(whole, seed=3, entropy_coef=0.1, clip=0.3, gamma=0.9, gae_lambda=0.7)
     play = jax.jit(lambda state: cut._rollout(state, jax.random.key(4))[:2])
     state = state._replace(playing=play(state)[0])  # games in progress, with memories
-    trajectory = play(state)[1]
+    trajectory = jax.device_get(play(state)[1])
     assert trajectory.done[:-1].sum() == 3
-    assert jnp.abs(trajectory.memory).max(axis=(1, 2, 3)).min() > 0.1
+    assert np.abs(trajectory.memory).max(axis=(1, 2, 3)).min() > 0.1
     noise = np.random.default_rng(4).normal(0, 0.3, trajectory.log_prob.shape).astype(np.float32)
-    for ours in (whole, cut):
-        length = ours.sequence
+    for length in lengths:
+        ours = dataclasses.replace(whole, sequence_length=length)
 
         @jax.jit
         @jax.value_and_grad
@@ -446,27 +474,26 @@ def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters):
         off = own._replace(log_prob=own.log_prob + noise)  # as if another policy had played
         total, gradient = loss(state.params, off)
         naive = functools.partial(
-            naive_loss, ours=ours, records=jax.device_get(off), length=length,
+            naive_losses, ours=ours, records=off, length=length,
             hyperparameters=Hyperparameters(*map(float, state.hyperparameters)),
         )  # fmt: skip
-        expected, expected_gradient = jax.jit(jax.value_and_grad(naive))(state.params)
-        assert float(total) == pytest.approx(float(expected), rel=1e-5)
-        found[length], expected_gradient = (
-            np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (gradient, expected_gradient)
-        )
+        expected, expected_gradient = by_differences(naive, state.params)
+        assert float(total) == pytest.approx(expected, rel=1e-5)
+        found[length] = flat(gradient)
         np.testing.assert_allclose(found[length], expected_gradient, atol=1e-5 * np.abs(expected_gradient).max())
-    # Cutting a sequence leaves the loss as it was and takes the gradient's way through the cut away.
-    assert float(losses[4]) == pytest.approx(float(losses[2]), rel=1e-5)
-    assert np.abs(found[4] - found[2]).max() > 1e-3 * np.abs(found[4]).max()
+    if len(lengths) == 2:
+        # Cutting a sequence leaves the loss as it was and takes the gradient's way through the cut away.
+        assert float(losses[4]) == pytest.approx(float(losses[2]), rel=1e-5)
+        assert np.abs(found[4] - found[2]).max() > 1e-3 * np.abs(found[4]).max()
 
 
 def test_a_gradient_in_parts_is_the_whole_one():
     """Parts have unlike numbers of actions and known steps; the means are those of the whole minibatch."""
-    ours = learner("some of 3", "every_step", "acting", 8, **OWN)
+    ours = learner(*CASES[0][:4], **OWN)
     state, _, _, rows, _ = one_rollout(ours)
     noise = np.random.default_rng(5).normal(0, 0.3, rows.steps.log_prob.shape).astype(np.float32)
     rows = rows._replace(steps=rows.steps._replace(log_prob=rows.steps.log_prob + noise))
-    counts = np.asarray(rows.steps.in_policy_terms).sum(axis=(0, 2))
+    counts = rows.steps.in_policy_terms.sum(axis=(0, 2))
     assert len(counts) == 8 and len(set(counts.tolist())) > 1
     whole = jax.jit(lambda rows: jax.grad(ours._loss, has_aux=True)(state.params, rows, state.hyperparameters))(rows)
     cut = dataclasses.replace(ours, microbatches=2)
@@ -490,18 +517,15 @@ def assert_same_bits(first, second):
 
 
 def test_observations_kept_as_bits_are_the_same_as_numbers():
-    kept = {}
-    for observer in ("bits", "ones"):
-        ours = learner("in turns, 2", observer=observer)
-        kept[observer] = updates(ours, new(ours), 3)
-    assert_same_bits(*kept.values())
-    records = jax.eval_shape(lambda s: learner("in turns, 2", observer="bits")._rollout(s, s.key)[1], new(ours))
-    assert records.observation.shape == (LENGTH, 4, 2, 1) and records.observation.dtype == jnp.uint8
+    of_bits, of_ones = (learner(*CASES[5][:4], observer=observer) for observer in ("bits", "ones"))
+    assert_same_bits(updates(of_bits, new(of_bits), 3), updates(of_ones, new(of_ones), 3))
+    records = one_rollout(of_bits)[2]
+    assert records.observation.shape == (LENGTH, 4, 2, 1) and records.observation.dtype == np.uint8
 
 
 def test_cutting_updates_into_calls_changes_no_bit():
     """Games in progress and their memories go on from call to call."""
-    ours = learner("some of 3", "every_step", "acting", 8)
+    ours = learner(*CASES[0][:4], **OWN)
     whole = updates(ours, new(ours), 5)
     state, metrics = new(ours), None
     for count in (2, 0, 1, 2):
@@ -510,16 +534,15 @@ def test_cutting_updates_into_calls_changes_no_bit():
 
 
 def test_double_precision_elsewhere_changes_nothing():
-    ours = learner("some of 3", "every_step", "acting", 8)
+    ours = learner(*CASES[0][:4], **OWN)
 
-    def train():
+    def train(run):
         state = jax.jit(lambda numbers, key: ours.init(numbers, key=key))(numbers(), jax.random.key(8))
-        return state, *updates(ours, state, 4)
+        return state, *run(state, nothing(), jnp.int32(4))
 
-    before = train()
+    before = train(program(ours))
     with jax.enable_x64(True):
-        inside = train()
-    assert program(ours)._cache_size() == 2  # it was traced again
+        inside = train(jax.jit(functools.partial(run_updates, ours)))  # traced anew
     assert_same_bits(before, inside)
 
 
