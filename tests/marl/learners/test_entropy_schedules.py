@@ -40,9 +40,15 @@ def train(learner, count=UPDATES, last=1, **hyperparameters):
     numbers = {"learning_rate": 0.03, "max_grad_norm": 10.0} | hyperparameters
     init, run = programs(learner)
     state = init(Hyperparameters(*map(jnp.float32, Hyperparameters(**numbers))))
-    nothing = no_metrics(learner, state)
-    state, _ = run(state, nothing, jnp.int32(count - last))
-    return run(state, nothing, jnp.int32(last))
+    state, _ = run(state, nothing(), jnp.int32(count - last))
+    return run(state, nothing(), jnp.int32(last))
+
+
+@functools.cache
+def nothing():
+    """The metrics of no update, which are the same for all learners."""
+    state = jax.eval_shape(lambda: learner().init(Hyperparameters(), key=jax.random.key(0)))
+    return no_metrics(learner(), state)
 
 
 # ------------------------------------------------------------------------------------------------------ literal values

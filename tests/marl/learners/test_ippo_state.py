@@ -49,7 +49,7 @@ def updates(state, count, batch="acting", metrics=None):
 
 @functools.cache
 def nothing(batch="acting"):
-    return no_metrics(LEARNERS[batch], new(0, batch))
+    return no_metrics(LEARNER, new(0)) if batch == "acting" else nothing()
 
 
 @functools.cache
@@ -141,23 +141,31 @@ def test_the_same_seed_gives_the_same_bits():
 
 
 def test_many_updates_are_one_after_the_other():
-    """Equal bits were seen (jax 0.10.2, CPU); the tolerance leaves room for another fusion of the same sums."""
     together, total = updates(new(5), 4)
-    update, state, parts = jax.jit(LEARNER.update), new(5), []
+    state, parts = new(5), []
     for _ in range(4):
-        state, metrics = update(state)
-        parts.append(metrics)
+        state, metrics = updates(state, 1)
+        parts.append(to_numpy(metrics))
+    assert_same_bits(together, state)
+    for name, values in total.means.items():
+        assert float(values) == pytest.approx(np.mean([part.means[name] for part in parts]), rel=1e-4, abs=1e-6), name
+    for name, values in total.maxima.items():
+        assert values == max(part.maxima[name] for part in parts), name
+    for name, values in total.episodes._asdict().items():
+        assert values == sum(getattr(part.episodes, name) for part in parts), name
+
+
+@pytest.mark.proof
+def test_many_updates_are_as_many_calls_of_update():
+    """Equal bits were seen (jax 0.10.2, CPU); the tolerance leaves room for another fusion of the same sums."""
+    together, _ = updates(new(5), 4)
+    update, state = jax.jit(LEARNER.update), new(5)
+    for _ in range(4):
+        state, _ = update(state)
     assert update._cache_size() == 1
     assert largest_difference(together, state) <= 1e-5
     assert_same_bits(together.playing, state.playing)
     assert_same_bits((together.key, together.updates), (state.key, state.updates))
-    parts = to_numpy(stack(*parts))
-    for name, values in parts.means.items():
-        assert float(total.means[name]) == pytest.approx(values.mean(), rel=1e-4, abs=1e-6), name
-    for name, values in parts.maxima.items():
-        assert float(total.maxima[name]) == pytest.approx(values.max(), abs=1e-6), name
-    for name, values in parts.episodes._asdict().items():
-        assert getattr(total.episodes, name) == values.sum(), name
 
 
 def test_a_resumed_run_is_the_uninterrupted_one():
@@ -187,23 +195,24 @@ def test_cutting_updates_into_calls_changes_no_bit(batch, cut):
     assert_same_bits(whole, (state, metrics))
 
 
-@pytest.mark.parametrize("batch", ["acting", "all"])
+@pytest.mark.parametrize("batch", [pytest.param("acting", marks=pytest.mark.proof), "all"])
 def test_double_precision_elsewhere_changes_nothing(batch):
     """Every array names its dtype: the same bits before, inside and after a context of double precision."""
-
     learner = LEARNERS[batch]
 
-    @jax.jit
-    def train(key, count):
-        state = learner.init(Hyperparameters(learning_rate=3e-3), key=key)
-        return run_updates(learner, state, no_metrics(learner, state), count)
+    def train(init, run):
+        state = init(numbers(), jax.random.key(8))
+        return run(state, nothing(batch), jnp.int32(5))
 
-    before = train(jax.random.key(8), jnp.int32(5))
+    before = train(init(batch), program(batch))
     with jax.enable_x64(True):
         assert (jnp.ones(3) / 3).dtype == jnp.float64
-        inside = train(jax.random.key(8), jnp.int32(5))
-    assert train._cache_size() == 2  # it was traced again
-    after = train(jax.random.key(8), jnp.int32(5))
+        # Programs of their own, which are traced here and now.
+        inside = train(
+            jax.jit(lambda numbers, key: learner.init(numbers, key=key)),
+            jax.jit(functools.partial(run_updates, learner)),
+        )
+    after = train(init(batch), program(batch))
     assert_same_bits(before, inside)
     assert_same_bits(before, after)
 

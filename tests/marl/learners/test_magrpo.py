@@ -45,10 +45,15 @@ def new(learner, seed=0, **hyperparameters):
 
 def train(learner, *, last=10, **start):
     """All of a learner's updates: (state, metrics of the last ones)."""
-    state = new(learner, **start)
-    nothing = no_metrics(learner, state)
-    state, _ = programs(learner)[1](state, nothing, jnp.int32(learner.total_updates - last))
-    return programs(learner)[1](state, nothing, jnp.int32(last))
+    state, run = new(learner, **start), programs(learner)[1]
+    state, _ = run(state, nothing(), jnp.int32(learner.total_updates - last))
+    return run(state, nothing(), jnp.int32(last))
+
+
+@functools.cache
+def nothing():
+    """The metrics of no update, which are the same for all learners."""
+    return no_metrics(OF_HANABI, new(OF_HANABI))
 
 
 def mean_return(metrics):
@@ -137,7 +142,7 @@ OF_HANABI = learner(HANABI, network(HANABI, "hle", (8,)), observer="hle", num_ga
 
 def test_a_group_begins_with_one_deck():
     state = new(OF_HANABI)
-    later = programs(OF_HANABI)[1](state, no_metrics(OF_HANABI, state), jnp.int32(1))[0]
+    later = programs(OF_HANABI)[1](state, nothing(), jnp.int32(1))[0]
     for playing in (state.playing, later.playing):
         assert (playing.lengths == 0).all()
         numbers = jax.tree.map(
@@ -154,7 +159,7 @@ def test_a_group_begins_with_one_deck():
 
 def test_an_update_plays_every_game_to_its_end_once():
     state = new(OF_HANABI)
-    state, metrics = programs(OF_HANABI)[1](state, no_metrics(OF_HANABI, state), jnp.int32(3))
+    state, metrics = programs(OF_HANABI)[1](state, nothing(), jnp.int32(3))
     assert metrics.episodes.count == 3 * 12
     assert 3 * 12 <= metrics.episodes.length_sum < 3 * 12 * HANABI.horizon
     assert metrics.maxima["first_ratio_error"] < 1e-5
@@ -224,7 +229,7 @@ def test_what_much_entropy_leaves_depends_on_the_normaliser(normaliser):
     assert mean_return(metrics) == pytest.approx(expected @ PAYOFFS, abs=0.03)
 
 
-@pytest.mark.parametrize("share_parameters", [True, False])
+@pytest.mark.parametrize("share_parameters", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_two_players_meet_on_a_lever(share_parameters):
     game = lever_game(payoffs=(1.0, 1.0, 1.0))
     ours = learner(game, network(game), share_parameters=share_parameters, anneal="linear")
@@ -239,9 +244,10 @@ def test_a_hint_gets_a_meaning():
     """Two colors, two ranks: the optimum is 1, and whoever gives hints at random gets 1/2."""
     game = hint_game(2)
     ours = learner(game, Tabular(game), share_parameters=False, num_games=256, group_size=16, anneal="linear")
-    _, metrics = train(ours, learning_rate=0.2, seed=1)
+    state, metrics = train(ours, learning_rate=0.2, seed=1)
     assert mean_return(metrics) > 0.97
     assert metrics.episodes.length_sum == 2 * metrics.episodes.count
+    assert len(state.params["logits"]) == 2  # each player's own
 
 
 def test_a_recurrent_policy_is_replayed_over_the_whole_game():

@@ -76,24 +76,27 @@ START = (0.46, 0.08, 0.46, 1.0)
 """How likely each lever is at the start; the last entry is the no-op's, which is not legal."""
 
 
-@functools.lru_cache
+@functools.cache
 def trained(other_play):
     """Greedy actions of six seeds, and their last mean returns."""
     own = learner(Levers(), other_play=other_play)
     numbers = Hyperparameters(learning_rate=0.02, entropy_coef=0.01)
 
-    def run(key):
+    def start(key):
         state = own.init(numbers, key=key)
         state.params["logits_layer"]["bias"] = jnp.log(jnp.array(START, jnp.float32))
-        state, _ = updates(own, state, no_metrics(own, state), jnp.int32(90))
-        state, last = updates(own, state, no_metrics(own, state), jnp.int32(10))
-        params = own.agent_params(state)
-        log_probs = own.policy.apply(params, (), jnp.ones(1, jnp.float32), jnp.arange(4) < 3)[1]
-        return jnp.argmax(log_probs), last.episodes.return_sum / last.episodes.count
+        return state
 
-    return jax.tree.map(
-        np.asarray, jax.jit(lambda keys: jax.lax.map(run, keys))(jax.random.split(jax.random.key(0), 6))
-    )
+    def decide(params):
+        return own.policy.apply(params, (), jnp.ones(1, jnp.float32), jnp.arange(4) < 3)[1]
+
+    states = jax.jit(lambda keys: jax.lax.map(start, keys))(jax.random.split(jax.random.key(0), 6))
+    nothing = no_metrics(own, jax.eval_shape(start, jax.random.key(0)))
+    run = jax.jit(lambda states, count: jax.lax.map(lambda state: updates(own, state, nothing, count), states))
+    states, _ = run(states, jnp.int32(90))
+    states, last = run(states, jnp.int32(10))
+    log_probs, episodes = jax.device_get((jax.jit(jax.vmap(decide))(own.agent_params(states)), last.episodes))
+    return log_probs.argmax(axis=1), episodes.return_sum / episodes.count
 
 
 def test_self_play_takes_the_lever_that_is_likeliest():
