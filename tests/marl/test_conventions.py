@@ -29,14 +29,6 @@ from marl.self_play import visit_games
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """XLA optimises less, for programs that take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 BOARD = hanabi.make("Hanabi-2x3")  # 2 discards, 2 plays, 2 color hints, 3 rank hints, no-op
 
 
@@ -105,7 +97,8 @@ def test_counts_agree_with_a_walk_through_the_games_step_by_step():
 
 def test_agents_of_any_kinds_and_memories_come_in_their_order():
     recurrent = Recurrent(BOARD.observer("hle").size, BOARD.num_actions, torso=(4,), memory=4)
-    network = Agent(Kind(recurrent, "hle", True), recurrent.init(key=KEY), "network")
+    init = jax.jit(lambda: recurrent.init(key=KEY))
+    network = Agent(Kind(recurrent, "hle", True), init(), "network")
     hints = wisher(BOARD, 6, 7, 8, 0)
     together = convention_counts(BOARD, [network, hints, network], games=5, greedy=False, key=KEY)
     assert together[1, 0, 6:].sum() == 5 * 8

@@ -23,14 +23,6 @@ from marl.policies.uniform import Uniform
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """XLA optimises less, for programs that take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # ------------------------------------------------------------------------------------- three levers, pulled three times
 
 LAST = Layout.of([("last", {"lever": 3}, "own lever of the first step, shown at the second")])
@@ -199,17 +191,17 @@ class Symmetrised:
 
 
 def test_networks_have_a_defect_and_equivariant_policies_have_none():
-    params = jax.tree.map(lambda leaf: 12 * leaf, NETWORK.init(key=KEY))
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: NETWORK.init(key=KEY))
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 1.5, leaf.shape).astype(np.float32)), shapes)
     agents = [
         Agent(Kind(policy, "hle", True), params, str(number))
         for number, policy in enumerate((NETWORK, Symmetrised(NETWORK)))
     ]
-    agents.append(Agent(Kind(Uniform(), "hle", True), (), "uniform"))
-    raw, symmetrised, uniform = measure_defect(BOARD, agents, games=16, greedy=False, key=KEY, symmetries=3)
+    raw, symmetrised = measure_defect(BOARD, agents, games=16, greedy=False, key=KEY, symmetries=3)
     assert raw.mean > 0.02
     assert raw.largest > 0.1
     assert symmetrised.largest < 2e-5
-    assert uniform.largest < 1e-6
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals

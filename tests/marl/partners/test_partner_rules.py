@@ -27,13 +27,13 @@ def deck_of(names):
     return np.array(first + rest, np.int32)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(jax.jit, static_argnums=0)
 def step(game, state, action):
     actions = jnp.where(jnp.arange(game.players) == state.player, action, game.noop)
     return game.step(state, actions, key=jax.random.key(0))[0]
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(jax.jit, static_argnums=0)
 def see(game, state):
     return decode(game, game.observe(state, state.player.astype(jnp.int32), "hle"))
 
@@ -48,7 +48,7 @@ def after(names, *actions, game=GAME, deck=None):
     return see(game, state)
 
 
-jitted = functools.cache(functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0}))
+jitted = functools.cache(jax.jit)
 
 
 def weights(rule, view):

@@ -20,13 +20,6 @@ from marl.learners.learner import no_metrics, updates
 from marl.policies.tabular import Tabular, agent_of, numbering
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def recall():
     """Both see a coin, then nothing; each that names the coin at the second step earns a half.
 
@@ -75,14 +68,15 @@ def test_histories_that_two_agents_share_have_one_number():
 def test_the_memory_is_the_number_of_the_history():
     policy, legal = Tabular(GAME), jnp.ones(GAME.num_actions, jnp.bool_).at[GAME.noop].set(False)
     params = policy.init(key=jax.random.key(0))
+    deal = jax.jit(lambda seed: GAME.init(key=jax.random.key(seed)))
+    look, apply = jax.jit(GAME.observe, static_argnums=2), jax.jit(policy.apply)
     for seed, actions in enumerate([(0, 1), (2, 0), (1, 1)]):
-        state = GAME.init(key=jax.random.key(seed))
+        state = deal(seed)
         coin, memories = int(state.state), [policy.initial_memory()] * 2
         for expected in ([(coin,), (coin,)], [(coin, action, 2) for action in actions]):
             for player in (0, 1):
-                memories[player], log_probs = policy.apply(
-                    params, memories[player], GAME.observe(state, jnp.int32(player), "last"), legal
-                )
+                seen = look(state, jnp.int32(player), "last")
+                memories[player], log_probs = apply(params, memories[player], seen, legal)
                 row = numbering(GAME).of_agent[player][paths(GAME, player).index(expected[player])]
                 assert memories[player] == row
                 weights = np.exp(np.asarray(params["logits"][row, :3], np.float64))
@@ -157,7 +151,7 @@ def train(game, number, share_parameters):
     return state, float(metrics.episodes.return_sum / metrics.episodes.count)
 
 
-@pytest.mark.parametrize("share_parameters", [True, False])
+@pytest.mark.parametrize("share_parameters", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_a_learner_remembers_what_only_the_first_observation_showed(share_parameters):
     state, mean_return = train(GAME, 40, share_parameters)
     assert mean_return > 1.9  # 1.5 without memory: a coin at the second step
