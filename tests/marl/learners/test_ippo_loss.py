@@ -1,5 +1,6 @@
 """The loss and the step of IPPO: numbers worked by hand, and a naive loop over the recorded steps."""
 
+import functools
 import math
 
 import jax
@@ -30,16 +31,21 @@ def learner(**changes):
 
 
 def f32(*values):
-    return jnp.array(values, jnp.float32)
+    return np.array(values, np.float32)
 
 
 def hyperparameters(**changes):
     return Hyperparameters(*(jnp.float32(x) for x in Hyperparameters(**changes)))
 
 
+@functools.cache
+def shapes_of_policy():
+    return jax.eval_shape(lambda: POLICY.init(key=jax.random.key(0)))
+
+
 def linear(kernel, bias, value_kernel, value_bias):
     """Parameters of `POLICY`, whatever its layers are called."""
-    shapes = jax.eval_shape(lambda: POLICY.init(key=jax.random.key(0)))
+    shapes = shapes_of_policy()
     by_shape = {np.shape(x): np.asarray(x, np.float32) for x in (kernel, bias, value_kernel, value_bias)}
     return jax.tree.map(lambda leaf: by_shape[leaf.shape], shapes)
 
@@ -63,12 +69,12 @@ def test_clipped_value_error_by_hand():
 
 def test_masked_mean_and_normalise_by_hand():
     x = f32(1.0, 100.0, 3.0, -50.0)
-    mask = jnp.array([True, False, True, False])
+    mask = np.array([True, False, True, False])
     assert masked_mean(x, mask) == 2.0
-    assert masked_mean(x, jnp.zeros(4, bool)) == 0.0
-    assert masked_mean(x.at[1].set(jnp.nan), mask) == 2.0
-    np.testing.assert_allclose(normalise(x, mask)[jnp.array([0, 2])], [-1.0, 1.0], rtol=1e-6)
-    np.testing.assert_array_equal(normalise(f32(5.0, 5.0), jnp.ones(2, bool)), [0.0, 0.0])
+    assert masked_mean(x, np.zeros(4, bool)) == 0.0
+    assert masked_mean(f32(1.0, math.nan, 3.0, -50.0), mask) == 2.0
+    np.testing.assert_allclose(np.asarray(normalise(x, mask))[[0, 2]], [-1.0, 1.0], rtol=1e-6)
+    np.testing.assert_array_equal(normalise(f32(5.0, 5.0), np.ones(2, bool)), [0.0, 0.0])
 
 
 # ------------------------------------------------------------------------------------------------------- by hand
@@ -77,19 +83,19 @@ def test_masked_mean_and_normalise_by_hand():
 def two_rows(**changes):
     """Two steps of one player each; her distribution is 3/4, 1/4 on the two legal actions, and her value 1."""
     steps = ippo._Steps(
-        observation=jnp.zeros((2, 1, 2), jnp.float32),
-        player=jnp.zeros((2, 1), jnp.int32),
+        observation=np.zeros((2, 1, 2), np.float32),
+        player=np.zeros((2, 1), np.int32),
         value=f32([0.5], [1.1]),
         target=f32([2.0], [1.0]),
-        in_value_term=jnp.ones((2, 1), bool),
-        slot=jnp.zeros((2, 1), jnp.int32),
-        acting=jnp.ones((2, 1), bool),
-        legal=jnp.array([[[1, 1, 0, 0]]] * 2, bool),
-        action=jnp.array([[0], [1]], jnp.int32),
-        log_prob=jnp.log(f32([0.5], [0.5])),
+        in_value_term=np.ones((2, 1), bool),
+        slot=np.zeros((2, 1), np.int32),
+        acting=np.ones((2, 1), bool),
+        legal=np.array([[[1, 1, 0, 0]]] * 2, bool),
+        action=np.array([[0], [1]], np.int32),
+        log_prob=f32([math.log(0.5)], [math.log(0.5)]),
         advantage=f32([2.0], [-1.0]),
-        in_policy_terms=jnp.ones((2, 1), bool),
-        done=jnp.zeros(2, bool),
+        in_policy_terms=np.ones((2, 1), bool),
+        done=np.zeros(2, bool),
     )
     steps = steps._replace(**changes)
     return ippo._Rows((), jax.tree.map(lambda x: x[None], steps))  # two sequences of one step
@@ -99,9 +105,19 @@ PARAMS = linear(np.zeros((2, 4)), [math.log(3), 0, 9, -9], np.zeros((2, 1)), [1]
 H = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
 
 
-def loss(rows, params=PARAMS, *, learner_=None, **changes):
+@functools.partial(jax.jit, static_argnums=0)
+def loss_and_gradient(learner, params, rows, hyperparameters):
+    return jax.value_and_grad(learner._loss, has_aux=True)(params, rows, hyperparameters)
+
+
+def loss(rows, *, learner_=None, **changes):
+    """(loss, what it reports)"""
     learner_ = learner_ or learner(normalise_advantages=False)
-    return jax.jit(learner_._loss)(params, rows, hyperparameters(**changes))
+    return jax.device_get(loss_and_gradient(learner_, PARAMS, rows, hyperparameters(**changes))[0])
+
+
+def gradient(rows, **changes):
+    return jax.device_get(loss_and_gradient(learner(), PARAMS, rows, hyperparameters(**changes))[1])
 
 
 def test_loss_by_hand():
@@ -127,19 +143,18 @@ def test_normalised_advantages_by_hand():
 
 def test_rows_outside_the_masks_count_for_nothing():
     wild = {
-        "value": f32([0.5], [1e6]), "target": f32([2.0], [-1e6]), "in_value_term": jnp.array([[True], [False]]),
+        "value": f32([0.5], [1e6]), "target": f32([2.0], [-1e6]), "in_value_term": np.array([[True], [False]]),
         "advantage": f32([2.0], [1e6]), "log_prob": f32([math.log(0.5)], [-80.0]),
-        "in_policy_terms": jnp.array([[True], [False]]),
+        "in_policy_terms": np.array([[True], [False]]),
     }  # fmt: skip
     rows = two_rows(**wild)
     report = loss(rows)[1]
     assert report["policy_loss"] == pytest.approx(-2.4, rel=1e-5)
     assert report["value_loss"] == pytest.approx(0.845, rel=1e-5)
     assert report["ratio_error"] == pytest.approx(0.5, rel=1e-5)
-    gradient = jax.jit(jax.grad(lambda p: learner()._loss(p, rows, hyperparameters())[0]))(PARAMS)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient(rows)))
     # All rows masked: nothing to learn, and nothing that is not a number.
-    nothing = jnp.zeros((2, 1), bool)
+    nothing = np.zeros((2, 1), bool)
     total, _ = loss(two_rows(in_value_term=nothing, in_policy_terms=nothing), learner_=learner())
     assert total == 0
 
@@ -152,16 +167,13 @@ def test_the_entropy_coefficient_enters_through_the_entropy_alone():
         k: float(v) for k, v in same.items() if k != "loss"
     }
 
-    def gradient(coefficient):
-        return jax.grad(lambda p: learner()._loss(p, two_rows(), hyperparameters(entropy_coef=coefficient))[0])
-
-    at_0, at_1, at_3 = (jax.tree.leaves(jax.jit(gradient(c))(PARAMS)) for c in (0.0, 1.0, 3.0))
+    at_0, at_1, at_3 = (jax.tree.leaves(gradient(two_rows(), entropy_coef=c)) for c in (0.0, 1.0, 3.0))
     for g0, g1, g3 in zip(at_0, at_1, at_3, strict=True):
         np.testing.assert_allclose(g3 - g0, 3 * (g1 - g0), atol=1e-6)
     # The sign: with nothing else to gain, a step down the gradient levels 3/4, 1/4.
-    only_entropy = two_rows(advantage=jnp.zeros((2, 1), jnp.float32))
-    gradient = jax.jit(jax.grad(lambda p: learner()._loss(p, only_entropy, hyperparameters(entropy_coef=1.0))[0]))
-    (bias,) = (leaf for leaf in jax.tree.leaves(gradient(PARAMS)) if leaf.shape == (4,))
+    only_entropy = two_rows(advantage=np.zeros((2, 1), np.float32))
+    slopes = gradient(only_entropy, entropy_coef=1.0)
+    (bias,) = (leaf for leaf in jax.tree.leaves(slopes) if leaf.shape == (4,))
     # dH/dlogit_a = -p_a (log p_a + H), and the loss is -H
     slope = [p * (math.log(p) + H) for p in (0.75, 0.25)]
     np.testing.assert_allclose(bias, [*slope, 0, 0], atol=1e-6)
@@ -296,10 +308,10 @@ def one_step():
     state = jax.jit(lambda: learner_.init(hyperparameters(), key=jax.random.key(0)))()
     state = state._replace(params=linear([[1, 0, -1, 0], [0.5, 1, 0, 0]], [0, 0.1, 0.2, 0], [[1], [0.5]], [0.3]))
     trajectory = jax.tree.map(jnp.asarray, random_trajectory(7, "acting"))
-    rows = learner_._rows(trajectory, hyperparameters())
 
     @jax.jit
     def step(state):
+        rows = learner_._rows(trajectory, hyperparameters())
         params, _, means, _ = learner_._learn(state, rows, jax.random.key(1))
         gradient = jax.grad(lambda p: learner_._loss(p, rows, state.hyperparameters)[0])(state.params)
         return params, gradient, means
