@@ -78,13 +78,13 @@ def test_counts_agree_with_a_walk_through_the_games_step_by_step():
     agents = [wisher(board, board.first_rank_hint + 1, 1, 2), wisher(board, 3, 0)]
     counts = convention_counts(board, agents, games=3, greedy=True, key=KEY, max_lanes=4)  # two games a chunk
     decks, _ = jax.random.split(KEY)
-    legal_moves, step = jax.jit(board.legal), jax.jit(board.step)
+    deal, legal_moves, step = jax.jit(lambda key: board.init(key=key)), jax.jit(board.legal), jax.jit(board.step)
     for agent, found in zip(agents, counts, strict=True):
         expected = np.zeros_like(found)
         for game in range(3):
-            state, before = board.init(key=jax.random.fold_in(decks, game)), None
+            state, before = deal(jax.random.fold_in(decks, game)), None
             while not state.ended:
-                legal = np.asarray(legal_moves(state, state.player.astype(jnp.int32)))
+                legal = np.asarray(legal_moves(state, np.int32(state.player)))
                 action = next(action for action in np.asarray(agent.params).tolist() if legal[action])
                 if before is not None:
                     expected[before, action] += 1
@@ -97,8 +97,9 @@ def test_counts_agree_with_a_walk_through_the_games_step_by_step():
 
 def test_agents_of_any_kinds_and_memories_come_in_their_order():
     recurrent = Recurrent(BOARD.observer("hle").size, BOARD.num_actions, torso=(4,), memory=4)
-    init = jax.jit(lambda: recurrent.init(key=KEY))
-    network = Agent(Kind(recurrent, "hle", True), init(), "network")
+    rng, shapes = np.random.default_rng(0), jax.eval_shape(lambda: recurrent.init(key=KEY))
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)
+    network = Agent(Kind(recurrent, "hle", True), params, "network")
     hints = wisher(BOARD, 6, 7, 8, 0)
     together = convention_counts(BOARD, [network, hints, network], games=5, greedy=False, key=KEY)
     assert together[1, 0, 6:].sum() == 5 * 8

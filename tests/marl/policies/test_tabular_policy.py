@@ -69,7 +69,7 @@ def test_the_memory_is_the_number_of_the_history():
     policy, legal = Tabular(GAME), jnp.ones(GAME.num_actions, jnp.bool_).at[GAME.noop].set(False)
     params = policy.init(key=jax.random.key(0))
     deal = jax.jit(lambda seed: GAME.init(key=jax.random.key(seed)))
-    look, apply = jax.jit(GAME.observe, static_argnums=2), jax.jit(policy.apply)
+    look, apply, step = jax.jit(GAME.observe, static_argnums=2), jax.jit(policy.apply), jax.jit(GAME.step)
     for seed, actions in enumerate([(0, 1), (2, 0), (1, 1)]):
         state = deal(seed)
         coin, memories = int(state.state), [policy.initial_memory()] * 2
@@ -81,7 +81,8 @@ def test_the_memory_is_the_number_of_the_history():
                 assert memories[player] == row
                 weights = np.exp(np.asarray(params["logits"][row, :3], np.float64))
                 np.testing.assert_allclose(np.exp(log_probs), [*weights / weights.sum(), 0], atol=1e-6)
-            state, _, _ = GAME.checked_step(state, actions, key=jax.random.key(9))
+            state, _, _ = step(state, np.array(actions, np.int32), key=jax.random.key(9))
+            assert not state.illegal
 
 
 def test_a_joint_policy_becomes_an_agent():
@@ -158,6 +159,7 @@ def test_a_learner_remembers_what_only_the_first_observation_showed(share_parame
     assert state.params["logits"].shape == ((8, 4) if share_parameters else (2, 8, 4))
 
 
+@pytest.mark.proof
 def test_a_learner_meets_on_a_lever():
     game = Simulator(matrix_game(np.eye(3), "ab", [["x", "y", "z"]] * 2), 1, "levers")
     assert train(game, 40, False)[1] > 0.95
