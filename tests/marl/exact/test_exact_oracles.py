@@ -85,7 +85,12 @@ class ReadPolicy(open_spiel_policy.Policy):
         return dict(zip(state.legal_actions(), self.policies[agent][rows, legal].tolist(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["dectiger", "tiny_hanabi", "restricted", "three", "three with types"])
+def some_at_full_size(*small, full):
+    """Names of games, of which `make test` takes the first ones: every game is other programs to compile."""
+    return pytest.mark.parametrize("name", [*small, *(pytest.param(name, marks=pytest.mark.proof) for name in full)])
+
+
+@some_at_full_size("dectiger", "restricted", "three", full=["tiny_hanabi", "three with types"])
 def test_expected_returns_are_those_of_open_spiel(games, random_policy, name):
     tree = games[name]
     form = efg.export(tree.problem, tree.horizon)
@@ -110,7 +115,7 @@ def best_reply(tree, policies, agent):
     return self_play(tree, tuple(own[None] for own in logs(policies)))[0], policies
 
 
-@pytest.mark.parametrize("name", ["dectiger", "tiny_hanabi", "restricted", "three"])
+@some_at_full_size("restricted", "three", full=["dectiger", "tiny_hanabi"])
 def test_best_responses_are_those_of_open_spiel(games, random_policy, name):
     tree = games[name]
     form = efg.export(tree.problem, tree.horizon)
@@ -126,7 +131,7 @@ def test_best_responses_are_those_of_open_spiel(games, random_policy, name):
             assert ours > before
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.proof) for seed in (1, 2))])
 def test_best_responses_to_pure_policies(games, seed):
     """Ours by action values, ours by beliefs and OpenSpiel's."""
     tree = games["dectiger"]
@@ -173,8 +178,8 @@ one_stage = pytest.mark.parametrize(
     [
         ("lever", [0.5, 0.1]),
         ("types", [1.0, 0.1]),
-        pytest.param("three with types", [1.0, 0.3], marks=pytest.mark.slow),
-        pytest.param("restricted types", [1.0, 0.1], marks=pytest.mark.slow),
+        pytest.param("three with types", [1.0, 0.3], marks=pytest.mark.proof),
+        pytest.param("restricted types", [1.0, 0.1], marks=pytest.mark.proof),
     ],
 )
 
@@ -229,10 +234,10 @@ def frozen(tree, policies, alpha):
     ("name", "alpha"),
     [
         ("dectiger", 15.0),
-        ("dectiger", 8.0),
-        ("tiny_hanabi", 1.0),
-        pytest.param("restricted", 0.5, marks=pytest.mark.slow),
-        pytest.param("three", 0.5, marks=pytest.mark.slow),
+        *(
+            pytest.param(*case, marks=pytest.mark.proof)
+            for case in [("dectiger", 8.0), ("tiny_hanabi", 1.0), ("restricted", 0.5), ("three", 0.5)]
+        ),
     ],
 )
 def test_stationary_points_have_no_regret_in_the_frozen_game(games, random_policy, name, alpha):
