@@ -17,14 +17,6 @@ from games.errors import TacitError
 from games.game import Game, Layout, Observer, Symmetry
 from games.shapes import check_shapes, require_shapes
 
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # ------------------------------------------------------------------------------------ a sound game, and broken ones
 
 LAYOUT = Layout.of([("door", {"door": 3}, "the door that opened last"), ("time", {"step": 2}, "steps played")])
@@ -471,7 +463,7 @@ def test_only_the_observer_in_use_need_be_built():
 
 
 @pytest.mark.parametrize(
-    "name", ["lever", "tiny_hanabi", "many_edits", pytest.param("hanabi_very_small", marks=pytest.mark.slow)]
+    "name", ["lever", "tiny_hanabi", "many_edits", pytest.param("hanabi_very_small", marks=pytest.mark.proof)]
 )
 def test_games_of_the_library_keep_the_contract(name):
     assert wrong(build_game(compose.compose([f"game={name}"])["game"])) == []

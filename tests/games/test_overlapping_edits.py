@@ -24,10 +24,10 @@ def rewards(game, features, actions):
         state, reward, done = game.step(state, actions, key=jax.random.key(0))
         return jnp.where(done & ~state.illegal, reward, jnp.nan)
 
-    return np.asarray(jax.vmap(one)(jnp.asarray(features, jnp.int32), jnp.asarray(actions, jnp.int32)))
+    return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(features, jnp.int32), jnp.asarray(actions, jnp.int32)))
 
 
-@pytest.mark.parametrize(("agents", "slots"), [(2, 3), (3, 4), (4, 4)])
+@pytest.mark.parametrize(("agents", "slots"), [(2, 3), (3, 4), pytest.param(4, 4, marks=pytest.mark.proof)])
 def test_pays_what_the_tables_say(agents, slots):
     problem = tabular.problem(agents, slots)
     cases = [
@@ -40,7 +40,7 @@ def test_pays_what_the_tables_say(agents, slots):
 
 def test_deals_are_different_features():
     game = OverlappingEdits(5, 6)
-    deals = jax.vmap(lambda key: game.init(key=key).features)(jax.random.split(jax.random.key(0), 600))
+    deals = jax.jit(jax.vmap(lambda key: game.init(key=key).features))(jax.random.split(jax.random.key(0), 600))
     assert all(len(set(deal)) == 5 for deal in np.asarray(deals).tolist())
     counts = np.bincount(np.asarray(deals)[:, 0], minlength=6)
     assert counts.min() > 60  # 100 each, with a standard deviation of 9

@@ -42,7 +42,7 @@ def deck_of():
     return deck
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2), compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def _random_games(game, key, games, eagerness):
     players = jnp.arange(game.players, dtype=jnp.int32)
     is_play = (jnp.arange(game.num_actions) >= game.hand_size) & (jnp.arange(game.num_actions) < 2 * game.hand_size)

@@ -65,7 +65,11 @@ class Table:
         return 0 if self.strikes == 3 else sum(self.stacks.values())
 
 
-@pytest.mark.parametrize("players", [2, 3, 4, 5])
+# With 2 and 3 players hands have five cards, with 4 and 5 players four.
+tables = pytest.mark.parametrize("players", [2, 5, *(pytest.param(other, marks=pytest.mark.proof) for other in (3, 4))])
+
+
+@tables
 def test_the_site_would_count_the_same_score(random_games, players):
     game = make(players=players)
     endings = set()
@@ -114,11 +118,11 @@ def read_address(address: str) -> dict:
     }
 
 
-@pytest.mark.parametrize("players", [2, 3, 4, 5])
-def test_200_games_have_the_same_score_by_both_of_the_sites_formats(random_games, players):
+@tables
+def test_games_have_the_same_score_by_both_of_the_sites_formats(random_games, players):
     game = make(players=players)
     scores = []
-    for _, state, actions, _ in random_games(game, 10 + players, 50, [0.0, 3.0, 20.0]):
+    for _, state, actions, _ in (one for n in range(4) for one in random_games(game, 10 * players + n, 12, [0, 3, 20])):
         replay = json.loads(json.dumps(to_hanab_live(game, drawn_deck(game, state), actions)))
         address = hanab_live_url(replay)
         again = read_address(address)
@@ -126,7 +130,7 @@ def test_200_games_have_the_same_score_by_both_of_the_sites_formats(random_games
         assert len(again["players"]) == players
         assert Table(replay).score == Table(again).score == game.score(state)
         scores.append(Table(again).score)
-    assert len(scores) == 50 and min(scores) == 0 and len(set(scores)) > 5
+    assert len(scores) == 48 and min(scores) == 0 and len(set(scores)) > 5
 
 
 def test_the_address_of_a_short_game_by_hand(deck_of):

@@ -51,7 +51,7 @@ def reach(game, seed, steps):
     return jax.lax.fori_loop(0, steps, body, game.init(key=jax.random.key(seed)))
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(jax.jit, static_argnums=0)
 def laws(game, state, image, other_image, seed):
     players = jnp.arange(game.players)
     g, h = symmetry.of_colors(game, image), symmetry.of_colors(game, other_image)
@@ -80,7 +80,9 @@ def laws(game, state, image, other_image, seed):
     return hold
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize(
+    "board", ["2 players 3x3", "3 players 4x2", pytest.param("5 players 5x5", marks=pytest.mark.proof)]
+)
 def test_permuted_games_are_the_same_game(board):
     game = BOARDS[board]
 

@@ -15,14 +15,6 @@ from games.tabular.simulator import Simulator
 from marl.crossplay import crossplay
 from marl.policies.tabular import agent_of
 
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # ------------------------------------------------------------------------------------------- a game of turns, by hand
 
 WAIT = 0  # agent 1's action out of turn; agent 0 has "left" there
@@ -327,9 +319,11 @@ def errors_in_standard_errors(agents, seed, games=1000):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agents", [2, 3])
-def test_sampled_returns_are_the_exact_ones(agents):
-    errors, exact = zip(*(errors_in_standard_errors(agents, seed) for seed in range(10)), strict=True)
+@pytest.mark.parametrize(
+    ("agents", "problems"), [(2, 3), (3, 3), *(pytest.param(agents, 10, marks=pytest.mark.proof) for agents in (2, 3))]
+)
+def test_sampled_returns_are_the_exact_ones(agents, problems):
+    errors, exact = zip(*(errors_in_standard_errors(agents, seed) for seed in range(problems)), strict=True)
     errors = np.concatenate(errors)
     assert (np.abs(errors) < 4).all()
     assert 0.6 < errors.std() < 1.4  # the standard errors are not too large for this to say something

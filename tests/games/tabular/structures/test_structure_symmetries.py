@@ -134,7 +134,7 @@ def best(game, structures, swap_agents=True):
     return found.value, found.exact
 
 
-@pytest.mark.parametrize("game", [TWO, lever.make()], ids=["two", "ten"])
+@pytest.mark.parametrize("game", [TWO, pytest.param(lever.make(), marks=pytest.mark.proof)], ids=["two", "ten"])
 def test_talk_carries_nothing_without_a_convention(game):
     talk = [("cheap_talk", {"symbols": 2})]
     made = apply_all(game, talk)
