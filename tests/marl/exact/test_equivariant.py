@@ -1,5 +1,6 @@
 """The best equivariant joint policy, against known Other-Play values and games that can be solved on paper."""
 
+import functools
 import itertools
 import math
 
@@ -20,6 +21,7 @@ from marl.exact.optimum import optimum
 pytest.importorskip("igraph", reason="install the dev extra")
 
 
+@functools.cache
 def found(problem, horizon, *, swap, upper_bound=None, **options):
     """(the result, its defect); by default no policy at all beats the upper bound."""
     tree = histories.build(problem, horizon)
@@ -37,13 +39,14 @@ def found(problem, horizon, *, swap, upper_bound=None, **options):
     return best
 
 
+ASYMMETRIC, TEN = asymmetric_lever.problem(), lever.problem()
 KNOWN = [
     # game, horizon, with the player swap, value, how
-    (lever.problem(), 1, False, 0.9, "all 4 tied vertices"),
-    (lever.problem(), 1, True, 0.9, "search from 16 tied starts, Bernstein bound"),
+    (TEN, 1, False, 0.9, "all 4 tied vertices"),
+    (TEN, 1, True, 0.9, "search from 16 tied starts, Bernstein bound"),
     (two_stage_lever.problem(), 2, False, 1.0, "all 16 tied vertices"),
     (two_stage_lever.problem(), 2, True, 0.5, "search from 16 tied starts, Bernstein bound"),
-    (asymmetric_lever.problem(), 3, True, 2.0, "search from 16 tied starts"),
+    (ASYMMETRIC, 3, True, 2.0, "search from 16 tied starts"),
     (equal_levers.problem(3), 1, True, 1 / 3, "search from 16 tied starts, Bernstein bound"),  # nothing is free
     (hint.problem(3), 2, True, 1 / 3, "all 2 tied vertices"),
     (dectiger.problem(), 2, False, -4.0, "all 2,916 tied vertices"),
@@ -63,13 +66,13 @@ def test_known_other_play_values(problem, horizon, swap, value, method):
 
 
 def test_a_bound_that_is_not_met_is_no_proof():
-    best = found(asymmetric_lever.problem(), 3, swap=True)
+    best = found(ASYMMETRIC, 3, swap=True)
     assert (best.exact, best.upper_bound) == (False, 3.0)
 
 
 def test_the_bound_without_the_swap_proves_the_lever_value_with_it():
-    without = found(lever.problem(), 1, swap=False)
-    best = found(lever.problem(), 1, swap=True, upper_bound=without.value)
+    without = found(TEN, 1, swap=False)
+    best = found(TEN, 1, swap=True, upper_bound=without.value)
     assert (best.exact, best.upper_bound, best.method) == (True, without.value, "search from 16 tied starts")
 
 

@@ -40,13 +40,13 @@ RESTARTS = {("grid_small", 5): 32}
 
 # Published values ----------------------------------------------------------------------------------------------------
 
-SLOW = {("dectiger", 5), ("grid_small", 5)}
+PROOF = {("dectiger", 5), ("grid_small", 4), ("grid_small", 5)}
 
 
 @pytest.mark.parametrize(
     ("name", "horizon"),
     [
-        pytest.param(name, horizon, marks=[pytest.mark.slow] if (name, horizon) in SLOW else [])
+        pytest.param(name, horizon, marks=[pytest.mark.proof] if (name, horizon) in PROOF else [])
         for name, (_, values) in PUBLISHED.items()
         for horizon in values
     ],

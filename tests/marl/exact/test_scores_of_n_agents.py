@@ -23,7 +23,10 @@ def logs(policies):
         return tuple(np.log(np.stack(own)) for own in zip(*policies, strict=True))
 
 
-@pytest.mark.parametrize(("num_agents", "runs"), [(1, 3), (2, 5), (3, 5), (4, 5), (4, 4)])
+@pytest.mark.parametrize(
+    ("num_agents", "runs"),
+    [(1, 3), (2, 5), (4, 5), *(pytest.param(*more, marks=pytest.mark.proof) for more in [(3, 5), (4, 4)])],
+)
 def test_cross_play_is_the_mean_over_different_runs(random_dec_pomdp, random_policy, num_agents, runs):
     problem = random_dec_pomdp(
         num_agents, num_agents=num_agents, num_actions=(2,), num_observations=(2, 1), initial=True
@@ -39,7 +42,7 @@ def test_cross_play_is_the_mean_over_different_runs(random_dec_pomdp, random_pol
     assert methods.score(given, Outcomes(log_probs, False, "")).cross_play == pytest.approx(expected.mean(), abs=1e-12)
 
 
-@pytest.mark.parametrize("players", [3, 4])
+@pytest.mark.parametrize("players", [pytest.param(3, marks=pytest.mark.proof), 4])
 def test_conventions_by_hand(players):
     """All of k runs on lever 0 and all of m on lever 1, seats all different: C(k, n)/C(k+m, n) + C(m, n)/C(k+m, n)."""
     tree = histories.build(lever.problem([1.0, 0.5], players=players), 1)
@@ -64,7 +67,7 @@ def test_too_few_runs_for_the_seats():
         pytest.param(
             3,
             {"self-play": (1, 0.25), "high-entropy-greedy": (0.25, 0.25), "other-play": (0.9, 0.9)},
-            marks=pytest.mark.slow,
+            marks=pytest.mark.proof,
         ),
         (4, {"self-play": (1, 0.125)}),
     ],
