@@ -225,7 +225,7 @@ def test_three_agents_and_sparse_games_are_listed(games):
     [
         ("restricted", 3),  # seeds that move the agents
         ("three restricted", 0),
-        *at_full_size(*((name, seed) for name in ("discounted", "three restricted", "hint") for seed in range(2))),
+        *at_full_size(*((name, seed) for name in ("discounted", "three restricted", "hint") for seed in (1, 3))),
     ],
 )
 def test_another_order_of_agents_and_labels_gives_the_same(games, random_policy, relabel, name, seed):
