@@ -113,6 +113,7 @@ def test_a_symmetric_matrix_with_the_swap_is_a_quadratic_program(seed):
     assert best.value == pytest.approx(max(values), abs=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), players=st.integers(2, 4))
 def test_players_who_cannot_be_told_apart_choose_one_probability(seed, players):

@@ -271,6 +271,7 @@ def test_the_precision_of_others_stays_as_it_was(games, random_policy, name):
     assert not jax.config.jax_enable_x64
 
 
+@pytest.mark.slow
 def test_a_learner_gets_the_same_bits_before_after_and_around_an_exact_call():
     game = lever.make((1.0, 0.9, 0.5))
     policy = Tabular(game)
