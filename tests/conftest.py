@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from games.tabular.dec_pomdp import DecPOMDP
+from tests import watchdog
 
 # A shape that is broadcast by accident is a defect; one that is meant says so with [None].
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -24,6 +25,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # The same examples on every machine and at every run.
 settings.register_profile("tacit", derandomize=True, database=None, deadline=None, max_examples=20)
 settings.load_profile("tacit")
+
+
+def pytest_configure(config):
+    """What tests start ends with them, however they end."""
+    watching = watchdog.start()
+    config.add_cleanup(lambda: watchdog.stop(watching))
 
 
 MAPS = Path("/proc/self/maps")

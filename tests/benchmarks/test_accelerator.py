@@ -42,7 +42,24 @@ def test_peaks_and_engine(tmp_path, capsys):
     assert printed.count("\n| ") == len(written["rows"]) + 2  # and the headings
 
 
-@pytest.mark.slow
+# In a turn-based game of two one row is played and learned from four times, each time forwards and twice backwards but
+# for the input's own gradient. Products of the network, input 658 and 21 actions:
+INNER, FORWARD = 658 * 512, 658 * 512 + 2 * 512 * 512 + 512 * 21 + 512
+FLOPS_OF_A_STEP = 2 * (FORWARD + 4 * (3 * FORWARD - INNER))
+
+
+def test_the_programs_of_training():
+    """What is measured, but not the measuring."""
+    options = accelerator._options(["--small", "--networks", "feed-forward", "--length", "4", "--seeds", "1", "2"])
+    first, second = accelerator._training(options, False)
+    assert [(program.games, program.seeds, program.steps) for program in (first, second)] == [(8, 1, 32), (8, 2, 64)]
+    assert first.what == {"network": "feed-forward", "batch": "acting", "observer": "hle", "precision": "float32"}
+    for program in (first, second):
+        update, state = program.build()
+        assert cost.product_flops(jax.jit(update).trace(state).jaxpr) == FLOPS_OF_A_STEP * program.steps
+
+
+@pytest.mark.proof
 def test_all_parts(tmp_path, capsys):
     sizes = "--networks", "feed-forward", "--engine-games", "4", "--length", "4", "--seeds", "1", "2"
     written, _ = run(tmp_path, capsys, "--parts", *accelerator.PARTS, *sizes)
@@ -51,11 +68,7 @@ def test_all_parts(tmp_path, capsys):
     for row in training:
         assert row["outcome"] == "measured" and row["working_mb"] > 0
         assert row["minutes_for_1e9_computed"] == pytest.approx(1e9 / 60 / row["steps_per_second"])
-        # In a turn-based game of two one row is played and learned from four times, each time forwards and twice
-        # backwards but for the input's own gradient. Products of the network, input 658 and 21 actions:
-        inner, forward = 658 * 512, 658 * 512 + 2 * 512 * 512 + 512 * 21 + 512
-        flops = 2 * (forward + 4 * (3 * forward - inner))
-        assert row["tflops"] * 1e12 == pytest.approx(flops * row["steps_per_second"], rel=1e-6)
+        assert row["tflops"] * 1e12 == pytest.approx(FLOPS_OF_A_STEP * row["steps_per_second"], rel=1e-6)
     traffic = [row for row in written["rows"] if row["part"] == "traffic"]
     assert [row["program"] for row in traffic] == [
         "engine, hle, to move",

@@ -1,16 +1,16 @@
-"""Every command that README.md, CONTRIBUTING.md and the pages show is run, page by page, in a folder of its own.
+"""Every command that README.md, CONTRIBUTING.md and the pages show exists, with its options and its configuration.
 
-A page's commands run in their order, in this process, at small sizes: SMALLER says what is added to which. Training
+`make proof` runs them, page by page, in a folder of its own. A page's commands run in their order, in this process, at small sizes: SMALLER says what is added to which. Training
 and cross-play take minutes and are tested elsewhere (tests/experiments): here the commands that end in them do all
 else. What would be trained is written down as a finished run with invented scores and weights of zero, and what would
 be played gets invented scores. The pages in TRAINED train and play. What cannot run here stands in NOT_RUN with the
 reason; any other command fails the test.
 """
 
+import argparse
 import fnmatch
 import glob
 import hashlib
-import importlib.util
 import re
 import shlex
 import shutil
@@ -25,12 +25,13 @@ import pytest
 import yaml
 
 import experiments.job
-from experiments import compose, run_piece, runs, train
+from experiments import adaptive, compose, run_piece, runs, structure_table, train, zsc_table
 from experiments.config import JobConfig
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
 from marl.agent import declared_parameters
 from marl.crossplay import CrossPlay, seatings
+from tests.command_line import CHECKED, call, invented_cells, invented_metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,9 +40,6 @@ SHELL = {"sh", "bash", "console"}
 
 TRAINED = {"docs/tutorial.md"}
 """Pages whose commands train and play, at a tiny size."""
-
-QUICK = {"CONTRIBUTING.md", "docs/howto/resume.md", "docs/howto/use_accelerators.md", "docs/methods.md"}
-"""Pages of a few seconds; the others are slow."""
 
 TINY = (
     "learner.num_games=8 learner.rollout_length=4 learner.epochs=1 learner.minibatches=1 budget.steps=64 seeds=2 "
@@ -134,21 +132,19 @@ def shown(page):
             text = ""
 
 
+def made_with_the_site(page):
+    """The commands that are run when the site is built."""
+    for language, start, lines in fences(page):
+        if language == "{tacit}":
+            for text in re.split(r"(?<!\\)\n", "\n".join(lines)):
+                yield Shown(page.relative_to(ROOT).as_posix(), start, text.replace("\\\n", " "))
+
+
 COMMANDS = {page.relative_to(ROOT).as_posix(): list(shown(page)) for page in PAGES}
 
 
-@pytest.fixture(scope="module")
-def helpers():
-    """The conftest of tests/experiments as a module: the command line in this process, invented scores."""
-    path = ROOT / "tests" / "experiments" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("conftest_of_experiments", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def pretend(helpers):
+def pretend():
     """pretend(job) -> the directories of its runs, finished without training."""
     small = 1 << 17
 
@@ -162,7 +158,7 @@ def pretend(helpers):
             path / "run.json",
             {"format": 1, "name": run.name(), "science": run.science(), "versions": {"jax": jax.__version__}},
         )
-        runs.write_metrics(path, helpers._learned(run.seeds, players, run.steps, 1.0, generator))
+        runs.write_metrics(path, invented_metrics(run.seeds, players, run.steps, 1.0, generator))
         declared = declared_parameters(built.kind, players)
         seeds = run.seeds if sum(leaf.size for leaf in jax.tree.leaves(declared)) < small else 0
         runs.write_policies(
@@ -170,9 +166,9 @@ def pretend(helpers):
             run,
             jax.tree.map(lambda leaf: np.zeros((seeds, *leaf.shape), leaf.dtype), declared),
         )
-        cells = {play: helpers._cells(run.seeds, players, 1.0, generator) for play in ("sampled", "greedy")}
+        cells = {play: invented_cells(run.seeds, players, 1.0, generator) for play in ("sampled", "greedy")}
         runs.write_crossplay(path, cells, {"games": 100, "seating": "all", "seed": 0})
-        digests = {file: hashlib.sha256((path / file).read_bytes()).hexdigest() for file in helpers._CHECKED}
+        digests = {file: hashlib.sha256((path / file).read_bytes()).hexdigest() for file in CHECKED}
         runs.write_json(path / "checksums.json", {"format": 1, "files": digests})
         runs.write_status(path, "finished", steps=run.steps)
         return path
@@ -243,7 +239,7 @@ def on_this_machine(arguments):
     return kept
 
 
-def run_tacit(command, helpers, pretend):
+def run_tacit(command, pretend):
     text, _, target = command.text.partition(" > ")
     arguments = placed(text, pretend)[1:]
     extra = [word for pattern, words in SMALLER if fnmatch.fnmatchcase(text, pattern) for word in words.split()]
@@ -251,8 +247,7 @@ def run_tacit(command, helpers, pretend):
         extra += TINY.split()
     if "--help" in arguments:
         extra = []
-    with helpers.compiled_quickly():
-        said = helpers.call(*on_this_machine([*arguments, *extra]))
+    said = call(*on_this_machine([*arguments, *extra]))
     assert said.status == 0, f"{command}\n{said.err[-2000:]}"
     if target:
         Path(target.strip()).write_text(said.out)
@@ -296,21 +291,45 @@ def run_shell(command):
     assert (made / "checkpoints" / "8" / "array").read_bytes() == b"8"
 
 
+@pytest.mark.slow
+def test_every_command_exists_and_composes(workplace, monkeypatch):
+    """All of a command up to its work: its options are parsed, its configuration composed and checked."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(self, *arguments, **named):
+        parse(self, *arguments, **named)
+        raise SystemExit(0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        patch.setattr(compose, "_launch", lambda command, swept: None)
+        for table in (zsc_table, structure_table, adaptive):
+            patch.setattr(table, "run", lambda configs: None)
+        texts = {}
+        for page in PAGES:
+            for command in [*COMMANDS[page.relative_to(ROOT).as_posix()], *made_with_the_site(page)]:
+                texts.setdefault(command.text.partition(" > ")[0], command)
+        wrong = []
+        for text, command in texts.items():
+            # Placeholders of files are one that there is; those of runs are not looked at.
+            arguments = [word.replace("PATH", "MINE.dpomdp") for word in shlex.split(text)]
+            if arguments[0] != "tacit" or any(fnmatch.fnmatchcase(text, pattern) for pattern, _ in NOT_RUN):
+                continue
+            said = call(*on_this_machine(arguments[1:]))
+            if said.status != 0:
+                wrong.append(f"{command}\n{said.err}")
+    assert not wrong, "\n".join(wrong)
+    assert len(texts) > 100
+
+
 @pytest.mark.filterwarnings("ignore:.*declarative_base:DeprecationWarning")  # Optuna's
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-        for name, commands in COMMANDS.items()
-        if commands
-    ],
-)
-def test_the_commands_of_the_page_run(page, workplace, helpers, pretend, invent, monkeypatch):
+@pytest.mark.proof
+@pytest.mark.parametrize("page", [name for name, commands in COMMANDS.items() if commands])
+def test_the_commands_of_the_page_run(page, workplace, pretend, invent, monkeypatch):
     monkeypatch.setattr(runs.index, "cache_folder", lambda: workplace / "cache")
     if page not in TRAINED:
         monkeypatch.setattr(train, "run_job", lambda config, **_: pretend(config))
         monkeypatch.setattr(experiments.job, "crossplay", invent)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     done = set()
     for command in COMMANDS[page]:
         if command.text in done or any(fnmatch.fnmatchcase(command.text, pattern) for pattern, _ in NOT_RUN):
@@ -318,7 +337,7 @@ def test_the_commands_of_the_page_run(page, workplace, helpers, pretend, invent,
         done.add(command.text)
         words = command.text.split()
         if words[0] == "tacit":
-            run_tacit(command, helpers, pretend)
+            run_tacit(command, pretend)
         elif words[0] == "make":
             run_make(command)
         elif "pip install" in command.text:

@@ -1,18 +1,13 @@
 """The command line in a folder that holds the examples, as a user has their own files."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.experiments.conftest import indexes_of_their_own, tacit  # noqa: F401
 
-_spec = importlib.util.spec_from_file_location("command_line", ROOT / "tests" / "experiments" / "conftest.py")
-_command_line = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_command_line)
-tacit, quick_compilation = _command_line.tacit, _command_line.quick_compilation
-indexes_of_their_own = _command_line.indexes_of_their_own
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")

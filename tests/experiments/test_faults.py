@@ -24,11 +24,10 @@ pytestmark = pytest.mark.timeout(300)
 NURSERY = """
 import json, os, sys, warnings
 import jax
+import experiments.job
 from experiments import cli, train
 
 warnings.simplefilter("ignore")
-jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 for line in sys.stdin:
     said, arguments = json.loads(line)
     child = os.fork()

@@ -30,15 +30,15 @@ TOLERANCE = 1e-6
 SECONDS = 200
 
 
-def main(output, everything):
+def main(output, learners):
     hosts.initialise()
     hosts.initialise()  # a second call does nothing
     found = {"processes": jax.process_count(), "devices": jax.device_count(), "local": jax.local_device_count()}
     # Process 0 says no and yes; process 1 always the opposite.
     first = jax.process_index() == 0
     found["agreed"] = [devices.agree(not first), devices.agree(first)]
-    if everything:
-        found |= {f"train {learners}": train(learners) for learners in (1, 2)}
+    found |= {f"train {number}": train(number) for number in learners}
+    if len(learners) > 1:
         found["crossplay"] = cross_play(jax.devices())
     Path(output).write_bytes(pickle.dumps(found))
 
@@ -92,11 +92,15 @@ def free_port():
         return free.getsockname()[1]
 
 
-def run_two(folder, what, port, environments):
-    """What two processes with two devices each found; they meet at `port` of this machine."""
+def run_two(folder, learners, port, environments):
+    """What two processes with two devices each found; they meet at `port` of this machine.
+
+    Args:
+      learners: the numbers of learners that they train; of several, they cross-play, too.
+    """
     common = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JAX_COORDINATOR_"))}
     common |= {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         "JAX_PLATFORMS": "cpu",
         "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}",
         "PYTHONPATH": str(ROOT),
@@ -104,7 +108,7 @@ def run_two(folder, what, port, environments):
     outputs = [folder / f"{number}.pickle" for number in range(2)]
     processes = [
         subprocess.Popen(
-            [sys.executable, __file__, str(output), what], env=common | own,
+            [sys.executable, __file__, str(output), *map(str, learners)], env=common | own,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         for output, own in zip(outputs, environments, strict=True)
@@ -124,13 +128,7 @@ def run_two(folder, what, port, environments):
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 60)
-def test_two_processes_give_what_one_gives(tmp_path):
-    port = free_port()
-    common = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2"}
-    both = run_two(tmp_path, "everything", port, [common | {"JAX_PROCESS_ID": str(number)} for number in range(2)])
-    alone = {"train 1": train(1), "train 2": train(2), "crossplay": cross_play(None)}
+def assert_as_one_process(both, alone):
     for found in both:
         for name, expected in alone.items():
             assert jax.tree.structure(expected) == jax.tree.structure(found[name])
@@ -142,18 +140,28 @@ def test_two_processes_give_what_one_gives(tmp_path):
                     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(SECONDS + 60)
+def test_two_processes_give_what_one_gives(tmp_path):
+    port = free_port()
+    common = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2"}
+    both = run_two(tmp_path, (1, 2), port, [common | {"JAX_PROCESS_ID": str(number)} for number in range(2)])
+    assert_as_one_process(both, {"train 1": train(1), "train 2": train(2), "crossplay": cross_play(None)})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 60)
-def test_the_tasks_of_a_slurm_step_find_each_other(tmp_path):
+def test_the_tasks_of_a_slurm_step_find_each_other_and_train_as_one(tmp_path):
     port = free_port()
     common = {
         "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "JAX_COORDINATOR_PORT": str(port),
     }  # fmt: skip
-    run_two(
-        tmp_path, "meet", port,
+    both = run_two(
+        tmp_path, (2,), port,
         [common | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)} for number in range(2)],
     )  # fmt: skip
+    assert_as_one_process(both, {"train 2": train(2)})
 
 
 @pytest.mark.parametrize(
@@ -194,4 +202,4 @@ def test_numbers_of_processes_are_whole(name):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], everything=sys.argv[2] == "everything")
+    main(sys.argv[1], [int(number) for number in sys.argv[2:]])

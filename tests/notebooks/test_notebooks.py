@@ -1,6 +1,7 @@
 """Every notebook, executed as Jupyter does it, at tiny size."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -103,36 +104,55 @@ FIGURES = {
 TWICE = ("1_conventions", "6_statistics")
 """Notebooks that are executed a second time, with the runs of the first where there are any: the same bytes."""
 
+CHEAP = ("6_statistics",)
+"""What `make test` executes; `make proof` executes all others, too."""
+
 IMPORTED = {"experiments", "games", "marl", "pathlib", "jax", "IPython"}
 """What notebooks may import; other than the first for objects that they show."""
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.If, ast.Try, ast.With)
 
 
-@pytest.fixture(autouse=True)
-def kernel(monkeypatch):
-    """Kernels compile quickly, and keep all programs in the compilation cache, if there is one."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """executed(script) -> the notebook at tiny size, and its folder; each is executed once."""
+
+    @functools.cache
+    def execute(script):
+        folder = tmp_path_factory.mktemp(script.stem)
+        return notebooks.execute(script, folder, TINY[script.stem]), folder
+
+    return execute
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_a_notebook_runs(script, tmp_path):
-    executed = notebooks.execute(script, tmp_path, TINY[script.stem])
-    said = notebooks.printed(executed)
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, marks=[] if script.stem in CHEAP else [pytest.mark.proof], id=script.stem)
+        for script in SCRIPTS
+    ],
+)
+def test_a_notebook_runs(script, executed):
+    found, folder = executed(script)
+    said = notebooks.printed(found)
     for expected in PRINTED[script.stem]:
         assert expected in said
-    assert str(tmp_path) not in said
-    shown = notebooks.figures(executed)
-    assert len(shown) == FIGURES[script.stem]
+    assert str(folder) not in said
+    assert len(notebooks.figures(found)) == FIGURES[script.stem]
     complaints = [
-        output.text for cell in executed.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"
+        output.text for cell in found.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"
     ]
     assert not complaints
-    if script.stem in TWICE:
-        again = notebooks.execute(script, tmp_path, TINY[script.stem])
-        assert notebooks.printed(again) == said
-        assert notebooks.figures(again) == shown
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("name", TWICE)
+def test_a_notebook_says_and_shows_the_same_again(name, executed):
+    script = notebooks.NOTEBOOKS / f"{name}.py"
+    found, folder = executed(script)
+    again = notebooks.execute(script, folder, TINY[name])
+    assert notebooks.printed(again) == notebooks.printed(found)
+    assert notebooks.figures(again) == notebooks.figures(found)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

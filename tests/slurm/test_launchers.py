@@ -72,6 +72,7 @@ def test_without_slurm_one_sentence(launcher, monkeypatch, tmp_path):
         launcher().launch([["a=1"]], 0)
 
 
+@pytest.mark.proof
 def test_what_slurm_refuses_is_one_sentence(launcher, slurm, monkeypatch):
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)

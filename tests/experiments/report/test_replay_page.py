@@ -24,14 +24,6 @@ from marl.policies.uniform import Uniform
 STATIC = Path(__file__).parents[3] / "experiments/report/static"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """XLA optimises less: these programs take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def finished_run(path, game, agents):
     """A run whose cross-play has all pairs of its agents; nobody looks at the scores, which are 0."""
     path.mkdir()
