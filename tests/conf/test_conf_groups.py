@@ -1,9 +1,11 @@
 """The shipped configurations: every key explained, every choice builds, every experiment runs at a tiny size."""
 
+import functools
 import itertools
 import re
 from pathlib import Path
 
+import jax
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -146,6 +148,7 @@ TINY = [
 
 ELSEWHERE = {"search", "sweep/hanabi"}
 """Run by test_search.py; and paper/recurrent_high_entropy at several coefficients, a minute's compilation."""
+RUN = sorted({*EXPERIMENTS} - {"none", *ELSEWHERE})
 
 
 def first_and_last(learner):
@@ -155,18 +158,45 @@ def first_and_last(learner):
             yield f"learner.{name}=[{value[0]},{value[-1]}]"
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("experiment", sorted({*EXPERIMENTS} - {"none", *ELSEWHERE}))
-def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
+def tiny(experiment, output):
+    """(job, how many runs it stands for) of an experiment at a tiny size."""
     composed = compose.compose([f"experiment={experiment}"])
     lists = list(first_and_last(composed["learner"]))
     sizes = [f"learner.{name}={size}" for name, size in TINY_LEARNER.items() if name in composed["learner"]]
     sizes += ["budget.steps=100" if "group_size" in composed["learner"] else "budget.steps=16"]  # whole games
     memory = ["policy.memory=4"] if "memory" in composed["policy"] else []
-    output = f"execution.output={tmp_path}"
-    job = JobConfig.parse(compose.compose([f"experiment={experiment}", *TINY, *sizes, *lists, *memory, output]))
+    overrides = [f"experiment={experiment}", *TINY, *sizes, *lists, *memory, f"execution.output={output}"]
+    return JobConfig.parse(compose.compose(overrides)), 2 ** len(lists)
+
+
+@functools.cache
+def traced(learner):
+    """A state before and after an update; learners that differ in what runs carry alone are traced once."""
+    numbers = learner.hyperparameters()
+    state = jax.eval_shape(lambda: learner.init(numbers, key=jax.random.key(0)))
+    return state, jax.eval_shape(learner.update, state)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", RUN)
+def test_every_experiment_can_be_traced_at_a_tiny_size(experiment, tmp_path):
+    job, members = tiny(experiment, tmp_path)
+    assert len({run.name() for run in job.runs()}) == len(job.runs()) == members
+    for run in job.runs():
+        before, after = traced(run.build().learner)
+        assert jax.tree.structure(before) == jax.tree.structure(after)
+        shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)] for state in (before, after)]
+        assert shapes[0] == shapes[1]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "experiment", [name if name == "demo" else pytest.param(name, marks=pytest.mark.proof) for name in RUN]
+)
+def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
+    job, members = tiny(experiment, tmp_path)
     paths = run_job(job)
-    assert len(set(paths)) == 2 ** len(lists)
+    assert len(set(paths)) == members
     for path, run in zip(paths, job.runs(), strict=True):
         assert check_finished(path)["science"]["learner"]["entropy_coef"] == run.learner["entropy_coef"]
 
@@ -192,7 +222,7 @@ def swept(experiment):
     ("experiment", "members"),
     [
         ("search", 4),
-        pytest.param("sweep/hanabi", 32, marks=pytest.mark.slow),
+        pytest.param("sweep/hanabi", 32, marks=pytest.mark.proof),
         ("sweep/small_hanabi", 12),
         ("exact/library", 8),
         ("exact/tiny_hanabi", 6),
@@ -207,6 +237,16 @@ def test_every_member_of_a_sweep_is_a_configuration(experiment, members):
     names = {run.name() for job in jobs for run in (job.runs() if root == "config" else [job])}
     assert len(jobs) == members
     assert len(names) == members * (4 if experiment.startswith("sweep/") else 1)
+
+
+def test_every_choice_of_the_large_sweep_is_a_configuration():
+    """Each beside the first choices of the others."""
+    choices = swept("sweep/hanabi")
+    assert [len(one) for one in choices] == [2, 4, 4]
+    first = [one[0] for one in choices]
+    chosen = {tuple([*first[:place], one, *first[place + 1 :]]) for place, own in enumerate(choices) for one in own}
+    jobs = [JobConfig.parse(compose.compose(["experiment=sweep/hanabi", *one])) for one in sorted(chosen)]
+    assert len({run.name() for job in jobs for run in job.runs()}) == 4 * len(chosen)
 
 
 def test_no_sweep_is_left_out_above():

@@ -1,10 +1,10 @@
 """Every command that README.md, CONTRIBUTING.md and the pages show exists, with its options and its configuration.
 
-`make proof` runs them, page by page, in a folder of its own. A page's commands run in their order, in this process, at small sizes: SMALLER says what is added to which. Training
-and cross-play take minutes and are tested elsewhere (tests/experiments): here the commands that end in them do all
-else. What would be trained is written down as a finished run with invented scores and weights of zero, and what would
-be played gets invented scores. The pages in TRAINED train and play. What cannot run here stands in NOT_RUN with the
-reason; any other command fails the test.
+`make proof` runs them, page by page, in a folder of its own. A page's commands run in their order, in this process, at
+small sizes: SMALLER says what is added to which. Training and cross-play take minutes and are tested elsewhere
+(tests/experiments): here the commands that end in them do all else. What would be trained is written down as a finished
+run with invented scores and weights of zero, and what would be played gets invented scores. The pages in TRAINED train
+and play. What cannot run here stands in NOT_RUN with the reason; any other command fails the test.
 """
 
 import argparse

@@ -1,19 +1,48 @@
 """Bad input: one sentence on stderr, status 2, and nothing written."""
 
+import copy
+import functools
 import subprocess
 import sys
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import compose
 from experiments.config import JobConfig
 from games.errors import TacitError
 
-BAD = [
-    # what is given, and what the sentence has to name
+# What is given, and what the sentence has to name.
+ON_THE_COMMAND_LINE = [
     (["sseds=3"], ["'sseds'", "'seeds'"]),
     (["learner.entropy_coeff=0.1"], ["'learner.entropy_coeff'", "'learner.entropy_coef'"]),
     (["gamee=lever"], ["'gamee'", "'game'"]),
     (["+learner.gama=1"], ["'gama'", "'gamma'"]),
+    (["game=levr"], ["'levr'", "lever", "hanabi_2x3"]),
+    (["game="], ["''", "lever"]),
+    (["policy=recurring"], ["'recurring'", "recurrent"]),
+    (["policy=recurrent", "policy.memory=0"], ["policy.memory", "at least 1", "0"]),
+    (["learner=dqn"], ["'dqn'", "ippo"]),
+    (["experiment=demos"], ["'demos'", "demo"]),
+    (["experiment=nosuch"], ["experiment 'nosuch'", "sweep/small_hanabi", "paper/recurrent_baseline"]),
+    (["experiment=exact/nosuch"], ["experiment 'exact/nosuch'", "exact/library"]),
+    (["experiment=exact/library"], ["experiment=exact/library is for tacit phase"]),
+    (["learner.gamma=1.5"], ["learner.gamma", "at most 1", "1.5"]),
+    (["learner.entropy_coef=[]"], ["learner.entropy_coef", "at least one number", "empty list"]),
+    (["game=file"], ["needs a value for game.file"]),
+    (["game.players=3"], ["3 different agents", "there are 2", "one_against_copies"]),
+    (["execution.output=a_file"], ["a_file", "cannot be written"]),
+    (["~learner"], ["learner"]),
+    (["seeds"], ["'seeds'"]),
+    (["=3"], []),
+    (["--sweep"], ["--sweep"]),
+    (["learner.gamma=0.9,0.8"], ["'learner.gamma=0.9,0.8'", "--multirun"]),
+    (["-m", "learner.gamma=0.9,1.8"], ["learner.gamma", "1.8"]),
+    (["-m", "learner.gamma=0.9,0.8", "game.mismatch=0,much"], ["mismatch", "'much'"]),
+]
+"""What hydra or the command line refuse, and examples of what the configuration refuses."""
+
+IN_A_CONFIGURATION = [
     (["+policy.wings=2"], ["'wings'", "torso"]),
     (["+game.board=2"], ["'board'", "payoffs"]),
     (["+crossplay.games_=2"], ["'games_'", "'games'"]),
@@ -22,10 +51,6 @@ BAD = [
     (["budget.minutes=0"], ["budget.minutes", "above 0", "0"]),
     (["execution.checkpoint_minutes=soon"], ["execution.checkpoint_minutes", "number", "'soon'"]),
     (["execution.devices=0"], ["execution.devices", "at least 1", "0"]),
-    (["game=levr"], ["'levr'", "lever", "hanabi_2x3"]),
-    (["game="], ["''", "lever"]),
-    (["policy=recurring"], ["'recurring'", "recurrent"]),
-    (["policy=recurrent", "policy.memory=0"], ["policy.memory", "at least 1", "0"]),
     (["policy=recurrent", "policy.memory_clock=never"], ["'never'", "every_step", "own_turns"]),
     (["policy.precision=float16"], ["'float16'", "float32", "bfloat16"]),
     (["learner.sequence_length=2"], ["learner.sequence_length", "memory", "FeedForward"]),
@@ -33,11 +58,6 @@ BAD = [
     (["learner.microbatches=5"], ["learner.microbatches", "32", "5"]),
     (["policy.head_gain=0"], ["policy.head_gain", "above 0"]),
     (["policy=recurrent", "learner.minibatches=16"], ["learner.minibatches", "8 sequences of 4 steps", "16"]),
-    (["learner=dqn"], ["'dqn'", "ippo"]),
-    (["experiment=demos"], ["'demos'", "demo"]),
-    (["experiment=nosuch"], ["experiment 'nosuch'", "sweep/small_hanabi", "paper/recurrent_baseline"]),
-    (["experiment=exact/nosuch"], ["experiment 'exact/nosuch'", "exact/library"]),
-    (["experiment=exact/library"], ["experiment=exact/library is for tacit phase"]),
     (["game=hanabi", "game.preset=Hanabi-Huge"], ["'Hanabi-Huge'", "Hanabi-Small"]),
     (["game=hanabi", "game.players=7"], ["players", "2 to 5", "7"]),
     (["game=hanabi", "game.colors=6"], ["colors", "1 to 5", "6"]),
@@ -56,24 +76,20 @@ BAD = [
     (["learner.batch=some"], ["'some'", "acting", "all"]),
     (["learner.anneal=slowly"], ["'slowly'", "linear"]),
     (["learner.share_parameters=maybe"], ["learner.share_parameters", "'maybe'"]),
-    (["learner.gamma=1.5"], ["learner.gamma", "at most 1", "1.5"]),
     (["learner.gamma=much"], ["learner.gamma", "number", "'much'"]),
     (["learner.gamma=true"], ["learner.gamma", "number", "True"]),
     (["learner.gamma=nan"], ["learner.gamma", "number", "nan"]),
     (["learner.gamma=null"], ["learner.gamma", "number", "None"]),
     (["learner.clip=0"], ["learner.clip", "above 0"]),
-    (["learner.entropy_coef=[]"], ["learner.entropy_coef", "at least one number", "empty list"]),
     (["learner.entropy_coef=[0.1,-1]"], ["learner.entropy_coef", "at least 0", "-1"]),
     (["learner.entropy_coef=[[0.1]]"], ["learner.entropy_coef", "number", "[0.1]"]),
     (["learner.num_games=[8,16]"], ["learner.num_games", "whole number", "[8, 16]"]),
     (["learner.num_games=8.5"], ["learner.num_games", "whole number", "8.5"]),
     (["learner.minibatches=5"], ["learner.minibatches", "32", "5"]),
-    (["game=file"], ["needs a value for game.file"]),
     (["seeds=0"], ["seeds", "at least 1|from 1", "0"]),
     (["seeds=2.5"], ["seeds", "whole number", "2.5"]),
     (["seeds=1e9"], ["seeds", "1000000000"]),
     (["first_seed=-1"], ["first_seed", "-1"]),
-    (["game.players=3"], ["3 different agents", "there are 2", "one_against_copies"]),
     (["budget.steps=31"], ["budget.steps", "32", "31"]),
     (["budget.steps=1e99"], ["budget.steps", "1e+99"]),
     (["budget.steps=many"], ["budget.steps", "whole number", "'many'"]),
@@ -84,18 +100,11 @@ BAD = [
     (["execution.rows=0"], ["execution.rows", "at least 1", "0"]),
     (["execution.output="], ["execution.output", "folder"]),
     (["execution.overwrite=perhaps"], ["execution.overwrite", "'perhaps'"]),
-    (["execution.output=a_file"], ["a_file", "cannot be written"]),
-    (["~learner"], ["learner"]),
-    (["seeds"], ["'seeds'"]),
-    (["=3"], []),
-    (["--sweep"], ["--sweep"]),
-    (["learner.gamma=0.9,0.8"], ["'learner.gamma=0.9,0.8'", "--multirun"]),
-    (["-m", "learner.gamma=0.9,1.8"], ["learner.gamma", "1.8"]),
-    (["-m", "learner.gamma=0.9,0.8", "game.mismatch=0,much"], ["mismatch", "'much'"]),
 ]
+"""What is refused where the command line ends, in `JobConfig.parse`."""
 
 
-@pytest.mark.parametrize(("given", "named"), BAD, ids=[" ".join(given) for given, _ in BAD])
+@pytest.mark.parametrize(("given", "named"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part))
 def test_bad_input_is_one_sentence_and_writes_nothing(tacit, tiny_overrides, tmp_path, monkeypatch, given, named):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").write_text("of the user")
@@ -108,6 +117,28 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tacit, tiny_overrides, tmp
     for names in named:
         assert any(name in said.err for name in names.split("|")), said.err
     assert [path.name for path in tmp_path.rglob("*")] == ["a_file"]
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    """chosen("policy=recurrent") -> that group, composed once."""
+    return functools.cache(lambda override: compose.compose([override])[override.partition("=")[0]])
+
+
+@pytest.mark.parametrize(("given", "named"), IN_A_CONFIGURATION, ids=lambda part: " ".join(part))
+def test_a_bad_configuration_is_one_sentence(plain, chosen, given, named):
+    """Of what the command line passes on to the configuration."""
+    changes = {}
+    for override in OverridesParser.create().parse_overrides(list(given)):
+        key = override.key_or_group
+        value = override.value()
+        changes[key] = copy.deepcopy(chosen(f"{key}={value}")) if key in ("game", "policy") else value
+    with pytest.raises(TacitError) as refused:
+        JobConfig.parse(plain(changes))
+    said = str(refused.value)
+    assert "\n" not in said
+    for names in named:
+        assert any(name in said for name in names.split("|")), said
 
 
 def test_the_installed_command_refuses_in_the_same_way(tmp_path):

@@ -17,8 +17,6 @@ import pytest
 from experiments import runs
 from experiments.runs.check import check
 
-pytestmark = pytest.mark.timeout(300)
-
 # Loads everything once and then becomes a `tacit` for each line of arguments: a sweep begins at once, and the process
 # that is killed is the one that trains. JAX has not started its threads when it forks.
 NURSERY = """
@@ -68,7 +66,7 @@ class Nursery:
         self._process.stdout.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nursery():
     nursery = Nursery()
     yield nursery
@@ -90,7 +88,56 @@ def finished(output):
     }
 
 
+def assert_nothing_lost(output, before):
+    """What counts as finished is whole, and what was it before was not made again; what is not whole does not count.
+
+    Returns:
+      How many runs were caught in the middle.
+    """
+    after = finished(output)
+    assert {path: after.get(path) for path in before} == before
+    _, findings = check(output)
+    assert not [finding.sentence for finding in findings if finding.damage]
+    states = [record.state for record in runs.load(output)]
+    assert states.count("finished") == len(after)
+    assert set(states) <= {"finished", "cut"}
+    return states.count("cut")
+
+
+def assert_all_finished(output, gammas):
+    after = finished(output)
+    assert sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in after) == gammas
+    left = {file.name for path in after for file in path.iterdir()} - {"status.json", "checksums.json"}
+    assert left == {"run.json", "metrics.npz", "policies.safetensors", "crossplay.json"}  # no claim, nothing torn
+
+
+def wait_for(condition):
+    """Until it holds; pytest's own limit ends it."""
+    while not condition():
+        time.sleep(0.005)
+
+
 @pytest.mark.slow
+def test_killed_in_the_middle_of_a_run_and_after_one(nursery, tiny_overrides, tmp_path):
+    output, said = tmp_path / "runs", tmp_path / "said"
+    command = [*sweep_of(tiny_overrides, output, GAMMAS[:2]), "execution.evaluations=0"]
+    moments = [lambda: list(output.glob("*/status.json")), lambda: len(finished(output)) == 1]
+    before, caught = {}, []
+    for moment in moments:
+        child = nursery.start(said, *command)
+        wait_for(moment)
+        os.kill(child, signal.SIGKILL)
+        assert nursery.wait() == -signal.SIGKILL, said.read_text()
+        caught.append(assert_nothing_lost(output, before))
+        before = finished(output)
+    assert caught[0] == 1 and len(before) == 1
+    nursery.start(said, *command)
+    assert nursery.wait() == 0, said.read_text()
+    assert_nothing_lost(output, before)
+    assert_all_finished(output, GAMMAS[:2])
+
+
+@pytest.mark.proof
 @pytest.mark.timeout(900)
 def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
     output, said = tmp_path / "runs", tmp_path / "said"
@@ -112,15 +159,7 @@ def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         ended = nursery.wait()
-        after = finished(output)
-        assert {path: after.get(path) for path in before} == before  # neither lost nor made again
-        # What counts as finished is whole; what is not whole does not.
-        _, findings = check(output)
-        assert not [finding.sentence for finding in findings if finding.damage]
-        states = [record.state for record in runs.load(output)]
-        assert states.count("finished") == len(after)
-        assert set(states) <= {"finished", "cut"}
-        cut += states.count("cut")
+        cut += assert_nothing_lost(output, before)
         if ended == 0:
             break  # the whole sweep was quicker
         assert ended == -signal.SIGKILL, said.read_text()
@@ -131,41 +170,32 @@ def test_killed_thirty_times(nursery, tiny_overrides, tmp_path):
     before = finished(output)
     nursery.start(said, *command)
     assert nursery.wait() == 0, said.read_text()
-    after = finished(output)
-    assert len(after) == 24
-    assert {path: after[path] for path in before} == before
-    gammas = sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in after)
-    assert gammas == GAMMAS
-    left = {file.name for path in after for file in path.iterdir()} - {"status.json", "checksums.json"}
-    assert left == {"run.json", "metrics.npz", "policies.safetensors", "crossplay.json"}  # no claim, nothing torn
+    assert_nothing_lost(output, before)
+    assert_all_finished(output, GAMMAS)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_two_sweeps_on_one_folder_at_once(tiny_overrides, tmp_path):
+@pytest.mark.parametrize("number", [2, pytest.param(6, marks=pytest.mark.proof)])
+def test_two_sweeps_on_one_folder_at_once(nursery, tacit, tiny_overrides, tmp_path, number):
     output = tmp_path / "runs"
-    nurseries = [Nursery(), Nursery()]
-    try:
-        for number, one in enumerate(nurseries):
-            one.start(tmp_path / str(number), *sweep_of(tiny_overrides, output, GAMMAS[:6]))
-        ended = [one.wait() for one in nurseries]
-    finally:
-        for one in nurseries:
-            one.close()
-    said = [(tmp_path / str(number)).read_text() for number in range(2)]
+    command = sweep_of(tiny_overrides, output, GAMMAS[:number])
+    nursery.start(tmp_path / "other", *command)
+    here = tacit(*command)
+    ended = [nursery.wait(), here.status]
+    said = [(tmp_path / "other").read_text(), here.out + here.err]
     done = [
         line for text in said for line in text.splitlines() if line.startswith("job ") and line.endswith("finished")
     ]
-    assert len(finished(output)) == 6, said
+    assert len(finished(output)) == number, said
     # Every run was made by one of the two. A job may find its run finished, which takes no training.
     trained = [json.loads((path / "status.json").read_text())["process"] for path in finished(output)]
     assert len(set(trained)) <= 2
-    assert len(done) >= 6
+    assert len(done) >= number
     assert set(ended) <= {0, 1}
     for status, text in zip(ended, said, strict=True):
         assert "Traceback" not in text
         if status == 1:  # it ended while the other was still at work
-            assert "of 6 runs are finished" in text
+            assert f"of {number} runs are finished" in text
     assert not list(output.glob("*/.claim*"))
 
 

@@ -7,25 +7,44 @@ import numpy as np
 import pytest
 
 from experiments import methods, runs
-from experiments.config import CrossPlayConfig, JobConfig
-from experiments.job import run_job
+from experiments.config import CrossPlayConfig
 from games.errors import TacitError
+from marl.crossplay import CrossPlay
 
 GAME = {"_target_": "games.hanabi.make", "preset": "Hanabi-2x3", "colors": 1, "ranks": 2, "max_life_tokens": 1}
 POLICY = {"_target_": "marl.policies.feed_forward.FeedForward", "torso": [8]}
-IPPO = {"_target_": "marl.learners.ippo.IPPO", "num_games": 8, "rollout_length": 8, "epochs": 1, "minibatches": 1}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two runs of six seeds, hardly trained."""
+def made(make_run):
+    """made(folder, …) -> a run of six seeds that learned nothing."""
+    return lambda folder, **changes: make_run(folder, {"game": GAME, "policy": POLICY, "seeds": 6, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(made, tmp_path_factory):
+    """Two of them, which differ in their learners."""
     folder = tmp_path_factory.mktemp("runs")
-    job = {
-        "game": GAME, "policy": POLICY, "learner": IPPO | {"entropy_coef": [0.01, 0.1]}, "seeds": 6,
-        "budget": {"steps": 64}, "crossplay": {"games": 2},
-        "execution": {"output": str(folder), "evaluations": 0, "progress": False},
-    }  # fmt: skip
-    return run_job(JobConfig.parse(job))
+    return [made(folder, **{"learner.entropy_coef": coefficient}) for coefficient in (0.01, 0.1)]
+
+
+def invented(game, agents, config, seating):
+    """What `cross_play_both` returns, but that nobody plays."""
+    generator = np.random.default_rng(0)
+
+    def scores():
+        mean = generator.uniform(0, 2, len(seating))
+        return CrossPlay(
+            labels=tuple(agent.label for agent in agents),
+            seatings=seating,
+            mean=mean,
+            standard_error=np.full(len(seating), 0.01),
+            games=np.full(len(seating), config.games),
+            bombed=np.zeros(len(seating), np.int64),
+            length=np.full(len(seating), 2.0),
+        )
+
+    return {"sampled": scores(), "greedy": scores()}
 
 
 def science(target="marl.learners.ippo.IPPO", steps=100, **learner):
@@ -61,8 +80,11 @@ def test_names_can_be_given(trained, tmp_path):
         methods.named([str(tmp_path / "compare")])
 
 
-@pytest.mark.slow
-def test_every_method_plays_with_every_other(trained, tmp_path, capsys):
+@pytest.mark.parametrize("play", ["invented", pytest.param("played", marks=pytest.mark.proof)])
+def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypatch, play):
+    """Nine combinations of kinds of agents take minutes to compile; the next test plays with one."""
+    if play == "invented":
+        monkeypatch.setattr(methods, "cross_play_both", invented)
     low, high = trained
     table = methods.methods_table(
         [("low", low), ("", high)], CrossPlayConfig(games=4), tmp_path / "out", with_partners="iggi,uniform"
@@ -127,13 +149,9 @@ def test_agents_of_one_method_meet_by_the_seating_and_those_of_two_one_against_c
 
 
 @pytest.mark.slow
-def test_seeds_that_cannot_be_paired_leave_the_rest_of_the_table(trained, tmp_path):
+def test_seeds_that_cannot_be_paired_leave_the_rest_of_the_table(trained, made, tmp_path):
     low, _ = trained
-    job = {
-        "game": GAME, "policy": POLICY, "learner": IPPO | {"entropy_coef": 0.2}, "seeds": 1, "budget": {"steps": 64},
-        "crossplay": {"games": 1}, "execution": {"output": str(tmp_path), "evaluations": 0, "progress": False},
-    }  # fmt: skip
-    (alone,) = run_job(JobConfig.parse(job))
+    alone = made(tmp_path, seeds=1, **{"learner.entropy_coef": 0.2})
     table = methods.methods_table([("low", low), ("alone", alone)], CrossPlayConfig(games=2), tmp_path / "out")
     (paired,) = table.comparisons["greedy"]["disjoint pairs"]
     assert paired.p is None

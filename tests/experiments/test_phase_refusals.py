@@ -1,9 +1,15 @@
 """What `tacit phase` refuses, in one sentence and without leaving anything behind."""
 
+import copy
+import functools
 import sys
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import compose
+from experiments.exact import PhaseConfig
+from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
 
@@ -23,55 +29,74 @@ def refused(tacit, folder, *arguments):
     return said.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["alpha=0"], "alpha must be a number above 0, not 0"),
-        (["alpha=-1"], "alpha must be a number above 0, not -1"),
-        (["alpha=nan"], "alpha must be a number above 0, not nan"),
-        (["alpha=inf"], "alpha must be a number above 0, not inf"),
-        (["alpha=high"], "alpha must be a number above 0, not 'high'"),
-        (["alpha=[1,-2]"], "alpha must be a number above 0, not -2"),
-        (["alpha=[]"], "alpha must be a number above 0 or a list of such numbers, not an empty list"),
-        (["alpha=1e-300"], "alpha must be at least 1e-12 of the span of one step's rewards, which is 1, not 1e-300"),
-        (["alpha=null", "alpha_min=1e-13"], "alpha_min must be at least 1e-12 of the span of one step's rewards"),
-        (["alpha=null", "alpha_min=0"], "alpha_min must be a number above 0, not 0"),
-        (["alpha=null", "alpha_min=3", "alpha_max=1"], "alpha_min must not be above alpha_max, and 3 is above 1"),
-        (["alpha=null", "alpha_count=0"], "alpha_count must be a whole number from 1 to 10000, not 0"),
-        (["game=dectiger", "horizon=0"], "horizon must be a whole number of at least 1, not 0"),
-        (["game=dectiger", "horizon=3.5"], "game.horizon must be a whole number, not 3.5"),
-        (["game=dectiger", "discount=2"], "discount must be a number from 0 to 1, not 2"),
-        (
-            ["normal_starts=0", "pure_starts=0"],
-            "normal_starts, wide_starts and pure_starts must be at least 2 together",
-        ),
-        (["normal_starts=-1"], "normal_starts must be a whole number from 0 to 100000, not -1"),
-        (
-            ["method=foo"],
-            "method must be one of flow, flow_explicit, natural_gradient, gradient_ascent, adam, not 'foo'",
-        ),
-        (["refine=1"], "refine must be true or false, not 1"),
-        (["branch=maybe"], "branch must be true or false, not 'maybe'"),
-        (["seed=-1"], "seed must be a whole number from 0 to 2147483647, not -1"),
-        (["step_tolerance=0"], "step_tolerance must be a number above 0 and at most 1, not 0"),
-        (["max_steps=0"], "max_steps must be a whole number of at least 1, not 0"),
-        (["alhpa=1"], "the configuration has no key 'alhpa'; did you mean 'alpha'?"),
-        (["matsch=1"], "the configuration has no key 'matsch'; did you mean 'game.match'?"),
-        (["horizon=2"], "the configuration has no key 'horizon'; it has game, execution, "),  # but others do
-        (["learner.gamma=1"], "the configuration has no key 'learner.gamma'"),
-        (["+extra=1"], "the configuration has no key 'extra'; it has game, execution, alpha, "),
-        (["dectiger"], "expected KEY=VALUE, not 'dectiger'"),
-        (["game=levr"], "there is no game 'levr'; there are asymmetric_lever, broadcast_channel, "),
-        (["game=file"], "the configuration needs a value for game.file"),
-        (["--wings"], "unrecognized arguments: --wings"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+ON_THE_COMMAND_LINE = [
+    (["alpha=[1,-2]"], "alpha must be a number above 0, not -2"),
+    (["alpha=null", "alpha_count=0"], "alpha_count must be a whole number from 1 to 10000, not 0"),
+    (["game=dectiger", "horizon=3.5"], "game.horizon must be a whole number, not 3.5"),
+    (["refine=1"], "refine must be true or false, not 1"),
+    (["alhpa=1"], "the configuration has no key 'alhpa'; did you mean 'alpha'?"),
+    (["matsch=1"], "the configuration has no key 'matsch'; did you mean 'game.match'?"),
+    (["horizon=2"], "the configuration has no key 'horizon'; it has game, execution, "),
+    (["learner.gamma=1"], "the configuration has no key 'learner.gamma'"),
+    (["+extra=1"], "the configuration has no key 'extra'; it has game, execution, alpha, "),
+    (["dectiger"], "expected KEY=VALUE, not 'dectiger'"),
+    (["game=levr"], "there is no game 'levr'; there are asymmetric_lever, broadcast_channel, "),
+    (["game=file"], "the configuration needs a value for game.file"),
+    (["--wings"], "unrecognized arguments: --wings"),
+]
+"""What hydra or the command line refuse, and examples of what the configuration refuses."""
+
+IN_A_CONFIGURATION = [
+    (["alpha=0"], "alpha must be a number above 0, not 0"),
+    (["alpha=-1"], "alpha must be a number above 0, not -1"),
+    (["alpha=nan"], "alpha must be a number above 0, not nan"),
+    (["alpha=inf"], "alpha must be a number above 0, not inf"),
+    (["alpha=high"], "alpha must be a number above 0, not 'high'"),
+    (["alpha=[]"], "alpha must be a number above 0 or a list of such numbers, not an empty list"),
+    (["alpha=1e-300"], "alpha must be at least 1e-12 of the span of one step's rewards, which is 1, not 1e-300"),
+    (["alpha=null", "alpha_min=1e-13"], "alpha_min must be at least 1e-12 of the span of one step's rewards"),
+    (["alpha=null", "alpha_min=0"], "alpha_min must be a number above 0, not 0"),
+    (["alpha=null", "alpha_min=3", "alpha_max=1"], "alpha_min must not be above alpha_max, and 3 is above 1"),
+    (["game=dectiger", "horizon=0"], "horizon must be a whole number of at least 1, not 0"),
+    (["game=dectiger", "discount=2"], "discount must be a number from 0 to 1, not 2"),
+    (["normal_starts=0", "pure_starts=0"], "normal_starts, wide_starts and pure_starts must be at least 2 together"),
+    (["normal_starts=-1"], "normal_starts must be a whole number from 0 to 100000, not -1"),
+    (["method=foo"], "method must be one of flow, flow_explicit, natural_gradient, gradient_ascent, adam, not 'foo'"),
+    (["branch=maybe"], "branch must be true or false, not 'maybe'"),
+    (["seed=-1"], "seed must be a whole number from 0 to 2147483647, not -1"),
+    (["step_tolerance=0"], "step_tolerance must be a number above 0 and at most 1, not 0"),
+    (["max_steps=0"], "max_steps must be a whole number of at least 1, not 0"),
+]
+"""What is refused where the command line ends, in `PhaseConfig.parse`."""
+
+
+@pytest.mark.parametrize(("arguments", "says"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part))
 def test_bad_arguments_are_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     changed = {argument.partition("=")[0] for argument in arguments}
     small = () if "game" in changed else SMALL
     assert refused(tacit, tmp_path, *small, *arguments).startswith(f"tacit: {says}")
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """composed(*overrides) -> the configuration as plain data; Tests only read it."""
+    return functools.cache(lambda *overrides: compose.compose(overrides, "phase"))
+
+
+@pytest.mark.parametrize(("arguments", "says"), IN_A_CONFIGURATION, ids=lambda part: " ".join(part))
+def test_a_bad_configuration_is_one_sentence(composed, arguments, says):
+    """Of what the command line passes on to the configuration."""
+    own = ("game=dectiger", "alpha=1", *FEW) if arguments[0] == "game=dectiger" else SMALL
+    plain = copy.deepcopy(composed(*own))
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        place = plain if override.key_or_group in plain else plain["game"]
+        if override.key_or_group != "game":
+            place[override.key_or_group] = override.value()
+    with pytest.raises(TacitError) as said:
+        PhaseConfig.parse(plain)
+    assert str(said.value).startswith(says)
+    assert "\n" not in str(said.value)
 
 
 @pytest.mark.parametrize("game", ["hanabi", "hanabi_2x3"])

@@ -31,6 +31,10 @@ RECURRENT = {
     "learner.rollout_length": 12,
     "budget.steps": 30 * 8 * 12,
 }  # fmt: skip
+SMALL_RECURRENT = {  # games of three steps are in progress after four
+    "policy": RECURRENT["policy"],
+    "game": {"_target_": "games.tabular.library.dectiger.make", "horizon": 3},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +88,14 @@ def assert_same_run(one, other):
     assert (one / "crossplay.json").read_bytes() == (other / "crossplay.json").read_bytes()
 
 
-@pytest.mark.parametrize("changes", [{}, RECURRENT], ids=["feed_forward", "recurrent"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="feed_forward"),
+        pytest.param(SMALL_RECURRENT, id="recurrent"),
+        pytest.param(RECURRENT, id="hanabi", marks=pytest.mark.proof),
+    ],
+)
 def test_three_pieces_are_the_uninterrupted_run(many, tmp_path, changes):
     whole = run_job(many(tmp_path / "whole", changes))
     job = many(tmp_path / "pieces", changes)
@@ -128,17 +139,23 @@ def test_runs_that_stand_elsewhere_go_on_from_there(many, tmp_path):
 
 
 def test_time_used_up(tacit, tiny_overrides, tmp_path, make_job):
-    arguments = [*tiny_overrides, f"execution.output={tmp_path}", "learner.entropy_coef=0.01", "budget.minutes=1e-9"]
-    (path,) = (tmp_path / run.name() for run in make_job(tmp_path, {"learner.entropy_coef": 0.01}).runs())
-    # A piece does at least one compiled call, and at the end the cross-play is a piece of its own.
-    expected = ["after 32 of 64 steps a seed", f"before the cross-play of run {path.name}"]
-    for where in expected:
+    coefficients = "learner.entropy_coef=[0.01,0.1]"
+    arguments = [*tiny_overrides, f"execution.output={tmp_path}", coefficients, "budget.minutes=1e-9"]
+    job = make_job(tmp_path, {"learner.entropy_coef": [0.01, 0.1]})
+    first, second = (tmp_path / run.name() for run in job.runs())
+    # A piece does at least one compiled call, and at the end the cross-play of each run is a piece of its own.
+    where = ["after 32 of 64 steps a seed", *(f"before the cross-play of run {path.name}" for path in (first, second))]
+    for place in where:
         said = tacit("train", *arguments)
         assert (said.status, said.out) == (75, "")
-        assert said.err == f"tacit: budget.minutes=1e-09 used up {where}; the same command goes on from there\n"
-        assert status_of(path)["reason"] == said.err.removeprefix("tacit: ").strip()
-    assert tacit("train", *arguments).status == 0
-    assert status_of(path)["state"] == "finished"
+        assert said.err == f"tacit: budget.minutes=1e-09 used up {place}; the same command goes on from there\n"
+        assert status_of(second)["reason"] == said.err.removeprefix("tacit: ").strip()
+    said = tacit("train", *arguments)
+    assert said.status == 0
+    assert "greedy XP at entropy_coef 0.1 minus at entropy_coef 0.01" in said.out
+    for path in (first, second):
+        assert status_of(path)["state"] == "finished"
+        assert (path / "crossplay.png").exists() and (path / "learning_curves.png").exists()
 
 
 def test_run_piece_in_pieces(plain, tmp_path, capsys):
@@ -149,7 +166,7 @@ def test_run_piece_in_pieces(plain, tmp_path, capsys):
     assert "budget.minutes=1e-09 used up after 32 of 64 steps a seed" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_full_experiment_in_pieces(tacit, tmp_path):
     tiny = [
@@ -278,14 +295,14 @@ def test_what_does_not_fit_is_refused_before_it_compiles(many, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_the_estimate_is_near_what_the_compiler_says(many, tmp_path):
+@pytest.mark.parametrize("changes", [{}, pytest.param(RECURRENT, marks=pytest.mark.proof)], ids=["lever", "hanabi"])
+def test_the_estimate_is_near_what_the_compiler_says(many, tmp_path, changes):
     """On a CPU the compiler reuses memory less than on a GPU; within a factor of two either way is asked for."""
-    for changes in ({"learner.num_games": 256}, {**RECURRENT, "learner.num_games": 256}):
-        learner = many(tmp_path, {**changes, "budget.steps": 1e6}).runs()[0].build().learner
-        state = jax.eval_shape(lambda learner=learner: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
-        analysis = jax.jit(learner.update).lower(state).compile().memory_analysis()
-        said = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes
-        assert 0.5 < learner.memory() / said < 2, (learner.memory(), said)
+    learner = many(tmp_path, {**changes, "learner.num_games": 256, "budget.steps": 1e6}).runs()[0].build().learner
+    state = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
+    analysis = jax.jit(learner.update).lower(state).compile().memory_analysis()
+    said = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes
+    assert 0.5 < learner.memory() / said < 2, (learner.memory(), said)
 
 
 def test_a_full_device_is_one_sentence():
@@ -324,10 +341,13 @@ for line in sys.stdin:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_again_and_again(plain, many, tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "updates"), [(2, 30), pytest.param(6, 400, marks=pytest.mark.proof)], ids=["chosen moments", "any moment"]
+)
+def test_killed_again_and_again(plain, many, tmp_path, kills, updates):
     config, path = tmp_path / "config.json", tmp_path / "run"
     changes = {
-        "learner.entropy_coef": 0.01, "learner.anneal": "linear", "budget.steps": 400 * 32, "execution.rows": 4,
+        "learner.entropy_coef": 0.01, "learner.anneal": "linear", "budget.steps": updates * 32, "execution.rows": 4,
         "execution.evaluations": 0, "execution.checkpoint_minutes": 1e-9,
     }  # fmt: skip
     config.write_text(json.dumps(plain(changes)))
@@ -336,18 +356,25 @@ def test_killed_again_and_again(plain, many, tmp_path):
     starter = subprocess.Popen(command, **pipes, text=True, cwd=Path(__file__).parents[2])
     lines: queue.Queue = queue.Queue()
     threading.Thread(target=lambda: [lines.put(line) for line in starter.stdout], daemon=True).start()
-    generator, reached, kills = random.Random(0), [0], 0
+    generator, reached = random.Random(0), [0]
+
+    def newest():
+        done = [int(folder.name) for folder in (path / "checkpoints").glob("[0-9]*") if folder.name.isdigit()]
+        return max(done, default=0)
+
     try:
-        while kills < 6:
+        for _ in range(kills):
             print(config, path, file=starter.stdin, flush=True)
             child = int(read_until(lines, "child").split()[1])
             read_until(lines, "training")
-            time.sleep(generator.uniform(0, 0.3))
+            if kills == 2:
+                while newest() < reached[-1] + 4:
+                    time.sleep(0.005)
+            else:
+                time.sleep(generator.uniform(0, 0.3))
             os.kill(child, signal.SIGKILL)
             read_until(lines, "ended")
-            kills += 1
-            done = [int(folder.name) for folder in (path / "checkpoints").glob("[0-9]*") if folder.name.isdigit()]
-            reached.append(max(done, default=0))
+            reached.append(newest())
             assert status_of(path)["state"] == "running"  # nobody was left to say otherwise
         assert reached == sorted(reached)  # nothing that was saved is ever lost
         assert reached[-1] > 6

@@ -233,7 +233,7 @@ def test_jobs_are_composed_as_hydra_does():
             assert OmegaConf.to_container(compose(job)) == theirs, job
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_local_processes(tiny_overrides, make_job, tmp_path):
     command = [sys.executable, "-c", "from experiments import cli; cli.main()", "train", *tiny_overrides, *SWEEP]

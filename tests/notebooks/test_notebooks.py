@@ -233,9 +233,13 @@ def test_the_command_writes_the_figures(toy, capsys):
     assert "there is no notebook toy, only 0_toy" in capsys.readouterr().err
 
 
+@pytest.mark.proof
 def test_parameters_replace_those_of_the_notebook(toy):
     executed = notebooks.execute(toy, toy.parent, {"color": "red"})
     assert notebooks.printed(executed) == "2 red\n"
+
+
+def test_a_parameter_that_the_notebook_does_not_have_is_an_error(toy):
     with pytest.raises(ValueError, match=r"0_toy\.py has no parameter colour, only color, size"):
         notebooks.execute(toy, toy.parent, {"colour": "red"})
 

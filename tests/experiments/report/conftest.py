@@ -7,6 +7,12 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def pytest_itemcollected(item):
+    """What looks through the browser belongs to `make proof`; `make test` looks into the files."""
+    if "browser" in item.fixturenames:
+        item.add_marker(pytest.mark.proof)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium, Debian's: playwright would download one of its own."""

