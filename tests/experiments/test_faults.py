@@ -225,7 +225,15 @@ def one_sentence(said, *parts):
         assert part in said.err
 
 
-@pytest.mark.parametrize(("where", "room"), [("beginning", 4 << 10), ("checkpoint", 56 << 10), ("end", 32 << 10)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "room"),
+    [
+        pytest.param("beginning", 4 << 10, marks=pytest.mark.proof),
+        ("checkpoint", 56 << 10),
+        ("end", 32 << 10),
+    ],
+)
 def test_a_full_disk(tacit, tiny_overrides, small_disk, where, room):
     output = small_disk / "runs"
     command = ["train", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", f"execution.output={output}"]

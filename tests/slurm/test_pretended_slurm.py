@@ -62,12 +62,25 @@ def pretended(tmp_path, monkeypatch):
     return folder
 
 
+GAME = """
+from games.tabular.library import lever
+from games.tabular.simulator import Simulator
+
+def make(levers: int = 3) -> Simulator:
+    return lever.make((1.0,) * levers)
+"""
+
+
 @pytest.mark.slow
 def test_jobs_come_back_and_one_that_fails_leaves_the_other(pretended, tmp_path, monkeypatch):
+    """Of a game in the current directory, which is not on the path of the jobs."""
+    (tmp_path / "levers_for_slurm.py").write_text(GAME)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
     rates = ["0.01", "1e+38"]
     said = call(
-        "train", "-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", *TINY,
+        "train", "-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", *TINY, "game=levers_for_slurm.make",
         f"learner.learning_rate={','.join(rates)}", "execution.figures=false", "execution.output=runs",
     )  # fmt: skip
     assert said.status == 1, said.err
@@ -75,6 +88,7 @@ def test_jobs_come_back_and_one_that_fails_leaves_the_other(pretended, tmp_path,
     assert f"learning_rate={rates[1]}: training diverged" in said.err
     assert "1 of 2 runs are finished, 1 failed" in said.err
     assert re.search(rf"│ +{rates[0]} │", said.out) and not re.search(r"│ +1e\+38 │", said.out)
+    del sys.modules["levers_for_slurm"]
     statuses = {}
     for file in (tmp_path / "runs").glob("*/status.json"):
         learner = json.loads((file.parent / "run.json").read_text())["science"]["learner"]
