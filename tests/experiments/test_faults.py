@@ -118,7 +118,7 @@ def wait_for(condition):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_a_run_and_after_one(nursery, tiny_overrides, tmp_path):
+def test_killed_in_the_middle_of_a_run_and_after_one(nursery, tacit, tiny_overrides, tmp_path):
     output, said = tmp_path / "runs", tmp_path / "said"
     command = [*sweep_of(tiny_overrides, output, GAMMAS[:2]), "execution.evaluations=0"]
     moments = [lambda: list(output.glob("*/status.json")), lambda: len(finished(output)) == 1]
@@ -130,6 +130,11 @@ def test_killed_in_the_middle_of_a_run_and_after_one(nursery, tiny_overrides, tm
         assert nursery.wait() == -signal.SIGKILL, said.read_text()
         caught.append(assert_nothing_lost(output, before))
         before = finished(output)
+        if not before:
+            (cut,) = (file.parent for file in output.glob("*/run.json"))
+            refused = tacit("compare", cut)  # how many steps it had done is written only every ten seconds
+            sentence = f"tacit: run {cut} is not finished: cut short after (0|32) steps\n"
+            assert refused.status == 2 and re.fullmatch(sentence, refused.err)
     assert caught[0] == 1 and len(before) == 1
     nursery.start(said, *command)
     assert nursery.wait() == 0, said.read_text()

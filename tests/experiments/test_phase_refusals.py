@@ -70,7 +70,9 @@ IN_A_CONFIGURATION = [
 """What is refused where the command line ends, in `PhaseConfig.parse`."""
 
 
-@pytest.mark.parametrize(("arguments", "says"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part))
+@pytest.mark.parametrize(
+    ("arguments", "says"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
+)
 def test_bad_arguments_are_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     changed = {argument.partition("=")[0] for argument in arguments}
@@ -84,7 +86,9 @@ def composed():
     return functools.cache(lambda *overrides: compose.compose(overrides, "phase"))
 
 
-@pytest.mark.parametrize(("arguments", "says"), IN_A_CONFIGURATION, ids=lambda part: " ".join(part))
+@pytest.mark.parametrize(
+    ("arguments", "says"), IN_A_CONFIGURATION, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
+)
 def test_a_bad_configuration_is_one_sentence(composed, arguments, says):
     """Of what the command line passes on to the configuration."""
     own = ("game=dectiger", "alpha=1", *FEW) if arguments[0] == "game=dectiger" else SMALL

@@ -91,7 +91,7 @@ def assert_same_run(one, other):
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({}, id="feed_forward"),
+        pytest.param({}, id="feed_forward", marks=pytest.mark.proof),
         pytest.param(SMALL_RECURRENT, id="recurrent"),
         pytest.param(RECURRENT, id="hanabi", marks=pytest.mark.proof),
     ],

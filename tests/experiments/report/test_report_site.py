@@ -111,7 +111,7 @@ def test_the_overview_is_told_every_run(site):
         "damaged": "damaged", "failed": "failed", "level1": "finished", "level2": "finished", "level3": "finished",
         "stopped": "cut", "three": "finished",
     }  # fmt: skip
-    assert overview["keys"] == ["game.players", COEFFICIENT]
+    assert overview["keys"] == ["game.players", "game.version", COEFFICIENT]
     assert {name: row["keys"][COEFFICIENT] for name, row in rows.items()} == {
         "damaged": 0.4, "failed": 0.2, "level1": 0.1, "level2": 1.0, "level3": 0.01, "stopped": 0.3, "three": 0.5,
     }  # fmt: skip
