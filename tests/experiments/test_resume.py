@@ -43,7 +43,7 @@ def short_calls(monkeypatch):
     monkeypatch.setattr(training, "_CALL_SECONDS", 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def many(make_job):
     """many(output, changes) -> a job of two runs with 30 updates in 4 rows, games in progress between updates."""
 
@@ -55,6 +55,16 @@ def many(make_job):
         return make_job(output, shared | dict(changes))
 
     return make
+
+
+ALONE = {"learner.entropy_coef": 0.01}
+
+
+@pytest.fixture(scope="module")
+def whole(many, tmp_path_factory):
+    """The first of the two runs, alone and not interrupted. Tests only read it."""
+    (path,) = run_job(many(tmp_path_factory.mktemp("whole"), ALONE))
+    return path
 
 
 def stop_after(calls, number=signal.SIGUSR1):
@@ -126,15 +136,13 @@ def test_the_size_of_calls_changes_nothing(many, tmp_path, monkeypatch):
         assert_same_run(path, other)
 
 
-def test_runs_that_stand_elsewhere_go_on_from_there(many, tmp_path):
-    alone = {"learner.entropy_coef": 0.01}
+def test_runs_that_stand_elsewhere_go_on_from_there(many, whole, tmp_path):
     with pytest.raises(Paused):
-        run_job(many(tmp_path, alone), report=stop_after(10))
+        run_job(many(tmp_path, ALONE), report=stop_after(10))
     stages = []
     paths = run_job(many(tmp_path), report=lambda progress: stages.append((progress.stage, progress.done)))
     assert [done for stage, done in stages if stage == "compiling"] == [10 * 32, 0]
     assert all(status_of(path)["state"] == "finished" for path in paths)
-    (whole,) = run_job(many(tmp_path / "whole", alone))
     assert_same_run(paths[0], whole)
 
 
@@ -189,9 +197,8 @@ def test_the_full_experiment_in_pieces(tacit, tmp_path):
         assert (path / "crossplay.png").exists() and (path / "learning_curves.png").exists()
 
 
-def test_a_damaged_checkpoint_is_passed_over(many, tmp_path):
-    alone = {"learner.entropy_coef": 0.01}
-    job = many(tmp_path / "run", alone)
+def test_a_damaged_checkpoint_is_passed_over(many, whole, tmp_path):
+    job = many(tmp_path / "run", ALONE)
     (path,) = (tmp_path / "run" / run.name() for run in job.runs())
     for calls in (4, 6):
         with pytest.raises(Paused):
@@ -205,7 +212,6 @@ def test_a_damaged_checkpoint_is_passed_over(many, tmp_path):
     assert began[0] == 4 * 32
     assert len(said) == 1
     assert str(newest) in said[0]
-    (whole,) = run_job(many(tmp_path / "whole", alone))
     assert_same_run(path, whole)
 
 
@@ -218,11 +224,10 @@ def test_overwriting_begins_anew(many, tmp_path):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(many, tmp_path):
-    alone = {"learner.entropy_coef": 0.01}
     path = tmp_path / "run"
     with pytest.raises(Paused):
-        run_one(many(tmp_path, alone), path, report=stop_after(4))
-    other = many(tmp_path, {**alone, "learner.gamma": 0.5})
+        run_one(many(tmp_path, ALONE), path, report=stop_after(4))
+    other = many(tmp_path, {**ALONE, "learner.gamma": 0.5})
     described = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps(described | {"name": other.runs()[0].name()}))
     kept = sorted(file for file in (path / "checkpoints").rglob("*") if file.is_file())
@@ -234,7 +239,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(many, tmp_path):
 
 
 def test_divergence_names_the_update_and_keeps_the_last_checkpoint(many, tmp_path, monkeypatch):
-    job = many(tmp_path, {"learner.entropy_coef": 0.01})
+    job = many(tmp_path, ALONE)
     with pytest.raises(Paused):
         run_job(job, report=stop_after(7))
     (path,) = (tmp_path / run.name() for run in job.runs())
