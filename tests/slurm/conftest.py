@@ -93,12 +93,16 @@ class Slurm(NamedTuple):
         return dict(word.split("=", 1) for word in words if "=" in word)
 
 
+def pytest_runtest_setup(item):
+    """Here and not in the fixture, so that it is one line of the summary and not one a test."""
+    missing = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
+    if "slurm" in item.fixturenames and missing:
+        pytest.skip(f"Slurm is not installed (Debian: slurm-wlm, munge): there is no {missing[0]}")
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """A running Slurm, stopped at the end with all its jobs."""
-    missing = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
-    if missing:
-        pytest.skip(f"Slurm is not installed (Debian: slurm-wlm, munge): there is no {missing[0]}")
     folder = tmp_path_factory.mktemp("slurm")
     environment = _prepare(folder)
     controller = ["slurmctld", "-D", "-f", environment["SLURM_CONF"]]

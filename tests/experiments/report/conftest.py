@@ -13,11 +13,15 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.proof)
 
 
+def pytest_runtest_setup(item):
+    """Here and not in the fixture, so that it is one line of the summary and not one a test."""
+    if "browser" in item.fixturenames and CHROMIUM is None:
+        pytest.skip("pages are not looked at: no chromium on the PATH (Debian's package chromium)")
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium, Debian's: playwright would download one of its own."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the PATH (Debian's package chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
