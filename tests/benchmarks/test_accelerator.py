@@ -24,6 +24,7 @@ def run(tmp_path, capsys, *arguments):
     return json.loads(output.read_text()), capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_peaks_and_engine(tmp_path, capsys):
     written, printed = run(tmp_path, capsys, "--parts", "peaks", "engine", "--engine-games", "4")
     assert written["about"]["JaxMARL"] == "left out"
@@ -48,6 +49,7 @@ INNER, FORWARD = 658 * 512, 658 * 512 + 2 * 512 * 512 + 512 * 21 + 512
 FLOPS_OF_A_STEP = 2 * (FORWARD + 4 * (3 * FORWARD - INNER))
 
 
+@pytest.mark.slow
 def test_the_programs_of_training():
     """What is measured, but not the measuring."""
     options = accelerator._options(["--small", "--networks", "feed-forward", "--length", "4", "--seeds", "1", "2"])
@@ -161,6 +163,7 @@ def test_without_jaxmarl_it_says_so(monkeypatch):
     assert not there and note.startswith("not installed")
 
 
+@pytest.mark.slow
 def test_imports_without_hle_hydra_and_jaxmarl():
     absent = "hanabi_learning_environment", "hydra", "omegaconf", "jaxmarl", "distrax", "matplotlib"
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import benchmarks.accelerator"

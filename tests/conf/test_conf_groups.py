@@ -107,6 +107,7 @@ def test_every_tabular_game_has_a_phase_diagram():
             assert (config.alpha[0], config.alpha[-1]) == pytest.approx((0.01 * spans[game], 0.6 * spans[game]))
 
 
+@pytest.mark.slow
 def test_an_experiment_has_the_last_word_but_for_the_command_line():
     for name in EXPERIMENTS:
         composed, given = compose.compose([f"experiment={name}"]), OmegaConf.load(ROOT / "experiment" / f"{name}.yaml")
@@ -189,6 +190,7 @@ def test_every_experiment_can_be_traced_at_a_tiny_size(experiment, tmp_path):
         assert shapes[0] == shapes[1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "experiment", [name if name == "demo" else pytest.param(name, marks=pytest.mark.proof) for name in RUN]
@@ -254,6 +256,7 @@ def test_no_sweep_is_left_out_above():
     assert sweeps == {"search", "sweep/hanabi", "sweep/small_hanabi", "exact/library", "exact/tiny_hanabi"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXACT)
 def test_an_exact_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     second = [choices[1] for choices in swept(experiment)]

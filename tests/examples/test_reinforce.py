@@ -42,6 +42,7 @@ def objective(logits, child):
     return total
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_soft_objective():
     game = two_stage_lever.make()
     learner = Reinforce(game, Tabular(game), "last", total_updates=1, num_games=2048, share_parameters=False)
@@ -66,6 +67,7 @@ def test_the_gradient_is_that_of_the_soft_objective():
     assert (np.abs(found.mean(axis=0) - exact) <= 4.5 * error + 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory_clock", ["every_step", "own_turns"])
 def test_the_replay_gives_the_probabilities_that_were_played_with(memory_clock):
     """Also in turns, with a recurrent memory, and with parameters of one's own for each seat."""

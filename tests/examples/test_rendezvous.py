@@ -91,6 +91,7 @@ def test_bad_sizes(arguments, says):
         Rendezvous(*arguments)
 
 
+@pytest.mark.slow
 def test_the_checker_says_which_law_is_broken(tacit, folder):
     said = tacit("games", "rendezvous.Rendezvous", "--check", "cells=3")
     assert (said.status, said.err) == (0, "")

@@ -84,6 +84,7 @@ def test_six_seeds_have_intervals(tacit, synthetic_run, tmp_path):
     assert "not estimable" not in said.out
 
 
+@pytest.mark.slow
 def test_a_sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # game.mismatch 0 and 0.0 are one run: of these four jobs two find theirs finished.
@@ -254,6 +255,7 @@ def test_a_game_in_words(tacit):
     assert re.search(r"^ +0 +\d+  ", said.out, re.M)
 
 
+@pytest.mark.slow
 def test_verify(tacit):
     pytest.importorskip("hanabi_learning_environment", reason="the Hanabi Learning Environment is not installed")
     said = tacit("verify", "hanabi", "--steps", "200", "--seed", "5")
@@ -264,6 +266,7 @@ def test_verify(tacit):
 # --- cross-play and comparison of finished runs ---
 
 
+@pytest.mark.slow
 def test_crossplay_of_one_run(tacit, a_run):
     said = tacit("crossplay", a_run, "--games", "8")
     assert (said.status, said.err) == (0, "")
@@ -278,6 +281,7 @@ def test_crossplay_of_one_run(tacit, a_run):
     assert (settings["runs"], settings["games"]) == ([a_run.name], 8)
 
 
+@pytest.mark.slow
 def test_crossplay_of_two_networks(tacit, a_run, wide_run, tmp_path):
     out = tmp_path / "where" / "ever"
     said = tacit("crossplay", a_run, wide_run, a_run, "--games", "4", "--seating", "distinct", "--output", out)
@@ -321,6 +325,7 @@ def test_compare(tacit, finished, finished_runs, tmp_path):
 # --- without the command line ---
 
 
+@pytest.mark.slow
 def test_a_printed_configuration_is_a_piece(tacit, tiny_overrides, finished_runs, tmp_path):
     said = tacit("config", *tiny_overrides, "learner.entropy_coef=0.01", "execution.figures=false")
     assert said.status == 0
@@ -449,6 +454,7 @@ class Apart(Game):
 '''
 
 
+@pytest.mark.slow
 def test_a_game_of_the_users_own(plain, tacit, tmp_path, monkeypatch):
     (tmp_path / "my_games.py").write_text(MY_GAME)
     monkeypatch.syspath_prepend(tmp_path)
@@ -465,6 +471,7 @@ def test_a_game_of_the_users_own(plain, tacit, tmp_path, monkeypatch):
         JobConfig.parse(made | {"game": {"_target_": "my_games.Apart", "price": 2}})
 
 
+@pytest.mark.slow
 def test_one_seed_alone(tacit, tiny_overrides, make_run, tmp_path):
     """For a cluster that trains each seed by itself: it plays with itself, and later with the others."""
     other = make_run(tmp_path, {"seeds": 1})

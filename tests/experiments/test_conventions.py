@@ -30,6 +30,7 @@ def hanabi_run(tmp_path_factory, make_run):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_of_hanabi(hanabi_run, tacit):
     said = tacit("conventions", hanabi_run, "--games", 6, "--symmetries", 2)
     assert said.status == 0, said.err
@@ -68,6 +69,7 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
     assert plain["sampled"]["self_play"] == found.plays["sampled"].self_play.tolist()
 
 
+@pytest.mark.slow
 def test_one_play_and_its_figure(hanabi_run, tmp_path):
     found = conventions_run(hanabi_run, games=6, symmetries=2, output=tmp_path)
     greedy = conventions_run(hanabi_run, games=6, symmetries=2, plays=["greedy"], output=tmp_path)

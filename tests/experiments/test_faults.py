@@ -256,6 +256,7 @@ def test_a_full_disk(tacit, tiny_overrides, small_disk, where, room):
     assert re.fullmatch(torn if where == "checkpoint" else "", said.err)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(tacit, tiny_overrides, small_disk, a_run):
     output = small_disk / "runs"
     shutil.copytree(a_run, output / a_run.name)

@@ -44,6 +44,7 @@ def largest_difference(one, other):
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
 
+@pytest.mark.slow
 def test_five_coefficients_compile_once_and_give_five_directories(make_job, tmp_path, monkeypatch, caplog):
     traced = []
     updates = training.updates
@@ -72,6 +73,7 @@ def test_five_coefficients_compile_once_and_give_five_directories(make_job, tmp_
     assert all(largest_difference(learned[0], other) > 1e-4 for other in learned[1:])
 
 
+@pytest.mark.slow
 def test_a_run_beside_others_is_the_run_alone(make_job, finished_runs, tmp_path):
     # XLA vectorises another number of learners in another way. Seen on a CPU: equal bits beside two others, 3e-8 beside
     # eight. In a long training such a difference can turn a sampled action, and from there on the two go different
@@ -112,6 +114,7 @@ def test_a_finished_run_is_kept_and_overwritten_only_on_request(make_job, a_run)
     assert set(before) - set(after) == {"crossplay.png", "crossplay.svg", "learning_curves.png", "learning_curves.svg"}
 
 
+@pytest.mark.slow
 def test_overwriting_draws_the_figures_again(tacit, tiny_overrides, a_run):
     figure = a_run / "crossplay.svg"
     figure.write_text("of a run before")
@@ -136,6 +139,7 @@ def stopped_at(stage, error=KeyboardInterrupt, after=0):
         yield report
 
 
+@pytest.mark.slow
 def test_interrupted_in_training(make_job, finished_runs, tacit, tmp_path):
     job = make_job(tmp_path, BOTH)
     paths = [tmp_path / path.name for path in finished_runs]
@@ -163,6 +167,7 @@ def test_interrupted_in_training(make_job, finished_runs, tacit, tmp_path):
         assert (path / "crossplay.json").read_bytes() == (whole / "crossplay.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_interrupted_between_the_runs_of_a_job(make_job, finished_runs, tmp_path):
     job = make_job(tmp_path, BOTH)
     first, second = (tmp_path / path.name for path in finished_runs)

@@ -204,6 +204,7 @@ def test_the_same_command_finds_the_finished_run(made, tacit, monkeypatch):
     assert [path.name for path in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_overwriting(made, tacit, tmp_path):
     path, said = made
     output = f"execution.output={tmp_path}"
@@ -231,6 +232,7 @@ def test_what_names_a_run(made):
     assert config("alpha=0.3").name() == config("alpha=[0.3]").name()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_started_again(tacit, tmp_path, monkeypatch):
     arguments = ("phase", *SMALL, f"execution.output={tmp_path}", "execution.figures=false")
 
@@ -288,6 +290,7 @@ def test_a_training_run_has_no_diagram(made, tmp_path):
 # --- figures ---
 
 
+@pytest.mark.slow
 def test_the_same_table_gives_the_same_figures(made, tmp_path):
     path, _ = made
     command.draw(tmp_path, contents(path))  # the title names the folder
@@ -320,6 +323,7 @@ def test_the_branch_changes_its_line_where_it_loses_stability(made):
     assert shown[0].max() > 0.7
 
 
+@pytest.mark.slow
 def test_starts_that_do_not_converge_are_drawn_and_said(tacit, tmp_path):
     """One step is not enough for anybody: there are no returns, and nothing is counted."""
     said = tacit("phase", *SMALL, "max_steps=1", "method=adam", "branch=false", f"execution.output={tmp_path}")
@@ -371,6 +375,7 @@ def test_a_sweep_and_a_single_alpha(tacit, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("**/*.svg"))
 
 
+@pytest.mark.slow
 def test_a_users_file(tacit, made, tmp_path):
     (tmp_path / "mine.dpomdp").write_text(dpomdp_file.write(equal_levers.problem(2)))
     chosen = [override for override in SMALL if not override.startswith(("game=", "n="))]

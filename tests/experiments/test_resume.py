@@ -98,6 +98,7 @@ def assert_same_run(one, other):
     assert (one / "crossplay.json").read_bytes() == (other / "crossplay.json").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -129,6 +130,7 @@ def test_three_pieces_are_the_uninterrupted_run(many, tmp_path, changes):
         assert not (path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_the_size_of_calls_changes_nothing(many, tmp_path, monkeypatch):
     one_by_one = run_job(many(tmp_path / "short"))
     monkeypatch.setattr(training, "_CALL_SECONDS", 100.0)
@@ -136,6 +138,7 @@ def test_the_size_of_calls_changes_nothing(many, tmp_path, monkeypatch):
         assert_same_run(path, other)
 
 
+@pytest.mark.slow
 def test_runs_that_stand_elsewhere_go_on_from_there(many, whole, tmp_path):
     with pytest.raises(Paused):
         run_job(many(tmp_path, ALONE), report=stop_after(10))
@@ -146,6 +149,7 @@ def test_runs_that_stand_elsewhere_go_on_from_there(many, whole, tmp_path):
     assert_same_run(paths[0], whole)
 
 
+@pytest.mark.slow
 def test_time_used_up(tacit, tiny_overrides, tmp_path, make_job):
     coefficients = "learner.entropy_coef=[0.01,0.1]"
     arguments = [*tiny_overrides, f"execution.output={tmp_path}", coefficients, "budget.minutes=1e-9"]
@@ -166,6 +170,7 @@ def test_time_used_up(tacit, tiny_overrides, tmp_path, make_job):
         assert (path / "crossplay.png").exists() and (path / "learning_curves.png").exists()
 
 
+@pytest.mark.slow
 def test_run_piece_in_pieces(plain, tmp_path, capsys):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(plain({"budget.minutes": 1e-9})))
@@ -197,6 +202,7 @@ def test_the_full_experiment_in_pieces(tacit, tmp_path):
         assert (path / "crossplay.png").exists() and (path / "learning_curves.png").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(many, whole, tmp_path):
     job = many(tmp_path / "run", ALONE)
     (path,) = (tmp_path / "run" / run.name() for run in job.runs())
@@ -215,6 +221,7 @@ def test_a_damaged_checkpoint_is_passed_over(many, whole, tmp_path):
     assert_same_run(path, whole)
 
 
+@pytest.mark.slow
 def test_overwriting_begins_anew(many, tmp_path):
     with pytest.raises(Paused):
         run_job(many(tmp_path), report=stop_after(4))
@@ -223,6 +230,7 @@ def test_overwriting_begins_anew(many, tmp_path):
     assert began[0] == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_configuration_is_refused(many, tmp_path):
     path = tmp_path / "run"
     with pytest.raises(Paused):
@@ -238,6 +246,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(many, tmp_path):
     assert sorted(file for file in (path / "checkpoints").rglob("*") if file.is_file()) == kept
 
 
+@pytest.mark.slow
 def test_divergence_names_the_update_and_keeps_the_last_checkpoint(many, tmp_path, monkeypatch):
     job = many(tmp_path, ALONE)
     with pytest.raises(Paused):

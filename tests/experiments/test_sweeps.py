@@ -75,6 +75,7 @@ def test_a_finished_sweep_is_not_made_again(sweep, swept):
     assert jobs_of(sweep("execution.overwrite=true", "learner.gamma=0.5")) == [0.5]
 
 
+@pytest.mark.slow
 def test_what_was_cut_is_made_and_what_failed_only_when_asked(sweep, swept):
     set_status(swept[0], state="interrupted", reason="stopped by SIGTERM")
     set_status(swept[1], state="running")  # and nobody is at it
@@ -141,6 +142,7 @@ def test_another_run_in_a_runs_place_is_not_shown_as_it(sweep, swept):
     assert "│    0.6 │" not in said.out
 
 
+@pytest.mark.slow
 def test_a_coefficient_that_diverges_does_not_take_the_others_along(
     tacit, tiny_overrides, make_job, tmp_path, monkeypatch
 ):

@@ -103,6 +103,7 @@ def test_finished_games_are_not_made_again(made, tacit, monkeypatch):
     assert (again.status, again.out, made_of) == (0, said.out, [])
 
 
+@pytest.mark.slow
 def test_an_interrupted_game_is_made_again_and_the_others_stay(tacit, tmp_path, monkeypatch):
     arguments = ("zsc-table", "game=lever,two_stage_lever", "method=obl-level-0", "execution.figures=false",
                  "execution.progress=false", f"execution.output={tmp_path}")  # fmt: skip
@@ -123,6 +124,7 @@ def test_an_interrupted_game_is_made_again_and_the_others_stay(tacit, tmp_path, 
     assert redone == ["two_stage_lever"]
 
 
+@pytest.mark.slow
 def test_without_agent_swaps(tacit, tmp_path):
     said = tacit("zsc-table", "game=two_stage_lever", "method=other-play", "agent_swaps=false", "starts=64",
                  "execution.figures=false", "execution.progress=false", f"execution.output={tmp_path}")  # fmt: skip

@@ -220,6 +220,7 @@ def toy(tmp_path, monkeypatch):
     return tmp_path / "0_toy.py"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_figures(toy, capsys):
     notebooks.main(["0_toy"])
     small = (toy.parent / "figures" / "0_toy_1.png").read_bytes()
@@ -244,6 +245,7 @@ def test_a_parameter_that_the_notebook_does_not_have_is_an_error(toy):
         notebooks.execute(toy, toy.parent, {"colour": "red"})
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_an_error(toy):
     with pytest.raises(CellExecutionError, match="TypeError"):
         notebooks.execute(toy, toy.parent, {"size": "large"})

@@ -75,6 +75,7 @@ def opened(page, site, game):
     return page
 
 
+@pytest.mark.slow
 def test_records_are_the_games_of_the_runs_cross_play(tmp_path):
     game = hanabi.make("Hanabi-2x3")
     coins = [Agent(Kind(Uniform(), "hle", True), (), f"coin {n}") for n in range(2)]
@@ -91,6 +92,7 @@ def test_records_are_the_games_of_the_runs_cross_play(tmp_path):
     assert len({len(game["steps"]) for game in games}) > 1
 
 
+@pytest.mark.slow
 def test_the_record_says_what_happened(full):
     games = full
     for game in games:

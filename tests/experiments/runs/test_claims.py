@@ -172,6 +172,7 @@ def test_a_damaged_claim_is_nobodys(tmp_path):
         assert taken(tmp_path), contents
 
 
+@pytest.mark.slow
 def test_of_many_one_gets_it(tmp_path):
     free, of_the_dead = tmp_path / "free", tmp_path / "of the dead"
     for path in (free, of_the_dead):
