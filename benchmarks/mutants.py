@@ -146,7 +146,8 @@ def examine(
     mutants: Sequence[Mutant], tree: Path, known: Sequence[Result] = (), output: Path | None = None, workers: int = 2
 ) -> list[Result]:
     """The results of all mutants, in their order; those known are not run again."""
-    found = {(one.file, one.defect): one for one in known}
+    asked = {(mutant.file, mutant.defect) for mutant in mutants}
+    found = {(one.file, one.defect): one for one in known if (one.file, one.defect) in asked}
     todo = [mutant for mutant in mutants if (mutant.file, mutant.defect) not in found]
     free: queue.SimpleQueue[Path] = queue.SimpleQueue()
     with copies(tree, workers) as made, concurrent.futures.ThreadPoolExecutor(workers) as pool:

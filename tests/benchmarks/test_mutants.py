@@ -31,13 +31,15 @@ def test_a_text_that_is_not_there_once_fails():
 
 
 @pytest.fixture
-def tree(tmp_path):
-    """A repository with a module, a test that sees its sum only, and one that always fails."""
+def tree(tmp_path, monkeypatch):
+    """A repository with two modules; the tests see the sum of one, and fail on the other in any case."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # pytest starts six times, at once
     root = tmp_path / "tree"
     files = {
         "games/sums.py": "def total(a, b):\n    return a + b\n\n\ndef shown(a):\n    return str(a)\n",
         "tests/games/test_sums.py": "from games.sums import total\n\ndef test_total():\n    assert total(1, 2) == 3\n",
-        "tests/games/test_broken.py": "def test_broken():\n    assert False\n",
+        "marl/odd.py": "ONE = 1\n",
+        "tests/marl/test_odd.py": "def test_broken():\n    assert False\n",
         "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\nmarkers = ["proof"]\n',
     }
     for name, text in files.items():
@@ -48,28 +50,28 @@ def tree(tmp_path):
     return root
 
 
-@pytest.mark.slow
 def test_what_tests_find_is_killed_and_what_fails_anyway_is_undecided(tree, tmp_path, capsys):
     found = Mutant("games/sums.py", "a + b", "a - b", "a sign")
     missed = Mutant("games/sums.py", "str(a)", "repr(a)", "other characters")
+    unclear = Mutant("marl/odd.py", "1", "2", "another number")
     output = tmp_path / "results.jsonl"
-    results = mutants.examine([found, missed], tree, output=output, workers=1)
+    results = mutants.examine([found, missed, unclear], tree, output=output, workers=1)
     assert [(one.verdict, one.test) for one in results] == [
         ("killed", "tests/games/test_sums.py::test_total"),
-        ("undecided", "tests/games/test_broken.py::test_broken fails without it as well"),
+        ("survived", ""),
+        ("undecided", "tests/marl/test_odd.py::test_broken fails without it as well"),
     ]
     assert (tree / "games/sums.py").read_text().count("a + b") == 1
+    assert [one.defect for one in mutants._kept(output)] == ["a sign", "other characters", "another number"]
 
-    (tree / "tests/games/test_broken.py").unlink()
-    known = mutants._kept(output)[:1]
     capsys.readouterr()
-    again = mutants.examine([found, missed], tree, known, workers=1)
-    assert [one.verdict for one in again] == ["killed", "survived"]
-    assert "1 of 2" not in capsys.readouterr().out  # it was known
-    lines = mutants.table({"killed by": again}).splitlines()
+    assert mutants.examine([missed], tree, mutants._kept(output), workers=1) == [results[1]]
+    assert capsys.readouterr().out == ""  # nothing was left to run
+
+    lines = mutants.table({"killed by": results}).splitlines()
     assert lines[2] == "| `games/sums.py` | a sign | `games/test_sums.py::test_total` |"
     assert lines[3] == "| `games/sums.py` | other characters | **survived** |"
-    assert lines[-1].startswith("killed by: 1 killed, 1 survived, 0 undecided")
+    assert lines[-1].startswith("killed by: 1 killed, 1 survived, 1 undecided")
 
 
 def test_where_the_tests_of_a_module_are(tmp_path):
