@@ -1,6 +1,22 @@
-"""Cross-play between independently trained agents, and what may be concluded from it."""
+"""Cross-play between independently trained agents, and what may be concluded from it.
 
-from marl.crossplay.evaluate import CrossPlay, Seating, crossplay, seatings
+Cells, estimators and comparisons need no jax; what plays is imported when somebody asks for it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from marl.crossplay.cells import CrossPlay, Seating, seatings
 from marl.crossplay.greedify import TIE_TOLERANCE, greedify
 
+if TYPE_CHECKING:
+    from marl.crossplay.evaluate import crossplay
+
 __all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "crossplay":
+        from marl.crossplay.evaluate import crossplay
+
+        return crossplay
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -51,7 +51,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, stdtr, stdtrit
 
 from games.errors import TacitError
 from marl.crossplay import estimators
@@ -207,6 +206,8 @@ def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float
             Estimate(mean, note=f"an interval needs {SEEDS_FOR_INTERVAL} seeds, there are {numbers[0]}"), None
         )
     variance = float(apart.var(ddof=1)) / len(apart)
+    from scipy.special import stdtrit  # slow to load, see `estimators`
+
     half = float(stdtrit(len(apart) - 1, (1 + level) / 2)) * np.sqrt(variance)
     estimate = Estimate(mean, float(np.sqrt(variance)), float(mean - half), float(mean + half))
     return Tested(estimate, float(_p_values(mean, np.array([variance]), np.array([len(apart) - 1]))))
@@ -242,6 +243,8 @@ def _verdict(a: str, b: str, difference: Estimate, p: float | None, alpha: float
 
 def _p_values(means: ArrayLike, variances: NDArray[np.float64], degrees_of_freedom: NDArray[np.int64]) -> NDArray:
     """Two-sided, of sums [...] of k independent means, [..., k]; degrees of freedom by Welch and Satterthwaite."""
+    from scipy.special import stdtr
+
     means, total = np.asarray(means, np.float64), variances.sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = 1 / np.sum((variances / total[..., None]) ** 2 / degrees_of_freedom, axis=-1)
@@ -401,6 +404,8 @@ def _between(
     variance = max(unbiased, bootstrap / 3)
     widening = fewest / (fewest - 1)
     scale = np.sqrt(widening * variance / bootstrap) if bootstrap > 0 else 1.0
+    from scipy.special import ndtr, stdtrit
+
     tail = ndtr(-stdtrit(fewest - 1, (1 + level) / 2))
     low, high = mean + scale * np.quantile(moved, (tail, 1 - tail))
     return Estimate(mean, float(np.sqrt(variance)), float(low), float(high))

@@ -61,7 +61,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, stdtrit
 
 from games.errors import TacitError
 
@@ -203,6 +202,8 @@ def cross_play_disjoint(seatings: ArrayLike, scores: ArrayLike, *, level: float 
     se = float(means.std(ddof=1) / np.sqrt(len(means)))
     if num_seeds < SEEDS_FOR_INTERVAL:
         return Estimate(mean, se, note=_needs("an interval", SEEDS_FOR_INTERVAL, num_seeds))
+    from scipy.special import stdtrit  # slow to load, and who only reads estimates does without
+
     half_width = float(stdtrit(len(means) - 1, (1 + level) / 2)) * se
     return Estimate(mean, se, mean - half_width, mean + half_width)
 
@@ -333,6 +334,8 @@ def _estimate(*runs: _Run, resamples: int, level: float, rng: int) -> Estimate:
     variances = np.array([spread.variance for spread in spreads])
     shares = variances / variances.sum() if variances.any() else np.full(len(runs), 1 / len(runs))
     degrees_of_freedom = 1 / sum(share**2 / (len(run.seeds) - 1) for share, run in zip(shares, runs, strict=True))
+    from scipy.special import ndtr, stdtrit  # as above
+
     tail = ndtr(-stdtrit(degrees_of_freedom, (1 + level) / 2))
     low, high = mean + np.quantile(deviations, (tail, 1 - tail))
     return Estimate(mean, float(np.sqrt(variances.sum())), float(low), float(high))
