@@ -158,20 +158,6 @@ def main(arguments: Sequence[str]) -> None:
     run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)))
 
 
-def usage() -> str:
-    """What `tacit adaptive --help` prints: conf/adaptive.yaml explains its keys."""
-    return "\n".join(
-        [
-            "usage: tacit adaptive game=NAME | game.file=PATH | payoffs=[[…],…] [KEY=VALUE …]",
-            "",
-            *compose.explained(ROOT),
-            "",
-            "n=3, horizon=1, …: keys of the game itself, which tacit games NAME shows",
-            "execution.output=FOLDER, execution.overwrite=true, execution.figures=false",
-        ]
-    )
-
-
 def _rows(name: str, given: Any) -> Rows:
     """Lists of numbers, none of them empty."""
     for rows in (given, *(given if isinstance(given, list | tuple) else ())):

@@ -1,38 +1,27 @@
-"""`tacit games`: which games there are, and what a game is made of."""
+"""`tacit games`: which games there are, and what a game is made of.
 
-import textwrap
+Games of conf/ as they stand there are known (`experiments.facts`); any other one is built and looked at.
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import compose, terminal
-from experiments.config import build_game
-from games import check
-from games.errors import TacitError
-from games.game import Game
-from games.tabular.dec_pomdp import DecPOMDP
-from games.tabular.simulator import Simulator
-from games.tabular.symmetry import automorphisms
+from experiments import conf_files, facts
+from experiments.facts import FROM_FILE
 
-FROM_FILE = "file"
-"""The choice of `game` that reads a file of the user's."""
-
-_SIMULATED = ("game", "version", "players", "actions", "score", "steps", "observers (size)")
-_TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "discount", "symmetries", "optimum")
-_WIDTH = 110
+SIMULATED = ("game", "version", "players", "actions", "score", "steps", "observers (size)")
+TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "discount", "symmetries", "optimum")
 
 
 def list_games() -> str:
     """A line for each game that is there without a file of the user's: simulators, then the tabular library."""
-    simulated: list[tuple[str, ...]] = [_SIMULATED]
-    tabular: list[tuple[str, ...]] = [_TABULAR]
-    for name in compose.choices("game"):
+    simulated: list[tuple[str, ...]] = [SIMULATED]
+    tabular: list[tuple[str, ...]] = [TABULAR]
+    for name in conf_files.choices("game"):
         if name == FROM_FILE:
             continue
-        game = build_game(compose.compose([f"game={name}"])["game"])
-        if isinstance(game, Simulator):
-            tabular.append((name, *_tabular_row(game)))
-        else:
-            simulated.append((name, *_simulated_row(game)))
+        is_tabular, row = _row(conf_files.written("game", name))
+        (tabular if is_tabular else simulated).append((name, *row))
     return "\n".join(
         [
             "simulators",
@@ -49,25 +38,15 @@ def list_games() -> str:
     )
 
 
-def _simulated_row(game: Game) -> tuple[str, ...]:
-    low, high = game.score_range
-    observers = ", ".join(f"{name} ({game.observer(name).size})" for name in game.observers)
-    sizes = (str(game.num_players), str(game.num_actions), f"{low:g} … {high:g}", str(game.horizon))
-    return (game.version, *sizes, observers)
+def _row(group: dict[str, Any]) -> tuple[bool, list[str]]:
+    """Whether a game of conf/ is tabular, and its cells in the list."""
+    if (known := facts.of_game(group)) is not None:
+        return known["is_tabular"], known["row"]
+    from experiments import described
+    from experiments.config import build_game
 
-
-def _tabular_row(game: Simulator) -> tuple[str, ...]:
-    problem = game.problem
-    return (
-        str(problem.num_agents),
-        str(problem.num_states),
-        _sizes(problem.num_actions),
-        _sizes(problem.num_observations),
-        str(game.horizon),
-        f"{problem.discount:g}",
-        " / ".join(_orders(problem)),
-        _optimum(game),
-    )
+    game = build_game(group)
+    return described.is_tabular(game), described.row(game)
 
 
 def _columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
@@ -82,46 +61,24 @@ def _columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str
     ]
 
 
-def _sizes(sizes: tuple[int, ...]) -> str:
-    return " x ".join(map(str, sizes))
-
-
-def _orders(problem: DecPOMDP) -> list[str]:
-    """The numbers of symmetries with agent swaps and without."""
-    try:
-        groups = [automorphisms(problem, swap_agents=swap) for swap in (True, False)]
-    except TacitError:  # igraph, an extra, is not installed
-        return ["–", "–"]
-    return [terminal.symmetries(group.policy_order) for group in groups]
-
-
-def _optimum(game: Simulator) -> str:
-    return "–" if game.known_optimum is None else f"{game.known_optimum:.10g}"
-
-
 def describe_game(name: str, overrides: Sequence[str]) -> str:
     """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
+    if not overrides and name in conf_files.choices("game"):
+        known = facts.of_game(conf_files.written("game", name))
+        if known is not None:
+            return "\n".join(known["page"])
+    from experiments import described
+    from experiments.config import build_game
+
     group = _group(name, overrides)
-    game = build_game(group)
-    keys = " ".join(f"{key}={'null' if value is None else value}" for key, value in group.items() if key != "_target_")
-    lines = [f"{name}: {game}", f"version {game.version}, at most {game.horizon} steps", f"keys {keys}"]
-    if isinstance(game, Simulator):
-        lines += ["", *_describe_tables(game)]
-    lines += ["", "actions"]
-    lines += [f"{action:>5}  {game.action_name(action)}" for action in range(game.num_actions)]
-    for name in game.observers:
-        try:
-            observer = game.observer(name)
-        except TacitError as error:
-            lines += ["", str(error)]
-            continue
-        lines += ["", f"observer {observer.name}: {observer.size} entries of {observer.dtype.__name__}"]
-        lines += [str(observer.layout)]
-    return "\n".join(lines)
+    return "\n".join(described.page(name, group, build_game(group)))
 
 
 def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
     """A line for each law of the contract, "ok" or what breaks it, and whether one game, with `overrides`, keeps it."""
+    from experiments.config import build_game
+    from games import check
+
     found = check.check(build_game(_group(name, overrides)))
     lines = [
         f"WRONG  {finding.law}: {finding.wrong}" if finding.wrong else f"ok     {finding.law}" for finding in found
@@ -131,35 +88,7 @@ def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
 
 def _group(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The group `game` of the game called `name`, with `overrides` such as players=3."""
+    from experiments import compose
+
     given = (f"game.{override.removeprefix('game.')}" for override in overrides)
     return compose.compose([f"game={name}", *given])["game"]
-
-
-def _describe_tables(game: Simulator) -> list[str]:
-    """What the exact commands see: horizon, symmetries, optimum, and all names."""
-    problem = game.problem
-    swap, no_swap = _orders(problem)
-    facts = [
-        ("horizon", f"{game.horizon}, discount {problem.discount:g}"),
-        ("symmetries", f"{swap} with agent swaps, {no_swap} without"),
-        ("known optimum", _optimum(game)),
-        ("states", _names(problem.states)),
-    ]
-    for what, of_agents in (("actions", problem.actions), ("observations", problem.observations)):
-        if len(set(of_agents)) == 1:
-            facts.append((f"{what} of each agent", _names(of_agents[0])))
-        else:
-            own = zip(problem.agents, of_agents, strict=True)
-            facts += [(f"{what} of {agent}", _names(listed)) for agent, listed in own]
-    width = max(len(what) for what, _ in facts) + 2
-    return [
-        line
-        for what, text in facts
-        for line in textwrap.wrap(
-            f"{what:<{width}}{text}", _WIDTH, subsequent_indent=" " * width, break_on_hyphens=False
-        )
-    ]
-
-
-def _names(listed: Sequence[str]) -> str:
-    return f"{len(listed)}: {', '.join(listed)}"

@@ -1,6 +1,8 @@
 """The command `tacit`."""
 
 import argparse
+import functools
+import importlib
 import json
 import os
 import signal
@@ -82,7 +84,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0
     commands = {
-        "train": _train,
+        "train": functools.partial(_configured, "train"),
         "crossplay": _crossplay,
         "zoo": _zoo,
         "compare": _compare,
@@ -92,10 +94,10 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "runs": _runs,
         "methods": _methods,
         "conventions": _conventions,
-        "phase": _phase,
-        "zsc-table": _zsc_table,
-        "structure-table": _structure_table,
-        "adaptive": _adaptive,
+        "phase": functools.partial(_configured, "phase"),
+        "zsc-table": functools.partial(_configured, "zsc_table"),
+        "structure-table": functools.partial(_configured, "structure_table"),
+        "adaptive": functools.partial(_configured, "adaptive"),
         "symmetries": _symmetries,
         "games": _games,
         "verify": _verify,
@@ -106,42 +108,17 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return commands[arguments[0]](list(arguments[1:])) or 0
 
 
-def _configured(command: Any, arguments: list[str]) -> None:
-    """The work of a command whose arguments are KEY=VALUE, or what its module says about them."""
+# A command imports what does its work once its arguments are read, so that help and refusals come at once.
+
+
+def _configured(module: str, arguments: list[str]) -> None:
+    """The work of a command whose arguments are KEY=VALUE, or what these are."""
     if {"-h", "--help"} & set(arguments):
-        print(command.usage())
+        from experiments import usage
+
+        print(getattr(usage, module)())
     else:
-        command.main(arguments)
-
-
-def _train(arguments: list[str]) -> None:
-    from experiments import train
-
-    _configured(train, arguments)
-
-
-def _phase(arguments: list[str]) -> None:
-    from experiments import phase
-
-    _configured(phase, arguments)
-
-
-def _zsc_table(arguments: list[str]) -> None:
-    from experiments import zsc_table
-
-    _configured(zsc_table, arguments)
-
-
-def _structure_table(arguments: list[str]) -> None:
-    from experiments import structure_table
-
-    _configured(structure_table, arguments)
-
-
-def _adaptive(arguments: list[str]) -> None:
-    from experiments import adaptive
-
-    _configured(adaptive, arguments)
+        importlib.import_module(f"experiments.{module}").main(arguments)
 
 
 def _symmetries(arguments: list[str]) -> None:
@@ -171,13 +148,13 @@ def _config(arguments: list[str]) -> None:
 
 
 def _crossplay(arguments: list[str]) -> None:
-    from experiments import crossplay, runs
-
     parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with rule-based partners.")
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
     )
     options, config = _playing(parser, arguments)
+    from experiments import crossplay, runs
+
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(
@@ -193,11 +170,11 @@ def _crossplay(arguments: list[str]) -> None:
 
 def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
     """The options of a command that plays agents with each other, and its `CrossPlayConfig`."""
+    from experiments import facts
     from experiments.config import CrossPlayConfig
-    from experiments.crossplay import PARTNER_CHOICES
 
     defaults = CrossPlayConfig()
-    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=PARTNER_CHOICES)
+    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=facts.read()["partner_choices"])
     parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
@@ -207,12 +184,12 @@ def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any
 
 
 def _zoo(arguments: list[str]) -> None:
-    from experiments import runs, zoo
-
     parser = _Parser("tacit zoo", description="Write finished runs as files that stand alone.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, default=Path("zoo"), help="folder of the files (%(default)s)")
     options = parser.parse_args(arguments)
+    from experiments import runs, zoo
+
     for path in runs.among(options.runs):
         print(zoo.keep(path, options.output), flush=True)
 
@@ -301,18 +278,16 @@ def _runs(arguments: list[str]) -> int:
 
 
 def _methods(arguments: list[str]) -> None:
-    from experiments import methods, terminal
-
     parser = _Parser("tacit methods", description="Learned methods side by side, and every one with every other.")
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
     options, config = _playing(parser, arguments)
+    from experiments import methods, terminal
+
     table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
     terminal.show_methods(table)
 
 
 def _conventions(arguments: list[str]) -> None:
-    from experiments import conventions, runs
-
     parser = _Parser(
         "tacit conventions",
         description="Equivariance defect, Other-Play return and convention matrices of saved seeds.",
@@ -323,6 +298,8 @@ def _conventions(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder conventions/… (beside each run)")
     options = parser.parse_args(arguments)
+    from experiments import conventions, runs
+
     for path in runs.among(options.runs):
         found = conventions.conventions_run(
             path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output

@@ -5,14 +5,17 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments import compare_figures, runs
+from experiments import facts, runs
 from experiments.config import build_game, canonical
 from experiments.runs.collection import Record, Runs, load, run_directories
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA, not_worse
 from marl.crossplay.estimators import Estimate, Summary, difference
+
+if TYPE_CHECKING:
+    from experiments.compare_figures import Figure
 
 COLUMNS = {
     "SP": ("sampled", "self_play"),
@@ -158,17 +161,26 @@ def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
         last, first = (records[order[end]].crossplay()["greedy"] for end in (-1, 0))
         gain = difference((last.seatings, last.mean), (first.seatings, first.mean), of="cross_play")
     group = records[0].science["game"]
-    game = build_game({key: value for key, value in group.items() if key != "version"})
+    name, score_range = _name_and_range({key: value for key, value in group.items() if key != "version"})
     return Comparison(
         rows=[rows[place] for place in order],
         greedy_gain=gain,
-        score_range=game.score_range,
-        game=_game_title(game.name, group),
+        score_range=score_range,
+        game=_game_title(name, group),
         short_game=records[0].keys["game"],
         warnings=_warnings(records, _leading(records, hidden)),
         by=by,
         following=following,
     )
+
+
+def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
+    """A game's name, its least and its greatest score, from its group; a game of conf/ as it stands there is known."""
+    if (known := facts.of_game(group)) is not None:
+        low, high = known["score_range"]
+        return known["name"], (low, high)
+    game = build_game(group)
+    return game.name, game.score_range
 
 
 def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
@@ -255,12 +267,14 @@ def _board(record: Record) -> str:
 # --------------------------------------------------------------------------------------------------------------- shapes
 
 
-def figure(comparison: Comparison) -> compare_figures.Figure:
+def figure(comparison: Comparison) -> "Figure":
     """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play.
 
     A key of numbers is the axis, and the other keys make a line of each combination of their values. Rows without such
     a key, or that look alike in their keys, stand below each other.
     """
+    from experiments import compare_figures  # and matplotlib: a table does without
+
     rows, keys = comparison.rows, list(comparison.rows[0].keys)
     by_play = {play: [row.summaries[play] for row in rows] for play in ("sampled", "greedy")}
     names = dict(zip(keys, (name.replace("_", " ") for name in _names(keys)), strict=True))

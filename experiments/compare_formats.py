@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import figures, runs
+from experiments import runs
 from experiments.compare import (
     COLUMNS,
     MARK,
@@ -47,6 +47,8 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
         runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
         runs.write_bytes(folder / "table.json", (as_json([comparison]) + "\n").encode())
         if draw and len(comparison.rows) <= _MOST_DRAWN:
+            from experiments import figures
+
             figures.save(figure(comparison), folder / "figure")
     except OSError as error:
         raise TacitError(f"{folder} cannot be written: {error.strerror}") from error

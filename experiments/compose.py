@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import sweeps
+from experiments.conf_files import choices
 from experiments.stopping import Paused
 from experiments.targets import PARTS, completed, default_group, nearest
 from games.errors import TacitError
@@ -219,28 +219,11 @@ def each_game(arguments: Sequence[str], root: str, *, lists: Sequence[str]) -> l
     return overrides
 
 
-def explained(name: str) -> list[str]:
-    """The lines of conf/NAME.yaml that a command's help shows: what the file is for, its keys, values and meanings."""
-    shown, key = [], ""
-    for line in resources.files("conf").joinpath(f"{name}.yaml").read_text().splitlines():
-        if line[:1].strip():  # not within the value of the key before
-            key = line.partition(":")[0]
-        if line.strip() and key not in ("defaults", "hydra", "_target_"):
-            shown.append(line.removeprefix("# "))
-    return shown
-
-
 def default_choices(root: str) -> dict[str, str]:
     """The choice that conf/ROOT.yaml makes in each group that says what is done, in its order."""
     made = dict(_compose([], root, with_hydra=True).hydra.runtime.choices)  # hydra's last first
     own = [group for group in reversed(made) if group != "experiment" and not group.startswith("hydra/")]
     return {group: made[group] for group in own}
-
-
-def choices(group: str) -> list[str]:
-    """The choices of a group, those in folders of its own, such as sweep/hanabi, among them."""
-    own = Path(str(resources.files("conf"))) / group
-    return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.rglob("*.yaml"))
 
 
 def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:

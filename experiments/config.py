@@ -11,18 +11,18 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from experiments.targets import call, completed, find, hyperparameters, refuse_unknown
 from games.errors import TacitError, number, one_of, whole_number
-from games.game import Game
-from games.shapes import users_own
-from marl.agent import Kind
 from marl.crossplay import Seating, seatings
-from marl.learners.learner import Learner
+
+if TYPE_CHECKING:
+    from games.game import Game
+    from marl.agent import Kind
+    from marl.learners.learner import Learner
 
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
@@ -192,9 +192,9 @@ class JobConfig:
 class Built:
     """The objects that a run's configuration stands for."""
 
-    game: Game
-    kind: Kind
-    learner: Learner
+    game: "Game"
+    kind: "Kind"
+    learner: "Learner"
     hyperparameters: Any
 
 
@@ -267,13 +267,16 @@ class RunConfig:
         )
 
 
-def build_game(config: Mapping[str, Any]) -> Game:
+def build_game(config: Mapping[str, Any]) -> "Game":
     """The game that a `game` group stands for."""
     return call("game", config)
 
 
-def build_kind(config: Mapping[str, Any], game: Game, *, share_parameters: bool) -> Kind:
+def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
     """The policy that a `policy` group stands for, given the game and the sizes of its observer where it takes them."""
+    from games.shapes import users_own
+    from marl.agent import Kind
+
     name = config.get("observer") or next(iter(users_own(game, "observers", lambda: game.observers)), "observer")
     observer = users_own(game, f"observer {name!r}", game.observer, name)
     static = {key: value for key, value in config.items() if key != "observer"}
@@ -291,7 +294,7 @@ def name_of(science: Mapping[str, Any]) -> str:
 
 def stack_hyperparameters(values: Sequence[Any]) -> Any:
     """Equal NamedTuples of numbers, stacked to one of float32[len(values)]."""
-    return jax.tree.map(lambda *leaves: np.asarray(leaves, np.float32), *values)
+    return type(values[0])(*(np.asarray(leaves, np.float32) for leaves in zip(*values, strict=True)))
 
 
 def canonical(plain: Any) -> Any:

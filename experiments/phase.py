@@ -57,20 +57,6 @@ def conclude(paths: Sequence[Path], draw: bool) -> None:
         terminal.show_phase(exact.read_phase(path), path)
 
 
-def usage() -> str:
-    """What `tacit phase --help` prints: conf/phase.yaml explains its keys."""
-    return "\n".join(
-        [
-            "usage: tacit phase [-m] [game=NAME | game.file=PATH] [KEY=VALUE …]",
-            "",
-            *compose.explained(PHASE),
-            "",
-            "horizon=3, variant=E, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-        ]
-    )
-
-
 def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
     """The orders of a tabular game's symmetry groups, and up to `generators` generators in words."""
     simulator = exact.build_tabular(compose.compose(overrides, PHASE)["game"])

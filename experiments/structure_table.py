@@ -191,24 +191,6 @@ def main(arguments: Sequence[str]) -> None:
     run(configs(arguments))
 
 
-def usage() -> str:
-    """What `tacit structure-table --help` prints: the keys of conf/structure_table.yaml and the structures."""
-    structures = [f"  {structure.name:<16} {structure.adds}" for structure in STRUCTURES]
-    return "\n".join(
-        [
-            "usage: tacit structure-table [game=NAME,…] [structure=NAME,…] [method=NAME,…] [KEY=VALUE …]",
-            "",
-            *compose.explained(ROOT),
-            "",
-            "structures, and what each adds:",
-            *structures,
-            "",
-            "agents=3, …: keys of the games themselves; KEY=A,B is a game for each",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-        ]
-    )
-
-
 def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[str, Mapping[str, Any] | str]]:
     """The task of a game for one agent alone, and each structure's arguments there, or why it has no meaning in it.
 

@@ -16,8 +16,8 @@ from importlib import resources
 from typing import Any
 
 from experiments import annotations
+from experiments.conf_files import written
 from games.errors import TacitError, users_line
-from games.game import Game
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice among them is a name in conf/, or a Python path."""
@@ -58,9 +58,9 @@ def default_group(group: str, path: str) -> dict[str, Any]:
         extended = f"{base.__module__}.{base.__qualname__}"
         if extended in _files(group):
             theirs = _signature(group, extended, base)
-            written = _written(group, _files(group)[extended])
+            of_file = written(group, _files(group)[extended])
             return {
-                name: written[name] if name in written and name in theirs and value == theirs[name] else value
+                name: of_file[name] if name in of_file and name in theirs and value == theirs[name] else value
                 for name, value in keys.items()
             }
     return keys
@@ -88,6 +88,8 @@ def find(group: str, config: Mapping[str, Any]) -> Any:
     Raises:
       TacitError: if there is none, or it builds something else.
     """
+    from games.game import Game  # and jax: reading a configuration does without
+
     path = config.get("_target_")
     if not isinstance(path, str) or "." not in path:
         raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
@@ -197,20 +199,10 @@ def _files(group: str) -> dict[str, str]:
     files: dict[str, str] = {}
     for file in sorted(resources.files("conf").joinpath(group).iterdir(), key=lambda file: file.name):
         name, suffix = os.path.splitext(file.name)
-        path = _written(group, name)["_target_"] if suffix == ".yaml" else None
+        path = written(group, name)["_target_"] if suffix == ".yaml" else None
         if path and (path not in files or name == path.split(".")[-2]):
             files[path] = name
     return files
-
-
-def _written(group: str, name: str) -> dict[str, Any]:
-    """The values of conf/GROUP/NAME.yaml, after those of the files of that folder which its defaults name."""
-    from omegaconf import OmegaConf  # what runs a piece of a job elsewhere does without
-
-    file = resources.files("conf").joinpath(group, f"{name}.yaml")
-    plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
-    before = [_written(group, one) for one in plain.pop("defaults", [])]
-    return {key: value for values in (*before, plain) for key, value in values.items()}
 
 
 def _imported(group: str, path: str) -> Any:

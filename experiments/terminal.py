@@ -1,4 +1,7 @@
-"""What people see: a progress bar between compiled calls, and tables."""
+"""What people see: a progress bar between compiled calls, and tables.
+
+Every command prints with it: what computes the tables is imported by those functions that show it.
+"""
 
 import contextlib
 import datetime
@@ -8,17 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from experiments import compare, compare_formats, methods
-from experiments.training import Progress as JobProgress
-from experiments.training import Report
 from games.errors import TacitError
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison
+    from experiments.methods import MethodsTable
+    from experiments.training import Progress as JobProgress
+    from experiments.training import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LONGEST = 40
@@ -26,7 +32,7 @@ _LONGEST = 40
 
 
 @contextlib.contextmanager
-def progress(*, show: bool) -> Iterator[Report]:
+def progress(*, show: bool) -> "Iterator[Report]":
     """A reporter for `run_job`: a bar on a terminal, a line now and then elsewhere."""
     if not show:
         yield lambda progress: None
@@ -42,11 +48,11 @@ def warn(sentence: str) -> None:
     print(f"tacit: warning: {sentence}", file=sys.stderr)
 
 
-def plain_lines() -> Report:
+def plain_lines() -> "Report":
     """A reporter that prints a line for each new stage and every ten seconds."""
     due = _now_and_then()
 
-    def report(progress: JobProgress) -> None:
+    def report(progress: "JobProgress") -> None:
         if due(progress.stage):
             steps = f"{progress.done:,} of {progress.total:,} steps a seed{_numbers(progress)}"
             print(f"{progress.stage}: {steps}", flush=True)
@@ -69,7 +75,7 @@ def _now_and_then() -> Callable[[str], bool]:
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Report]:
+def _bar() -> "Iterator[Report]":
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=10), TaskProgressColumn(),
         TextColumn("{task.fields[numbers]}"), TimeRemainingColumn(compact=True),
@@ -77,7 +83,7 @@ def _bar() -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", numbers="")
 
-        def report(progress: JobProgress) -> None:
+        def report(progress: "JobProgress") -> None:
             bar.update(
                 task,
                 description=progress.stage,
@@ -89,7 +95,7 @@ def _bar() -> Iterator[Report]:
         yield report
 
 
-def _numbers(progress: JobProgress) -> str:
+def _numbers(progress: "JobProgress") -> str:
     if not progress.steps_per_second:
         return ""
     mean_return = "no game ended" if math.isnan(progress.mean_return) else f"return {progress.mean_return:.2f}"
@@ -383,13 +389,13 @@ def alike_sentence(alike: Sequence[Sequence[int]]) -> str:
     return " ".join(f"Levels {levels} of the partner cannot be told apart: they play alike." for levels in same)
 
 
-def show_comparisons(
-    comparisons: Sequence[compare.Comparison], warnings: Sequence[str], root: Path, *, draw: bool
-) -> None:
+def show_comparisons(comparisons: "Sequence[Comparison]", warnings: Sequence[str], root: Path, *, draw: bool) -> None:
     """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
 
     Where nothing can be written there is a warning.
     """
+    from experiments import compare_formats
+
     for sentence in warnings:
         warn(sentence)
     for comparison in comparisons:
@@ -405,8 +411,10 @@ def _say_where(folder: Path) -> None:
     print(f"table{' and figure' * any(folder.glob('*.svg'))} in {folder}")
 
 
-def show_comparison(comparison: compare.Comparison) -> None:
+def show_comparison(comparison: "Comparison") -> None:
     """Print the table of a comparison."""
+    from experiments import compare
+
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(title=f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds")
     for name in compare.head(comparison):
@@ -420,8 +428,10 @@ def show_comparison(comparison: compare.Comparison) -> None:
         print(f"run {row.path}")
 
 
-def show_methods(table: methods.MethodsTable) -> None:
+def show_methods(table: "MethodsTable") -> None:
     """The scores of the methods, their comparisons, and where the tables are."""
+    from experiments import methods
+
     console = Console(width=None if sys.stdout.isatty() else 200)
     for play, found in table.blocks.items():
         shown = Table(title=f"{table.game}, {play} play (best {table.score_range[1]:g}); 95 % intervals over seeds")

@@ -1,6 +1,5 @@
 """`tacit train`: train the runs of a job, show what they say."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,24 +65,3 @@ def main(arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
     compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude), arguments)
-
-
-def usage() -> str:
-    """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
-    lines = ["usage: tacit train [-m] [GROUP=CHOICE …] [KEY=VALUE …]", "", *compose.explained(compose.TRAIN)]
-    for group, choice in compose.default_choices(compose.TRAIN).items():
-        others = [other for other in compose.choices(group) if other != choice]
-        said = f"{group}={choice}" + f"; others: {', '.join(others)}" * bool(others)
-        lines += ["", *textwrap.wrap(said, 110, subsequent_indent="  ")]
-        lines += [f"  {line}" for line in compose.explained(f"{group}/{choice}")]
-    experiments = [one for one in compose.choices("experiment") if not one.startswith("exact/")]  # of tacit phase
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *textwrap.wrap(f"experiment={', '.join(experiments)}", 110, subsequent_indent="  "),
-            "",
-            "A game, policy or learner of your own is chosen by its Python path: game=my_game.make",
-            "GROUP.KEY=VALUE changes a key of a group, and -m sweeps over KEY=A,B; tacit config says what comes of it",
-        ]
-    )

@@ -167,24 +167,6 @@ def main(arguments: Sequence[str]) -> None:
     run(configs(arguments))
 
 
-def usage() -> str:
-    """What `tacit zsc-table --help` prints: the keys of conf/zsc_table.yaml and the methods."""
-    methods = [f"  {method.key:<34} {method.source}; uses {method.uses}" for method in METHODS]
-    return "\n".join(
-        [
-            "usage: tacit zsc-table [game=NAME,… | game.file=PATH] [method=NAME,…] [KEY=VALUE …]",
-            "",
-            *compose.explained(ROOT),
-            "",
-            "methods:",
-            *methods,
-            "",
-            "horizon=3, variant=A,B, …: keys of the games themselves; KEY=A,B is a game for each",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-        ]
-    )
-
-
 def _setting(config: ZscConfig, simulator: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:
     """What methods are given, and the best values as plain data."""
     tree, both = simulator.tree, exact.groups(simulator)

@@ -93,7 +93,7 @@ def _from_elsewhere(tree: ast.Module) -> list[str]:
     """What a package offers of its modules, as its `__all__` says."""
     imported = {
         name.asname or name.name: f"{node.module}.{name.name}"
-        for node in tree.body
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }

@@ -5,7 +5,7 @@ from typing import Any
 from generated import Generated, table
 from sphinx.application import Sphinx
 
-from experiments import catalogue, compose
+from experiments import compose, conf_files, facts
 from experiments.config import build_game
 from games.errors import TacitError
 from games.game import Game, Section
@@ -22,7 +22,7 @@ class Observers(Generated):
 
     def markdown(self) -> str:
         """The sections, in the order of the games' names."""
-        return "\n\n".join(section(name) for name in compose.choices("game") if name != catalogue.FROM_FILE)
+        return "\n\n".join(section(name) for name in conf_files.choices("game") if name != facts.FROM_FILE)
 
 
 def section(name: str) -> str:

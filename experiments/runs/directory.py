@@ -11,6 +11,8 @@
     .claim.N               while a process makes it: see experiments.runs.claims
 
 Every file appears complete or not at all: it is written beside its place and renamed.
+
+How a run stands is read without jax; what makes agents of its weights imports that itself.
 """
 
 import contextlib
@@ -25,20 +27,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import flax
-import jax
 import numpy as np
-import optax
 
 from experiments.config import FORMAT, RunConfig, build_game, build_kind
 from experiments.runs import claims
 from experiments.runs.files import read_json, read_tensors, write_bytes, write_json, write_tensors
 from games.errors import TacitError
-from games.game import Game
-from marl.agent import Agent, check_shapes, declared_parameters, named
 from marl.crossplay import CrossPlay
+
+if TYPE_CHECKING:
+    from games.game import Game
+    from marl.agent import Agent
 
 RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
 """What `tacit` writes beside run directories."""
@@ -63,8 +64,8 @@ class Run(NamedTuple):
 
     path: Path
     config: RunConfig
-    game: Game
-    agents: list[Agent]
+    game: "Game"
+    agents: "list[Agent]"
 
     @property
     def name(self) -> str:
@@ -260,6 +261,8 @@ def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[s
       params: of the run's policy, in its dtypes or narrower ones.
       scores: what the seeds scored, by name.
     """
+    from marl.agent import named
+
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in named(params).items()}
     metadata = {"format": str(FORMAT), "science": json.dumps(config.science(), sort_keys=True)}
     if scores is not None:
@@ -267,13 +270,17 @@ def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[s
     write_tensors(file, tensors, metadata)
 
 
-def read_policies(file: Path, label: str) -> tuple[RunConfig, Game, list[Agent]]:
+def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]]":
     """The agents of a policies.safetensors file, one for each seed.
 
     Raises:
       TacitError: if the file is missing, damaged or of another format, if the game has changed since, or if the
         weights do not fit the architecture that the file declares.
     """
+    import jax
+
+    from marl.agent import Agent, check_shapes, declared_parameters, named
+
     tensors, metadata = read_tensors(file)
     if "science" not in metadata:
         raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
@@ -408,6 +415,10 @@ def check_format(what: str, found: Any) -> None:
 
 def versions() -> dict[str, str]:
     """What results depend on beside the configuration."""
+    import flax
+    import jax
+    import optax
+
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,

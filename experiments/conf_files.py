@@ -1,0 +1,32 @@
+"""The files of conf/ as they stand there, read without hydra: choices, values, and what they say of themselves."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+
+def choices(group: str) -> list[str]:
+    """The choices of a group, those in folders of its own, such as sweep/hanabi, among them."""
+    own = Path(str(resources.files("conf"))) / group
+    return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.rglob("*.yaml"))
+
+
+def written(group: str, name: str) -> dict[str, Any]:
+    """The values of conf/GROUP/NAME.yaml, after those of the files of that folder which its defaults name."""
+    from omegaconf import OmegaConf  # what runs a piece of a job elsewhere does without
+
+    file = resources.files("conf").joinpath(group, f"{name}.yaml")
+    plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    before = [written(group, one) for one in plain.pop("defaults", [])]
+    return {key: value for values in (*before, plain) for key, value in values.items()}
+
+
+def explained(name: str) -> list[str]:
+    """The lines of conf/NAME.yaml that a command's help shows: what the file is for, its keys, values and meanings."""
+    shown, key = [], ""
+    for line in resources.files("conf").joinpath(f"{name}.yaml").read_text().splitlines():
+        if line[:1].strip():  # not within the value of the key before
+            key = line.partition(":")[0]
+        if line.strip() and key not in ("defaults", "hydra", "_target_"):
+            shown.append(line.removeprefix("# "))
+    return shown
