@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all measurements beside JaxMARL and OpenSpiel, as the tables of docs/performance.md."""
+"""`python -m benchmarks`: all measurements, most beside JaxMARL and OpenSpiel, as the tables of docs/performance.md."""
 
 import argparse
 import functools
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import crossplay, engine, exact, training
+from benchmarks import crossplay, engine, exact, startup, training
 
 _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
 """Part -> the package that it measures beside."""
@@ -18,11 +18,13 @@ _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-s
 
 def main() -> int:
     """Print the report; status 2 if a peer is not installed."""
-    groups = ["engine", "training", "crossplay", "exact"]
+    groups = ["engine", "training", "crossplay", "exact", "startup"]
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=[*groups, *exact.PARTS], help="one part instead of all")
     parser.add_argument("--games", type=int, default=training.GAMES, help="games of the training part (%(default)s)")
-    parser.add_argument("--repeats", type=int, help="measured runs (2 in the training part, 3 to 9 in the exact ones)")
+    parser.add_argument(
+        "--repeats", type=int, help="measured runs (2 in the training part, 3 to 9 in the exact ones, 5 of startup)"
+    )
     parser.add_argument("--baselines", type=Path, help="a JaxMARL checkout, whose own training script is measured")
     options = parser.parse_args()
     if options.repeats is not None and options.repeats < 1:
@@ -33,6 +35,7 @@ def main() -> int:
         "training": functools.partial(training.main, games=options.games, baselines=options.baselines, **repeats),
         "crossplay": crossplay.main,
         **{name: functools.partial(part, **repeats) for name, part in exact.PARTS.items()},
+        "startup": functools.partial(startup.main, **repeats),
     }
     chosen = [name for name in parts if options.only in (None, name, name.split("-")[0])]
     versions = []
