@@ -139,7 +139,7 @@ def test_every_public_module_is_on_the_page_of_its_package(extension):
 
 def test_a_function_is_shown_with_its_arguments(extension):
     api = extension("api_pages")
-    (text,) = (api.describe(path) for path in api.modules("marl.crossplay") if path.stem == "evaluate")
+    (text,) = (api.describe(path) for path in api.modules("marl.crossplay") if path.stem == "cells")
     _, _, shown = text.partition("### `seatings`")
     shown = shown.partition("\n### ")[0]
     assert "num_agents: int" in shown and "-> np.ndarray" in shown and "TacitError" in shown
