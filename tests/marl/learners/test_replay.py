@@ -290,8 +290,8 @@ def test_a_wrong_replay_shows_in_the_ratio(case, defect):
 def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, changes):
     """From the recorded memories on, one step at a time and in the rollout's shapes: it differs by rounding alone.
 
-    With some versions of jax no bit differs on a CPU, but the two are programs of their own, which nobody promises: sums
-    over the some hundred entries of an observation come in another order.
+    With some versions of jax no bit differs on a CPU, but the two are programs of their own, which nobody promises:
+    sums over the some hundred entries of an observation come in another order.
     """
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
     ours = learner(game, clock, batch, sequence, **changes)
