@@ -129,6 +129,11 @@ def _symmetries(arguments: list[str]) -> None:
     parser.add_argument("--generators", type=int, default=8, help="show so many generators (%(default)s)")
     options = parser.parse_args(arguments)
     whole_number("--generators", options.generators, 0)
+    for text in options.overrides:
+        if "=" not in text and Path(text).suffix:
+            raise TacitError(
+                f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
+            )
     from experiments import phase
 
     overrides = [text if "=" in text else f"game={text}" for text in options.overrides]

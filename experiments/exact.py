@@ -30,6 +30,9 @@ from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.optimum import Optimum, optimum
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
+SEARCH = 2
+"""The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
+of α narrower than a step of the grid."""
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
 _LEAST_ALPHA = 1e-12
@@ -98,7 +101,8 @@ class PhaseConfig:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del plain["execution"]
         game = {**self.game, "version": build_game(self.game).version}
-        return {**plain, "alpha": list(self.alpha), "format": FORMAT, "command": "phase", "game": game}
+        made = {"format": FORMAT, "command": "phase", "search": SEARCH}
+        return {**plain, **made, "alpha": list(self.alpha), "game": game}
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""
@@ -228,12 +232,16 @@ def _compute(
     tree = simulator.tree
     report(Progress("best policies", 0, 1))  # first: where it refuses a game for its size nothing else was in vain
     best, equivariant = best_values(simulator, both, seed=config.seed)
-    report(Progress("starts", 0, len(config.alpha) * len(starts[0])))
+    branch = None
+    if config.branch:
+        branch = _branch(simulator, both.swap, min(config.alpha), report)
+    followed = branch if isinstance(branch, branches.Branch) else None
     diagram = phase.phase_diagram(
         tree,
         config.alpha,
         starts,
         group=both.swap,
+        branch=followed,
         method=config.method,
         step_tolerance=config.step_tolerance,
         learning_rate=config.learning_rate,
@@ -241,10 +249,6 @@ def _compute(
         refine=config.refine,
         report=lambda stage, done, total: report(Progress(stage, done, total)),
     )
-    branch = None
-    if config.branch:
-        report(Progress("branch", 0, 1))
-        branch = _branch(simulator, both.swap, min(config.alpha))
     certificate = alpha_certified(tree)
     arrays: dict[str, np.ndarray] = {}
     for place, solutions in enumerate(diagram.solutions):
@@ -252,22 +256,22 @@ def _compute(
         arrays |= {f"starts_{place}": solutions.starts}
         arrays |= {f"soft_{place}": solutions.soft_cells, f"greedy_{place}": solutions.greedy_cells}
     branch_table: dict[str, Any] | None = None
-    if isinstance(branch, branches.Branch):
-        arrays |= {f"branch_agent_{k}": own for k, own in enumerate(branch.log_probs)}
-        arrays["branch_alpha"] = branch.alpha
+    if followed is not None:
+        arrays |= {f"branch_agent_{k}": own for k, own in enumerate(followed.log_probs)}
+        arrays["branch_alpha"] = followed.alpha
         branch_table = {
-            "alpha": branch.alpha.tolist(),
-            "eigenvalue": branch.eigenvalue.tolist(),
-            "soft": crossplay.self_play(tree, branch.log_probs).tolist(),
-            "greedy": crossplay.self_play(tree, crossplay.greedy(branch.log_probs)).tolist(),
-            "folds": branch.folds.tolist(),
-            "bifurcations": branch.bifurcations.tolist(),
-            "ended": branch.ended,
+            "alpha": followed.alpha.tolist(),
+            "eigenvalue": followed.eigenvalue.tolist(),
+            "soft": crossplay.self_play(tree, followed.log_probs).tolist(),
+            "greedy": crossplay.self_play(tree, crossplay.greedy(followed.log_probs)).tolist(),
+            "folds": followed.folds.tolist(),
+            "bifurcations": followed.bifurcations.tolist(),
+            "windows": branches.windows(followed),
+            "ended": followed.ended,
         }
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     runs.write_bytes(path / "solutions.npz", packed.getvalue())
-    low, high = diagram.unique
     runs.write_json(
         path / "phase.json",
         {
@@ -284,8 +288,8 @@ def _compute(
                 {name: getattr(s, name).tolist() for name in ("starts", "soft", "greedy", "defect")}
                 for s in diagram.solutions
             ],
-            "alpha_unique": {"several_up_to": low, "one_from": high},
-            "alpha_stable": branch.alpha_stable if isinstance(branch, branches.Branch) else None,
+            "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
+            "alpha_stable": None if followed is None else followed.alpha_stable,
             "alpha_certified": certificate._asdict(),
             "branch": branch_table,
             "branch_refused": branch if isinstance(branch, str) else None,
@@ -296,10 +300,13 @@ def _compute(
     )
 
 
-def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float) -> branches.Branch | str:
+def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
     """The principal branch, or why there is none."""
+    tied = orbits(group, simulator.tree)
     try:
-        return branches.principal_branch(simulator.tree, orbits(group, simulator.tree), alpha_min=alpha_min)
+        return branches.principal_branch(
+            simulator.tree, tied, alpha_min=alpha_min, report=lambda done, of: report(Progress("branch", done, of))
+        )
     except TacitError as error:
         return str(error)
 

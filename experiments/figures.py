@@ -244,6 +244,7 @@ def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
+WINDOW = "#ead9f7"
 _FEW = 6
 """So many values of α are named on the axis themselves."""
 THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
@@ -254,12 +255,17 @@ THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
 
 
 def alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None:
-    """A logarithmic axis over the α of a diagram, float64[A] ascending, with the thresholds of `table` on it."""
+    """A logarithmic axis over the α of a diagram, float64[A] ascending, with the thresholds of `table` on it.
+
+    Shaded are the windows between two folds, in which the branch from α = ∞ has several points.
+    """
     low, high = alphas[0] / 1.1, alphas[-1] * 1.1
     axis.set(xscale="log", xlim=(low, high))
     axis.xaxis.set_major_locator(FixedLocator(alphas.tolist()) if len(alphas) <= _FEW else LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
+    for start, end in table["branch"]["windows"] if table["branch"] else ():
+        axis.axvspan(start, end, color=WINDOW, linewidth=0.8, zorder=0)  # the edge shows also where it is narrow
     for name, value in thresholds(table).items():
         if value is not None and low <= value <= high:
             color, style = THRESHOLD_LINES[name]

@@ -94,7 +94,8 @@ class StructureConfig:
         if self.structure != "isolation" or self.penalty is None:
             del plain["penalty"]
         game = {**self.game, "version": build_game(self.game).version}
-        return {**plain, "method": list(self.method), "format": FORMAT, "command": COMMAND, "game": game}
+        made = {"format": FORMAT, "command": COMMAND, "search": exact.SEARCH}
+        return {**plain, **made, "method": list(self.method), "game": game}
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""

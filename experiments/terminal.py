@@ -159,14 +159,19 @@ def symmetries(order: int) -> str:
 
 def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
     """Thresholds and best values of a phase.json in words."""
-    unique, starts = contents["alpha_unique"], contents["rows"][0]["starts"]
+    unique = contents["alpha_unique"]
     low, high = unique["several_up_to"], unique["one_from"]
-    if low is None:
+    if low is None and high is None:
+        said = "none: starts do not converge at the greatest α looked at"
+    elif low is None:
         said = f"one solution at every α looked at, from {high:g} up"
     elif high is None:
-        said = f"none: not all starts agree (or converge) at the greatest α looked at, {low:g}"
+        said = f"none: several solutions up to {low:.6g}, and no greater α looked at where all starts agree"
     else:
-        said = f"several solutions (or starts that do not converge) up to {low:.6g}, one from {high:.6g} on"
+        said = f"several solutions up to {low:.6g}, one from {high:.6g} on"
+    ways = [f"{contents['rows'][0]['starts']} starts at {len(contents['rows'])} α", "what they end in followed upwards"]
+    ways += [f"{len(unique['beside'])} α beside folds and bifurcations"] if unique["beside"] else []
+    ways += [] if contents["branch"] else ["the branch from α = ∞ was not followed"]
     certified, stable = contents["alpha_certified"], contents["alpha_stable"]
     orders = {name: symmetries(int(order)) for name, order in contents["symmetries"].items()}
     proved = "none" if certified["alpha"] is None else f"{certified['alpha']:.6g}"
@@ -178,11 +183,14 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
         where = f"the branch from α = ∞ stays stable down to {min(contents['branch']['alpha']):.4g}"
     else:
         where = f"{stable:.10g}: below it the branch from α = ∞ is no attractor"
+    if contents["branch"] and contents["branch"]["windows"]:
+        shown = ", ".join(f"{low:.6g} – {high:.6g}" for low, high in contents["branch"]["windows"])
+        where += f"; it folds, and has several points at α of {shown}"
     equivariant, known = contents["equivariant"], ""
     if contents["known_optimum"] is not None and not contents["optimum"]["exact"]:
         known = f"; known: {contents['known_optimum']:.10g}"
     return [
-        f"alpha_unique      {said} ({starts} starts at every α, low solutions followed upwards)",
+        f"alpha_unique      {said} (searched: {'; '.join(ways)})",
         f"alpha_stable      {where}",
         f"alpha_certified   {proved} ({certified['method']})",
         f"best self-play    {_bounds(contents['optimum'])}{known}",

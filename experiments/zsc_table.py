@@ -84,7 +84,8 @@ class ZscConfig:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del plain["execution"]
         game = {**self.game, "version": build_game(self.game).version}
-        return {**plain, "method": list(self.method), "format": FORMAT, "command": COMMAND, "game": game}
+        made = {"format": FORMAT, "command": COMMAND, "search": exact.SEARCH}
+        return {**plain, **made, "method": list(self.method), "game": game}
 
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""

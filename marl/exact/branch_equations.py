@@ -69,6 +69,8 @@ class Curve:
     tied: Space
     full: Space
     scale: float
+    stability: bool = True
+    """Whether eigenvalues are computed: most of the time goes into them."""
 
     def correct(self, guess: np.ndarray, normal: np.ndarray) -> Solution:
         """The solution in the plane through `guess` across `normal`, and the tangent there, on the side of `normal`.
@@ -97,7 +99,9 @@ class Curve:
         raise NoPointError
 
     def eigenvalues(self, z: np.ndarray) -> np.ndarray:
-        """Of P among all policies at z float64[U + 1]: float64[...], the largest first."""
+        """Of P among all policies at z float64[U + 1]: float64[...], the largest first; nan without `stability`."""
+        if not self.stability:
+            return np.full(1, np.nan)
         full = _counted(self.full, np.append(z[:-1], 0.0)[np.concatenate([own.ravel() for own in self.tied.column])])
         return eigenvalues(self.table, self.full, self.scale, np.append(full, z[-1]))
 

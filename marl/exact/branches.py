@@ -21,6 +21,7 @@ spectral radius would count) only makes undamped iteration oscillate.
 Pseudo-arclength continuation: Keller 1977, "Numerical solution of bifurcation and nonlinear eigenvalue problems".
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -75,6 +76,7 @@ def principal_branch(
     alpha_min: float,
     alpha_max: float | None = None,
     max_points: int = 2_000,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Branch:
     """The branch from α = ∞, followed from `alpha_max` until it leaves [alpha_min, alpha_max].
 
@@ -87,12 +89,13 @@ def principal_branch(
       alpha_min: where to stop, positive, in units of reward.
       alpha_max: where to start; None is 100 times the span of the returns.
       max_points: after which to stop.
+      report: told how many percent of the way to alpha_min, in log α, are done, of 100.
 
     Raises:
       TacitError: for a value out of range; for a game of more than `MOST_UNKNOWNS` unknowns; if no stable stationary
         point was found at `alpha_max`; if `orbits` does not come from symmetries of the game.
     """
-    return _principal(tree, orbits, alpha_min, alpha_max, max_points, until_unstable=False)
+    return _principal(tree, orbits, alpha_min, alpha_max, max_points, until_unstable=False, report=report)
 
 
 @double_precision
@@ -132,6 +135,7 @@ def follow_branch(
     alpha_min: float,
     alpha_max: float,
     max_points: int = 2_000,
+    stability: bool = True,
 ) -> Branch:
     """The branch through a given stationary point, followed until it leaves [alpha_min, alpha_max].
 
@@ -141,6 +145,8 @@ def follow_branch(
       alpha: of the start, within the bounds.
       direction: whether α grows or falls at first.
       alpha_min, alpha_max: where to stop.
+      stability: whether to compute eigenvalues. Without them `eigenvalue` is nan, `alpha_stable` None, and of the
+        bifurcations only those are seen at which branches of policies tied by `orbits` meet.
 
     Raises:
       TacitError: for a value out of range; if there is no stationary point, equivariant under `orbits`, at the start.
@@ -148,7 +154,7 @@ def follow_branch(
     one_of("direction", direction, ("up", "down"))
     alpha_min, alpha_max = _bounds(alpha_min, alpha_max)
     number("alpha", alpha, alpha_min, alpha_max)
-    curve = equations(tree, orbits)
+    curve = dataclasses.replace(equations(tree, orbits), stability=stability)
     guess = unknowns(curve.tied, log_probs, alpha, curve.scale)
     start = _start(curve, guess, 1.0 if direction == "up" else -1.0)
     given = tuple(np.exp(own) for own in log_probs)
@@ -160,6 +166,32 @@ def follow_branch(
             f"is {moved:.2g} away in total variation"
         )
     return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable=False)
+
+
+def windows(branch: Branch) -> list[tuple[float, float]]:
+    """The intervals of α, between two folds, in which a branch has several points at one α, from the lowest up.
+
+    Where the branch turns upwards it comes by α that it has passed before, and that it passes again on its way down.
+    """
+    merged: list[tuple[float, float]] = []
+    for low, high in sorted(pair for pair in _rises(branch) if pair[0] != branch.alpha[0]):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def summits(branch: Branch) -> list[float]:
+    """α of the folds where a branch turns downwards, in order: right below each it has two points at one α."""
+    return [high for _, high in _rises(branch) if high != branch.alpha[-1]]
+
+
+def _rises(branch: Branch) -> list[tuple[float, float]]:
+    """(least, greatest) α of each stretch along which α grows."""
+    rises = np.diff(branch.alpha) > 0
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], rises, [False]]).astype(int)))
+    return [(float(branch.alpha[low]), float(branch.alpha[high])) for low, high in ends.reshape(-1, 2)]
 
 
 @double_precision
@@ -192,6 +224,7 @@ def _principal(
     alpha_max: float | None,
     max_points: int,
     until_unstable: bool,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Branch:
     default = max(START * scale_of(tree), 2 * number("alpha_min", alpha_min, 0.0, above=True))
     alpha_min, alpha_max = _bounds(alpha_min, default if alpha_max is None else alpha_max)
@@ -201,7 +234,7 @@ def _principal(
         raise TacitError("the orbits are not those of symmetries of the game")
     if curve.eigenvalues(start.z)[0] >= 1:
         raise TacitError(f"the principal branch is not stable at alpha_max {alpha_max:g}: it must start higher")
-    return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable)
+    return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable, report)
 
 
 def _settle(curve: Curve, alpha: float) -> np.ndarray:
@@ -232,6 +265,7 @@ def _follow(
     alpha_max: float,
     max_points: int,
     until_unstable: bool,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Branch:
     """Step along the tangent, come back to the curve by Newton's method; look at what lies between."""
     whole_number("max_points", max_points, 2)
@@ -248,6 +282,8 @@ def _follow(
         point, length = found[-1], min(1.5 * length, _LONGEST_STEP)
         points += found
         events += crossed
+        lowest = min(point.alpha for point in points)
+        report(round(100 * float(np.log(alpha_max / lowest) / np.log(alpha_max / alpha_min))), 100)
         if until_unstable and any(event.of_largest for event in crossed):
             ended = "unstable"
         elif len(points) >= max_points:
@@ -260,7 +296,7 @@ def _follow(
         residual=np.array([float(seen.residual) for seen in looked]),
         folds=np.array([event.alpha for event in events if event.is_fold]),
         bifurcations=np.array([event.alpha for event in events if not event.is_fold]),
-        alpha_stable=next((event.alpha for event in events if event.of_largest), None),
+        alpha_stable=next((event.alpha for event in events if event.of_largest), None) if curve.stability else None,
         ended=ended,
     )
 

@@ -116,7 +116,13 @@ def solve(
         )
     ended = tuple(np.array(own, np.float64) for own in logits)
     steps, time = np.zeros(len(alphas), np.int64), np.zeros(len(alphas))
+    most_done = 0  # starts that go on after they had come to rest do not count back
     programs = _compiled(method, float(step_tolerance), float(learning_rate))
+
+    def tell(done: int) -> None:
+        nonlocal most_done
+        most_done = max(most_done, done)
+        report(most_done, len(alphas))
 
     def come_to_rest(moving: np.ndarray, gap: float) -> None:
         """Follow some rows of `ended` in place, relaxing what is rarest in between."""
@@ -131,7 +137,7 @@ def solve(
                 alphas[moving],
                 gap,
                 max_steps,
-                lambda done, total, rested=rested: report(rested + done, rested + total),
+                lambda done, total, rested=rested: tell(rested + done),
             )
             relaxed, gaps = in_batches(_relax, table, now, alphas[moving])
             for own, new in zip(ended, relaxed, strict=True):

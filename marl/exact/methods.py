@@ -28,7 +28,7 @@ FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
 """Random beginnings of a self-play start: doubled until the best value known is reached."""
 LOW, HIGH = 0.01, 0.6
 """The α looked at first are between these, in units of the span of one step's rewards."""
-STEP, MOST_STEPS = 1.1, 100
+MOST_DOUBLED = 10
 ABOVE_UNIQUE = (1.05, 1.1, 1.25, 1.5, 2.0)
 """High entropy takes the first of these multiples of an α from which on starts agree at which all of them do."""
 LEVELS = 4
@@ -188,39 +188,45 @@ def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
         normal_starts(tree, count // 8, 4.0, seed=setting.seed + 1),
         pure_starts(tree, count // 2, seed=setting.seed + 2),
     )
-    unique = _unique_from(tree, starts)
+    branch = _branch_or_none(setting)
+    unique = _unique_from(tree, starts, branch)
     for multiple in ABOVE_UNIQUE:
-        row, solutions = _ends(tree, starts, multiple * unique)
+        diagram = _ends(tree, starts, multiple * unique, branch)
+        row = diagram.rows[0]
         if _is_one(row):
-            return solutions.log_probs, f"α = {row.alpha:.5g}, one end of {row.starts} starts"
+            return diagram.solutions[0].log_probs, f"α = {row.alpha:.5g}, one end of {row.starts} starts"
     raise TacitError(f"starts disagree (or do not converge) again above α = {unique:.5g}")
 
 
-def _unique_from(tree: Tree, starts: tuple[np.ndarray, ...]) -> float:
-    """An α, at most `STEP` times too large, from which on the starts and all that they lead to at lower α agree.
+def _branch_or_none(setting: Setting) -> branches.Branch | None:
+    """The branch from α = ∞, down to the least α of the search; None where the game is too large for it."""
+    try:
+        return branches.principal_branch(setting.tree, setting.tied, alpha_min=LOW * _span(setting.tree))
+    except TacitError:
+        return None
 
-    α is halved from `HIGH` until starts disagree; what they end in is followed upwards, by `STEP` a time, until it is
-    one point. Small basins of random starts are not missed so.
+
+def _unique_from(tree: Tree, starts: tuple[np.ndarray, ...], branch: branches.Branch | None) -> float:
+    """The least α from which on one solution was found (`phase.Unique`).
+
+    α is halved from `HIGH` to `LOW` until starts disagree. From there the search goes up, to twice α at a time.
+
+    Raises:
+      TacitError: if there is none after α was doubled `MOST_DOUBLED` times.
     """
-    alpha = HIGH * _span(tree)
-    row, solutions = _ends(tree, starts, alpha)
-    while _is_one(row):
-        if alpha / 2 < LOW * _span(tree):
-            return alpha
-        alpha /= 2
-        row, solutions = _ends(tree, starts, alpha)
-    for _ in range(MOST_STEPS):
-        alpha *= STEP
-        known = starts if len(solutions.starts) < 2 else solutions.log_probs
-        row, solutions = _ends(tree, tuple(np.where(np.isfinite(own), own, 0.0) for own in known), alpha)
-        if _is_one(row):
-            return alpha
-    raise TacitError(f"starts disagree (or do not converge) up to α = {alpha:.3g}")
+    low = HIGH * _span(tree)
+    while _is_one(_ends(tree, starts, low, branch).rows[0]) and low / 2 >= LOW * _span(tree):
+        low /= 2
+    for _ in range(MOST_DOUBLED):
+        unique = phase.phase_diagram(tree, [low, 2 * low], starts, branch=branch).unique
+        if unique.one_from is not None:
+            return unique.one_from
+        low *= 2
+    raise TacitError(f"starts disagree (or do not converge) up to α = {low:.3g}")
 
 
-def _ends(tree: Tree, starts: tuple[np.ndarray, ...], alpha: float) -> tuple[phase.Row, phase.Solutions]:
-    diagram = phase.phase_diagram(tree, [alpha], starts, refine=False)
-    return diagram.rows[0], diagram.solutions[0]
+def _ends(tree: Tree, starts: tuple[np.ndarray, ...], alpha: float, branch: branches.Branch | None) -> phase.Phase:
+    return phase.phase_diagram(tree, [alpha], starts, branch=branch, refine=False)
 
 
 def _is_one(row: phase.Row) -> bool:

@@ -2,6 +2,12 @@
 
 At every α all starts follow the gradient flow. Solutions found at one α are also followed upwards from α to α: random
 starts miss small basins, and would understate from where on there is one solution only.
+
+From where on there is one solution is searched for by all means there are (`Unique`). Several are *seen* at an α where
+starts, followed solutions or points of the branch from α = ∞ end differently; in a window between two folds of a
+branch; and below `alpha_stable`, where a start beside the branch's saddle rises to something else. Solutions are
+followed through the folds of their own branches, which can be far narrower than a step of α. All that was seen bounds
+the result from below.
 """
 
 import functools
@@ -16,8 +22,10 @@ from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, equivariance_defect
 from marl.crossplay import seatings
 from marl.exact import crossplay, gradient_flow
+from marl.exact.branches import Branch, follow_branch, summits
 from marl.exact.gradient_flow import Method, Stationary
 from marl.exact.objective import Array, JointPolicy, Tables, double_precision, in_batches, sweep, tables
+from marl.exact.starts import concatenate
 
 SAME_POINT = 1e-5
 """Two points are one solution if no history's action probabilities differ by more, weighted by reach probability."""
@@ -25,6 +33,12 @@ _FOLLOWED = 16
 _BISECTIONS = 40
 _BRACKET = 2e-5
 """How near, relatively, both ends of the bracket of uniqueness are brought."""
+_BESIDE = 1e-3
+"""How far, relatively, α on both sides of a fold or bifurcation are from it."""
+_PUSH = 0.1
+"""The standard deviation of what is added to the logits of points of a branch, as a start beside them."""
+_BRANCHES, _MOST_POINTS, _BACK, _UPWARDS = 8, 400, 1.1, 4.0
+"""Branches through solutions: how many are followed, over how many points, and how far down and up in α."""
 
 
 class Solutions(NamedTuple):
@@ -62,8 +76,16 @@ class Phase(NamedTuple):
 
     rows: list[Row]
     solutions: list[Solutions]
-    unique: tuple[float | None, float | None]
-    """(greatest α at which starts disagree or do not all converge, or None; least α above it where they agree)."""
+    unique: "Unique"
+    beside: tuple[float, ...]
+    """The α that were looked at beside the given ones: on both sides of folds and bifurcations of the branch."""
+
+
+class Unique(NamedTuple):
+    """From where on there is one solution, as far as was searched."""
+
+    several_up_to: float | None  # the greatest α at which, or right below which, two solutions were seen; None: nowhere
+    one_from: float | None  # the least α looked at above that from which on all agreed and converged; None: none
 
 
 @double_precision
@@ -73,6 +95,7 @@ def phase_diagram(
     starts: tuple[np.ndarray, ...],
     *,
     group: SymmetryGroup | None = None,
+    branch: Branch | None = None,
     method: Method = "flow",
     step_tolerance: float = 1e-2,
     learning_rate: float = 1e-2,
@@ -87,20 +110,25 @@ def phase_diagram(
       alphas: positive, in any order; the result is in ascending order.
       starts: for each agent float64[N, H, A] logits.
       group: symmetries for the equivariance defect.
+      branch: the one from α = ∞ (`branches.principal_branch`). Starts are also tried on both sides of its folds and
+        bifurcations and, everywhere, beside its points.
       method, step_tolerance, learning_rate, max_steps: see `gradient_flow.solve`.
-      refine: bisect between the greatest α with several solutions and the next.
+      refine: follow the branches of what was found at the greatest α with several solutions, and bisect between the
+        greatest α where several were seen and the next.
       report: told what is being done, how much of it is done, of how much.
 
     Raises:
       TacitError: without an α or a start; as `gradient_flow.solve`.
     """
-    alphas = sorted({float(alpha) for alpha in alphas})
+    given = {float(alpha) for alpha in alphas}
     count = len(starts[0])
-    if not alphas or not count:
+    if not given or not count:
         raise TacitError("a phase diagram needs at least one alpha and one start")
     settings: dict[str, Any] = {
         "method": method, "step_tolerance": step_tolerance, "learning_rate": learning_rate, "max_steps": max_steps
     }  # fmt: skip
+    beside = _beside_events(branch, min(given), max(given)) - given
+    alphas = sorted(given | beside)
     lanes = tuple(np.tile(own, (len(alphas), 1, 1)) for own in starts)
     every = gradient_flow.solve(
         tree, lanes, np.repeat(alphas, count), **settings, report=lambda done, total: report("starts", done, total)
@@ -109,52 +137,117 @@ def phase_diagram(
     rows: list[Row] = []
     for number, alpha in enumerate(alphas):
         ended = every.take(slice(number * count, (number + 1) * count))
-        if found and (upwards := _logits(found[-1])) is not None:
-            ended = _join(ended, gradient_flow.solve(tree, upwards, _full(upwards, alpha), **settings))
-        found.append(_distinct(tree, ended, count, alpha, group))
+        others = [one for one in (_logits(found[-1]) if found else None, _near_branch(branch, alpha)) if one]
+        if others:
+            followed = concatenate(*others)
+            ended = _join(ended, gradient_flow.solve(tree, followed, _full(followed, alpha), **settings))
+        found.append(distinct(tree, ended, count, group))
         rows.append(_row(alpha, ended.take(slice(count)), found[-1]))
         report("following", number + 1, len(alphas))
-    return Phase(rows, found, _unique(tree, rows, found, settings, refine, report))
+    search = _Search(tree, starts, branch, settings, report)
+    unique = search.unique(rows, found, refine)
+    shown = [number for number, alpha in enumerate(alphas) if alpha in given]
+    return Phase([rows[number] for number in shown], [found[number] for number in shown], unique, tuple(sorted(beside)))
 
 
-def _unique(
-    tree: Tree,
-    rows: list[Row],
-    found: list[Solutions],
-    settings: dict[str, Any],
-    refine: bool,
-    report: Callable[[str, int, int], None],
-) -> tuple[float | None, float | None]:
-    alphas = [row.alpha for row in rows]
-    several = [number for number, row in enumerate(rows) if row.solutions != 1 or row.converged < row.starts]
-    if not several:
-        return None, alphas[0]
-    last = several[-1]
-    if last + 1 == len(alphas):
-        return alphas[last], None
-    low, known = alphas[last], found[last]
-    agreed = [alphas[last + 1]]  # α at which the followed solutions agreed, the greatest first
-    for number in range(_BISECTIONS if refine else 0):
-        logits = _logits(known)
-        if logits is None or len(known.starts) < 2:
-            break
-        # A step can throw a solution out of its basin. So at the end the least α of agreement is tried from nearby.
-        near = agreed[-1] / low < 1 + _BRACKET
-        middle = agreed[-1] if near else float(np.sqrt(low * agreed[-1]))
-        ended = gradient_flow.solve(tree, logits, _full(logits, middle), **settings)
-        now = _distinct(tree, ended, 0, middle, None)
-        agree = bool(ended.converged.all()) and len(now.starts) == 1
-        if agree and near:
-            break
-        if agree:
-            agreed.append(middle)
-        else:
-            if near and len(agreed) == 1:
+def _beside_events(branch: Branch | None, low: float, high: float) -> set[float]:
+    """α on both sides of the folds and bifurcations of a branch, none of them next to another one."""
+    if branch is None:
+        return set()
+    events = np.concatenate([branch.folds, branch.bifurcations, [branch.alpha_stable or np.nan]])
+    events = np.unique(events[np.isfinite(events)])
+    beside: set[float] = set()
+    for event in events.tolist():
+        for side in (event / (1 + _BESIDE), event * (1 + _BESIDE)):
+            if low <= side <= high and not any(abs(np.log(side / other)) < _BESIDE for other in beside):
+                beside.add(side)
+    return beside
+
+
+def _near_branch(branch: Branch | None, alpha: float) -> tuple[np.ndarray, ...] | None:
+    """Starts beside the points of a branch next to an α, on all its sheets: they leave saddles. None: there is none."""
+    if branch is None:
+        return None
+    ends = np.sort([branch.alpha[:-1], branch.alpha[1:]], axis=0)
+    segments = np.flatnonzero((ends[0] <= alpha) & (alpha <= ends[1]))[:_FOLLOWED]
+    if not len(segments):
+        return None
+    points = np.unique([segments, segments + 1])
+    noise = np.random.default_rng(0)
+    logits = []
+    for own in branch.log_probs:
+        finite = np.where(np.isfinite(own[points]), own[points], 0.0)
+        push = _PUSH * noise.normal(size=finite.shape)
+        logits.append(np.concatenate([finite + push, finite - push]))
+    return tuple(logits)
+
+
+class _Search(NamedTuple):
+    """The search for the α from which on there is one solution."""
+
+    tree: Tree
+    starts: tuple[np.ndarray, ...]
+    branch: Branch | None
+    settings: dict[str, Any]
+    report: Callable[[str, int, int], None]
+
+    def unique(self, rows: list[Row], found: list[Solutions], refine: bool) -> Unique:
+        """See `Unique`; rows and solutions at ascending α, the branch's neighbourhoods among them."""
+        several = [number for number, row in enumerate(rows) if row.solutions > 1]
+        seen = [rows[number].alpha for number in several[-1:]]
+        if self.branch is not None:
+            seen += summits(self.branch)
+            seen += [] if self.branch.alpha_stable is None else [self.branch.alpha_stable]
+        known = found[several[-1]] if several else None
+        if refine and known is not None:
+            seen += self.tops(known, rows[several[-1]].alpha)
+        doubtful = [row.alpha for row in rows if row.solutions != 1 or row.converged < row.starts]
+        agreed = [row.alpha for row in rows if row.alpha > max(doubtful, default=0.0)]
+        near = 0.0
+        for number in range(_BISECTIONS if refine and seen else 0):
+            low = max(*seen, *doubtful)
+            agreed = [alpha for alpha in agreed if alpha > low]
+            if not agreed or agreed[0] <= low * (1 + _BRACKET):
                 break
-            low, known = middle, now if len(now.starts) > 1 else known
-            agreed = [alpha for alpha in agreed if alpha > middle]
-        report("refining", number + 1, _BISECTIONS)
-    return low, agreed[-1]
+            # Right above what was seen first: where that is a fold, this is the end of the search.
+            first = max(seen) * (1 + _BRACKET)
+            middle = first if near < low < first < agreed[0] else float(np.sqrt(low * agreed[0]))
+            near = low
+            ended, now = self.look(middle, known)
+            if len(now.starts) > 1:
+                known = now
+                seen += [middle, *self.tops(now, middle)]
+            elif ended.converged.all():
+                agreed = [middle, *agreed]
+            else:
+                doubtful.append(middle)
+            self.report("refining", number + 1, _BISECTIONS)
+        low = max(seen, default=None)
+        high = next((alpha for alpha in agreed if alpha > (low or 0.0)), None)
+        return Unique(low, high)
+
+    def look(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
+        """Where all starts, what is known and the branch's neighbourhood end at one α."""
+        others = [_logits(known) if known else None, _near_branch(self.branch, alpha)]
+        logits = concatenate(self.starts, *(one for one in others if one))
+        ended = gradient_flow.solve(self.tree, logits, _full(logits, alpha), **self.settings)
+        return ended, distinct(self.tree, ended, 0, None)
+
+    def tops(self, solutions: Solutions, alpha: float) -> list[float]:
+        """α of the folds, seen from below, of the branches that go upwards from solutions at `alpha`."""
+        found: list[float] = []
+        _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # symmetries make the others of it
+        for place in sorted(chosen.tolist())[:_BRANCHES]:
+            policy = tuple(own[place] for own in solutions.log_probs)
+            try:
+                upwards = follow_branch(
+                    self.tree, policy, alpha, direction="up",
+                    alpha_min=alpha / _BACK, alpha_max=alpha * _UPWARDS, max_points=_MOST_POINTS, stability=False,
+                )  # fmt: skip
+            except TacitError:  # too large a game, or no curve: what was seen stays a bound
+                continue
+            found += summits(upwards)
+        return found
 
 
 def _full(logits: tuple[np.ndarray, ...], alpha: float) -> np.ndarray:
@@ -172,8 +265,11 @@ def _join(first: Stationary, second: Stationary) -> Stationary:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), first, second)
 
 
-def _distinct(tree: Tree, ended: Stationary, starts: int, alpha: float, group: SymmetryGroup | None) -> Solutions:
-    """The different points among the converged ones, of which the first `starts` come from starts."""
+def distinct(tree: Tree, ended: Stationary, starts: int, group: SymmetryGroup | None) -> Solutions:
+    """The different points among the converged ones, of which the first `starts` come from starts.
+
+    Shapes as in `Stationary` and `Solutions`.
+    """
     rows = np.flatnonzero(ended.converged)
     reach = reach_probabilities(tree, tuple(own[rows] for own in ended.log_probs))
     probs = [np.exp(own[rows]) for own in ended.log_probs]

@@ -1,5 +1,7 @@
 """Where gradient flows start: logits for many starts at once, for each agent float64[B, H, A]."""
 
+import math
+
 import numpy as np
 
 from games.errors import TacitError
@@ -22,8 +24,7 @@ def pure_starts(tree: Tree, count: int, *, seed: int) -> tuple[np.ndarray, ...]:
     """
     rng = np.random.default_rng(seed)
     choices = [np.flatnonzero(row) for own in tree.agents for row in own.legal]
-    combinations = float(np.prod([float(len(choice)) for choice in choices]))
-    if combinations <= count:
+    if math.prod(map(len, choices)) <= count:
         grid = np.indices([len(choice) for choice in choices]).reshape(len(choices), -1)
         picked = np.stack([choice[index] for choice, index in zip(choices, grid, strict=True)], axis=1)
     else:
