@@ -41,7 +41,7 @@ test: lint ## all that has to hold: lint, types, every behaviour (ARGS='-k hanab
 	$(BIN)/python -m pytest -m "not proof" $(WORKERS) $(ARGS)
 
 proof: $(READY) ## the same promises at full size: kills, Slurm, a browser, notebooks, the site, exact oracles
-	$(BIN)/python -m pytest -m proof $(ARGS)
+	$(BIN)/python -m pytest -m proof $(if $(ARGS),,-n auto --dist loadfile) $(ARGS)
 
 mutants: $(READY) ## known defects, one at a time: which of them `make test` finds
 	$(BIN)/python -m benchmarks.mutants $(ARGS)
