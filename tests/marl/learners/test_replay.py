@@ -290,10 +290,9 @@ def test_a_wrong_replay_shows_in_the_ratio(case, defect):
 def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, changes):
     """From the recorded memories on, one step at a time and in the rollout's shapes: it differs by rounding alone.
 
-    With some versions of jax no bit differs on a CPU, but the two are programs of their own, which nobody promises:
-    sums over the some hundred entries of an observation come in another order.
+    With some versions of jax no bit differs on a CPU, but the two are programs of their own, which nobody promises.
     """
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+    close = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=2e-6)
     ours = learner(game, clock, batch, sequence, **changes)
     share_parameters = ours.share_parameters
     state, playing, records, *_ = one_rollout(ours)
@@ -341,7 +340,7 @@ def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, change
         firsts = records.done[t]
         memory[firsts] = 0
     close(memory, playing.memories)
-    assert records.done.sum() >= 3 and (records.log_prob < -0.5).any()
+    assert records.done.sum() >= 2 and (records.log_prob < -0.5).any()  # games end, and choices are open
 
 
 # ------------------------------------------------------------------------------------------------------- gradients
