@@ -130,7 +130,7 @@ def _symmetries(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     whole_number("--generators", options.generators, 0)
     for text in options.overrides:
-        if "=" not in text and Path(text).suffix:
+        if "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
             raise TacitError(
                 f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
             )

@@ -130,9 +130,11 @@ def test_without_igraph_the_extra_is_named(tacit, monkeypatch):
     assert said.err == "tacit: symmetry groups need igraph, which is not here: pip install 'tacit[symmetry]'\n"
 
 
-def test_a_file_is_named_by_its_key(tacit):
-    said = tacit("symmetries", "mine.dpomdp")
-    assert said.status == 2
-    assert said.err.splitlines() == [
-        "tacit: mine.dpomdp is no game of the list; a file is named by its key: tacit symmetries game.file=mine.dpomdp"
-    ]
+def test_a_file_is_named_by_its_key(tacit, tmp_path):
+    there = tmp_path / "mine.txt"
+    there.touch()
+    for file in ("mine.dpomdp", there):
+        said = tacit("symmetries", file)
+        assert said.status == 2
+        sentence = f"{file} is no game of the list; a file is named by its key: tacit symmetries game.file={file}"
+        assert said.err.splitlines() == [f"tacit: {sentence}"]
