@@ -205,6 +205,22 @@ def test_a_drawn_state_keeps_what_the_player_sees():
     assert len(np.unique(seen)) == len(np.unique(np.asarray(drawn.deck)[:, int(state.dealt) :]))
 
 
+@pytest.mark.parametrize("players", BOARDS)
+def test_only_a_card_that_leaves_the_hand_moves_what_is_known_of_it(players):
+    game, (states, _, _) = BOARDS[players], history(players)
+    belief, state, player = HandBelief(game), at(states, 3), jnp.int32(1)
+    known = jnp.arange(belief.num_hands, dtype=jnp.float32)  # all different
+    moved = jax.jit(jax.vmap(lambda action: belief.moved(state, player, action, known)))
+    told = np.asarray(moved(jnp.arange(game.num_actions, dtype=jnp.int32)))
+    hand = [kind(game, card) for card in np.asarray(state.cards)[1]]
+    kinds = game.colors * game.ranks
+    for action in range(game.num_actions):
+        for second, newest in itertools.product(range(kinds), repeat=2):
+            # One of two cards has left: the other is the first now, and nothing is known of the second.
+            before = {0: (hand[0], second), 1: (second, hand[1])}[action % 2] if action < 4 else (second, newest)
+            assert told[action, hand_number(game, [second, newest])] == known[hand_number(game, before)], action
+
+
 def test_what_has_no_exact_belief_is_refused():
     with pytest.raises(TacitError, match="game lever has no belief: exact beliefs are of Hanabi's small boards"):
         HandBelief(lever())
