@@ -33,6 +33,8 @@ demo: $(READY) ## train independent seeds, cross-play them, draw the gap; the sa
 # Workers share nothing but the files of the compilation cache; a test goes to the worker that is free. With ARGS, to choose
 # tests, one process is faster.
 WORKERS := $(if $(ARGS),,-n auto --maxprocesses 8 --dist worksteal)
+# Proofs of one file share what they built.
+FILE_WORKERS := $(WORKERS:worksteal=loadfile)
 
 quick: $(READY) ## what one runs at every save: no test that takes seconds
 	$(BIN)/python -m pytest -m "not slow and not proof" $(WORKERS) $(ARGS)
@@ -41,7 +43,7 @@ test: lint ## all that has to hold: lint, types, every behaviour (ARGS='-k hanab
 	$(BIN)/python -m pytest -m "not proof" $(WORKERS) $(ARGS)
 
 proof: $(READY) ## the same promises at full size: kills, Slurm, a browser, notebooks, the site, exact oracles
-	$(BIN)/python -m pytest -m proof $(if $(ARGS),,-n auto --maxprocesses 8 --dist loadfile) $(ARGS)
+	$(BIN)/python -m pytest -m proof $(FILE_WORKERS) $(ARGS)
 
 mutants: $(READY) ## known defects, one at a time: which of them `make test` finds
 	$(BIN)/python -m benchmarks.mutants $(ARGS)

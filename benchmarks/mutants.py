@@ -35,6 +35,9 @@ SECONDS = 1800
 PASSED, FAILED, INTERRUPTED, NOTHING_COLLECTED = 0, 1, 2, 5
 """pytest's exit status; an error while tests are collected interrupts it."""
 
+FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", re.MULTILINE)
+"""A line of pytest's summary."""
+
 
 class Mutant(NamedTuple):
     """One defect."""
@@ -104,7 +107,7 @@ def run(mutant: Mutant, tree: Path, stamp: int) -> Result:
         for arguments in mutant.stages(tree):
             status, said = pytest(arguments, tree, SECONDS - (time.monotonic() - start))
             if status in (FAILED, INTERRUPTED):
-                failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", said, re.MULTILINE)
+                failed = FAILED_TEST.search(said)
                 verdict, test = ("killed", failed[1]) if failed else ("undecided", "no failing test is named")
                 break
             if status not in (PASSED, NOTHING_COLLECTED):
@@ -184,7 +187,7 @@ def _failing_anyway(tests: list[str], tree: Path) -> set[str]:
     for _ in tests:  # pytest stops at the first that fails
         left = [test for test in tests if test not in failing]
         status, said = pytest(left, tree, SECONDS)
-        failed = re.findall(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", said, re.MULTILINE)
+        failed = FAILED_TEST.findall(said)
         if status in (PASSED, NOTHING_COLLECTED) or not failed:
             break
         failing.update(failed)

@@ -133,7 +133,7 @@ def annealed_greedy(setting: Setting) -> Outcomes:
       TacitError: if the branch does not come down to that α.
     """
     alpha_min = LOW * _span(setting.tree)
-    branch = branches.principal_branch(setting.tree, setting.tied, alpha_min=alpha_min)
+    branch = _branch(setting)
     if branch.ended != "alpha_min":
         raise TacitError(
             f"the branch from α = ∞ does not come down to α = {alpha_min:.3g}: it ends at {branch.alpha[-1]:.3g} "
@@ -188,7 +188,10 @@ def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
         normal_starts(tree, count // 8, 4.0, seed=setting.seed + 1),
         pure_starts(tree, count // 2, seed=setting.seed + 2),
     )
-    branch = _branch_or_none(setting)
+    try:
+        branch = _branch(setting)
+    except TacitError:
+        branch = None
     unique = _unique_from(tree, starts, branch)
     for multiple in ABOVE_UNIQUE:
         diagram = _ends(tree, starts, multiple * unique, branch)
@@ -198,12 +201,14 @@ def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
     raise TacitError(f"starts disagree (or do not converge) again above α = {unique:.5g}")
 
 
-def _branch_or_none(setting: Setting) -> branches.Branch | None:
-    """The branch from α = ∞, down to the least α of the search; None where the game is too large for it."""
-    try:
-        return branches.principal_branch(setting.tree, setting.tied, alpha_min=LOW * _span(setting.tree))
-    except TacitError:
-        return None
+@functools.lru_cache(maxsize=1)
+def _branch(setting: Setting) -> branches.Branch:
+    """The branch from α = ∞ down to the least α of the search, which two methods look at.
+
+    Raises:
+      TacitError: if the game is too large for it.
+    """
+    return branches.principal_branch(setting.tree, setting.tied, alpha_min=LOW * _span(setting.tree))
 
 
 def _unique_from(tree: Tree, starts: tuple[np.ndarray, ...], branch: branches.Branch | None) -> float:

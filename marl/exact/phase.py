@@ -137,8 +137,7 @@ def phase_diagram(
     rows: list[Row] = []
     for number, alpha in enumerate(alphas):
         ended = every.take(slice(number * count, (number + 1) * count))
-        others = [one for one in (_logits(found[-1]) if found else None, _near_branch(branch, alpha)) if one]
-        if others:
+        if others := _other_starts(found[-1] if found else None, branch, alpha):
             followed = concatenate(*others)
             ended = _join(ended, gradient_flow.solve(tree, followed, _full(followed, alpha), **settings))
         found.append(distinct(tree, ended, count, group))
@@ -182,6 +181,12 @@ def _near_branch(branch: Branch | None, alpha: float) -> tuple[np.ndarray, ...] 
     return tuple(logits)
 
 
+def _other_starts(known: Solutions | None, branch: Branch | None, alpha: float) -> list[tuple[np.ndarray, ...]]:
+    """What was found at another α, and what lies beside a branch, as far as there is any."""
+    others = (_logits(known) if known else None, _near_branch(branch, alpha))
+    return [one for one in others if one]
+
+
 class _Search(NamedTuple):
     """The search for the α from which on there is one solution."""
 
@@ -205,7 +210,7 @@ class _Search(NamedTuple):
         agreed = [row.alpha for row in rows if row.alpha > max(doubtful, default=0.0)]
         near = 0.0
         for number in range(_BISECTIONS if refine and seen else 0):
-            low = max(*seen, *doubtful)
+            low = max([*seen, *doubtful])
             agreed = [alpha for alpha in agreed if alpha > low]
             if not agreed or agreed[0] <= low * (1 + _BRACKET):
                 break
@@ -228,8 +233,7 @@ class _Search(NamedTuple):
 
     def look(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
         """Where all starts, what is known and the branch's neighbourhood end at one α."""
-        others = [_logits(known) if known else None, _near_branch(self.branch, alpha)]
-        logits = concatenate(self.starts, *(one for one in others if one))
+        logits = concatenate(self.starts, *_other_starts(known, self.branch, alpha))
         ended = gradient_flow.solve(self.tree, logits, _full(logits, alpha), **self.settings)
         return ended, distinct(self.tree, ended, 0, None)
 

@@ -16,6 +16,7 @@ import pytest
 
 from experiments import runs
 from experiments.runs.check import check
+from experiments.runs.claims import owner
 
 # Loads everything once and then becomes a `tacit` for each line of arguments: a sweep begins at once, and the process
 # that is killed is the one that trains. JAX has not started its threads when it forks.
@@ -107,8 +108,17 @@ def assert_nothing_lost(output, before):
 def assert_all_finished(output, gammas):
     after = finished(output)
     assert sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in after) == gammas
-    left = {file.name for path in after for file in path.iterdir()} - {"status.json", "checksums.json"}
-    assert left == {"run.json", "metrics.npz", "policies.safetensors", "crossplay.json"}  # no claim, nothing torn
+    # Nothing torn; a process killed between its last status and the release of its claim leaves that, which is dead.
+    left = {file.name for path in after for file in path.iterdir() if not file.name.startswith(".claim.")}
+    assert left == {
+        "run.json",
+        "status.json",
+        "checksums.json",
+        "metrics.npz",
+        "policies.safetensors",
+        "crossplay.json",
+    }
+    assert not any(owner(path) for path in after)
 
 
 def wait_for(condition):

@@ -133,6 +133,15 @@ def test_nothing_is_said_below_what_the_branch_shows(game):
         assert unique.one_from > bound
 
 
+def test_a_loss_of_stability_that_no_start_sees_is_refined_all_the_same(game):
+    """All that is seen is one α: the branch says so, and the starts agree at every α looked at."""
+    _, tree, branch = game(18)
+    shown = branch._replace(alpha_stable=1.0, folds=np.zeros(0), alpha=np.sort(branch.alpha)[::-1])
+    unique = phase_diagram(tree, [1.5, 2.0], pure_starts(tree, 3, seed=0), branch=shown).unique
+    assert unique.several_up_to == 1.0
+    assert 1.0 < unique.one_from <= 1.0 + 1e-4
+
+
 def test_unique_without_anything_seen(game):
     _, tree, _ = game(18)
     assert phase_diagram(tree, [2.0, 3.0], pure_starts(tree, 3, seed=0)).unique == Unique(None, 2.0)
