@@ -14,6 +14,10 @@ BENCH_PINS := requirements/bench.txt
 # As pip does, uv trusts the certificates that the system trusts (a company's proxy): UV_SYSTEM_CERTS=false for its own.
 export UV_SYSTEM_CERTS ?= true
 
+# Python compiles what it imports once, not at every start: with uv at installation, and whatever the shell says.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
+
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade) pyproject.toml
