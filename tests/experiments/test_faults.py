@@ -131,7 +131,7 @@ def wait_for(condition):
 def test_killed_in_the_middle_of_a_run_and_after_one(nursery, tacit, tiny_overrides, tmp_path):
     output, said = tmp_path / "runs", tmp_path / "said"
     command = [*sweep_of(tiny_overrides, output, GAMMAS[:2]), "execution.evaluations=0"]
-    moments = [lambda: list(output.glob("*/status.json")), lambda: len(finished(output)) == 1]
+    moments = [lambda: list(output.glob("*/run.json")), lambda: len(finished(output)) == 1]
     before, caught = {}, []
     for moment in moments:
         child = nursery.start(said, *command)
