@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
       TacitError: naming what is needed, what there is, and the number of games that would fit.
     """
     there_is = memory_of(device)
-    needed = learner.memory() * learners
+    needed = _memory(learner) * learners
     if needed <= there_is:
         return
     games, most = learner.num_games, ""
@@ -43,6 +44,11 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
         f"{_size(needed)} on a device, and {device.device_kind} has {_size(there_is)}: "
         f"{most or 'fewer seeds in a job, shorter rollouts or a smaller network may fit'}"
     )
+
+
+@functools.lru_cache(maxsize=4)  # the next job of a sweep often has the same learner
+def _memory(learner: Any) -> int:
+    return learner.memory()
 
 
 def out_of_memory(error: Exception) -> TacitError | None:

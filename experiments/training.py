@@ -235,11 +235,11 @@ class Training:
             state, metrics = jax.tree.map(_joined, *parts)
         else:
             state, metrics = jax.jit(_begin, static_argnums=0)(learner, *given), nothing
-        advance = devices.over_learners(functools.partial(updates, learner), mesh, state, in_axes=(0, 0, None))
+        shapes, structure = jax.tree.flatten(jax.eval_shape(lambda: (state, metrics)))
         try:
             state = devices.place(state, devices.layout(mesh, state))
             metrics = devices.place(metrics, devices.layout(mesh, metrics))
-            advance = advance.lower(state, metrics, jnp.int32(1)).compile()
+            advance = _program(learner, mesh, structure, tuple(shapes))
         except jax.errors.JaxRuntimeError as error:
             raise out_of_memory(error) or error from error
         self._state = state, metrics
@@ -345,11 +345,21 @@ def _begin(learner: Any, hyperparameters: Any, numbers: Any) -> Any:
     return jax.lax.map(lambda one: learner.init(one[0], key=jax.random.key(one[1])), (hyperparameters, numbers))
 
 
+# Both are kept: the next job of a sweep often has the same learner, with other hyperparameters.
+@functools.lru_cache(maxsize=4)
 def _no_metrics(learner: Any, learners: int) -> Any:
     """The metrics of no update, leaves [learners, ...], on the host."""
     one = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
     nothing = no_metrics(learner, one)
     return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], learners, axis=0), nothing)
+
+
+@functools.lru_cache(maxsize=4)
+def _program(learner: Any, mesh: jax.sharding.Mesh, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Any:
+    """The compiled loop of updates over learners whose states and metrics have these shapes."""
+    state, metrics = jax.tree.unflatten(structure, shapes)
+    advance = devices.over_learners(functools.partial(updates, learner), mesh, state, in_axes=(0, 0, None))
+    return advance.lower(state, metrics, jax.ShapeDtypeStruct((), jnp.int32)).compile()
 
 
 def _joined(*parts: Any) -> Any:

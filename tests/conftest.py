@@ -9,7 +9,9 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "tacit" / "jax"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+os.environ["XLA_FLAGS"] = " ".join(  # each once, where a worker starts too: programs are kept by their flags
+    dict.fromkeys([*os.environ.get("XLA_FLAGS", "").split(), "--xla_cpu_use_fusion_emitters=false"])
+)
 
 import jax
 import numpy as np

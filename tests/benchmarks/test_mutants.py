@@ -50,6 +50,7 @@ def tree(tmp_path, monkeypatch):
     return root
 
 
+@pytest.mark.slow
 def test_what_tests_find_is_killed_and_what_fails_anyway_is_undecided(tree, tmp_path, capsys):
     found = Mutant("games/sums.py", "a + b", "a - b", "a sign")
     missed = Mutant("games/sums.py", "str(a)", "repr(a)", "other characters")

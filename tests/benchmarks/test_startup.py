@@ -7,6 +7,7 @@ import pytest
 from benchmarks import startup
 
 
+@pytest.mark.slow
 def test_a_row_for_each_command():
     head, _, helped, shown_game = startup.main(repeats=1, commands=(("--help", 1.0), ("games hanabi", None)))
     assert [cell.strip() for cell in head.split("|")[1:-1]] == ["`tacit …`", "CPU s, least (median)", "goal"]

@@ -64,6 +64,7 @@ def test_every_file_begins_with_what_it_is(file):
     assert re.match(r"# \w", first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)
 def test_every_choice_builds_and_explains_its_keys(group, choice, tmp_path):
     (tmp_path / "my.dpomdp").write_text(dpomdp_file.write(dectiger.problem()))
@@ -96,6 +97,7 @@ def test_the_phase_diagram_explains_its_keys():
     assert composed["execution"] == compose.compose([])["execution"]
 
 
+@pytest.mark.slow
 def test_every_tabular_game_has_a_phase_diagram():
     """With the defaults: 32 values of alpha from 1 % to 60 % of the span of one step's rewards."""
     spans = {"lever": 1.0, "dectiger": 121.0, "two_stage_lever": 2.0, "hint": 1.0}  # dec-tiger: from -101 to 20
@@ -220,6 +222,7 @@ def swept(experiment):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "members"),
     [
@@ -241,6 +244,7 @@ def test_every_member_of_a_sweep_is_a_configuration(experiment, members):
     assert len(names) == members * (4 if experiment.startswith("sweep/") else 1)
 
 
+@pytest.mark.slow
 def test_every_choice_of_the_large_sweep_is_a_configuration():
     """Each beside the first choices of the others."""
     choices = swept("sweep/hanabi")

@@ -21,6 +21,7 @@ WHOLE = {"howto/add_a_game.md"}
 """Pages whose other Python is run before their examples, all in one module."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_examples_of_pages(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

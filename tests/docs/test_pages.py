@@ -79,6 +79,7 @@ def test_every_command_is_shown_with_its_help_and_an_output():
         assert any(re.match(rf"tacit {command} (?!--help)", line) or line == f"tacit {command}" for line in run)
 
 
+@pytest.mark.slow
 def test_every_key_is_on_the_configuration_page(extension):
     tables = extension("configuration_tables")
     page = (DOCS / "reference" / "configuration.md").read_text()
@@ -108,6 +109,7 @@ def test_every_slice_of_every_observer_is_on_the_observations_page(extension, na
             assert re.search(rf"{entries} \| `{re.escape(section.name)}` ", text), section
 
 
+@pytest.mark.slow
 def test_every_public_module_is_on_the_page_of_its_package(extension):
     api = extension("api_pages")
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]

@@ -26,6 +26,7 @@ def test_probabilities_by_hand():
     assert shapes == jax.tree.map(jnp.shape, params)
 
 
+@pytest.mark.slow
 def test_its_keys(tacit, folder):
     assert compose.compose(["policy=linear.Linear", "policy.spread=0.1"])["policy"] == {
         "_target_": "linear.Linear", "observer": None, "spread": 0.1,

@@ -99,6 +99,7 @@ def test_groups_of_the_lab_stay_as_they_are():
     assert completed("learner", group) == group
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -103,6 +103,7 @@ def line_of(text, words):
     return next(n for n, line in enumerate(textwrap.dedent(text).splitlines(), 1) if words in line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -154,6 +155,7 @@ def test_one_sentence_before_anything_runs(tacit, own, arguments, says):
     assert {path for path in own.iterdir() if path.name != "__pycache__"} == before
 
 
+@pytest.mark.slow
 def test_an_own_key_is_no_false_friend(tacit, own):
     """A key is suggested if it is spelled nearly like it, of the group that was chosen; else all are listed."""
     said = tacit("config", "game=dinner.make", "levers=3").err
@@ -172,6 +174,7 @@ def test_values_are_passed_on_as_they_are_annotated(own):
     hash(policy)
 
 
+@pytest.mark.slow
 def test_an_extended_class_begins_with_the_file_of_the_extended_one(own):
     ippo = compose.compose(["learner=ippo"])["learner"]
     assert compose.compose(["learner=gated.High"])["learner"] == {
@@ -196,6 +199,7 @@ def test_a_whole_group_is_completed_without_conf(own, monkeypatch):
     assert targets.completed("learner", whole) == whole
 
 
+@pytest.mark.slow
 def test_numbers_of_a_variants_own_reach_it(own):
     """Its class of hyperparameters is what the state carries."""
     plain = compose.compose(["game=dinner.make", "policy=tabular", "learner=gated.Floored", "learner.floor=[0.25,0.5]"])

@@ -17,6 +17,8 @@ from marl.learners.learner import no_metrics, updates
 from marl.policies.recurrent import Recurrent
 from marl.policies.tabular import Tabular, numbering
 
+pytestmark = pytest.mark.slow
+
 ALPHA = 0.7
 
 
@@ -42,7 +44,6 @@ def objective(logits, child):
     return total
 
 
-@pytest.mark.slow
 def test_the_gradient_is_that_of_the_soft_objective():
     game = two_stage_lever.make()
     learner = Reinforce(game, Tabular(game), "last", total_updates=1, num_games=2048, share_parameters=False)
@@ -67,7 +68,6 @@ def test_the_gradient_is_that_of_the_soft_objective():
     assert (np.abs(found.mean(axis=0) - exact) <= 4.5 * error + 1e-6).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("memory_clock", ["every_step", "own_turns"])
 def test_the_replay_gives_the_probabilities_that_were_played_with(memory_clock):
     """Also in turns, with a recurrent memory, and with parameters of one's own for each seat."""
@@ -109,7 +109,6 @@ def trained(seeds, count=150):
     return jax.device_get(every(jnp.asarray(seeds, jnp.int32), jnp.array([0.05, 0.5], jnp.float32)))
 
 
-@pytest.mark.slow
 def test_it_learns_the_lever_game():
     """Below the threshold 0.2194 of that game a seed settles on a lever; above it on nothing, and nobody differs."""
     state, metrics = trained((0, 1, 2, 3))
@@ -122,7 +121,6 @@ def test_it_learns_the_lever_game():
     assert (state.updates == 150).all()
 
 
-@pytest.mark.slow
 def test_a_seed_learns_the_same_beside_others():
     together, alone = trained((0, 1, 2, 3))[0], trained((2,))[0]
     np.testing.assert_allclose(together.params["logits"][:, 2], alone.params["logits"][:, 0], rtol=1e-4, atol=1e-4)
@@ -143,7 +141,6 @@ def test_bad_values(changes, says):
         Hyperparameters(entropy_coef=-1).check()
 
 
-@pytest.mark.slow
 def test_a_list_of_coefficients_and_a_stop_on_the_way(tacit, small, folder):
     arguments = (
         "train", "game=lever", "learner=reinforce.Reinforce", "policy=tabular", "learner.entropy_coef=[0.05,0.5]",

@@ -59,6 +59,7 @@ def test_plays_as_plain_python_does():
     assert 20 < rewards.sum() < games  # some met, some did not
 
 
+@pytest.mark.slow
 def test_symmetries_commute_with_steps_and_observations():
     game = Rendezvous(5, 3)
 
@@ -107,6 +108,7 @@ def test_the_checker_says_which_law_is_broken(tacit, folder):
     assert (said.status, said.err.count("\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_broken_game_is_refused_before_anything_is_written(tacit, small, folder):
     rules = (folder / "rendezvous.py").read_text()
     (folder / "late.py").write_text(rules.replace("state.step + 1,", "state.step + 1.0,"))

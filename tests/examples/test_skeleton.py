@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from examples.spo import SPO
 from experiments import compose
@@ -23,6 +24,7 @@ def shown(words):
     return block
 
 
+@pytest.mark.slow
 def test_the_skeleton_learns(folder, monkeypatch):
     (folder / "skeleton_of_the_page.py").write_text(shown("class Mine"))
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -32,6 +32,7 @@ def test_the_surrogate_by_hand(learner):
     np.testing.assert_allclose(slope, [2, 0, -2, 2, 0, 0], atol=1e-6)  # none at 1 ± ε, back from beyond it
 
 
+@pytest.mark.slow
 def test_the_loss_is_made_of_it(learner, monkeypatch):
     seen = []
     surrogate = SPO.surrogate
@@ -52,6 +53,7 @@ def test_its_keys_are_those_of_ippo(folder):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_trains_by_its_path(tacit, small, folder):
     arguments = ("game=lever", "learner=spo.SPO", "policy=tabular", "learner.clip=[0.1,0.3]", "budget.steps=512")
     said = tacit("train", *arguments, *small)

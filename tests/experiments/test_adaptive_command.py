@@ -30,6 +30,7 @@ def read(folder):
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_the_table(made):
     folder, said = made
     rows = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in said.out.splitlines() if line[:1] in ("│", "┃")]
@@ -47,6 +48,7 @@ def test_the_table(made):
     assert said.out.splitlines()[-1] == f"run {path}"
 
 
+@pytest.mark.slow
 def test_what_a_run_holds(made):
     folder, _ = made
     (path,) = folder.iterdir()

@@ -89,6 +89,7 @@ def bits(leaf):
     return np.asarray(leaf).tobytes()
 
 
+@pytest.mark.slow
 def test_everything_comes_back_bit_for_bit(folder):
     odd_floats = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1], np.uint32).view(np.float32)  # nan, -inf, -0, 1e-45
     state = State(
@@ -125,6 +126,7 @@ def test_everything_comes_back_bit_for_bit(folder):
             assert found.log[name].tobytes() == array.tobytes()
 
 
+@pytest.mark.slow
 def test_restored_keys_draw_the_same_numbers(folder):
     keys = jax.random.split(jax.random.key(8), 3)
     drawn = jax.vmap(jax.random.bits)(keys).tolist()
@@ -133,6 +135,7 @@ def test_restored_keys_draw_the_same_numbers(folder):
     assert jax.vmap(jax.random.bits)(found.state).tolist() == drawn
 
 
+@pytest.mark.slow
 def test_the_last_two_are_kept(folder):
     assert load(folder) == (None, [])
     for updates in (4, 8, 8, 9):  # one may be saved twice
@@ -339,6 +342,7 @@ def test_a_process_says_nothing_and_needs_orbax_only_for_checkpoints(folder):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
 
 
+@pytest.mark.slow
 def test_four_seeds_of_full_hanabi_fit_in_45_mib(folder):
     learner = IPPO(
         Hanabi(), FeedForward(658, 21, (512,), (512,), (512,)), "canonical", num_games=1024, rollout_length=128,

@@ -34,6 +34,7 @@ def cells(line):
     return [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
 
 
+@pytest.mark.slow
 def test_train_end_to_end(finished, finished_runs):
     folder, said = finished
     assert said.err == ""
@@ -66,6 +67,7 @@ def test_train_end_to_end(finished, finished_runs):
     assert plain[0]["sampled"]["cross_play"]["note"] == "an SE needs 6 seeds, there are 2"
 
 
+@pytest.mark.slow
 def test_train_again_says_the_same(finished, tacit, tiny_overrides, monkeypatch):
     folder, before = finished
     monkeypatch.chdir(folder)
@@ -295,6 +297,7 @@ def test_crossplay_of_two_networks(tacit, a_run, wide_run, tmp_path):
         assert set(map(tuple, result.seatings.tolist())) == {(i, j) for i in range(4) for j in range(4)}
 
 
+@pytest.mark.slow
 def test_runs_of_different_games_do_not_meet(tacit, make_job, a_run, finished_runs, tmp_path):
     (run,) = make_job(tmp_path, {"game.payoffs": [1.0] * 10}).runs()
     other = Path(shutil.copytree(a_run, tmp_path / run.name()))  # the same weights, said to be of other levers

@@ -272,6 +272,7 @@ def test_rows_that_look_alike_stand_below_each_other(folder):
     assert labels == [f"{row.keys['learner.entropy_coef']:g}, {row.short_name}" for row in found.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 9, 40])
 def test_many_categories_with_long_names(number):
     names = [f"SomePolicyWithALongName, {place}, [64, 64, 64], another_value_that_is_long" for place in range(number)]
@@ -281,6 +282,7 @@ def test_many_categories_with_long_names(number):
     assert len(drawn(figure).axes[0].get_yticklabels()) == number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

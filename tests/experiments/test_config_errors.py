@@ -104,6 +104,7 @@ IN_A_CONFIGURATION = [
 """What is refused where the command line ends, in `JobConfig.parse`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "named"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
 )

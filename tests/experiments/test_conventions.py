@@ -58,6 +58,7 @@ def test_a_run_of_hanabi(hanabi_run, tacit):
     assert said.out.count("SP − OP  over seeds") == 2
 
 
+@pytest.mark.slow
 def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path):
     found = conventions_run(finished_runs[0] / "policies.safetensors", games=4, output=tmp_path)
     text = describe(found)

@@ -62,6 +62,7 @@ def test_the_error_is_over_seeds_of_the_mean_of_both_seats():
     assert crossplay.with_partner(three, range(1), 1).mean == 3.0
 
 
+@pytest.mark.slow
 def test_partners_without_a_run(tacit, tmp_path):
     said = tacit("crossplay", *GAME, "--with", "iggi,uniform", "--games", "6", "--output", tmp_path)
     assert said.status == 0, said.err

@@ -80,6 +80,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_figure_gives_the_same_bytes(name, tmp_path):
     for folder in ("one", "two"):
@@ -122,6 +123,7 @@ def test_with_more_players_the_matrix_averages_over_seatings():
     assert len(shown) == np.isfinite(few.matrix()).sum() < 81
 
 
+@pytest.mark.slow
 def test_a_job_of_three_players(tacit, tmp_path):
     overrides = [
         "game=hanabi_very_small", "game.players=3", "learner.num_games=2", "learner.rollout_length=4",
@@ -146,6 +148,7 @@ def test_a_job_of_three_players(tacit, tmp_path):
     ElementTree.parse(path / "crossplay.svg")
 
 
+@pytest.mark.slow
 def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_path):
     changes = {"learner.entropy_coef": 0.1, "learner.gamma": 0.5, "game.payoffs": [1] * 9 + [0.9]}
     (other,) = run_job(make_job(tmp_path, changes))
@@ -166,6 +169,7 @@ def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_pat
     assert [row["learner.gamma"] for row in plain] == [0.99, 0.5, 0.99]
 
 
+@pytest.mark.slow
 def test_a_job_with_one_row_and_no_evaluation_is_drawn(plain, finished_runs, tmp_path):
     changes = {"execution.output": str(tmp_path), "execution.rows": 1, "execution.evaluations": 0}
     job = JobConfig.parse(plain(changes))

@@ -10,6 +10,8 @@ from experiments import methods, runs
 from experiments.config import CrossPlayConfig
 from experiments.crossplay import partner_names
 
+pytestmark = pytest.mark.slow
+
 GAME = ("game=hanabi", "colors=2", "ranks=2", "hand_size=2", "max_information_tokens=3")
 CHANGES = {
     "game": {
@@ -64,7 +66,6 @@ def test_it_plays_beside_a_run(tacit, our_run, their_file, tmp_path):
     assert settings["with"] == [f"twin=jaxmarl:{their_file}"]
 
 
-@pytest.mark.slow
 def test_it_is_a_method_of_one_agent(our_run, their_file, tmp_path):
     table = methods.methods_table(
         [("ours", our_run)], CrossPlayConfig(games=2), tmp_path / "out", with_partners=f"jaxmarl:{their_file}"

@@ -84,6 +84,7 @@ def test_a_run_beside_others_is_the_run_alone(make_job, finished_runs, tmp_path)
         assert largest_difference(weights(alone), weights(path)) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_seeds_number_alone_decides_its_randomness(make_job, finished_runs, tmp_path):
     changes = {"learner.entropy_coef": 0.01, "seeds": 2, "first_seed": 1}
     (path,) = run_job(make_job(tmp_path, changes))
@@ -94,6 +95,7 @@ def test_a_seeds_number_alone_decides_its_randomness(make_job, finished_runs, tm
     assert [agent.label for agent in runs.read_run(path).agents] == [f"{path.name[:6]}/1", f"{path.name[:6]}/2"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept_and_overwritten_only_on_request(make_job, a_run):
     # finished_runs[0], a_run and this job are one run
     job = make_job(a_run.parent, {"learner.entropy_coef": 0.01})
@@ -181,6 +183,7 @@ def test_interrupted_between_the_runs_of_a_job(make_job, finished_runs, tmp_path
     assert largest_difference(weights(second), weights(finished_runs[1])) < 1e-5
 
 
+@pytest.mark.slow
 def test_an_error_is_written_down(make_job, tmp_path, tacit):
     job = make_job(tmp_path)
     with stopped_at("training", MemoryError("no room")) as report:
@@ -192,6 +195,7 @@ def test_an_error_is_written_down(make_job, tmp_path, tacit):
     assert said.err == f"tacit: run {path} is not finished: failed (MemoryError: no room) after 32 steps\n"
 
 
+@pytest.mark.slow
 def test_diverged_training_is_one_sentence(tacit, tiny_overrides, tmp_path):
     output = f"execution.output={tmp_path}"
     said = tacit("train", *tiny_overrides, output, "learner.learning_rate=1e30")

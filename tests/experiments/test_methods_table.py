@@ -70,6 +70,7 @@ def test_runs_are_called_after_their_learner_and_what_they_differ_in():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_names_can_be_given(trained, tmp_path):
     low, high = trained
     odd = tmp_path / "a=b"
@@ -80,6 +81,7 @@ def test_names_can_be_given(trained, tmp_path):
         methods.named([str(tmp_path / "compare")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("play", ["invented", pytest.param("played", marks=pytest.mark.proof)])
 def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypatch, play):
     """Nine combinations of kinds of agents take minutes to compile; the next test plays with one."""

@@ -63,6 +63,7 @@ def mean_of_pairs(counts, cell):
 # --- what is printed ---
 
 
+@pytest.mark.slow
 def test_the_table(made):
     path, said = made
     header, low, high = cells(said)
@@ -85,6 +86,7 @@ def test_the_table(made):
     assert sorted(printed.replace(",", "").split()) == sorted(title.replace(",", "").split())
 
 
+@pytest.mark.slow
 def test_the_thresholds_and_best_values_in_words(made):
     path, said = made
     assert said.out.splitlines()[-6:] == [
@@ -130,6 +132,7 @@ def test_other_sentences(made, changes, sentence):
     assert any(f"{sentence}\n" in f"{said}\n" or f"{sentence} (searched" in said for said in sentences)
 
 
+@pytest.mark.slow
 def test_progress(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = tacit("phase", *SMALL, "execution.progress=true", "execution.figures=false")
@@ -199,6 +202,7 @@ def test_the_saved_policies_are_stationary(made):
     np.testing.assert_allclose(np.exp(saved["branch_agent_1"]), 0.5, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_the_finished_run(made, tacit, monkeypatch):
     path, said = made
     before = {file: file.stat().st_mtime_ns for file in path.iterdir()}
@@ -232,6 +236,7 @@ def test_overwriting(made, tacit, tmp_path):
         np.testing.assert_array_equal(ours[name], theirs[name])
 
 
+@pytest.mark.slow
 def test_what_names_a_run(made):
     name = made[0].name
     for same in ("execution.output=elsewhere", "execution.overwrite=true", "game.mismatch=0", "seed=0.0"):

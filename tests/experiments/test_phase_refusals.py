@@ -70,6 +70,7 @@ IN_A_CONFIGURATION = [
 """What is refused where the command line ends, in `PhaseConfig.parse`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
 )
@@ -111,6 +112,7 @@ def test_exact_commands_need_a_tabular_game(tacit, tmp_path, monkeypatch, game):
     )
 
 
+@pytest.mark.slow
 def test_a_bad_file(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused(tacit, tmp_path, "game.file=nowhere.dpomdp") == (
@@ -127,6 +129,7 @@ def test_a_bad_file(tacit, tmp_path, monkeypatch):
     assert "is not a text file" in refused(tacit, tmp_path, "game.file=noise.dpomdp")
 
 
+@pytest.mark.slow
 def test_a_game_too_large_for_memory(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     says = refused(tacit, tmp_path, "game=dectiger", "horizon=9")
@@ -136,6 +139,7 @@ def test_a_game_too_large_for_memory(tacit, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_too_many_starts_for_memory(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     many = ["alpha=null", "alpha_count=10000", "normal_starts=100000"]

@@ -55,6 +55,7 @@ class TestPhases:
 
 
 class TestMethods:
+    @pytest.mark.slow
     def test_outcomes_come_with_their_cross_play(self, two_stage):
         (method,) = two_stage["methods"]
         assert method["outcomes"] == 2
@@ -93,6 +94,7 @@ def numbers(axis):
 
 
 class TestFigures:
+    @pytest.mark.slow
     def test_solutions(self, levers, tmp_path):
         left, right = the_same_twice(lambda: exact_figures.solutions(levers), tmp_path)
         assert [label.get_text() for label in left.get_xticklabels()] == ["lever0", "lever1"]
@@ -100,12 +102,14 @@ class TestFigures:
         # Both meet with probability .954² + .046², and miss each other's lever with the rest.
         assert sorted(numbers(right)) == ["0.088", "0.088", "0.912", "0.912"]
 
+    @pytest.mark.slow
     def test_outcomes(self, two_stage, tmp_path):
         left, right = the_same_twice(lambda: exact_figures.outcomes(two_stage, "Other-Play"), tmp_path)
         labels = [label.get_text() for label in left.get_xticklabels()]
         assert labels[:3] == ["left", "right", "left, saw left: left"]
         assert numbers(right) == ["0.5", "-0.5", "-0.5", "0.5"]
 
+    @pytest.mark.slow
     def test_windows_shade_where_there_is_one_solution(self, levers, tmp_path):
         axes = the_same_twice(lambda: exact_figures.windows([levers, levers, levers, levers]), tmp_path)
         assert [axis.axison for axis in axes] == [True] * 4 + [False] * 2
@@ -121,6 +125,7 @@ class TestFigures:
         assert set(uniform.get_ydata()) == {0.5}
 
 
+@pytest.mark.slow
 def test_a_game_is_dealt():
     state = results.dealt("game=hanabi_2x3", "ranks=2")
     assert "player 0 to move" in str(state)

@@ -296,6 +296,7 @@ def test_time_left():
         assert 50 < stopper.seconds_left() <= 60
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_it_compiles(many, tmp_path, monkeypatch):
     job = many(tmp_path, {"learner.num_games": 64, "budget.steps": 64 * 32})
     learner = job.runs()[0].build().learner
@@ -327,6 +328,7 @@ def test_a_full_device_is_one_sentence():
     assert memory.out_of_memory(RuntimeError("INVALID_ARGUMENT")) is None
 
 
+@pytest.mark.slow
 def test_more_devices_than_there_are(many, tmp_path):
     there_are = len(jax.devices())
     with pytest.raises(TacitError, match=rf"execution\.devices must be at most the {there_are} that there are, not 99"):

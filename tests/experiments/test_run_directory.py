@@ -87,6 +87,7 @@ def test_crossplay_comes_back(finished_runs, tmp_path):
                 np.testing.assert_array_equal(getattr(read[name], field), value)
 
 
+@pytest.mark.slow
 def test_the_policies_alone_play_what_the_run_recorded(finished_runs, tmp_path):
     file = tmp_path / "from_a_friend.safetensors"
     shutil.copy(finished_runs[1] / "policies.safetensors", file)
@@ -111,6 +112,7 @@ def test_policies_come_back(finished_runs, wide_run):
                 np.testing.assert_array_equal(leaf, tensors[name][seed])
 
 
+@pytest.mark.slow
 def test_unshared_parameters_come_back(make_job, tmp_path):
     job = make_job(tmp_path, {"learner.share_parameters": False})
     (run,) = job.runs()

@@ -147,6 +147,7 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_the_length_of_sequences_counts_and_that_of_pieces_does_not():
     def named(*overrides):
         (run,) = JobConfig.parse(compose.compose(["policy=recurrent", "learner.rollout_length=8", *overrides])).runs()

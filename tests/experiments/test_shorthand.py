@@ -51,6 +51,7 @@ def test_everything_else_stays(overrides):
     assert spelled_out(overrides) == overrides
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -88,6 +89,7 @@ def tiny(overrides):
     return [override for override in overrides if not override.startswith(("game=", "policy.", "learner.share"))]
 
 
+@pytest.mark.slow
 def test_training_on_dec_tiger(tacit, tiny_overrides, tmp_path, monkeypatch):
     """The table, with parameters of its own for each seat, and a file of the same game."""
     monkeypatch.chdir(tmp_path)

@@ -35,6 +35,7 @@ PARSED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_only_said_loads_no_heavy_library(synthetic_run, tacit, tmp_path):
     root = tmp_path / "runs"
     for seed in range(2):
@@ -82,6 +83,7 @@ def test_the_facts_of_a_game_are_those_of_the_game(name):
     assert (known["name"], tuple(known["score_range"])) == (game.name, game.score_range)
 
 
+@pytest.mark.slow
 def test_files_of_conf_are_read_as_hydra_composes_them():
     for name in conf_files.choices("game"):
         composed = compose.compose([f"game={name}", *["game.file=x"] * (name == facts.FROM_FILE)])["game"]

@@ -33,6 +33,7 @@ def cell(contents, structure, method, key):
     return found[key]
 
 
+@pytest.mark.slow
 def test_the_values_of_task_claiming(contents):
     assert [one["structure"] for one in contents] == ["none", "claims", "isolation", "shared_history"]
     assert [one["solo"] for one in contents] == pytest.approx([2.0] * 4)
@@ -47,6 +48,7 @@ def test_the_values_of_task_claiming(contents):
     assert [one.get("symmetries") for one in contents[:1]] == ["12"]
 
 
+@pytest.mark.slow
 def test_search_and_predictions_of_task_claiming(contents):
     # Each picks one of the two tasks that its partner leaves, both at once: the same one in a quarter of the games.
     assert cell(contents, "none", "self-play", "searched_self_play") == pytest.approx(1.75)
@@ -65,6 +67,7 @@ def test_what_has_no_meaning_says_why(made, contents):
     assert made[1].out.count(f"n/a (task_claiming shared_history): {ONE_STEP}.") == 1
 
 
+@pytest.mark.slow
 def test_run_directories_are_found_again(made, tacit, monkeypatch):
     folder, first = made
     names = sorted(config.name() for config in configs(SMALL))
@@ -98,6 +101,7 @@ def test_the_folder_of_the_table(made):
         assert drawn.startswith(start) and len(drawn) > 5000
 
 
+@pytest.mark.slow
 def test_information_and_a_soft_penalty(tmp_path):
     def method(*arguments):
         (config,) = configs([*arguments, "method=self-play", "starts=4", f"execution.output={tmp_path}"])
@@ -177,6 +181,7 @@ def test_splits_by_hand():
     assert "split" not in given[0]["methods"][0] and "split" not in found[1]["methods"][0]
 
 
+@pytest.mark.slow
 def test_the_figure_of_a_gap_shows_its_parts(contents):
     axis = structure_figures.gap_parts(with_splits(contents)).axes[0]
     spatial, semantic = axis.patches[0], axis.patches[1]

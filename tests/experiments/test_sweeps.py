@@ -65,6 +65,7 @@ def times(path):
     return {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_not_made_again(sweep, swept):
     before = [times(path) for path in swept]
     said = sweep()
@@ -92,6 +93,7 @@ def test_what_was_cut_is_made_and_what_failed_only_when_asked(sweep, swept):
     assert [runs.read_status(path)["state"] for path in swept] == ["finished"] * 3
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_the_others_alone(sweep, make_job, tmp_path, monkeypatch):
     from experiments import train
 
@@ -120,6 +122,7 @@ def test_a_run_that_fails_leaves_the_others_alone(sweep, make_job, tmp_path, mon
     assert [state and state["state"] for state in states] == ["failed", None, "finished"]
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named_and_the_others_are_shown(sweep, swept):
     (swept[1] / "policies.safetensors").unlink()
     said = sweep()
@@ -132,6 +135,7 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(sweep, swept):
     assert said.out.count("table in ") == 1
 
 
+@pytest.mark.slow
 def test_another_run_in_a_runs_place_is_not_shown_as_it(sweep, swept):
     shutil.rmtree(swept[1])
     shutil.copytree(swept[0], swept[1])
@@ -197,6 +201,7 @@ def test_a_launcher_that_does_not_work_is_not_asked_again(tmp_path):
     assert [str(one._return_value) for one in ended] == ["its process was lost: OSError: no more processes"] * 2
 
 
+@pytest.mark.slow
 def test_runs_of_other_versions_are_kept_with_a_warning(sweep, swept):
     file = swept[2] / "run.json"
     plain = json.loads(file.read_text())
@@ -208,6 +213,7 @@ def test_runs_of_other_versions_are_kept_with_a_warning(sweep, swept):
     assert swept[2].name in said.err
 
 
+@pytest.mark.slow
 def test_a_sweep_without_an_end_is_refused(tacit, tiny_overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = tacit("train", "-m", *tiny_overrides, "learner.gamma=interval(0,1)")
@@ -216,6 +222,7 @@ def test_a_sweep_without_an_end_is_refused(tacit, tiny_overrides, tmp_path, monk
     assert not list(tmp_path.glob("runs/*/run.json"))
 
 
+@pytest.mark.slow
 def test_jobs_are_composed_as_hydra_does():
     choices = [
         ["game=lever", "game=dectiger"],

@@ -17,6 +17,7 @@ def orders(said):
     return [text for line in lines for text in re.findall(r"\d[\d,.e+]*$|\d[\d,.e+]*(?= )", line)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -17,6 +17,7 @@ def metadata(file):
         return opened.metadata()
 
 
+@pytest.mark.slow
 def test_a_run_as_one_file(tacit, finished_runs, tmp_path):
     path = finished_runs[0]
     said = tacit("zoo", path, "--output", tmp_path / "zoo")
@@ -38,6 +39,7 @@ def test_a_run_as_one_file(tacit, finished_runs, tmp_path):
     assert scores["greedy XP"] == pytest.approx(played.mean[[1, 2]].mean())
 
 
+@pytest.mark.slow
 def test_a_file_plays_without_its_run(tacit, finished_runs, tmp_path):
     files = [zoo.keep(path, tmp_path).file for path in finished_runs]
     run = runs.read_run(files[0])

@@ -35,6 +35,7 @@ def contents(folder, game):
     return found
 
 
+@pytest.mark.slow
 def test_the_table(made):
     _, said = made
     rows = []
@@ -61,6 +62,7 @@ def test_the_table(made):
     assert f"Labels drawn independently, {sentence}" in said.out
 
 
+@pytest.mark.slow
 def test_what_a_run_holds(made):
     folder, said = made
     assert len(printed(said)) == 3
@@ -94,6 +96,7 @@ def test_the_folder_of_the_table(made):
     assert f"| Other-Play | 0.9000 | 0.0000 (0.5000) | n/a: {REFUSED} |" in lines
 
 
+@pytest.mark.slow
 def test_finished_games_are_not_made_again(made, tacit, monkeypatch):
     folder, said = made
     made_of = []
@@ -135,6 +138,7 @@ def test_without_agent_swaps(tacit, tmp_path):
     assert "symmetries without agent swaps: two_stage_lever h2 2." in said.out
 
 
+@pytest.mark.slow
 def test_which_games():
     default = [(config.game["_target_"].split(".")[-2], config.game.get("variant")) for config in zsc_table.configs([])]
     assert len(default) == len(set(default)) == 16
@@ -151,6 +155,7 @@ def test_which_games():
     assert listed[0].method == tuple(method.key for method in METHODS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -89,6 +89,7 @@ def wrong(game):
     return [finding.wrong for finding in check(game, games=32) if finding.wrong]
 
 
+@pytest.mark.slow
 def test_a_sound_game_passes():
     found = check(Equal(), games=32)
     assert [finding.wrong for finding in found] == [""] * 17
@@ -266,6 +267,7 @@ PLAYED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("faults", "says"), PLAYED, ids=lambda value: getattr(value[0], "__name__", ""))
 def test_random_games_show_what_is_wrong(faults, says):
     game = type("Broken", faults, {"__module__": "mine"})()
@@ -462,6 +464,7 @@ def test_only_the_observer_in_use_need_be_built():
 # ------------------------------------------------------------------------------------------------ games of the library
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["lever", "tiny_hanabi", "many_edits", pytest.param("hanabi_very_small", marks=pytest.mark.proof)]
 )
@@ -469,6 +472,7 @@ def test_games_of_the_library_keep_the_contract(name):
     assert wrong(build_game(compose.compose([f"game={name}"])["game"])) == []
 
 
+@pytest.mark.slow
 def test_chance_within_a_step_is_left_out_of_what_must_commute():
     class Windy(Equal):
         def transition(self, state, actions, *, key):

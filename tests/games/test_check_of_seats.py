@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from games.check import commutes
 from games.game import Game, Layout, Observer, Symmetry
@@ -63,6 +64,7 @@ class Swapped(Game):
         return state._replace(shown=state.shown[symmetry.players])
 
 
+@pytest.mark.slow
 def test_actions_move_with_their_players():
     game = Swapped()
     state = game.init(key=jax.random.key(0))

@@ -46,6 +46,7 @@ def test_deals_are_different_features():
     assert counts.min() > 60  # 100 each, with a standard deviation of 9
 
 
+@pytest.mark.slow
 def test_symmetries():
     game = OverlappingEdits(3, 5)
     keys = jax.random.split(jax.random.key(1), 300)

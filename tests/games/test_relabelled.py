@@ -60,6 +60,7 @@ def followed(players):
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(jax.random.split(jax.random.key(players), 16)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("players", [3, *(pytest.param(other, marks=pytest.mark.proof) for other in (2, 4, 5))])
 def test_it_is_the_underlying_game_under_the_actions_meant(players):
     said = followed(players)
@@ -71,6 +72,7 @@ def test_it_is_the_underlying_game_under_the_actions_meant(players):
     assert said["ends"][0].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("players", [3, *(pytest.param(other, marks=pytest.mark.proof) for other in (2, 4, 5))])
 def test_every_player_sees_the_image_under_its_own_permutation(players):
     """Permutations of four colors: most are not their own inverses, so an inverse in one place would show."""
@@ -93,6 +95,7 @@ def test_every_player_sees_the_image_under_its_own_permutation(players):
     assert (said["seen"] != said["inner_seen"]).any()
 
 
+@pytest.mark.slow
 def test_a_hint_by_hand():
     """Color 0 is shown to player 0 as 1, and its hint of color 1 touches what player 1 holds of color 0."""
     game = board(2)

@@ -55,6 +55,7 @@ def wisher(game, first, *then):
     return Agent(Kind(Wish(game.num_actions), "hle", True), jnp.array(order, jnp.int32), f"wish {first}")
 
 
+@pytest.mark.slow
 def test_counts_of_agents_worked_by_hand():
     # Four hints use up the tokens. Then a discard brings one back, and the next hint uses it: hint, discard, … With 12
     # cards, 4 of them dealt, 8 discards empty the deck, after which both players move once more.
@@ -73,6 +74,7 @@ def test_counts_of_agents_worked_by_hand():
     assert counts.sum() == 5 * 20
 
 
+@pytest.mark.slow
 def test_counts_agree_with_a_walk_through_the_games_step_by_step():
     board = hanabi.make("Hanabi-2x3", players=3)
     agents = [wisher(board, board.first_rank_hint + 1, 1, 2), wisher(board, 3, 0)]
@@ -95,6 +97,7 @@ def test_counts_agree_with_a_walk_through_the_games_step_by_step():
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_agents_of_any_kinds_and_memories_come_in_their_order():
     recurrent = Recurrent(BOARD.observer("hle").size, BOARD.num_actions, torso=(4,), memory=4)
     rng, shapes = np.random.default_rng(0), jax.eval_shape(lambda: recurrent.init(key=KEY))
@@ -190,6 +193,7 @@ def test_correlation_agrees_with_all_renumberings_by_a_loop():
     assert "needs 6 seeds" in found.note
 
 
+@pytest.mark.slow
 def test_distances_that_decide_the_score_are_found():
     places = np.array([0.0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 12.7])
     apart = np.abs(places[:, None] - places[None])
@@ -200,6 +204,7 @@ def test_distances_that_decide_the_score_are_found():
     assert found.high == pytest.approx(-1)
 
 
+@pytest.mark.slow
 def test_chance_is_not_called_a_relation():
     generator = np.random.default_rng(0)
     found = [correlation(symmetric(generator, 8), symmetric(generator, 8), permutations=499, resamples=200)

@@ -114,6 +114,7 @@ WEIGHTS = jnp.array([0.5, 0.3, 0.2], jnp.float32)
 REPEAT = Agent(Kind(Repeat(), "last", True), WEIGHTS, "repeat")
 
 
+@pytest.mark.slow
 def test_the_defect_by_hand():
     found, alone = measure_defect(Levers(), [REPEAT, REPEAT], games=600, greedy=False, key=KEY, symmetries=5)
     # At the first of three steps 0.2 on average over the group, then the repeated lever, which is equivariant.
@@ -125,6 +126,7 @@ def test_the_defect_by_hand():
     np.testing.assert_allclose(parts, [found, alone], rtol=1e-6)  # 250 games of either agent in a call
 
 
+@pytest.mark.slow
 def test_the_defect_of_the_greedified_policy_by_hand():
     # Greedy, it pulls lever 0 first, which two of three relabellings move.
     (found,) = measure_defect(Levers(), [REPEAT], games=600, greedy=True, key=KEY, symmetries=5)
@@ -132,6 +134,7 @@ def test_the_defect_of_the_greedified_policy_by_hand():
     assert found.largest == 1
 
 
+@pytest.mark.slow
 def test_where_players_may_be_swapped_the_seat_of_the_image_answers():
     flat = jnp.ones(3, jnp.float32) / 3
     seats = Agent(Kind(Repeat(), "last", False), jnp.stack([flat, WEIGHTS]), "seats")
@@ -144,6 +147,7 @@ def test_where_players_may_be_swapped_the_seat_of_the_image_answers():
     assert swapped.mean == pytest.approx((0.1 + 1 / 6) / 2 / 3, abs=4 * swapped.standard_error)
 
 
+@pytest.mark.slow
 def test_other_play_by_hand():
     # Greedy partners pull lever 0 as each of them names it: the same one in a third of the games, and then again.
     games = 3000
@@ -190,6 +194,7 @@ class Symmetrised:
         return memory, jnp.log(jnp.mean(probabilities, axis=0))
 
 
+@pytest.mark.slow
 def test_networks_have_a_defect_and_equivariant_policies_have_none():
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: NETWORK.init(key=KEY))

@@ -104,6 +104,7 @@ def page_of(site, name):
     return json.loads(text.removeprefix(f"report.received({json.dumps(name)}, ").removesuffix(");\n"))
 
 
+@pytest.mark.slow
 def test_the_overview_is_told_every_run(site):
     overview = overview_of(site)
     rows = {row["id"]: row for row in overview["rows"]}
@@ -125,6 +126,7 @@ def test_the_overview_is_told_every_run(site):
     assert rows["damaged"]["scores"] == rows["stopped"]["scores"] == {}
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_is_told_its_cells_and_games(site):
     told = page_of(site, "level2")
     greedy = told["crossplay"]["plays"]["greedy"]
@@ -166,6 +168,7 @@ def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_pat
     assert told["sampled"] == {"refused": "players move at once"}
 
 
+@pytest.mark.slow
 def test_pages_load_files_that_are_there_and_scripts_are_javascript(site):
     for page in site.glob("*.html"):
         loaded = re.findall(r"<(?:link|script|img)\b[^>]*?(?:href|src)=\"([^\"]*)\"", page.read_text())

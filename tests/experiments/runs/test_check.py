@@ -35,6 +35,7 @@ def test_a_run_that_is_not_finished_is_not_damaged_by_that(synthetic_run, tmp_pa
     assert found(synthetic_run(tmp_path / "runs", seeds=2, state=state)) == []
 
 
+@pytest.mark.slow
 def test_runs_of_training_are_whole(finished_runs):
     assert check(finished_runs[0].parent) == (2, [])
     sums = runs.read_json(finished_runs[0] / "checksums.json")

@@ -345,6 +345,7 @@ def test_intervals_of_enough_seeds(synthetic_run, tmp_path):
     assert row["sampled_gap"] == pytest.approx(row["sampled_sp"] - row["sampled_xp"])
 
 
+@pytest.mark.slow
 def test_cells_have_names(grid):
     cells = load(grid).finished().crossplay("greedy")
     assert cells["score"].dims == ("entropy_coef", "gamma", "seed", "partner_seed", "seat")

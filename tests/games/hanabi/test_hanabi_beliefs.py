@@ -14,6 +14,8 @@ from games.hanabi.cards import EMPTY
 from games.hanabi.rules import Hanabi
 from games.tabular.library.lever import make as lever
 
+pytestmark = pytest.mark.slow
+
 BOARDS = {
     2: Hanabi(players=2, colors=2, ranks=3, hand_size=2, max_information_tokens=3, max_life_tokens=3),
     3: Hanabi(players=3, colors=2, ranks=3, hand_size=2, max_information_tokens=3, max_life_tokens=3),

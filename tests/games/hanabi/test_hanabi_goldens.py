@@ -91,6 +91,7 @@ def test_the_goldens_hold_every_kind_of_game():
     assert sum(path.stat().st_size for path in FILES) < 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [pytest.param(path, marks=marks(path), id=path.stem) for path in FILES])
 def test_replays_games_of_hle(path):
     game, games = load(path)

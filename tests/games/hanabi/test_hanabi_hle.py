@@ -34,6 +34,7 @@ def test_every_step_equals_hles(steps):
     assert f"{report.steps} steps of {report.games} games" in str(report)
 
 
+@pytest.mark.slow
 def test_verify_tells_what_differs(monkeypatch):
     apply = hle.HleGame.apply
     monkeypatch.setattr(hle.HleGame, "apply", lambda self, state, action: apply(self, state, action) + 1)

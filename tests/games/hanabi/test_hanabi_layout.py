@@ -37,6 +37,7 @@ start  stop  section             axes                                  meaning
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", BOARDS, ids=range(len(BOARDS)))
 def test_sections_cover_the_vector_without_gaps(game):
     state = jax.eval_shape(lambda: game.init(key=jax.random.key(0)))

@@ -107,6 +107,7 @@ def test_moves_are_told_in_words(states, move):
     assert "player 0 to move (an illegal action was tried and not played)\n" in str(refused)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_deck_is_told(move, deck_of):
     game = make("Hanabi-Very-Small", players=5)
     state = game.init_from_deck(deck_of(game, "R1"))
@@ -130,6 +131,7 @@ def test_a_completed_game_says_so(move, deck_of):
     assert "score 2 of 2" in str(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("players", [2, 5, *(pytest.param(other, marks=pytest.mark.proof) for other in (3, 4))])
 def test_a_picture_is_well_formed(random_games, players):
     game = make(players=players)

@@ -69,6 +69,7 @@ class Table:
 tables = pytest.mark.parametrize("players", [2, 5, *(pytest.param(other, marks=pytest.mark.proof) for other in (3, 4))])
 
 
+@pytest.mark.slow
 @tables
 def test_the_site_would_count_the_same_score(random_games, players):
     game = make(players=players)
@@ -118,6 +119,7 @@ def read_address(address: str) -> dict:
     }
 
 
+@pytest.mark.slow
 @tables
 def test_games_have_the_same_score_by_both_of_the_sites_formats(random_games, players):
     game = make(players=players)
@@ -195,6 +197,7 @@ def test_only_the_sites_boards_can_be_exported():
         to_hanab_live(make(players=5, hand_size=5), [], [])
 
 
+@pytest.mark.slow
 def test_an_illegal_action_is_named_with_its_step(deck_of):
     game = make()
     deck = deck_of(game, "R1 R1 R1 Y1 Y1 G1 G1 G1 Y1 W1")

@@ -110,6 +110,7 @@ def test_a_hint_reaches_the_player_it_names(move, deck_of):
     assert (state.color_knowledge & 128).astype(bool).tolist() == [[True] * 2] + [[False] * 2] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("players", [2, 3, 4, 5])
 def test_after_the_last_card_is_drawn_each_player_has_one_more_turn(move, deck_of, players):
     game = Hanabi(players=players, colors=1, ranks=5, hand_size=1, max_life_tokens=100)
@@ -186,6 +187,7 @@ def test_a_hint_without_tokens_tells_nothing(move, deck_of):
     assert_same_state(after, state._replace(illegal=after.illegal))
 
 
+@pytest.mark.slow
 def test_checked_step_raises_with_the_names_of_the_actions(deck_of):
     state = SMALL.init_from_deck(deck_of(SMALL, "R1 R2 R3 Y1"))
     key = jax.random.key(0)
@@ -235,6 +237,7 @@ def test_a_given_deck_is_drawn_in_its_order(move):
     assert drawn_deck(game, state).tolist() == deck[:12].tolist()
 
 
+@pytest.mark.slow
 def test_the_deck_is_a_function_of_the_key_alone(random_games):
     game = make("Hanabi-3x3", players=3)
     whole = jax.jit(functools.partial(full_deck, game))
@@ -270,6 +273,7 @@ def test_a_state_is_small():
 # --- the contract ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_players_take_turns(move, random_games):
     game = make("Hanabi-3x3", players=3)
     assert (game.cyclic, game.max_acting) == (True, 1)
@@ -296,6 +300,7 @@ LONG_GAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "game",
     [*LONG_GAMES[:3], *(pytest.param(game, marks=pytest.mark.proof) for game in LONG_GAMES[3:])],
@@ -324,6 +329,7 @@ def test_no_game_is_longer_than_the_horizon(game):
     assert not ends.illegal.any()
 
 
+@pytest.mark.slow
 def test_rewards_add_up_to_the_score_and_the_score_stays_in_its_range(random_games):
     for game in (make(), make("Hanabi-3x3", players=3)):
         for _, state, _, rewards in random_games(game, 1, 12, [0.0, 3.0, 20.0]):

@@ -80,6 +80,7 @@ def laws(game, state, image, other_image, seed):
     return hold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "board", ["2 players 3x3", "3 players 4x2", pytest.param("5 players 5x5", marks=pytest.mark.proof)]
 )

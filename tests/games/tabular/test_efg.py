@@ -86,6 +86,7 @@ def games(random_dec_pomdp):
 NAMES = ["dectiger", "discounted", "tiny_hanabi", "hint", "three levers", "three agents", "restricted", "long"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_both_programs_give_random_policies_the_return_of_the_enumeration(games, expected_return, name):
     problem, horizon = games[name]
@@ -98,6 +99,7 @@ def test_both_programs_give_random_policies_the_return_of_the_enumeration(games,
             np.testing.assert_allclose(value, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["discounted", "tiny_hanabi", "restricted"])
 def test_a_bonus_of_an_action_adds_to_the_payoff_at_its_stage(games, expected_return, name):
     problem, horizon = games[name]

@@ -206,6 +206,7 @@ def test_a_game_that_is_too_large_is_refused_before_it_is_made():
     assert peak < 1 << 20
 
 
+@pytest.mark.slow
 def test_dec_tiger_at_horizon_8_is_refused():
     said = "stage 6 of it has 60,466,176 joint histories, which take 4.05 GiB, and the limit is 4 GiB; take a smaller"
     with pytest.raises(TacitError, match=said):

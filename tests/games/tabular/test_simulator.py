@@ -68,6 +68,7 @@ def test_what_a_game_of_turns_looks_like():
     assert repr(game).startswith("relay(horizon=2, agents=2, states=4, actions=2x3, observations=3x3, discount=0.5, ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_game_of_turns_played_by_hand(seed):
     game = Simulator(relay(), 2, "relay")
@@ -99,6 +100,7 @@ def test_a_game_of_turns_played_by_hand(seed):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("actions", [[0, 0], [3, 3], [2, 3], [0, -1], [4, 3]])
 def test_an_illegal_action_is_not_played(actions):
     game = Simulator(relay(), 2, "relay")
@@ -109,6 +111,7 @@ def test_an_illegal_action_is_not_played(actions):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_everybody_acts_at_once_in_a_matrix_game():
     game = Simulator(matrix_game(np.diag([3.0, -1.0, 2.0]), "ab", [["x", "y", "z"]] * 2), 1, "diagonal")
     assert (game.max_acting, game.cyclic, game.score_range) == (2, False, (-1.0, 3.0))
@@ -155,6 +158,7 @@ def test_chance_has_the_probabilities_of_the_tables():
         np.testing.assert_array_less(np.abs(counts - draws * start), 4 * np.sqrt(draws * start * (1 - start)) + 1e-9)
 
 
+@pytest.mark.slow
 def test_precision_does_not_depend_on_the_callers():
     game = Simulator(relay(), 2, "relay")
 

@@ -337,6 +337,7 @@ def orders(problem):
 # Orders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "expected"),
     [
@@ -590,6 +591,7 @@ def test_actions_move_with_the_histories(random_dec_pomdp):
             assert there == own[history, action]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_self_play_value_is_invariant(random_dec_pomdp, seed):
     generator = np.random.default_rng(seed)

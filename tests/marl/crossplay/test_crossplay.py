@@ -21,6 +21,8 @@ from marl.crossplay import crossplay, greedify
 from marl.policies.feed_forward import FeedForward
 from marl.policies.uniform import Uniform
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 
 
@@ -46,16 +48,10 @@ class Puller:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wrong:
+class Wrong(Puller):
     """Plays the action that its parameters name whatever is legal."""
 
     memory_clock: str = "every_step"
-
-    def init(self, *, key):
-        return jnp.int32(0)
-
-    def initial_memory(self):
-        return ()
 
     def apply(self, params, memory, observation, legal):
         return memory, jnp.where(jnp.arange(legal.shape[0]) == params, jnp.float32(0), -jnp.inf)

@@ -21,6 +21,7 @@ def play(agents, **options):
     return crossplay(GAME, agents, games=2, greedy=False, key=KEY, **options)
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_their_own_architecture():
     params = NETWORK.init(key=KEY)
     fits = Agent(Kind(NETWORK, "last", True), params, "ann")
@@ -38,6 +39,7 @@ def test_seatings_that_name_no_such_agents(cells):
         play(agents, seating=np.array(cells))
 
 
+@pytest.mark.slow
 def test_heavy_weights_are_played_in_more_calls(monkeypatch):
     agents = [Agent(Kind(NETWORK, "last", True), NETWORK.init(key=jax.random.key(i)), str(i)) for i in range(3)]
     whole = play(agents)

@@ -365,6 +365,7 @@ def test_chunks_give_the_same_means(monkeypatch):
 # -------------------------------------------------------------------------------------------------------- coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed_sd", "pair_sd"), [(1.0, 0.3), (0.5, 1.0)])
 def test_seed_errors_cover_and_cell_errors_do_not(seed_sd, pair_sd):
     """300 runs of 8 seeds with XP 5 and gap 1; `python -m benchmarks.coverage` has the whole table."""

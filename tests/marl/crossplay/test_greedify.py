@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_illegal_actions_stay_out_even_beside_a_very_unlikely_best_one():
     assert greedy(NEVER, NEVER, 0.0) == [0.0, 0.0, 1.0]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.lists(st.sampled_from([0.0, -0.5, -0.50005, -3.0, NEVER]), min_size=4, max_size=4).map(

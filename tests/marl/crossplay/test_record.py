@@ -18,6 +18,8 @@ from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 from marl.policies.uniform import Uniform
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 HANABI = hanabi.make("Hanabi-2x3")
 

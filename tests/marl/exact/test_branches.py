@@ -40,6 +40,7 @@ def lever_start(p, levers):
 # alpha_stable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levers", "match", "mismatch"),
     [(2, 1.0, 0.0), (2, -1.0, 1.0), (3, 2.5, 1.0), (4, 0.0, 7.0), (5, 1.0, 0.0), (10, 1.0, 0.0)],
@@ -50,6 +51,7 @@ def test_uniform_play_of_equal_levers_is_stable_down_to_the_difference_over_n(le
     assert found == pytest.approx(abs(match - mismatch) / levers, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_the_sign_of_the_eigenvalue_counts_and_not_the_spectral_radius():
     pairs = [(0, 1), (0, 2), (1, 2)]
     payoffs = np.zeros((2, 2, 2))
@@ -61,6 +63,7 @@ def test_the_sign_of_the_eigenvalue_counts_and_not_the_spectral_radius():
     assert branches.alpha_stable(tree, alpha_min=0.05) == pytest.approx(0.5, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_ten_levers_near_uniform_branch():
     tree, orbits = with_orbits(lever.problem(), 1)
     branch = branches.principal_branch(tree, orbits, alpha_min=0.02)
@@ -79,6 +82,7 @@ def test_ten_levers_near_uniform_branch():
     assert branch.residual.max() <= 1e-12
 
 
+@pytest.mark.slow
 def test_the_two_stage_lever_loses_stability_at_one():
     tree, orbits = with_orbits(two_stage_lever.problem(), 2)
     assert branches.alpha_stable(tree, orbits, alpha_min=0.5) == pytest.approx(1.0, rel=1e-10)
@@ -87,6 +91,7 @@ def test_the_two_stage_lever_loses_stability_at_one():
 # Folds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levers", "special", "known"), [(3, 1.0, 0.364213), (10, 1.0, 0.219309), (10, 0.9, 0.19645)])
 def test_the_fold_of_the_branch_of_one_lever(levers, special, known):
     tree = histories.build(lever.problem([special] + [1.0] * (levers - 1)), 1)
@@ -139,6 +144,7 @@ def test_a_principal_branch_that_folds_twice():
 # Eigenvalues
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"horizon": 2}, {"horizon": 1, "num_agents": 3, "num_observations": (3,), "restricted": True}]
 )
@@ -203,6 +209,7 @@ def hessian_of_objective(tree, log_probs, alpha, step=1e-5):
     return hessian, entropies
 
 
+@pytest.mark.slow
 def test_arnoldi_iteration_finds_the_same_eigenvalue(monkeypatch):
     tree = histories.build(dectiger.problem(), 2)
     log_probs = tuple(map(np.log, tree.uniform()))
@@ -215,6 +222,7 @@ def test_arnoldi_iteration_finds_the_same_eigenvalue(monkeypatch):
 # Dec-tiger
 
 
+@pytest.mark.slow
 def test_dectiger_orbits_change_nothing_but_the_size():
     tree, orbits = with_orbits(dectiger.problem(), 2)
     tied = branches.principal_branch(tree, orbits, alpha_min=1.0)
@@ -228,6 +236,7 @@ def test_dectiger_orbits_change_nothing_but_the_size():
     assert tied.log_probs[0].dtype == np.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "alpha_max"), [(2, 24_200.0), pytest.param(3, 36_300.0, marks=pytest.mark.proof)])
 def test_dectiger_is_what_the_flow_finds(horizon, alpha_max):
     tree, orbits = with_orbits(dectiger.problem(), horizon)

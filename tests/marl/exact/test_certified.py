@@ -157,6 +157,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("games", [10, pytest.param(50, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_point_above_the_bound(kind, games, random_dec_pomdp):
@@ -169,6 +170,7 @@ def test_one_point_above_the_bound(kind, games, random_dec_pomdp):
         assert max(np.ptp(np.exp(own), axis=0).max() for own in points) < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "least"), [("types", 0.3), ("three agents", 0.3), ("two stages", 0.1)])
 def test_bound_of_the_jacobian_at_stationary_points(kind, least, random_dec_pomdp):
     # Also far below the certified α, where there are several: the bound is about every one of them.
@@ -195,6 +197,7 @@ def test_bound_of_the_jacobian_is_reached_by_two_levers():
     assert jacobian_bound(tree, 0.8) == pytest.approx(0.5 / 0.8, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_bound_of_the_jacobian_where_the_entropies_to_come_differ():
     tree = build(_counts_game(2), 2)
     points, residual = _stationary(tree, 1.0, count=4, seed=0)
@@ -213,6 +216,7 @@ def test_bound_of_the_jacobian_where_legal_actions_differ(random_dec_pomdp):
     assert 0.8 * bound < np.abs(_eigenvalues(tree, points, 0.3)).max() <= bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["A", "B", "C", "D"])
 def test_bound_of_the_jacobian_of_a_signal_and_a_reply(variant):
     tree = build(tiny_hanabi.problem(variant), 2)

@@ -55,6 +55,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("problem", "horizon", "swap", "value", "method"), KNOWN)
 def test_known_other_play_values(problem, horizon, swap, value, method):
     best = found(problem, horizon, swap=swap)
@@ -71,12 +72,14 @@ def test_a_bound_that_is_not_met_is_no_proof():
     assert (best.exact, best.upper_bound) == (False, 3.0)
 
 
+@pytest.mark.slow
 def test_the_bound_without_the_swap_proves_the_lever_value_with_it():
     without = found(TEN, 1, swap=False)
     best = found(TEN, 1, swap=True, upper_bound=without.value)
     assert (best.exact, best.upper_bound, best.method) == (True, without.value, "search from 16 tied starts")
 
 
+@pytest.mark.slow
 def test_too_many_vertices_are_searched_instead():
     best = found(two_stage_lever.problem(), 2, swap=False, limit=15)
     assert best.value == pytest.approx(1.0, abs=1e-9)
@@ -95,6 +98,7 @@ def test_a_game_that_can_be_turned_pays_its_mean(seed, actions):
     assert best.exact
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10**6))
 def test_a_symmetric_matrix_with_the_swap_is_a_quadratic_program(seed):

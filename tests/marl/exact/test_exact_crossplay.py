@@ -29,6 +29,7 @@ def several(tree, random_policy, count):
         return policies, tuple(np.log(np.stack(own)) for own in zip(*policies, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "restricted", "tiny_hanabi"])
 def test_matrix_of_two_agents(games, enumeration, random_policy, name):
     tree = games[name]
@@ -42,6 +43,7 @@ def test_matrix_of_two_agents(games, enumeration, random_policy, name):
     np.testing.assert_allclose(play(tree, log_probs, cells), matrix[cells[:, 0], cells[:, 1]], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["three", "three levers"])
 def test_seatings_of_three_agents(games, enumeration, random_policy, name):
     tree = games[name]

@@ -115,6 +115,7 @@ def best_reply(tree, policies, agent):
     return self_play(tree, tuple(own[None] for own in logs(policies)))[0], policies
 
 
+@pytest.mark.slow
 @some_at_full_size("restricted", "three", full=["dectiger", "tiny_hanabi"])
 def test_best_responses_are_those_of_open_spiel(games, random_policy, name):
     tree = games[name]
@@ -184,6 +185,7 @@ one_stage = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @one_stage
 def test_stationary_points_are_logit_equilibria_in_gambit(games, name, alphas):
     """π(a|h) = softmax(λ · payoff of a in Gambit), λ = 1/α; wherever a start ends."""
@@ -230,6 +232,7 @@ def frozen(tree, policies, alpha):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "alpha"),
     [

@@ -54,6 +54,7 @@ def fixed_points(reward, alpha):
     return len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_window_narrower_than_a_step_is_seen(game, seed):
     reward, tree, branch = game(seed)
@@ -74,6 +75,7 @@ def test_a_window_narrower_than_a_step_is_seen(game, seed):
     assert {alpha for alpha in diagram.beside if low < alpha < high}
 
 
+@pytest.mark.slow
 def test_a_grid_with_several_solutions_below_a_window_says_what_is_above(game):
     """At .2 there are conventions, which starts find; between .5777 and .5802 two points, which the grid passes by."""
     _, tree, branch = game(18)
@@ -85,6 +87,7 @@ def test_a_grid_with_several_solutions_below_a_window_says_what_is_above(game):
     assert told.several_up_to < told.one_from <= told.several_up_to * 1.001 * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_conventions_are_followed_through_their_own_fold(game):
     """Without the branch from ∞, from a grid below: the branch of what was found there leads to the same fold."""
     _, tree, branch = game(25)
@@ -147,6 +150,7 @@ def test_unique_without_anything_seen(game):
     assert phase_diagram(tree, [2.0, 3.0], pure_starts(tree, 3, seed=0)).unique == Unique(None, 2.0)
 
 
+@pytest.mark.slow
 def test_progress_of_a_branch_and_of_a_diagram_never_runs_backwards(game):
     _, tree, branch = game(18)
     told = []

@@ -46,6 +46,7 @@ def integrated(tables, logits, alpha, end, steps, solver, controlled):
     ).ys  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tree", "alpha", "end", "steps"),
     [
@@ -155,6 +156,7 @@ def test_a_point_far_from_rest_is_not_polished():
         np.testing.assert_allclose(one, other, rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tree", "most", "wide"),
     [
@@ -185,6 +187,7 @@ def test_progress_is_told():
 # -------------------------------------------------------------------------------------------------------------- methods
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method"),
     [("tiny_hanabi", method) for method in METHODS if method != "flow"]
@@ -279,6 +282,7 @@ def test_no_starts_at_all():
 # ----------------------------------------------------------------------------------------------------- relabelled games
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(seed=st.integers(0, 10**6))
 def test_a_relabelled_game_gives_relabelled_results(random_dec_pomdp, relabel, seed):

@@ -58,6 +58,7 @@ def games(random_dec_pomdp):
     return {name: histories.build(*both) for name, both in problems.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "restricted", "three", "tiny_hanabi", "dectiger"])
 def test_against_the_enumeration(games, enumeration, random_policy, name):
     tree = games[name]

@@ -49,6 +49,7 @@ def test_the_registry():
     assert uses["obl-level-4"] == "the game and exact beliefs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "name", "self_play", "cross_play"),
     [

@@ -88,6 +88,7 @@ def logs(policies):
 # ------------------------------------------------------------------------------------------------------- by enumeration
 
 
+@pytest.mark.slow
 @every_game
 @pytest.mark.parametrize("zeros", [False, True])
 def test_objective_values_and_reach_by_enumeration(games, enumeration, random_policy, name, zeros):
@@ -116,6 +117,7 @@ def test_objective_values_and_reach_by_enumeration(games, enumeration, random_po
             np.testing.assert_allclose(result.advantage[agent][kept], expected[kept], rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @every_game
 def test_without_entropy_it_is_the_expected_return(games, enumeration, random_policy, name):
     tree = games[name]
@@ -136,6 +138,7 @@ def test_uniform_in_ten_levers():
 # ------------------------------------------------------------------------------------------------------------- gradient
 
 
+@pytest.mark.slow
 @some_games
 def test_gradient_against_central_differences_and_automatic_differentiation(games, name):
     tree = games[name]
@@ -168,6 +171,7 @@ def test_gradient_against_central_differences_and_automatic_differentiation(game
     np.testing.assert_allclose(automatic, found, rtol=1e-10, atol=1e-13 * scale)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), alpha=st.floats(0, 50))
 def test_objective_and_gradient_of_random_games(random_dec_pomdp, enumeration, random_policy, seed, alpha):
     tree = histories.build(random_dec_pomdp(seed, num_actions=(2,), initial=True, discount=0.9), 2)
@@ -187,6 +191,7 @@ def test_objective_and_gradient_of_random_games(random_dec_pomdp, enumeration, r
 # ----------------------------------------------------------------------------------------------------- forms and names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["restricted", *at_full_size("discounted", "hint")])
 def test_matrix_form_and_list_agree(games, random_policy, monkeypatch, name):
     tree = games[name]
@@ -244,6 +249,7 @@ def test_another_order_of_agents_and_labels_gives_the_same(games, random_policy,
 # ----------------------------------------------------------------------------------------------------------- precision
 
 
+@pytest.mark.slow
 @some_games
 @pytest.mark.parametrize("size", [800.0, 1e6])
 def test_extreme_logits_give_numbers(games, name, size):

@@ -117,6 +117,7 @@ GAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("problem", "horizon"), GAMES)
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_every_level_solves_its_definition(enumeration, problem, horizon, temperature):
@@ -208,6 +209,7 @@ def test_known_returns(enumeration):
     np.testing.assert_allclose(returns(enumeration, tree, off_belief(tree, 2)), [1 / 9, 1 / 3, 1 / 3], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_dectiger_listens_first_and_then_trusts(enumeration):
     """Horizon 3: level 1 only listens (-2 a step), as a random partner may open; level 2 finds the optimum."""
     tree = histories.build(dectiger.problem(), 3)

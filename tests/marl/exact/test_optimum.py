@@ -43,6 +43,7 @@ RESTARTS = {("grid_small", 5): 32}
 PROOF = {("dectiger", 5), ("grid_small", 4), ("grid_small", 5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "horizon"),
     [
@@ -60,6 +61,7 @@ def test_published_values(name: str, horizon: int) -> None:
     assert found.value == pytest.approx(expected_return(problem, horizon, found.policy), rel=0, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "horizon"),
     [("dectiger", 3), ("recycling", 3), ("grid_small", 2), ("broadcast_channel", 4), ("broadcast_channel", 5)],
@@ -114,6 +116,7 @@ def test_tiny_hanabi(variant: str, value: float) -> None:
     assert optimum(problem, 2, limit=0).value == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_hint(size: int) -> None:
     found = optimum(hint.problem(size), 2)
@@ -154,6 +157,7 @@ RANDOM = [
 games = pytest.mark.parametrize("seed", range(len(RANDOM) * 3))
 
 
+@pytest.mark.slow
 @games
 def test_optimum_of_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)
@@ -165,6 +169,7 @@ def test_optimum_of_random_games(seed: int) -> None:
     assert expected_return(problem, horizon, found.policy) == pytest.approx(best, rel=0, abs=1e-12)
 
 
+@pytest.mark.slow
 @games
 def test_alternating_best_responses_on_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)
@@ -180,6 +185,7 @@ def test_alternating_best_responses_on_random_games(seed: int) -> None:
     assert optimum(problem, horizon, limit=0, restarts=50).value == pytest.approx(best, rel=0, abs=1e-12)
 
 
+@pytest.mark.slow
 @games
 def test_best_responses_on_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)

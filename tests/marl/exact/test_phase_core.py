@@ -79,6 +79,7 @@ def test_unique_of_ten_levers():
 # -------------------------------------------------------------------------------------------------------- other levers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "fold"), [(3, 0.364213), pytest.param(4, 0.310680, marks=pytest.mark.proof)])
 def test_fold_of_equal_levers(n, fold):
     """α(p) = (np - 1) / ((n - 1) log(p (n - 1) / (1 - p))), its maximum over p, is the fold."""
@@ -233,6 +234,7 @@ def test_dec_tiger_at_horizon_3():
 # ------------------------------------------------------------------------------------------------------- what rows say
 
 
+@pytest.mark.slow
 def test_rows_recomputed_from_the_starts():
     """Returns are means over starts and over ordered pairs of different ones, not over solutions."""
     problem = tiny_hanabi.problem("B")
@@ -255,6 +257,7 @@ def test_rows_recomputed_from_the_starts():
     assert row.residual == solutions.residual.max()
 
 
+@pytest.mark.slow
 def test_solutions_are_followed_upwards():
     """At .36 no start finds the second solution of game A any more; it is followed from below, and counts as none."""
     tree = histories.build(tiny_hanabi.problem("A"), 2)

@@ -243,6 +243,7 @@ def test_training_follows_the_advantages_of_a_longer_game(enumeration):
             np.testing.assert_allclose(gained, np.broadcast_to(gained[:, :1], gained.shape), atol=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31))
 @settings(max_examples=15, deadline=None)
 def test_labels_do_not_matter(relabel, seed):

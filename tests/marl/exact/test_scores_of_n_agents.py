@@ -80,6 +80,7 @@ def test_methods_of_several_agents(players, expected):
         assert (scored.self_play, scored.cross_play) == pytest.approx(values, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_one_agent_alone_has_nobody_to_misunderstand():
     payoffs = matrix_game(np.array([0.25, 1.0, 0.5]), ("alone",), (("x", "y", "z"),))
     given = setting(payoffs, 1.0, 1.0)

@@ -104,6 +104,7 @@ def test_relative_entropy_counts_decisions_alone():
 # -------------------------------------------------------------------------------------------------------------- in use
 
 
+@pytest.mark.slow
 def test_a_falling_coefficient_in_the_metrics():
     """The first of 120 updates has c_0 and the last c_0 / 120, so that the mean is c_0 (1 + ... + 120) / 120²."""
     _, metrics = train(learner(entropy_schedule="linear"), last=UPDATES, entropy_coef=0.3)
@@ -123,6 +124,7 @@ def softmax_response(coefficient):
     return policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0.02, 20.0])
 def test_a_target_is_met_from_below_and_from_above(start):
     """The coefficient becomes the one whose policy has the target's entropy, wherever it began."""
@@ -144,6 +146,7 @@ def test_a_target_is_met_from_below_and_from_above(start):
     assert metrics.means["entropy_coef"] == pytest.approx(middle, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_constant_coefficient_ignores_what_belongs_to_the_others():
     """To the bit, and the same as a line from c to c."""
     plain = learner()

@@ -335,6 +335,7 @@ def assert_adams_first_step(before, after, gradient, rate, limit):
     return norm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1e-5, 1e-4, 1e3])
 def test_the_gradient_is_cut_to_its_norm(one_step, limit):
     # Adam forgets the scale of a gradient, but for its 1e-5: there the cut shows.

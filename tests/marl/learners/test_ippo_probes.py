@@ -20,6 +20,8 @@ from marl.policies.feed_forward import FeedForward
 from marl.policies.policy import apply_in_parts, replay_in_turn
 from marl.policies.recurrent import Recurrent
 
+pytestmark = pytest.mark.slow
+
 
 class ProbeState(NamedTuple):
     time: Any  # int32[]

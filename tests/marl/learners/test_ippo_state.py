@@ -101,6 +101,7 @@ def largest_difference(first, second):
 # ---------------------------------------------------------------------------------------------------- one compilation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["acting", "all"])
 def test_one_program_for_all_counts_and_numbers(batch):
     for count, changes in [
@@ -117,6 +118,7 @@ def test_one_program_for_all_counts_and_numbers(batch):
     assert TRACED.count(batch) == 1  # a jitted function's Python body runs when it is traced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["acting", "all"])
 def test_the_first_ratio_is_one(batch):
     """The learner evaluates the policy as the rollout did, after as many updates as one likes."""
@@ -195,6 +197,7 @@ def test_cutting_updates_into_calls_changes_no_bit(batch, cut):
     assert_same_bits(whole, (state, metrics))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [pytest.param("acting", marks=pytest.mark.proof), "all"])
 def test_double_precision_elsewhere_changes_nothing(batch):
     """Every array names its dtype: the same bits before, inside and after a context of double precision."""
@@ -220,6 +223,7 @@ def test_double_precision_elsewhere_changes_nothing(batch):
 # -------------------------------------------------------------------------------------------------------- many seeds
 
 
+@pytest.mark.slow
 def test_a_seed_alone_and_beside_others():
     """A batch of seeds is another program: matrix products of another shape may sum in another order.
 
@@ -233,6 +237,7 @@ def test_a_seed_alone_and_beside_others():
     assert_same_bits(own.episodes, row(metrics.episodes, 0))
 
 
+@pytest.mark.slow
 def test_a_seed_does_not_see_the_seeds_beside_it():
     """In programs of one shape a seed's bits do not depend on its neighbours, nor on its place."""
     first = batched_updates(stack(*map(new, (10, 11, 12, 13))), 4)
@@ -333,6 +338,7 @@ class UnpaidState(NamedTuple):
     illegal: Any
 
 
+@pytest.mark.slow
 def test_a_reward_that_is_no_number_is_found_at_its_update():
     game = Unpaid()
     learner = IPPO(

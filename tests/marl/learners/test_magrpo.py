@@ -23,6 +23,8 @@ from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 from marl.policies.tabular import Tabular
 
+pytestmark = pytest.mark.slow
+
 
 def learner(game, policy, *, observer="last", **changes):
     settings = {"num_games": 64, "group_size": 8, "epochs": 2, "minibatches": 2, "total_updates": 100} | changes

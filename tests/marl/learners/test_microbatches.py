@@ -64,6 +64,7 @@ def over(*chosen):
     return pytest.mark.parametrize(("game", "policy", "parts", "batch"), [*chosen, *proof])
 
 
+@pytest.mark.slow
 @over(("dectiger", "feed_forward", 64, "all"), ("dectiger", "recurrent", 4, "acting"))
 def test_parts_add_up_to_the_whole(game, policy, parts, batch):
     whole, in_parts = (learned(policy, batch, game, number) for number in (1, parts))
@@ -78,6 +79,7 @@ def test_parts_add_up_to_the_whole(game, policy, parts, batch):
     assert max(moved) > 1e-3  # another minibatch is another step
 
 
+@pytest.mark.slow
 @over(("dectiger", "feed_forward", 8, "all"), ("dectiger", "recurrent", 4, "acting"))
 def test_the_gradient_of_parts(game, policy, parts, batch):
     one = learner(policy, batch, game, microbatches=1)

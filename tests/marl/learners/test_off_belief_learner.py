@@ -126,6 +126,7 @@ def exact_target(look, real, player, action, gamma):
     return total / mass
 
 
+@pytest.mark.slow
 def test_an_update_learns_from_what_was_played():
     own, start, update = programs()
     state = start(jax.random.key(0))

@@ -99,6 +99,7 @@ def trained(other_play):
     return log_probs.argmax(axis=1), episodes.return_sum / episodes.count
 
 
+@pytest.mark.slow
 def test_self_play_takes_the_lever_that_is_likeliest():
     """A partner who names levers alike pulls lever 0 in .46 of the games, which pays more than .9 x .46."""
     actions, returns = trained(False)
@@ -106,6 +107,7 @@ def test_self_play_takes_the_lever_that_is_likeliest():
     np.testing.assert_allclose(returns, 1, atol=0.06)
 
 
+@pytest.mark.slow
 def test_other_play_takes_the_lever_that_everybody_finds():
     """A partner whose labels are its own pulls either of the two in .27 of the games: less than .9 x .46."""
     actions, returns = trained(True)

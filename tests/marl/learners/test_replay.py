@@ -20,6 +20,8 @@ from marl.learners.learner import updates as run_updates
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 
+pytestmark = pytest.mark.slow
+
 
 class WalkState(NamedTuple):
     time: Any  # int32[]

@@ -181,6 +181,7 @@ def hanabi_params(seed=0):
 # --------------------------------------------------------------------------------------------------------- Hanabi 2x3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [pytest.param("acting", marks=pytest.mark.proof), "all"])
 def test_every_step_is_the_games(batch):
     """One step a call, so that the states before and after each step are seen: records, rewards, ends and resets."""
@@ -238,6 +239,7 @@ def test_every_step_is_the_games(batch):
     assert ends >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["acting", pytest.param("all", marks=pytest.mark.proof)])
 def test_a_long_rollout_is_one_game_after_the_other(batch):
     """Up to each game's first end the records are a replay from its first state; counts are those of the rewards."""
@@ -329,6 +331,7 @@ def shifts(places, batch, clock, sequence):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("places", "batch", "clock", "sequence"), [*CASES, *PROOF])
 def test_places_and_memories(places, batch, clock, sequence):
     """Everybody plays her own number; the memory counts her calls in this game, and nobody else's.
@@ -458,6 +461,7 @@ def test_memories_go_to_whom_they_belong(dtype):
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves((hers, found)))
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_no_number_stays_its_players():
     every = jnp.array([jnp.nan, 1.0, 2.0], jnp.float32)
     player = jnp.array([1, 2], jnp.int32)

@@ -108,6 +108,7 @@ def actor_critic(recurrent, critic):
 FOUR = pytest.mark.parametrize(("recurrent", "critic"), [(False, True), (False, False), (True, True), (True, False)])
 
 
+@pytest.mark.slow
 @FOUR
 def test_log_probabilities_and_values_are_the_networks_own(recurrent, critic):
     network, params, inputs = actor_critic(recurrent, critic)
@@ -127,6 +128,7 @@ def test_log_probabilities_and_values_are_the_networks_own(recurrent, critic):
         np.testing.assert_allclose(policy.value(ours, features), values[step, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_public_private_network_is_its_own():
     network, (observations, resets, legals) = PublicPrivate(), sequence()
     fresh = [(jnp.zeros(WIDTH, jnp.float32),) * 2] * 2
@@ -150,6 +152,7 @@ def test_the_public_private_network_is_its_own():
     assert len(actions) > 2
 
 
+@pytest.mark.slow
 def test_equal_values_share_the_probability():
     network = PublicPrivate()
     params = random_weights(network, [(jnp.zeros(WIDTH, jnp.float32),) * 2] * 2, jnp.zeros(SIZE, jnp.float32))

@@ -60,6 +60,7 @@ def weights(rule, view):
 FIRST = "R2 R3 R4 Y4 Y5 Y1 R1 G1 B2 W5"  # player 0's hand, then player 1's
 
 
+@pytest.mark.slow
 def test_the_view_of_a_literal_state():
     # Player 0 plays R2, a mistake; player 1 is told "R" later on.
     view = after("R2 R3 R4 Y4 Y5 Y1 R1 G1 B2 W5 R5", 5, 6, R)  # 0 misplays R2; 1 plays R1; 0 hints R to 1
@@ -74,6 +75,7 @@ def test_the_view_of_a_literal_state():
     assert view.told.tolist() == [[False] * 4 + [True], [False] * 5]  # player 1 drew a red 1
 
 
+@pytest.mark.slow
 def test_chances_count_the_copies_not_seen():
     view = after(FIRST, ONE)  # player 1 holds Y1 R1 G1 B2 W5 and knows which are 1s; sees R2 R3 R4 Y4 Y5
     np.testing.assert_allclose(view.play_chance[:3], 1.0)
@@ -111,6 +113,7 @@ def test_discard_useless_only_what_hints_show():
     assert weights(rules.discard_likeliest(1.0), view) == {1: 1.0}
 
 
+@pytest.mark.slow
 def test_a_blocked_card_is_useless():
     # Both R2 are thrown away, so red ends at 1: a red 3 is useless for good.
     game = Hanabi(max_life_tokens=5)
@@ -158,6 +161,7 @@ def test_tell_randomly_counts_each_card():
     assert weights(rules.tell_randomly, after(FIRST)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_tell_dispensable():
     # Discard 0 1, play 2 3, hint red 4, yellow 5, 1 6, 2 7; player 0 holds R1 Y1, player 1 R1 Y2, then R2 R1 Y1 Y1 ...
     game, deck = Hanabi(colors=2, ranks=2, hand_size=2), [0, 2, 0, 3, 1, 0, 2, 2]

@@ -57,6 +57,7 @@ def play(board, key):
 PROOF = {"2 players": pytest.mark.proof}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", [pytest.param(BOARDS[name], id=name, marks=PROOF.get(name, ())) for name in BOARDS])
 def test_every_partner_plays_legal_actions_and_no_partner_tells_colors_apart(board):
     observations, legals, log_probs = (np.concatenate(x) for x in jax.device_get(play(board, jax.random.key(3))))
@@ -81,6 +82,7 @@ def test_every_partner_plays_legal_actions_and_no_partner_tells_colors_apart(boa
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", [BOARDS["2 players"], BOARDS["3 players"]], ids=["2 players", "3 players"])
 def test_the_simple_agent_of_hle_move_by_move(board):
     rl_env = pytest.importorskip("hanabi_learning_environment.rl_env")

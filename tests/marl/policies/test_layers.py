@@ -94,6 +94,7 @@ def dot_generals(jaxpr):
 
 # Layers: 2 of the torso, 2 of each head, and the two of the unit. Each layer has a product, and two for its gradients;
 # the observation's own is not asked for, but where the layer's rule makes it along the way.
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "layers"), [(FeedForward, 6), (Recurrent, 8)])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_product_is_of_the_named_precision(kind, layers, precision):
@@ -124,6 +125,7 @@ def test_every_product_of_a_replay_is_of_the_named_precision(precision):
     assert 3 * 3 - 1 + 4 <= len(both) <= 3 * 3 + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FeedForward, Recurrent])
 def test_a_network_of_low_precision_is_near_its_twin_and_not_the_same(kind):
     single, low = network(kind, "float32"), network(kind, "bfloat16")

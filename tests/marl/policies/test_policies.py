@@ -126,6 +126,7 @@ def test_each_action_has_its_own_interval(sample_at):
     assert actions.tolist() == [1, 1, 3, 3, 4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_actions", [4, 21, 1000])
 def test_a_probability_of_zero_is_never_drawn(sample_at, num_actions):
     # The worst uniform numbers are those at the steps of the distribution function, where a sum that was rounded

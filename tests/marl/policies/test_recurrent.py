@@ -66,6 +66,7 @@ def theirs(params, inputs, memory):
     return jnp.stack(memories), memory
 
 
+@pytest.mark.slow
 def test_the_unit_is_flaxs():
     params, inputs = random_params(UNIT), random_inputs(6)
     start = jnp.asarray(np.random.default_rng(3).normal(0, 1, 5), jnp.float32)
@@ -78,6 +79,7 @@ def test_the_unit_is_flaxs():
     assert np.abs(np.diff(np.asarray(found), axis=0)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_gradient_through_ten_steps_is_flaxs():
     params, inputs = random_params(UNIT), random_inputs(6)
     weights = random_inputs(5, seed=4)
@@ -165,6 +167,7 @@ def test_replay_is_a_loop_over_steps():
         np.testing.assert_allclose(jax.jit(replay)(params, memories, percepts, moves, done), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_replay_of_players_with_parameters_of_their_own():
     """Gradients, too, of a batch are one by one those of its members."""
     batch = [(random_params(UNIT, seed=seed), *replay_inputs(seed, 0.2)) for seed in (1, 2, 3)]
@@ -183,6 +186,7 @@ def test_replay_of_players_with_parameters_of_their_own():
 NETWORK = Recurrent(9, 3, torso=(7, 6), memory=5, actor=(11,), critic=(4, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_network_is_what_it_says(activation):
     policy = Recurrent(9, 3, torso=(7, 6), memory=5, actor=(11,), critic=(4, 2), activation=activation)
@@ -250,6 +254,7 @@ def test_bits_and_numbers_are_the_same_observation():
     np.testing.assert_array_equal(perceive(params, bits), perceive(params, bits.astype(jnp.float32)))
 
 
+@pytest.mark.slow
 def test_initial_parameters():
     policy = Recurrent(400, 3, torso=(), memory=90, actor=(11,), critic=(4, 2))
     init = jax.jit(lambda key: policy.init(key=key))

@@ -65,6 +65,7 @@ def test_histories_that_two_agents_share_have_one_number():
     }
 
 
+@pytest.mark.slow
 def test_the_memory_is_the_number_of_the_history():
     policy, legal = Tabular(GAME), jnp.ones(GAME.num_actions, jnp.bool_).at[GAME.noop].set(False)
     params = policy.init(key=jax.random.key(0))
@@ -85,6 +86,7 @@ def test_the_memory_is_the_number_of_the_history():
             assert not state.illegal
 
 
+@pytest.mark.slow
 def test_a_joint_policy_becomes_an_agent():
     """Agent 0 names the coin, agent 1 the other side; what is mixed is played as often as it says."""
     rows = {path: np.eye(3)[path[0]] for path in paths(GAME, 0)}
@@ -152,6 +154,7 @@ def train(game, number, share_parameters):
     return state, float(metrics.episodes.return_sum / metrics.episodes.count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share_parameters", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_a_learner_remembers_what_only_the_first_observation_showed(share_parameters):
     state, mean_return = train(GAME, 40, share_parameters)

@@ -85,6 +85,7 @@ def halves(slots, agents):
     return float(np.mean(passed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agents", "slots", "value"), [(2, 3, 3 / 4), (3, 3, 1 / 4), (2, 4, 5 / 6), (3, 4, 1 / 2), (4, 4, 1 / 8)]
 )
@@ -96,6 +97,7 @@ def test_the_best_equivariant_value_over_the_number_of_agents(agents, slots, val
     assert tied.value == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_agent_swaps_do_not_change_that_value():
     game = overlapping_edits.make()
     tied = best_equivariant(game.tree, automorphisms(game.problem, swap_agents=True), upper_bound=1.0)
@@ -103,6 +105,7 @@ def test_agent_swaps_do_not_change_that_value():
     assert tied.value == pytest.approx(3 / 4, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("agents", "slots", "swapped", "not_swapped"), [
     (2, 3, 12, 6), (2, 4, 16, 8), (2, 5, 20, 10), (3, 4, 48, 8), (4, 4, 192, 8)
 ])  # fmt: skip
@@ -133,6 +136,7 @@ def test_arguments_of_the_structures_of_edits():
     assert [name for name, given in found.items() if isinstance(given, str)] == ["shared_history"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", [one for one in structures.STRUCTURES if one.name not in NOT_SOLVED], ids=OF_NAME)
 def test_structures_that_give_edits_the_solo_optimum(structure):
     given = overlapping_edits.arguments()[structure.name]

@@ -61,6 +61,7 @@ def test_the_solo_planner_is_on_the_frontier_in_every_round(items, rounds):
     assert game.num_players == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("items", "rounds", "value"), [(2, 1, 3.0), (2, 2, 6.0), (3, 1, 3.0), (3, 2, 2 / 3 * 8 + 1 / 3 * 3)]
 )
@@ -128,6 +129,7 @@ def test_arguments_of_the_structures_of_allocation():
     assert isinstance(resource_allocation.arguments(rounds=1)["shared_history"], str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("structure", "value"),
     [("cheap_talk", 7.0), ("isolation", 6.0), ("leader", 7.0), ("shared_history", 6.5), ("verification", 7.0)],

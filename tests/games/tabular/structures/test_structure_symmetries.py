@@ -105,6 +105,7 @@ CASES = [  # (game, structures, orders with and without agent swaps, by hand)
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "structures", "orders"), CASES, ids=lambda value: value[0][0] if isinstance(value, list) else ""
 )
@@ -134,6 +135,7 @@ def best(game, structures, swap_agents=True):
     return found.value, found.exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", [TWO, pytest.param(lever.make(), marks=pytest.mark.proof)], ids=["two", "ten"])
 def test_talk_carries_nothing_without_a_convention(game):
     talk = [("cheap_talk", {"symbols": 2})]
@@ -163,6 +165,7 @@ BEST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("structures", "swap_agents", "expected"), BEST, ids=lambda v: v[0][0] if isinstance(v, list) else ""
 )
