@@ -17,6 +17,7 @@ def games(random_dec_pomdp):
         "restricted": (random_dec_pomdp(1, initial=True, restricted=True, num_observations=(2, 3)), 2),
         "tiny_hanabi": (tiny_hanabi.problem("C"), 2),
         "three": (random_dec_pomdp(2, num_agents=3, num_actions=(2,), num_observations=(2, 1), discount=0.8), 2),
+        "two levers": (lever.problem((1.0, 0.9), -0.5), 1),
         "three levers": (lever.problem((1.0, 0.9), -0.5, players=3), 1),
     }
     return {name: histories.build(*both) for name, both in problems.items()}
@@ -66,6 +67,16 @@ def test_more_seatings_than_are_played_at_once(games, random_policy):
     meet = first * second * third  # the probability of all meeting on each lever
     expected = meet @ [1.0, 0.9] - 0.5 * (1 - meet.sum(1))
     np.testing.assert_allclose(play(tree, log_probs, cells), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("count", [16, 17, 33])
+def test_a_matrix_of_more_than_it_is_padded_to_at_least(games, random_policy, count):
+    tree = games["two levers"]
+    _, (first, second) = several(tree, random_policy, count)
+    meet = np.exp(first[:, 0])[:, None] * np.exp(second[:, 0])  # the probability of both meeting on each lever
+    expected = meet @ [1.0, 0.9] - 0.5 * (1 - meet.sum(-1))
+    assert expected.shape == (count, count)
+    np.testing.assert_allclose(cross_play(tree, (first, second)), expected, rtol=0, atol=1e-14)
 
 
 def test_a_matrix_is_for_two_agents(games, random_policy):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from games.errors import TacitError
 from games.tabular import histories, symmetry
 from games.tabular.library import dectiger, equal_levers, hint, lever, tiny_hanabi, two_stage_lever
-from marl.exact import gradient_flow, objective
+from marl.exact import gradient_flow, objective, phase
 from marl.exact.gradient_flow import METHODS, solve
 from marl.exact.integrators import Rosenbrock, divide
 from marl.exact.starts import concatenate, normal_starts, pure_starts
@@ -143,6 +143,22 @@ def test_a_start_that_does_not_arrive_says_so(enumeration):
     further = solve(DEC_TIGER, start, np.full(3, 5.0))
     assert further.converged.all()
     assert (further.steps > found.steps).all() and (further.time > found.time).all()
+
+
+def test_a_point_that_is_wrong_only_where_nobody_comes_is_polished():
+    tree = histories.build(two_stage_lever.problem(), 2)
+    alpha = np.full(1, 0.05)
+    at_rest = solve(tree, pure_starts(tree, 1, seed=0), alpha)
+    reached = phase.reach_probabilities(tree, at_rest.log_probs)
+    assert any(((own > 0) & (own < gradient_flow.REACHED)).any() for own in reached)
+    wrong = tuple(
+        np.where((own < gradient_flow.REACHED)[..., None], table[..., ::-1], table)
+        for own, table in zip(reached, at_rest.log_probs, strict=True)
+    )
+    assert largest_distance(wrong, at_rest.log_probs) > 0.4
+    polished = gradient_flow.polish(tree, wrong, alpha)
+    assert polished.converged.all() and (polished.moved < 1e-12).all()
+    assert (polished.residual_all <= gradient_flow.CONVERGED).all()
 
 
 def test_a_point_far_from_rest_is_not_polished():

@@ -266,6 +266,18 @@ def test_a_policy_on_a_tree_is_uniform_where_it_contradicts_itself() -> None:
     assert at[None, 0, 0] == [0, 1] and at[None, 0, 1] == [1, 0] and at[None, 1, 0] == [0.5, 0.5]
 
 
+def test_who_left_a_policy_once_has_left_it() -> None:
+    """Always listen: who opened a door once is uniform ever after, also where the last action was right."""
+    problem = dectiger.problem()
+    tree = histories.build(problem, 3)
+    listen = tuple(np.zeros(2**stage, np.int64) for stage in range(3))
+    for own, behaviour in zip(tree.agents, to_behaviour((listen, listen), tree), strict=True):
+        paths = [own.path(history) for history in range(len(behaviour))]
+        assert {(0, 0), (0, 1), (1, 0), (1, 1)} <= {path[1::2] for path in paths}
+        for path, probabilities in zip(paths, behaviour.tolist(), strict=True):
+            assert probabilities == ([1 / 3] * 3 if any(path[1::2]) else [1, 0, 0]), path
+
+
 # Bad input -----------------------------------------------------------------------------------------------------------
 
 
