@@ -40,7 +40,7 @@ WORKERS := $(if $(ARGS),,-n auto --maxprocesses 8 --dist worksteal)
 # Proofs of one file share what they built.
 FILE_WORKERS := $(WORKERS:worksteal=loadfile)
 
-quick: $(READY) ## what one runs at every save: no test that takes seconds
+quick: $(READY) ## what one runs at every save: every test that takes less than half a second
 	$(BIN)/python -m pytest -m "not slow and not proof" $(WORKERS) $(ARGS)
 
 test: lint ## all that has to hold: lint, types, every behaviour (ARGS='-k hanabi' goes to pytest)
