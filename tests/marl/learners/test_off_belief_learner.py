@@ -169,6 +169,25 @@ def test_levels_follow_each_other_with_the_policy_before_as_belief():
 
 
 @pytest.mark.slow
+def test_who_listens_believes_in_the_policy_of_the_level_before():
+    own, start, _ = programs()
+    state = start(jax.random.key(1))
+    params = {name: start(jax.random.key(seed)).ppo.params for seed, name in [(3, "now"), (4, "before")]}
+    params = {name: sharp(state, one).ppo.params for name, one in params.items()}
+    state = state._replace(ppo=state.ppo._replace(params=params["now"]), belief_params=params["before"])
+    real, action = deal(3), np.int32(1)
+    player, listener = np.int32(real.player), np.int32(1 - real.player)
+    look = jax.jit(lambda params, seen: own._look(params, seen, player)[2][action])
+    told = jax.jit(own._heard)(state, real, player, action, jnp.zeros((2, 4), jnp.float32))[listener]
+    under = {
+        name: [float(look(one, with_hand(real, listener, np.int32(hand)))) for hand in range(4)]
+        for name, one in params.items()
+    }
+    assert np.abs(np.subtract(under["now"], under["before"])).max() > 0.1
+    np.testing.assert_allclose(told, under["before"], atol=1e-5)
+
+
+@pytest.mark.slow
 def test_it_learns_a_board():
     """One color of two ranks, one card each: uniform play scores 0.45, and two points are all there are."""
     game = Hanabi(players=2, colors=1, ranks=2, hand_size=1, max_information_tokens=2, max_life_tokens=1)
