@@ -243,12 +243,13 @@ class RunConfig:
 
     def science(self) -> dict[str, Any]:
         """What decides the run's results, as plain data: its name is the hash of this."""
-        game = build_game(self.game)
+        game, learner = build_game(self.game), find("learner", self.learner)
+        version = {"version": learner.version} if hasattr(learner, "version") else {}
         return {
             "format": FORMAT,
             "game": {**self.game, "version": game.version},
             "policy": dict(self.policy),
-            "learner": _floats(self.learner, find("learner", self.learner).hyperparameters._fields),
+            "learner": {**_floats(self.learner, learner.hyperparameters._fields), **version},
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "steps": self.steps,
@@ -260,11 +261,11 @@ class RunConfig:
 
     @classmethod
     def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
-        """The inverse of `science()`; the game's version is the caller's to compare."""
-        game = {key: value for key, value in science["game"].items() if key != "version"}
-        return cls(
-            game, science["policy"], science["learner"], science["seeds"], science["first_seed"], science["steps"]
+        """The inverse of `science()`; versions are the caller's to compare."""
+        game, learner = (
+            {key: value for key, value in science[part].items() if key != "version"} for part in ("game", "learner")
         )
+        return cls(game, science["policy"], learner, science["seeds"], science["first_seed"], science["steps"])
 
 
 def build_game(config: Mapping[str, Any]) -> "Game":

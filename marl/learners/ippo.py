@@ -153,6 +153,8 @@ class IPPO:
         `minibatches` equal parts of `microbatches` equal parts.
     """
 
+    version: ClassVar[str] = "ippo-2"
+    """Another one whenever learning changes: it is part of a run's name."""
     hyperparameters: ClassVar[Any] = Hyperparameters
     """NamedTuple class of the numbers that may differ between learners of one compiled program.
 
@@ -264,10 +266,11 @@ class IPPO:
 
     def update(self, state: IPPOState) -> tuple[IPPOState, Metrics]:
         """Play one rollout and learn from it."""
-        key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
+        key, rollout_key, bootstrap_key, shuffle_key = jax.random.split(state.key, 4)
         playing, trajectory, episodes = self._rollout(state, rollout_key)
-        advantage, known = self._advantages(trajectory, state.hyperparameters)
-        state, metrics = self.learn(state, trajectory, advantage, known, episodes, key=shuffle_key)
+        ahead = self._ahead(state._replace(playing=playing), bootstrap_key)
+        advantage = self._advantages(trajectory, ahead, state.hyperparameters)
+        state, metrics = self.learn(state, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
         return state._replace(playing=playing, key=key), metrics
 
     def learn(
@@ -321,7 +324,10 @@ class IPPO:
         """
         state = jax.eval_shape(lambda: self.init(self.hyperparameters(), key=jax.random.key(0)))
         rows = jax.eval_shape(
-            lambda state: self._rows(self._rollout(state, state.key)[1], state.hyperparameters), state
+            lambda state: self._rows(
+                self._rollout(state, state.key)[1], self._ahead(state, state.key), state.hyperparameters
+            ),
+            state,
         )
         index = jnp.arange(self._sequences // self.minibatches, dtype=jnp.int32)
         chosen = jax.eval_shape(lambda rows: self._chosen(rows, index), rows)
@@ -347,12 +353,28 @@ class IPPO:
             key=key,
         )
 
-    def _rows(self, trajectory: rollout.Trajectory, hyperparameters: Hyperparameters) -> _Rows:
-        return self._in_sequences(trajectory, *self._advantages(trajectory, hyperparameters))
+    def _ahead(self, state: IPPOState, key: Array) -> Array:
+        """float32[G, P]: what is ahead of the games as they are (`rollout.bootstrap`)."""
+        return rollout.bootstrap(
+            self.game,
+            self.policy,
+            state.params,
+            state.playing,
+            observer=self.observer,
+            batch=self.batch,
+            share_parameters=self.share_parameters,
+            gamma=state.hyperparameters.gamma,
+            key=key,
+        )
 
-    def _advantages(self, trajectory: rollout.Trajectory, hyperparameters: Hyperparameters) -> tuple[Array, Array]:
+    def _rows(self, trajectory: rollout.Trajectory, ahead: Array, hyperparameters: Hyperparameters) -> _Rows:
+        advantage = self._advantages(trajectory, ahead, hyperparameters)
+        return self._in_sequences(trajectory, advantage, trajectory.valid)
+
+    def _advantages(self, trajectory: rollout.Trajectory, ahead: Array, hyperparameters: Hyperparameters) -> Array:
         return rollout.advantages(
             trajectory,
+            ahead,
             num_players=self.game.num_players,
             gamma=hyperparameters.gamma,
             gae_lambda=hyperparameters.gae_lambda,

@@ -1,5 +1,6 @@
 """What the losses of several learners are made of, elementwise or as means over masked entries."""
 
+import jax
 import jax.numpy as jnp
 
 from marl.policies.policy import Array
@@ -34,3 +35,19 @@ def normalise(x: Array, mask: Array) -> Array:
     """(x − mean) / (std + 1e-8) for x float32[...], both over the entries where the mask bool[...] is set."""
     mean = masked_mean(x, mask)
     return (x - mean) / (jnp.sqrt(masked_mean((x - mean) ** 2, mask)) + 1e-8)
+
+
+def lambda_returns(r_t: Array, discount_t: Array, v_t: Array, lambda_t: Array) -> Array:
+    """G_{t-1} = r_t + discount_t ((1 − λ_t) v_t + λ_t G_t), and v_t for the G_t after the last step.
+
+    All are float32[T, ...]: step t gives the reward r_t and leads to a state of value v_t, which the discount weighs (0
+    where the game ends). Generalised advantages are these returns minus the values of the states where steps begin.
+    The names and the order are those of rlax.
+    """
+
+    def backward(following: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        reward, discount, value, weight = step
+        one = reward + discount * ((1 - weight) * value + weight * following)
+        return one, one
+
+    return jax.lax.scan(backward, v_t[-1], (r_t, discount_t, v_t, lambda_t), reverse=True)[1]

@@ -38,6 +38,7 @@ class MAPPO:
       TacitError: as IPPO, and for a policy whose features are not a vector (a table).
     """
 
+    version: ClassVar[str] = "mappo-2"
     hyperparameters: ClassVar[type[ippo.Hyperparameters]] = ippo.Hyperparameters
 
     game: Game

@@ -10,12 +10,14 @@ Two conventions say whose steps are recorded, and therefore over which steps γ 
           and entropy are 0 whatever the parameters, and are left out of every mean.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from games.game import Game, Observer
+from marl.learners.losses import lambda_returns
 from marl.policies.policy import ActorCritic, Array, sample
 
 Batch = Literal["acting", "all"]
@@ -173,6 +175,127 @@ def rollout(
         after its end means anything.
       key: consumed.
     """
+    play_one = _player(
+        game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=sequence,
+        restart=restart,
+    )  # fmt: skip
+    num_games = playing.returns.shape[0]
+
+    def step(carry: tuple[Playing, Episodes], key: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
+        playing, episodes = carry
+        playing, (trajectory, finished) = jax.vmap(play_one)(playing, jax.random.split(key, num_games))
+        return (playing, episodes.and_all(finished)), trajectory
+
+    def play_sequence(carry: tuple[Playing, Episodes], keys: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
+        memories = carry[0].memories
+        carry, trajectory = jax.lax.scan(step, carry, keys, unroll=sequence == 1)
+        return carry, trajectory._replace(memory=memories)
+
+    keys = jax.random.split(key, length).reshape(length // sequence, sequence)
+    (playing, episodes), parts = jax.lax.scan(play_sequence, (playing, Episodes.none()), keys)
+    steps = jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), parts._replace(memory=()))
+    return playing, steps._replace(memory=parts.memory), episodes
+
+
+def bootstrap(
+    game: Game,
+    policy: ActorCritic,
+    params: Any,
+    playing: Playing,
+    *,
+    observer: str | Observer,
+    batch: Batch,
+    share_parameters: bool,
+    gamma: Array,
+    key: Array,
+) -> Array:
+    """What follows a rollout: each player's rewards up to its next recorded step, and γ times its value there.
+
+    The games go on as the policy plays, until everybody has had a step or the game has ended; nothing of that is
+    recorded. Values are trained at recorded steps only, so another step's value may be any number; and what happens up
+    to that step is drawn by the policy, whatever the rollout held, so the mean is that of the return.
+
+    Args:
+      playing: the games as the rollout left them.
+      gamma: float32[].
+      key: consumed.
+      others: as in `rollout`.
+
+    Returns:
+      float32[num_games, num_players].
+    """
+    play_one = _player(
+        game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=1,
+        restart=True,
+    )  # fmt: skip
+    num_games = playing.returns.shape[0]
+
+    def play_on(carry: tuple[Playing, Array, Array, Array]) -> tuple[Playing, Array, Array, Array]:
+        playing, ahead, waiting, number = carry  # the second and the third [num_games, num_players]
+        keys = jax.random.split(jax.random.fold_in(key, number), num_games)
+        playing, (step, _) = jax.vmap(play_one)(playing, keys)
+        hers, value = _by_player(step, game.num_players)
+        ahead = ahead + jnp.where(waiting & hers, gamma * value, 0.0)
+        waiting = waiting & ~hers
+        ahead = ahead + jnp.where(waiting, step.reward[:, None], 0.0)
+        return playing, ahead, waiting & ~step.done[:, None], number + 1
+
+    def goes_on(carry: tuple[Playing, Array, Array, Array]) -> Array:
+        # A policy that has diverged makes no legal move, and then no game ends.
+        return jnp.any(carry[2]) & (carry[3] < game.horizon)
+
+    shape = (num_games, game.num_players)
+    carry = (playing, jnp.zeros(shape, jnp.float32), jnp.ones(shape, jnp.bool_), jnp.int32(0))
+    return jax.lax.while_loop(goes_on, play_on, carry)[1]
+
+
+def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma: Array, gae_lambda: Array) -> Array:
+    """Generalised advantage estimation (Schulman et al. 2016) along each player's recorded steps.
+
+    With k and k+1 two recorded steps of one player in one game, R_k the team's reward from step k up to step k+1:
+
+        δ_k = R_k + γ v_{k+1} − v_k,    A_k = δ_k + γ λ A_{k+1},    and v = A = 0 after the end of the game.
+
+    After the last recorded step of a game that goes on beyond the rollout, what `bootstrap` found stands for the rest.
+
+    Args:
+      ahead: float32[G, P], from `bootstrap`.
+
+    Returns:
+      float32[T, G, M], 0 where an entry is no recorded step.
+    """
+    hers, value = _by_player(trajectory, num_players)
+    # A player's return from one step of the game on; γ and λ count where that step leads to one of its own.
+    counts = jnp.concatenate([hers[1:], jnp.zeros_like(hers[:1])])
+    discount = jnp.where(counts, gamma, 1.0) * ~trajectory.done[..., None]
+    returns = lambda_returns(
+        jnp.broadcast_to(trajectory.reward[..., None], value.shape),
+        discount,
+        jnp.concatenate([value[1:], ahead[None]]),
+        jnp.where(counts, gae_lambda, 1.0),
+    )
+    own = jnp.take_along_axis(returns, trajectory.player, axis=-1)
+    return jnp.where(trajectory.valid, own - trajectory.value, 0.0)
+
+
+def _by_player(steps: Trajectory, num_players: int) -> tuple[Array, Array]:
+    """bool[..., P] whose recorded step there is, and float32[..., P] its value, 0 where there is none."""
+    hers = jax.nn.one_hot(steps.player, num_players, dtype=jnp.bool_) & steps.valid[..., None]
+    return jnp.any(hers, axis=-2), jnp.sum(jnp.where(hers, steps.value[..., None], 0.0), axis=-2)
+
+
+def _player(
+    game: Game,
+    policy: ActorCritic,
+    params: Any,
+    *,
+    observer: str | Observer,
+    batch: Batch,
+    share_parameters: bool,
+    sequence: int,
+    restart: bool,
+) -> Callable[[Playing, Array], tuple[Playing, tuple[Trajectory, Episodes]]]:
+    """One step of one game: what it leads to, what is recorded of it, and the game if it ended with it."""
     encode = observer_of(game, observer).encode
     everybody = jnp.arange(game.num_players, dtype=jnp.int32)
     initial_memory = policy.initial_memory()
@@ -242,69 +365,7 @@ def rollout(
         )
         return playing, (step, finished)
 
-    num_games = playing.returns.shape[0]
-
-    def step(carry: tuple[Playing, Episodes], key: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
-        playing, episodes = carry
-        playing, (trajectory, finished) = jax.vmap(play_one)(playing, jax.random.split(key, num_games))
-        return (playing, episodes.and_all(finished)), trajectory
-
-    def play_sequence(carry: tuple[Playing, Episodes], keys: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
-        memories = carry[0].memories
-        carry, trajectory = jax.lax.scan(step, carry, keys, unroll=sequence == 1)
-        return carry, trajectory._replace(memory=memories)
-
-    keys = jax.random.split(key, length).reshape(length // sequence, sequence)
-    (playing, episodes), parts = jax.lax.scan(play_sequence, (playing, Episodes.none()), keys)
-    steps = jax.tree.map(lambda x: x.reshape(length, *x.shape[2:]), parts._replace(memory=()))
-    return playing, steps._replace(memory=parts.memory), episodes
-
-
-def advantages(trajectory: Trajectory, *, num_players: int, gamma: Array, gae_lambda: Array) -> tuple[Array, Array]:
-    """Generalised advantage estimation (Schulman et al. 2016) along each player's recorded steps.
-
-    With k and k+1 two recorded steps of one player in one game, R_k the team's reward from step k up to step k+1:
-
-        δ_k = R_k + γ v_{k+1} − v_k,    A_k = δ_k + γ λ A_{k+1},    and v = A = 0 after the end of the game.
-
-    The last recorded step of a player in a game that goes on beyond the rollout has no successor: its value serves
-    the step before as v_{k+1}, and it is itself left out (its entry in `known` is False).
-
-    Returns:
-      advantage float32[T, G, M] and known bool[T, G, M]; the advantage is 0 where it is not known.
-    """
-
-    def one_game(player: Array, valid: Array, value: Array, reward: Array, done: Array) -> tuple[Array, Array]:
-        def backward(
-            carry: tuple[Array, ...], step: tuple[Array, ...]
-        ) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
-            since, value_tp1, advantage_tp1, followed = carry  # each [P]
-            player_t, valid_t, value_t, reward_t, done_t = step
-            since = jnp.where(done_t, 0.0, since) + reward_t
-            value_tp1 = jnp.where(done_t, 0.0, value_tp1)
-            advantage_tp1 = jnp.where(done_t, 0.0, advantage_tp1)
-            followed = followed | done_t
-            hers = (player_t[:, None] == everybody[None]) & valid_t[:, None]  # [M, P]
-            own_value = jnp.sum(jnp.where(hers, value_t[:, None], 0.0), axis=0)
-            advantage = since + gamma * value_tp1 - own_value + gamma * gae_lambda * advantage_tp1
-            advantage = jnp.where(followed, advantage, 0.0)
-            moved = jnp.any(hers, axis=0)
-            out = jnp.sum(jnp.where(hers, advantage[None], 0.0), axis=1), jnp.any(hers & followed[None], axis=1)
-            carry = (
-                jnp.where(moved, 0.0, since),
-                jnp.where(moved, own_value, value_tp1),
-                jnp.where(moved, advantage, advantage_tp1),
-                followed | moved,
-            )
-            return carry, out
-
-        everybody = jnp.arange(num_players, dtype=jnp.int32)
-        nought = jnp.zeros(num_players, jnp.float32)
-        carry = (nought, nought, nought, jnp.zeros(num_players, jnp.bool_))
-        return jax.lax.scan(backward, carry, (player, valid, value, reward, done), reverse=True)[1]
-
-    steps = (trajectory.player, trajectory.valid, trajectory.value, trajectory.reward, trajectory.done)
-    return jax.vmap(one_game, in_axes=1, out_axes=1)(*steps)
+    return play_one
 
 
 def _is(index: Array, size: int) -> Array:

@@ -7,6 +7,7 @@ import pytest
 from experiments import compose
 from experiments.config import JobConfig, RunConfig
 from games.tabular.simulator import Simulator
+from marl.learners.ippo import IPPO
 
 LITERAL = {
     "game": {"_target_": "games.tabular.library.lever.make", "payoffs": [1.0, 0.9], "mismatch": 0.0, "players": 2},
@@ -34,8 +35,8 @@ def name(plain):
 
 def test_a_literal_name():
     # Another name here means that finished runs everywhere are no longer found. It may change only together with
-    # experiments.config.FORMAT, or with the version of tabular games ("tabular-1").
-    assert name(LITERAL) == "a714118b1c10"
+    # experiments.config.FORMAT, or with the version of tabular games ("tabular-1") or of the learner ("ippo-2").
+    assert name(LITERAL) == "d7be3d43098c"
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -160,6 +161,14 @@ def test_the_length_of_sequences_counts_and_that_of_pieces_does_not():
 def test_the_games_version_counts(plain, monkeypatch):
     before = name(plain())
     monkeypatch.setattr(Simulator, "version_of_rules", "tabular-2")
+    assert name(plain()) != before
+
+
+def test_the_learners_version_counts(plain, monkeypatch):
+    before = name(plain())
+    monkeypatch.setattr(IPPO, "version", "ippo-of-tomorrow")
+    assert name(plain()) != before
+    monkeypatch.delattr(IPPO, "version")  # a learner of one's own may have none
     assert name(plain()) != before
 
 

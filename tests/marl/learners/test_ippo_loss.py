@@ -209,7 +209,7 @@ def random_trajectory(seed, batch):
     )
 
 
-def naive_loss(params, trajectory, chosen, *, clip, value_coef, entropy_coef, gamma, gae_lambda, normalised):
+def naive_loss(params, trajectory, ahead, chosen, *, clip, value_coef, entropy_coef, gamma, gae_lambda, normalised):
     """Over the recorded steps `chosen`, [(t, game)]: one after the other in double precision."""
     kernel, bias, value_kernel, value_bias = (np.asarray(x, float) for x in params)
     t_max, _, m_max = trajectory.player.shape
@@ -218,7 +218,7 @@ def naive_loss(params, trajectory, chosen, *, clip, value_coef, entropy_coef, ga
         return [(t, m) for t in range(t_max) for m in range(m_max) if trajectory.player[t, game, m] == player]
 
     def advantage_of(game, player, n):
-        """By its definition, forwards; None where the game goes on beyond the player's last record."""
+        """By its definition, forwards."""
         own = own_steps(game, player)
         t, m = own[n]
         end = next((s for s in range(t, t_max) if trajectory.done[s, game]), None)
@@ -226,18 +226,16 @@ def naive_loss(params, trajectory, chosen, *, clip, value_coef, entropy_coef, ga
         if end is not None and (n + 1 == len(own) or own[n + 1][0] > end):
             return float(sum(trajectory.reward[t : end + 1, game], 0.0)) - value
         if n + 1 == len(own):
-            return None
+            return float(sum(trajectory.reward[t:, game]) + ahead[game, player]) - value
         t_next, m_next = own[n + 1]
         delta = sum(trajectory.reward[t:t_next, game]) + gamma * float(trajectory.value[t_next, game, m_next]) - value
-        return delta + gamma * gae_lambda * (advantage_of(game, player, n + 1) or 0.0)
+        return delta + gamma * gae_lambda * advantage_of(game, player, n + 1)
 
     policy_terms, value_terms = [], []
     for t, game in chosen:
         for m in range(m_max):
             player = trajectory.player[t, game, m]
             advantage = advantage_of(game, player, own_steps(game, player).index((t, m)))
-            if advantage is None:
-                continue
             observation = trajectory.observation[t, game, m].astype(float)
             old, value = float(trajectory.value[t, game, m]), float(observation @ value_kernel + value_bias)
             target = old + advantage
@@ -249,10 +247,7 @@ def naive_loss(params, trajectory, chosen, *, clip, value_coef, entropy_coef, ga
                 place = trajectory.legal[t, game, 0, : trajectory.action[t, game, 0]].sum()
                 ratio = probabilities[place] / math.exp(trajectory.log_prob[t, game, 0])
                 policy_terms.append((advantage, ratio, -(probabilities * np.log(probabilities)).sum()))
-    if policy_terms:
-        advantages, ratios, entropies = np.array(policy_terms).T
-    else:
-        advantages = ratios = entropies = np.zeros(1)
+    advantages, ratios, entropies = np.array(policy_terms).T if policy_terms else np.zeros((3, 1))
     if normalised and policy_terms:
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
     surrogate = np.minimum(ratios * advantages, np.clip(ratios, 1 - clip, 1 + clip) * advantages)
@@ -279,8 +274,8 @@ def test_the_loss_is_the_naive_one(batch, normalised, seed):
     if (batch, normalised) not in COMPILED:
         learner_ = learner(batch=batch, normalise_advantages=normalised)
 
-        def of_minibatch(params, trajectory, chosen, hyperparameters):
-            rows = learner_._rows(trajectory, hyperparameters)
+        def of_minibatch(params, trajectory, ahead, chosen, hyperparameters):
+            rows = learner_._rows(trajectory, ahead, hyperparameters)
             rows = rows._replace(steps=jax.tree.map(lambda x: x[:, chosen], rows.steps))
             return learner_._loss(params, rows, hyperparameters)[1]
 
@@ -288,11 +283,12 @@ def test_the_loss_is_the_naive_one(batch, normalised, seed):
     rng = np.random.default_rng(seed + 1)
     weights = [rng.normal(0, 0.6, shape).astype(np.float32) for shape in ((2, 4), (4,), (2, 1), (1,))]
     trajectory = random_trajectory(seed, batch)
+    ahead = rng.normal(size=(2, 2)).astype(np.float32)
     chosen = rng.permutation(8)[:5].astype(np.int32)  # a row is step · games + game
-    report = COMPILED[batch, normalised](linear(*weights), trajectory, chosen, hyperparameters(**NUMBERS))
+    report = COMPILED[batch, normalised](linear(*weights), trajectory, ahead, chosen, hyperparameters(**NUMBERS))
     weights[2], weights[3] = weights[2][:, 0], weights[3][0]
     expected = naive_loss(
-        weights, trajectory, [divmod(int(row), 2) for row in chosen], normalised=normalised, **NUMBERS
+        weights, trajectory, ahead, [divmod(int(row), 2) for row in chosen], normalised=normalised, **NUMBERS
     )
     for name, value in expected.items():
         assert float(report[name]) == pytest.approx(value, rel=2e-3, abs=2e-4), name
@@ -311,7 +307,7 @@ def one_step():
 
     @jax.jit
     def step(state):
-        rows = learner_._rows(trajectory, hyperparameters())
+        rows = learner_._rows(trajectory, jnp.zeros((2, 2), jnp.float32), hyperparameters())
         params, _, means, _ = learner_._learn(state, rows, jax.random.key(1))
         gradient = jax.grad(lambda p: learner_._loss(p, rows, state.hyperparameters)[0])(state.params)
         return params, gradient, means

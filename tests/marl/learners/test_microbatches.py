@@ -39,7 +39,8 @@ def played(policy, batch, game):
     @jax.jit
     def play(key):
         state = ours.init(Hyperparameters(learning_rate=1e-3, entropy_coef=0.05), key=key)
-        return state, ours._rows(ours._rollout(state, jax.random.key(2))[1], state.hyperparameters)
+        ahead = np.ones((ours.num_games, ours.game.num_players), np.float32)
+        return state, ours._rows(ours._rollout(state, jax.random.key(2))[1], ahead, state.hyperparameters)
 
     state, rows = play(jax.random.key(1))
     return state, jax.device_get(rows)

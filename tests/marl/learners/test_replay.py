@@ -217,6 +217,12 @@ def test_the_first_ratio_is_one(game, clock, batch, sequence, changes):
     assert ours.share_parameters or all(len(leaf) == ours.game.num_players for leaf in jax.tree.leaves(state.params))
 
 
+def ahead(learner):
+    """Of every player in every game another number."""
+    shape = (learner.num_games, learner.game.num_players)
+    return np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+
+
 # ------------------------------------------------------------------------------- a replay that is wrong does not pass
 
 
@@ -228,7 +234,7 @@ def one_rollout(learner):
     @jax.jit
     def play(state):
         playing, trajectory, _ = learner._rollout(state, state.key)
-        return playing, trajectory, learner._rows(trajectory, state.hyperparameters)
+        return playing, trajectory, learner._rows(trajectory, ahead(learner), state.hyperparameters)
 
     report = jax.jit(lambda rows: learner._loss(state.params, rows, state.hyperparameters)[1])
     return state, *jax.device_get(play(state)), report
@@ -348,26 +354,21 @@ def test_step_by_step_replay_is_the_rollout(game, clock, batch, sequence, change
 # ------------------------------------------------------------------------------------------------------- gradients
 
 
-def naive_advantages(records, gamma, gae_lambda):
-    """Along each player's valid steps, from the last one back: (advantage, known) [T, G, M] in double precision."""
-    advantage, known = np.zeros(records.player.shape), np.zeros(records.player.shape, bool)
-    for game in range(records.player.shape[1]):
-        for player in range(records.player.max() + 1):
-            following, total, over = None, 0.0, False
-            for t in reversed(range(len(records.player))):
-                if records.done[t, game]:
-                    following, total, over = None, 0.0, True
-                total += float(records.reward[t, game])
-                mine = records.valid[t, game] & (records.player[t, game] == player)
-                for m in np.flatnonzero(mine):
-                    value = float(records.value[t, game, m])
-                    if over or following is not None:
-                        next_value, next_advantage = following or (0.0, 0.0)
-                        delta = total + gamma * next_value - value
-                        advantage[t, game, m] = delta + gamma * gae_lambda * next_advantage
-                        known[t, game, m] = True
-                    following, total = (value, advantage[t, game, m]), 0.0
-    return advantage, known
+def naive_advantages(records, ahead, gamma, gae_lambda):
+    """Along each player's valid steps, from the last one back: [T, G, M] in double precision."""
+    advantage = np.zeros(records.player.shape)
+    for game, player in np.ndindex(ahead.shape):
+        next_value, next_advantage, total = 0.0, 0.0, float(ahead[game, player])
+        for t in reversed(range(len(records.player))):
+            if records.done[t, game]:
+                next_value, next_advantage, total = 0.0, 0.0, 0.0
+            total += float(records.reward[t, game])
+            for m in np.flatnonzero(records.valid[t, game] & (records.player[t, game] == player)):
+                value = float(records.value[t, game, m])
+                delta = total + gamma * next_value - value
+                advantage[t, game, m] = delta + gamma * gae_lambda * next_advantage
+                next_value, next_advantage, total = value, advantage[t, game, m], 0.0
+    return advantage
 
 
 def naive_step(params, memory, observation):
@@ -388,7 +389,7 @@ def naive_step(params, memory, observation):
 def naive_losses(params, ours, records, length, hyperparameters):
     """[N] of N sets of parameters: one player and one step after the other, every memory in a list of its own."""
     clip, clock = hyperparameters.clip, ours.policy.memory_clock
-    advantage, known = naive_advantages(records, hyperparameters.gamma, hyperparameters.gae_lambda)
+    advantage = naive_advantages(records, ahead(ours), hyperparameters.gamma, hyperparameters.gae_lambda)
     values, ratios, advantages, entropies = [], [], [], []
     for game in range(records.player.shape[1]):
         for t in range(len(records.player)):
@@ -403,7 +404,7 @@ def naive_losses(params, ours, records, length, hyperparameters):
                 places = [k for k in np.flatnonzero(records.acting[t, game]) if records.slot[t, game, k] == m]
                 if clock == "every_step" or places:
                     after[player] = new_memory
-                if not known[t, game, m]:
+                if not records.valid[t, game, m]:
                     continue
                 old = float(records.value[t, game, m])
                 target = old + advantage[t, game, m]
@@ -469,7 +470,9 @@ def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters, len
         @jax.jit
         @jax.value_and_grad
         def loss(params, trajectory, ours=ours):
-            return ours._loss(params, ours._rows(trajectory, state.hyperparameters), state.hyperparameters)[0]
+            return ours._loss(
+                params, ours._rows(trajectory, ahead(ours), state.hyperparameters), state.hyperparameters
+            )[0]
 
         own = trajectory._replace(memory=trajectory.memory[:: length // 2])
         losses[length], _ = loss(state.params, own)
@@ -490,7 +493,7 @@ def test_the_gradient_is_the_naive_one(game, clock, batch, share_parameters, len
 
 
 def test_a_gradient_in_parts_is_the_whole_one():
-    """Parts have unlike numbers of actions and known steps; the means are those of the whole minibatch."""
+    """Parts have unlike numbers of actions and recorded steps; the means are those of the whole minibatch."""
     ours = learner(*CASES[0][:4], **OWN)
     state, _, _, rows, _ = one_rollout(ours)
     noise = np.random.default_rng(5).normal(0, 0.3, rows.steps.log_prob.shape).astype(np.float32)

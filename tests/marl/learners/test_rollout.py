@@ -319,11 +319,10 @@ ALL = itertools.product((1, 2, 3), ("acting", "all"), ("own_turns", "every_step"
 PROOF = [pytest.param(*case, marks=pytest.mark.proof) for case in ALL if case not in CASES]
 
 
-@functools.cache
-def shifts(places, batch, clock, sequence):
-    """(playing, records, episodes) after 14 steps of two games."""
+def shifts(places, batch, clock, sequence, playing=None):
+    """(playing, records, episodes) after 14 steps of two games, from their beginning or from where they are."""
     game, policy = Shifts(SHIFTS[places]), Counter(clock)
-    playing = start(game, policy, 2, jax.random.key(0))
+    playing = start(game, policy, 2, jax.random.key(0)) if playing is None else playing
     return jax.device_get(
         play(
             game, policy, (), playing, jax.random.key(1), observer="plain", batch=batch, length=14, sequence=sequence
@@ -389,6 +388,27 @@ def test_places_and_memories(places, batch, clock, sequence):
     assert (episodes.count, episodes.return_sum, episodes.length_sum, episodes.bombed) == (
         whole, whole * sum(rewards), whole * game.horizon, 0,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_ahead_is_what_the_next_rollout_records(case):
+    """The rewards up to a player's next recorded step, or to the end, and γ times the value there."""
+    (places, batch, clock, _), gamma = case, np.float32(0.5)
+    game, policy = Shifts(SHIFTS[places]), Counter(clock)
+    for playing in (start(game, policy, 2, jax.random.key(0)), shifts(*case)[0]):
+        arguments = {"observer": "plain", "batch": batch, "share_parameters": True, "key": jax.random.key(2)}
+        ahead = rollout.bootstrap(game, policy, (), playing, **arguments, gamma=gamma)
+        records = shifts(*case, playing)[1]
+        for row, person in np.ndindex(2, 3):
+            total, t = 0.0, 0
+            while not (here := np.flatnonzero(records.valid[t, row] & (records.player[t, row] == person))).size:
+                total, t = total + records.reward[t, row], t + 1
+                if records.done[t - 1, row]:
+                    break
+            else:
+                total += gamma * records.value[t, row, here.item()]
+            assert ahead[row, person] == total
 
 
 @pytest.mark.parametrize("case", CASES[-2:])
