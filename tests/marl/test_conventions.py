@@ -205,6 +205,15 @@ def test_distances_that_decide_the_score_are_found():
 
 
 @pytest.mark.slow
+def test_the_diagonals_are_not_used():
+    """Nor are pairs of copies of one seed, which a bootstrap may draw."""
+    generator = np.random.default_rng(5)
+    apart, scores = symmetric(generator, 8), symmetric(generator, 8)
+    others = [table + np.diag(np.linspace(-50, 90, 8)) for table in (apart, scores)]
+    assert correlation(*others, permutations=99) == correlation(apart, scores, permutations=99)
+
+
+@pytest.mark.slow
 def test_chance_is_not_called_a_relation():
     generator = np.random.default_rng(0)
     found = [correlation(symmetric(generator, 8), symmetric(generator, 8), permutations=499, resamples=200)

@@ -119,6 +119,16 @@ def test_a_change_in_a_directory_is_seen(folder, synthetic_run, counted):
     assert states(folder) == ["damaged", "failed", "cut"]
 
 
+def test_a_change_that_keeps_the_size_is_seen(folder):
+    before = {record.path.name: record.steps for record in load(folder)}
+    file = folder / "run1" / "status.json"
+    text = file.read_text()
+    changed = text.replace(f'"steps": {before["run1"]}', f'"steps": {before["run1"] + 1}')
+    assert len(changed) == len(text) and changed != text
+    file.write_text(changed)
+    assert {record.path.name: record.steps for record in load(folder)} == before | {"run1": before["run1"] + 1}
+
+
 def test_other_results_have_other_summaries(folder, synthetic_run):
     loaded = load(folder)
     before = loaded[0].summaries
