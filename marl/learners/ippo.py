@@ -323,11 +323,11 @@ class IPPO:
         Its state; its rollout, as it was played and in sequences; a minibatch; what the gradient of a part of it keeps.
         """
         state = jax.eval_shape(lambda: self.init(self.hyperparameters(), key=jax.random.key(0)))
+        ahead = jax.ShapeDtypeStruct((self.num_games, self.game.num_players), jnp.float32)
         rows = jax.eval_shape(
-            lambda state: self._rows(
-                self._rollout(state, state.key)[1], self._ahead(state, state.key), state.hyperparameters
-            ),
+            lambda state, ahead: self._rows(self._rollout(state, state.key)[1], ahead, state.hyperparameters),
             state,
+            ahead,
         )
         index = jnp.arange(self._sequences // self.minibatches, dtype=jnp.int32)
         chosen = jax.eval_shape(lambda rows: self._chosen(rows, index), rows)
