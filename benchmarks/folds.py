@@ -36,6 +36,8 @@ STEP = 1.01
 """Of brute force, from one α to the next."""
 PURE, NORMAL = 32, 16
 """Starts of brute force at each α."""
+NEWTON_AFTER = 500
+"""Steps of the flow after which brute force lets Newton's method end it (`gradient_flow.solve`)."""
 
 
 class Shape(NamedTuple):
@@ -128,14 +130,14 @@ def seen(shape: Shape, seed: int) -> dict[str, Any]:
     count = len(starts[0])
     start = time.perf_counter()
     lanes = tuple(np.tile(own, (len(alphas), 1, 1)) for own in starts)
-    ended = gradient_flow.solve(tree, lanes, alphas.repeat(count))
+    ended = gradient_flow.solve(tree, lanes, alphas.repeat(count), newton_after=NEWTON_AFTER)
     found = [_points(tree, ended.take(slice(place * count, (place + 1) * count))) for place in range(len(alphas))]
     # Down and up again, each α from what its neighbour has: starts alone miss small basins.
     for step in (-1, 1):
         for place in range(len(alphas))[::step]:
             if 0 <= place - step < len(alphas) and len(found[place - step][0]) != len(found[place][0]):
                 both = concatenate(found[place], found[place - step])
-                ended = gradient_flow.solve(tree, both, np.full(len(both[0]), alphas[place]))
+                ended = gradient_flow.solve(tree, both, np.full(len(both[0]), alphas[place]), newton_after=NEWTON_AFTER)
                 found[place] = _points(tree, ended)
     several = np.array([len(points[0]) > 1 for points in found])
     ends = np.flatnonzero(np.diff(np.concatenate([[False], several, [False]]).astype(int)))

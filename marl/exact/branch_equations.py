@@ -15,8 +15,7 @@ from scipy.sparse.linalg import LinearOperator, eigs
 
 from games.errors import TacitError
 from games.tabular.histories import Tree
-from marl.exact.gradient_flow import residuals
-from marl.exact.objective import Array, JointPolicy, Tables, log_policy, sweep, tables
+from marl.exact.objective import Array, JointPolicy, Tables, log_policy, residuals, sweep, tables
 
 MOST_UNKNOWNS = 2_000
 """The most unknowns, after tying, of a game whose branch is followed."""

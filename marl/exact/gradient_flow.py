@@ -21,27 +21,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from games.errors import TacitError, number, one_of
+from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import Tree
+from marl.exact import newton
 from marl.exact.integrators import Lane, Rosenbrock, error_controlled, fixed_steps
 from marl.exact.objective import (
     Array,
     JointPolicy,
     Tables,
     batch_width,
+    distances,
     double_precision,
+    greatest,
     in_batches,
     legal_masks,
     log_policy,
+    residuals,
+    soft_policy_iteration,
     sweep,
     tables,
-)  # fmt: skip
+)
 
 Method = Literal["flow", "flow_explicit", "natural_gradient", "gradient_ascent", "adam"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-REACHED = 1e-6
-"""A history counts as reached from this probability on."""
 CONVERGED = 1e-8
 """The residual over all histories up to which a polished point counts as stationary."""
 _RAREST = 1e-12
@@ -49,7 +52,10 @@ _RAREST = 1e-12
 _ROUNDS = 8
 _POLISH_FROM, _POLISH_FROM_NEARER = 1e-6, 1e-9
 _POLISH_AT_MOST = 1e-3
-_POLISHED, _POLISH_STEPS = 1e-13, 5000
+_POLISHED, _POLISH_STEPS, _FEW_POLISH_STEPS = 1e-13, 5000, 500
+_POLISHED_WELL = 1e-12
+"""Where polishing did not come so far it is slow, and the point farther from the end than its residual says. Then
+Newton's method, if it may, goes on after few steps."""
 _RELAXED, _RELAX_STEPS = 1e-9, 300
 _MOVED_TOO_FAR = 1e-2
 _CHUNK = 25
@@ -65,9 +71,10 @@ class Stationary(NamedTuple):
     log_probs: tuple[np.ndarray, ...]  # for each agent float64[B, H, A], -inf where illegal
     residual_reached: np.ndarray  # float64[B], the greatest over histories of reach probability 1e-6 and more
     residual_all: np.ndarray  # float64[B], the greatest over all histories
-    moved: np.ndarray  # float64[B], how far polishing moved a reached history (total variation)
+    moved: np.ndarray  # float64[B], how far polishing or Newton's method moved a reached history (total variation)
     steps: np.ndarray  # int64[B], steps of the method, rejected ones included
-    time: np.ndarray  # float64[B], flow time up to which a reached history was seen moving, looked at every 25 steps
+    time: np.ndarray  # float64[B], flow time up to which a reached history was seen moving, looked at every 25 steps;
+    # where Newton's method took over: until then
     converged: np.ndarray  # bool[B]
 
     def take(self, rows: Any) -> "Stationary":
@@ -85,6 +92,7 @@ def solve(
     step_tolerance: float = 1e-2,
     learning_rate: float = 1e-2,
     max_steps: int = 10_000,
+    newton_after: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Stationary:
     """Follow every start to where it comes to rest.
@@ -98,6 +106,9 @@ def solve(
         methods `flow_explicit` and `natural_gradient`.
       learning_rate: step size of `gradient_ascent` and `adam`, in logits per unit of gradient, and per step.
       max_steps: after which a start counts as not converged.
+      newton_after: steps after which Newton's method is tried for what has not come to rest (`newton.maxima_near`), and
+        again whenever their number has doubled and at `max_steps`: right at a fold or bifurcation the flow is slow
+        without bound. None, and in games too large for it (`newton.applies`): never.
       report: told how many starts are done, of how many.
 
     Raises:
@@ -124,9 +135,10 @@ def solve(
         most_done = max(most_done, done)
         report(most_done, len(alphas))
 
-    def come_to_rest(moving: np.ndarray, gap: float) -> None:
-        """Follow some rows of `ended` in place, relaxing what is rarest in between."""
+    def come_to_rest(moving: np.ndarray, gap: float, most: int) -> None:
+        """Follow some rows of `ended` in place for `most` steps in all, relaxing what is rarest in between."""
         for _ in range(_ROUNDS):
+            moving = moving[steps[moving] < most]
             if not len(moving):
                 return
             rested = len(alphas) - len(moving)
@@ -136,7 +148,7 @@ def solve(
                 tuple(own[moving] for own in ended),
                 alphas[moving],
                 gap,
-                max_steps,
+                most - steps[moving],
                 lambda done, total, rested=rested: tell(rested + done),
             )
             relaxed, gaps = in_batches(_relax, table, now, alphas[moving])
@@ -144,27 +156,52 @@ def solve(
                 own[moving] = new
             steps[moving] += taken
             time[moving] += passed
-            moving = moving[(gaps > gap) & (steps[moving] < max_steps)]
+            moving = moving[gaps > gap]
+
+    def polished(rows: np.ndarray) -> Stationary:
+        return polish(tree, tuple(own[rows] for own in ended), alphas[rows], polish_steps)
+
+    def put(rows: np.ndarray, found: Stationary) -> None:
+        for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(found), strict=True):
+            whole[rows] = part
+
+    def moving() -> np.ndarray:
+        return np.flatnonzero(~result.converged)
 
     table = tables(tree)
-    come_to_rest(np.arange(len(alphas)), _POLISH_FROM)
-    result = polish(tree, ended, alphas)
-    # Where polishing went astray the flow was not near enough to the end: it goes on from where it was.
-    if len(again := np.flatnonzero(~result.converged & (steps < max_steps))):
-        come_to_rest(again, _POLISH_FROM_NEARER)
-        result = jax.tree.map(
-            _replace_rows(again), result, polish(tree, tuple(own[again] for own in ended), alphas[again])
-        )
+    result = _nowhere(ended)
+    if newton_after is not None:
+        newton_after = whole_number("newton_after", newton_after, 1) if newton.applies(tree) else None
+    most = max_steps if newton_after is None else min(newton_after, max_steps)
+    polish_steps = _POLISH_STEPS if newton_after is None else _FEW_POLISH_STEPS
+    while len(left := moving()):
+        come_to_rest(left, _POLISH_FROM, most)
+        put(left, polished(left))
+        # Where polishing went astray the flow was not near enough to the end: it goes on from where it was.
+        if len(again := np.flatnonzero(~result.converged & (steps < most))):
+            come_to_rest(again, _POLISH_FROM_NEARER, most)
+            put(again, polished(again))
+        doubtful = ~result.converged | (result.residual_all > _POLISHED_WELL)
+        if newton_after is not None and len(left := np.flatnonzero(doubtful)):
+            # Polishing may have gone farther than it is trusted to, and still be right.
+            rests = (result.residual_all <= CONVERGED)[left, None, None]
+            guesses = tuple(np.where(rests, a[left], b[left]) for a, b in zip(result.log_probs, ended, strict=True))
+            found, moved = newton.maxima_near(tree, tuple(own[left] for own in ended), guesses, alphas[left])
+            if len(near := np.flatnonzero(np.isfinite(moved))):
+                certified = polish(tree, tuple(own[near] for own in found), alphas[left[near]])
+                put(left[near], certified._replace(moved=moved[near]))
+        if most == max_steps:
+            break
+        most = min(2 * most, max_steps)
     return result._replace(steps=steps, time=time)
 
 
-def _replace_rows(rows: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    def replace(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
-        whole = np.array(whole)
-        whole[rows] = part
-        return whole
-
-    return replace
+def _nowhere(logits: tuple[np.ndarray, ...]) -> Stationary:
+    """Of starts, for each agent float64[B, H, A], that have not been followed."""
+    size = len(logits[0])
+    first, second, third = np.full((3, size), np.nan)
+    none = np.zeros(size, np.int64)
+    return Stationary(tuple(map(np.array, logits)), first, second, third, none, 0.0 * none, none > 0)
 
 
 def _follow(
@@ -173,10 +210,13 @@ def _follow(
     logits: tuple[np.ndarray, ...],
     alphas: np.ndarray,
     gap: float,
-    max_steps: int,
+    max_steps: np.ndarray,
     report: Callable[[int, int], None],
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-    """(logits, steps, time) where every start's gap is small. Lanes that are done make room for waiting starts."""
+    """(logits, steps, time) where every start's gap is small, or after its `max_steps`, int64[B].
+
+    Lanes that are done make room for waiting starts.
+    """
     prepare, advance = programs
     total = len(alphas)
     width = batch_width(total)
@@ -196,7 +236,7 @@ def _follow(
         lanes = jax.tree.map(np.array, advance(table, lanes))
         taken += _CHUNK
         at_rest = (lanes.gap < gap) | ~np.isfinite(lanes.gap)
-        done = np.flatnonzero(active & (at_rest | (taken >= max_steps)))
+        done = np.flatnonzero(active & (at_rest | (taken >= max_steps[rows])))
         for own, lane in zip(ended, lanes.logits, strict=True):
             own[rows[done]] = lane[done]
         steps[rows[done]], time[rows[done]] = taken[done], lanes.moving_until[done]
@@ -215,7 +255,9 @@ def _follow(
 
 
 @double_precision
-def polish(tree: Tree, logits: tuple[np.ndarray, ...], alphas: np.ndarray) -> Stationary:
+def polish(
+    tree: Tree, logits: tuple[np.ndarray, ...], alphas: np.ndarray, max_steps: int = _POLISH_STEPS
+) -> Stationary:
     """Damped soft policy iteration, log π <- (1 - η) log π + η Q/α, from points that are nearly stationary.
 
     η halves whenever the residual grows. A point whose residual is too large to begin with is left as it is.
@@ -224,45 +266,15 @@ def polish(tree: Tree, logits: tuple[np.ndarray, ...], alphas: np.ndarray) -> St
       tree: the game's histories.
       logits: for each agent float64[B, H, A].
       alphas: float64[B].
+      max_steps: of policy iteration.
     """
     alphas = np.asarray(alphas, np.float64)
-    log_probs, reached, everywhere, moved = in_batches(_polish, tables(tree), logits, alphas)
+    steps = np.full(len(alphas), max_steps)
+    log_probs, reached, everywhere, moved = in_batches(_polish, tables(tree), logits, alphas, steps)
     converged = (everywhere <= CONVERGED) & (moved <= _MOVED_TOO_FAR)
     return Stationary(
         log_probs, reached, everywhere, moved, np.zeros(len(alphas), np.int64), np.zeros(len(alphas)), converged
     )
-
-
-def soft_policy_iteration(table: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[JointPolicy, Any]:
-    """(log softmax(Q/α), the sweep at `log_probs`), for each agent float64[H, A]: a fixed point is stationary."""
-    swept = sweep(table, log_probs, alpha)
-    return log_policy(table, tuple(q / alpha for q in swept.q)), swept
-
-
-def residuals(table: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[Array, Array]:
-    """The greatest total variation between π(·|h) and softmax(Q(h,·)/α).
-
-    Args:
-      table: of the game.
-      log_probs: for each agent float64[H, A].
-      alpha: float64[], in units of reward.
-
-    Returns:
-      float64[] over histories of reach probability `REACHED` and more, and float64[] over all.
-    """
-    target, swept = soft_policy_iteration(table, log_probs, alpha)
-    distances = _distances(log_probs, target)
-    return _greatest(distances, swept.reach), _greatest(distances, None)
-
-
-def _distances(first: JointPolicy, second: JointPolicy) -> tuple[Array, ...]:
-    return tuple(0.5 * jnp.abs(jnp.exp(a) - jnp.exp(b)).sum(-1) for a, b in zip(first, second, strict=True))
-
-
-def _greatest(distances: tuple[Array, ...], reach: tuple[Array, ...] | None) -> Array:
-    if reach is not None:
-        distances = tuple(jnp.where(w >= REACHED, d, 0.0) for d, w in zip(distances, reach, strict=True))
-    return functools.reduce(jnp.maximum, [jnp.max(own) for own in distances])
 
 
 @functools.lru_cache(maxsize=32)
@@ -285,7 +297,7 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
         lane = jax.lax.fori_loop(0, _CHUNK, lambda _, lane: step(table, lane), lane)
         log_probs = log_policy(table, lane.logits)
         target, swept = soft_policy_iteration(table, log_probs, lane.alpha)
-        moving = _greatest(_distances(log_probs, target), swept.reach) > _POLISH_FROM
+        moving = greatest(distances(log_probs, target), swept.reach) > _POLISH_FROM
         return lane._replace(
             moving_until=jnp.where(moving, lane.time, lane.moving_until),
             gap=_gap(table, log_probs, target, _frequent(log_probs, target, swept.reach)),
@@ -311,20 +323,20 @@ def _relax(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPolic
 
 
 @jax.jit
-@functools.partial(jax.vmap, in_axes=(None, 0, 0))
-def _polish(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPolicy, Array, Array, Array]:
+@functools.partial(jax.vmap, in_axes=(None, 0, 0, 0))
+def _polish(table: Tables, logits: JointPolicy, alpha: Array, most: Array) -> tuple[JointPolicy, Array, Array, Array]:
     """(log_probs, residual at reached histories, at all, how far a reached history has moved)."""
     start = log_policy(table, logits)
     near = residuals(table, start, alpha)[0] < _POLISH_AT_MOST
     everything = tuple(jnp.broadcast_to(near, own.shape) for own in start)
-    end, target = _iterate(table, start, alpha, everything, _POLISHED, _POLISH_STEPS)
+    end, target = _iterate(table, start, alpha, everything, _POLISHED, most)
     reach = sweep(table, end, alpha).reach
-    distances = _distances(end, target)
-    return end, _greatest(distances, reach), _greatest(distances, None), _greatest(_distances(start, end), reach)
+    apart = distances(end, target)
+    return end, greatest(apart, reach), greatest(apart, None), greatest(distances(start, end), reach)
 
 
 def _iterate(
-    table: Tables, log_probs: JointPolicy, alpha: Array, where: tuple[Array, ...], least: float, most: int
+    table: Tables, log_probs: JointPolicy, alpha: Array, where: tuple[Array, ...], least: float, most: Array | int
 ) -> tuple[JointPolicy, JointPolicy]:
     """Damped soft policy iteration of the entries `where`, the step halved when their gap grows.
 

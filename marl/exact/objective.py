@@ -31,6 +31,9 @@ _WIDE, _NARROW = 128, 16
 _SQUARE_FILL = 0.2
 """Share of the pairs of histories that must be able to meet for the matrix form."""
 
+REACHED = 1e-6
+"""A history counts as reached from this probability on."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -241,6 +244,43 @@ def gradient(tables: Tables, log_probs: JointPolicy, swept: Sweep) -> JointPolic
         (gamma * reach)[:, None] * jnp.exp(log) * advantage
         for gamma, reach, log, advantage in zip(gammas, swept.reach, log_probs, swept.advantage, strict=True)
     )
+
+
+def soft_policy_iteration(tables: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[JointPolicy, Sweep]:
+    """(log softmax(Q/α), the sweep at `log_probs`), for each agent float64[H, A]: a fixed point is stationary."""
+    swept = sweep(tables, log_probs, alpha)
+    return log_policy(tables, tuple(q / alpha for q in swept.q)), swept
+
+
+def residuals(tables: Tables, log_probs: JointPolicy, alpha: Array) -> tuple[Array, Array]:
+    """The greatest total variation between π(·|h) and softmax(Q(h,·)/α).
+
+    Args:
+      tables: of the game.
+      log_probs: for each agent float64[H, A].
+      alpha: float64[], in units of reward.
+
+    Returns:
+      float64[] over histories of reach probability `REACHED` and more, and float64[] over all.
+    """
+    target, swept = soft_policy_iteration(tables, log_probs, alpha)
+    apart = distances(log_probs, target)
+    return greatest(apart, swept.reach), greatest(apart, None)
+
+
+def distances(first: JointPolicy, second: JointPolicy) -> tuple[Array, ...]:
+    """Total variation between two joint policies, for each agent float64[H, A], at each history: float64[H]."""
+    return tuple(0.5 * jnp.abs(jnp.exp(a) - jnp.exp(b)).sum(-1) for a, b in zip(first, second, strict=True))
+
+
+def greatest(values: tuple[Array, ...], reach: tuple[Array, ...] | None) -> Array:
+    """float64[]: the greatest of values, for each agent float64[H], where the reach probability is `REACHED` and more.
+
+    Over all histories if `reach`, likewise float64[H], is None.
+    """
+    if reach is not None:
+        values = tuple(jnp.where(w >= REACHED, d, 0.0) for d, w in zip(values, reach, strict=True))
+    return functools.reduce(jnp.maximum, [jnp.max(own) for own in values])
 
 
 def expected_return(tables: Tables, log_probs: JointPolicy) -> Array:

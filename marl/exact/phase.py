@@ -35,6 +35,8 @@ _BRACKET = 2e-5
 """How near, relatively, both ends of the bracket of uniqueness are brought."""
 _BESIDE = 1e-3
 """How far, relatively, α on both sides of a fold or bifurcation are from it."""
+_NEWTON_AFTER = 500
+"""Steps after which Newton's method is tried near folds and bifurcations."""
 _PUSH = 0.1
 """The standard deviation of what is added to the logits of points of a branch, as a start beside them."""
 _BRANCHES, _MOST_POINTS, _BACK, _UPWARDS = 8, 400, 1.1, 4.0
@@ -129,17 +131,30 @@ def phase_diagram(
     }  # fmt: skip
     beside = _beside_events(branch, min(given), max(given)) - given
     alphas = sorted(given | beside)
-    lanes = tuple(np.tile(own, (len(alphas), 1, 1)) for own in starts)
-    every = gradient_flow.solve(
-        tree, lanes, np.repeat(alphas, count), **settings, report=lambda done, total: report("starts", done, total)
-    )
+    total = len(alphas) * count
+    ends: dict[float, Stationary] = {}
+    # Only where the flow is known to be slow Newton's method is tried early: `Row.time` is the flow's.
+    for asked, newton_after in ((sorted(given), max_steps), (sorted(beside), _NEWTON_AFTER)):
+        if asked:
+            lanes = tuple(np.tile(own, (len(asked), 1, 1)) for own in starts)
+            before = len(ends) * count
+            every = gradient_flow.solve(
+                tree, lanes, np.repeat(asked, count), **settings, newton_after=newton_after,
+                report=lambda done, _, before=before: report("starts", before + done, total),
+            )  # fmt: skip
+            for number, alpha in enumerate(asked):
+                ends[alpha] = every.take(slice(number * count, (number + 1) * count))
     found: list[Solutions] = []
     rows: list[Row] = []
     for number, alpha in enumerate(alphas):
-        ended = every.take(slice(number * count, (number + 1) * count))
+        ended = ends[alpha]
         if others := _other_starts(found[-1] if found else None, branch, alpha):
             followed = concatenate(*others)
-            ended = _join(ended, gradient_flow.solve(tree, followed, _full(followed, alpha), **settings))
+            newton_after = max_steps if alpha in given else _NEWTON_AFTER
+            ended = _join(
+                ended,
+                gradient_flow.solve(tree, followed, _full(followed, alpha), **settings, newton_after=newton_after),
+            )
         found.append(distinct(tree, ended, count, group))
         rows.append(_row(alpha, ended.take(slice(count)), found[-1]))
         report("following", number + 1, len(alphas))
@@ -208,20 +223,21 @@ class _Search(NamedTuple):
             seen += self.tops(known, rows[several[-1]].alpha)
         doubtful = [row.alpha for row in rows if row.solutions != 1 or row.converged < row.starts]
         agreed = [row.alpha for row in rows if row.alpha > max(doubtful, default=0.0)]
-        near = 0.0
+        reach = _BRACKET
         for number in range(_BISECTIONS if refine and seen else 0):
             low = max([*seen, *doubtful])
             agreed = [alpha for alpha in agreed if alpha > low]
             if not agreed or agreed[0] <= low * (1 + _BRACKET):
                 break
-            # Right above what was seen first: where that is a fold, this is the end of the search.
-            first = max(seen) * (1 + _BRACKET)
-            middle = first if near < low < first < agreed[0] else float(np.sqrt(low * agreed[0]))
-            near = low
+            # Right above what was seen first: where that is a fold, this is the end of the search. Then farther away.
+            middle = min(low * (1 + reach), float(np.sqrt(low * agreed[0])))
+            reach *= 4
             ended, now = self.look(middle, known)
             if len(now.starts) > 1:
                 known = now
-                seen += [middle, *self.tops(now, middle)]
+                if above := self.tops(now, middle):
+                    reach = _BRACKET
+                seen += [middle, *above]
             elif ended.converged.all():
                 agreed = [middle, *agreed]
             else:
@@ -234,7 +250,9 @@ class _Search(NamedTuple):
     def look(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
         """Where all starts, what is known and the branch's neighbourhood end at one α."""
         logits = concatenate(self.starts, *_other_starts(known, self.branch, alpha))
-        ended = gradient_flow.solve(self.tree, logits, _full(logits, alpha), **self.settings)
+        ended = gradient_flow.solve(
+            self.tree, logits, _full(logits, alpha), **self.settings, newton_after=_NEWTON_AFTER
+        )
         return ended, distinct(self.tree, ended, 0, None)
 
     def tops(self, solutions: Solutions, alpha: float) -> list[float]:

@@ -12,7 +12,7 @@ from games.tabular.library import dectiger, lever, tiny_hanabi
 from marl.exact import deterministic, objective
 from marl.exact.best_response import best_response as response
 from marl.exact.crossplay import self_play
-from marl.exact.gradient_flow import residuals, solve
+from marl.exact.gradient_flow import solve
 from marl.exact.objective import double_precision
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
@@ -52,7 +52,7 @@ def SWEEP(tables, log_probs, alpha):
 
 @jax.jit
 def RESIDUALS(tables, log_probs, alpha):
-    return residuals(tables, log_probs, alpha)
+    return objective.residuals(tables, log_probs, alpha)
 
 
 @double_precision

@@ -150,8 +150,8 @@ def test_a_point_that_is_wrong_only_where_nobody_comes_is_polished():
     alpha = np.full(1, 0.05)
     at_rest = solve(tree, pure_starts(tree, 1, seed=0), alpha)
     reached = phase.reach_probabilities(tree, at_rest.log_probs)
-    assert any(((own > 0) & (own < gradient_flow.REACHED)).any() for own in reached)
-    rare = (reached[0] < gradient_flow.REACHED)[..., None]  # of one agent alone: both would rest at the other lever
+    assert any(((own > 0) & (own < objective.REACHED)).any() for own in reached)
+    rare = (reached[0] < objective.REACHED)[..., None]  # of one agent alone: both would rest at the other lever
     wrong = (np.where(rare, at_rest.log_probs[0][..., ::-1], at_rest.log_probs[0]), at_rest.log_probs[1])
     assert largest_distance(wrong, at_rest.log_probs) > 0.4
     polished = gradient_flow.polish(tree, wrong, alpha)
