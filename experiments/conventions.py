@@ -27,11 +27,14 @@ from marl.crossplay.estimators import self_play
 from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
 
 PLAYS = ("sampled", "greedy")
+VERSION = 2
+"""Of what is measured, part of a folder's name: since 2 self-play and the Other-Play return are of the same decks."""
 
 
 class Relabelled(NamedTuple):
-    """What a relabelling changes, for each of N seeds."""
+    """What a relabelling changes, for each of N seeds; both scores from the same decks."""
 
+    self_play: np.ndarray  # float64[N] mean score
     other_play: np.ndarray  # float64[N] mean score with every player relabelled
     defect: list[Defect]
 
@@ -78,7 +81,8 @@ def conventions_run(
 ) -> Found:
     """Look at the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
 
-    Self-play and cross-play scores are the run's own, from its directory; a file of the zoo has none: its seeds play.
+    Cross-play is the run's own, from its directory; a file of the zoo has none: its seeds play. Self-play beside the
+    Other-Play return is played anew, from the same decks and draws.
 
     Args:
       path: a run directory or a file of the zoo.
@@ -101,7 +105,7 @@ def conventions_run(
         if run.path.is_dir()
         else cross_play_both(run.game, run.agents, CrossPlayConfig(games=games, seed=seed))
     )
-    settings = {"run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
+    settings = {"version": VERSION, "run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
     settings |= {} if tuple(plays) == PLAYS else {"plays": list(plays)}
     key = jax.random.key(seed)
     looked_at = {
@@ -160,9 +164,9 @@ def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmet
     settings: Any = {"greedy": greedy, "key": key}
     relabelled: Relabelled | str = _refusal(check_symmetric, game)
     if not relabelled:
-        other = other_play_return(game, agents, games=games, **settings)
+        own, other = other_play_return(game, agents, games=games, **settings)
         defect = measure_defect(game, agents, games=games, symmetries=symmetries, **settings)
-        relabelled = Relabelled(other.mean, defect)
+        relabelled = Relabelled(own.mean, other.mean, defect)
     crossed_matrix = crossed.matrix()
     conventions: Conventions | str = _refusal(check_turns, game)
     if not conventions:
@@ -217,16 +221,16 @@ def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
             f"  Other-Play return and equivariance defect: n/a ({play.relabelled})",
         ]
     lines = [f"  {'seed':10}{'SP':>8}{'OP':>8}{'SP − OP':>9}{'defect':>9}{'± SE':>8}{'largest':>9}"]
-    other, defect = play.relabelled
-    for label, own, relabelled, one in zip(labels, play.self_play, other, defect, strict=True):
+    own, other, defect = play.relabelled
+    for label, plain, relabelled, one in zip(labels, own, other, defect, strict=True):
         lines.append(
-            f"  {label:10}{own:8.2f}{relabelled:8.2f}{own - relabelled:9.2f}"
+            f"  {label:10}{plain:8.2f}{relabelled:8.2f}{plain - relabelled:9.2f}"
             f"{one.mean:9.4f}{one.standard_error:8.4f}{one.largest:9.4f}"
         )
     over_seeds = {
-        "SP": play.self_play,
+        "SP": own,
         "OP": other,
-        "SP − OP": play.self_play - other,
+        "SP − OP": own - other,
         "defect": np.array([one.mean for one in defect]),
     }
     return lines + [f"  {name:8} over seeds  {self_play(seating, values):z.3f}" for name, values in over_seeds.items()]
@@ -273,6 +277,7 @@ def _plain(play: Play) -> dict[str, Any]:
         plain["relabelled"] = play.relabelled
     else:
         plain["relabelled"] = {
+            "self_play": play.relabelled.self_play.tolist(),
             "other_play": play.relabelled.other_play.tolist(),
             "defect": [one._asdict() for one in play.relabelled.defect],
         }

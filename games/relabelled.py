@@ -5,6 +5,8 @@ partner may name color 3, so a convention that rests on labels pays nothing. An 
 return. With g_p the symmetry of player p and s the state of the underlying game:
 
     observation  g_p · observe(s, p)        legal  g_p · legal(s, p)        action a means  g_p⁻¹ · a
+
+From one key it deals as the underlying game does: where every player draws the identity, they are the same game.
 """
 
 # Why: see the attributes of `games.game.Game`.
@@ -23,6 +25,8 @@ from games.errors import TacitError
 from games.game import Array, Game, Observer, Symmetry
 
 _DRAWS = 64
+_SYMMETRIES = 0x0E1ABE11
+"""What a game's key is folded with for the symmetries of its players."""
 
 
 class RelabelledState(NamedTuple):
@@ -94,9 +98,8 @@ class Relabelled(Game):
         return {name: self._through(observer) for name, observer in self.game.observers.items()}
 
     def init(self, *, key: Array) -> RelabelledState:
-        game_key, symmetry_key = jax.random.split(key)
-        inner = self.game.init(key=game_key)
-        keys = jax.random.split(symmetry_key, self.num_players)
+        inner = self.game.init(key=key)  # as the game itself deals
+        keys = jax.random.split(jax.random.fold_in(key, _SYMMETRIES), self.num_players)
         symmetries = jax.vmap(lambda key: self.game.sample_symmetry(key=key))(keys)
         return RelabelledState(inner, symmetries, inner.ended, inner.illegal)
 

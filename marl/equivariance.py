@@ -81,19 +81,21 @@ def measure_defect(
 
 def other_play_return(
     game: Game, agents: Sequence[Agent], *, games: int, greedy: bool, key: Array, max_lanes: int = 8192
-) -> CrossPlay:
-    """Self-play of each agent with every player relabelled at random: one cell an agent, in their order.
+) -> tuple[CrossPlay, CrossPlay]:
+    """Self-play of each agent, and the same with every player relabelled at random: one cell an agent, in their order.
 
-    Arguments as in `crossplay`. Beside it belongs the agents' self-play in the game itself.
+    Both play the same decks with the same draws: games in which everybody draws the identity are the same. Arguments as
+    in `crossplay`.
 
     Raises:
       TacitError: as `check_symmetric` and `crossplay`.
     """
     check_symmetric(game)
     seating = np.repeat(np.arange(len(agents), dtype=np.int32)[:, None], game.num_players, axis=1)
-    return crossplay(
-        Relabelled(game), agents, games=games, greedy=greedy, key=key, seating=seating, max_lanes=max_lanes
-    )
+    settings: dict[str, Any] = {
+        "games": games, "greedy": greedy, "key": key, "seating": seating, "max_lanes": max_lanes
+    }  # fmt: skip
+    return crossplay(game, agents, **settings), crossplay(Relabelled(game), agents, **settings)
 
 
 class _Tally(NamedTuple):

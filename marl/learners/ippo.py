@@ -153,7 +153,7 @@ class IPPO:
         `minibatches` equal parts of `microbatches` equal parts.
     """
 
-    version: ClassVar[str] = "ippo-2"
+    version: ClassVar[str] = "ippo-3"
     """Another one whenever learning changes: it is part of a run's name."""
     hyperparameters: ClassVar[Any] = Hyperparameters
     """NamedTuple class of the numbers that may differ between learners of one compiled program.

@@ -13,9 +13,10 @@ from games import hanabi
 from games.errors import TacitError
 from games.game import Game, Layout, Observer, Symmetry
 from games.hanabi import symmetry
+from games.relabelled import Relabelled
 from games.tabular.library.lever import make as lever_game
 from marl.agent import Agent, Kind
-from marl.crossplay import crossplay
+from marl.crossplay.record import record_games
 from marl.equivariance import measure_defect, other_play_return
 from marl.policies.recurrent import Recurrent
 from marl.policies.uniform import Uniform
@@ -151,9 +152,8 @@ def test_where_players_may_be_swapped_the_seat_of_the_image_answers():
 def test_other_play_by_hand():
     # Greedy partners pull lever 0 as each of them names it: the same one in a third of the games, and then again.
     games = 3000
-    own = crossplay(Levers(), [REPEAT], games=10, greedy=True, key=KEY)
-    other = other_play_return(Levers(), [REPEAT, REPEAT], games=games, greedy=True, key=KEY)
-    assert own.mean[0] == 3
+    own, other = other_play_return(Levers(), [REPEAT, REPEAT], games=games, greedy=True, key=KEY)
+    assert own.mean.tolist() == [3, 3]
     assert other.seatings.tolist() == [[0, 0], [1, 1]]
     assert other.mean[0] == pytest.approx(1.0, abs=4 * np.sqrt(2 / games))
 
@@ -207,6 +207,30 @@ def test_networks_have_a_defect_and_equivariant_policies_have_none():
     assert raw.mean > 0.02
     assert raw.largest > 0.1
     assert symmetrised.largest < 2e-5
+
+
+@pytest.mark.slow
+def test_games_in_which_everybody_draws_the_identity_are_those_of_self_play():
+    board = hanabi.make("Hanabi-2x3", colors=2, hand_size=1, ranks=2)
+    observer = board.observer("hle")
+    policy = Recurrent(observer.size, board.num_actions, torso=(8,), memory=8, memory_clock="own_turns")
+    agent = Agent(Kind(policy, "hle", True), policy.init(key=KEY), "seed 0")
+    seating = np.zeros((1, 2), np.int32)
+    (own,), (other,) = (
+        record_games(game, [agent], seating, games=40, greedy=False, key=KEY) for game in (board, Relabelled(board))
+    )
+    same = 0
+    for plain, through in zip(own, other, strict=True):
+        np.testing.assert_array_equal(plain.states.deck[0], through.states.inner.deck[0])
+        drawn = through.states.symmetries.actions[0]  # [P, P, A]
+        if (drawn == np.arange(board.num_actions)).all():
+            same += 1
+            np.testing.assert_array_equal(plain.actions, through.actions)
+            np.testing.assert_array_equal(plain.rewards, through.rewards)
+    assert 4 <= same <= 20  # of two colors each player draws the identity in half of the games
+    whole, relabelled = other_play_return(board, [agent], games=40, greedy=False, key=KEY)
+    assert whole.mean[0] == np.mean([one.score for one in own])
+    assert relabelled.mean[0] == np.mean([one.score for one in other])
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals
