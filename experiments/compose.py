@@ -49,6 +49,8 @@ class Command(NamedTuple):
     """The runs that a parsed configuration stands for."""
     conclude: Callable[[Sequence[Path], bool], None]
     """Shows the finished runs of a sweep, given their directories and whether figures are wanted."""
+    caution: Callable[[Any, Sequence[Path]], str] = lambda config, paths: ""
+    """A sentence on finished runs of a parsed configuration that are not all that was asked for, or ""."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -103,7 +105,7 @@ def _launch(command: Command, swept: Set[str] | None) -> None:
         return command.parse(_plain(composed))
 
     if swept is not None:
-        vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, swept)
+        vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, command.caution, swept)
         sweeps.use()
     _read_paths()
     try:

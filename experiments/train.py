@@ -1,5 +1,6 @@
 """`tacit train`: train the runs of a job, show what they say."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     if not first:
         return None
     paths = [path for path in paths if runs.is_finished(path)]  # a sweep leaves out what failed before
+    if sentence := other_crossplay(config, paths):
+        terminal.warn(sentence)
     if config.execution.figures:
         for path in paths:
             draw(path)
@@ -38,6 +41,20 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     cells = runs.read_crossplay(paths[-1])["greedy"]
     best = cross_play(cells.seatings, cells.mean)
     return best.mean if best.low is None else best.low
+
+
+def other_crossplay(config: JobConfig, paths: Sequence[Path]) -> str:
+    """A sentence that names finished runs whose seeds were played with each other in another way than asked for."""
+    settings = dataclasses.asdict(config.crossplay)
+    others = {path: differs for path in paths if (differs := runs.played_otherwise(path, settings))}
+    if not others:
+        return ""
+    path, differs = next(iter(others.items()))
+    number = f"{len(others)} finished runs, such as {path}, keep their" if len(others) > 1 else f"run {path} keeps its"
+    return (
+        f"{number} cross-play of before ({differs}): tacit crossplay plays seeds anew, execution.overwrite=true makes "
+        "runs again"
+    )
 
 
 def conclude(paths: Sequence[Path], draw: bool) -> None:
@@ -64,4 +81,5 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    compose.main(compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude), arguments)
+    command = compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude, other_crossplay)
+    compose.main(command, arguments)

@@ -320,6 +320,16 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
     write_json(path / "crossplay.json", {"format": FORMAT, "settings": dict(settings), **plain})
 
 
+def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
+    """How the cross-play of a finished run differs from the settings asked for: "games 1000 instead of 50", or "".
+
+    How many games one compiled call plays changes nothing.
+    """
+    own = read_json(path / "crossplay.json").get("settings", {})
+    differ = [key for key in settings if key != "max_lanes" and key in own and own[key] != settings[key]]
+    return ", ".join(f"{key} {own[key]} instead of {settings[key]}" for key in differ)
+
+
 def read_crossplay(path: Path) -> dict[str, CrossPlay]:
     """The results of crossplay.json by name.
 

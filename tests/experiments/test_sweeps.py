@@ -73,7 +73,26 @@ def test_a_finished_sweep_is_not_made_again(sweep, swept):
     assert said.out.startswith("sweep of 3 jobs, 3 of them left out")
     assert said.out.count("table in ") == 1  # the table is shown all the same
     assert [times(path) for path in swept] == before
+    said = sweep("crossplay.games=3", "crossplay.max_lanes=5")
+    assert said.err == (
+        f"tacit: warning: 3 finished runs, such as runs/{swept[0].name}, keep their cross-play of before "
+        "(games 8 instead of 3): tacit crossplay plays seeds anew, execution.overwrite=true makes runs again\n"
+    )
     assert jobs_of(sweep("execution.overwrite=true", "learner.gamma=0.5")) == [0.5]
+
+
+def test_a_finished_run_whose_cross_play_should_be_another_is_named(
+    tacit, tiny_overrides, finished, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(shutil.copytree(finished[0], tmp_path / "here"))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("crossplay.json")}
+    again = [*tiny_overrides, "learner.entropy_coef=[0.01,0.1]"]
+    said = tacit("train", *again, "crossplay.seed=9", "crossplay.seating=distinct")
+    assert said.status == 0
+    assert "tacit: warning: 2 finished runs, such as " in said.err
+    assert "(seating all instead of distinct, seed 0 instead of 9): tacit crossplay plays seeds anew" in said.err
+    assert {path: path.read_bytes() for path in before} == before
+    assert tacit("train", *again, "crossplay.max_lanes=7").err == ""  # it changes nothing
 
 
 @pytest.mark.slow
