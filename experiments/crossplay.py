@@ -35,6 +35,8 @@ class Played(NamedTuple):
     folder: Path
     runs: tuple[tuple[str, int], ...]
     """Name and number of seeds of each run."""
+    sampling: tuple[str, ...] = ()
+    """The agents that sample in greedy play, too."""
 
 
 def crossplay_runs(
@@ -80,7 +82,18 @@ def crossplay_runs(
     who = [f"runs {', '.join(run.name for run in loaded)}"] * bool(loaded) + ["partners"] * bool(joining)
     figure = figures.crossplay_matrices(results, played_game.score_range, f"{played_game.name}: {' and '.join(who)}")
     figures.save(figure, output / "crossplay")
-    return Played(results, output, tuple((run.name, len(run.agents)) for run in loaded))
+    members = tuple((run.name, len(run.agents)) for run in loaded)
+    return Played(results, output, members, sampling(agents + joining))
+
+
+def sampling(agents: Sequence[Agent]) -> tuple[str, ...]:
+    """The labels of the agents that sample in greedy play, too."""
+    return tuple(agent.label for agent in agents if agent.kind.always_sampled)
+
+
+def sampling_in_words(labels: Sequence[str]) -> str:
+    """What a table of greedy play says of agents that sample all the same, or ""."""
+    return f"greedy play of all but {', '.join(labels)}, whose draws are their play" if labels else ""
 
 
 def read_runs(paths: Sequence[Path]) -> list[runs.Run]:
@@ -189,6 +202,7 @@ def describe(played: Played) -> str:
             ]
         for partner in range(seeds, len(result.labels)):
             lines += [f"{name:>8}  {text}" for text in _with_partner_in_words(played, result, partner)]
+    lines += [sampling_in_words(played.sampling)] * bool(played.sampling)
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from experiments import figures, runs
 from experiments.compare import short, text_of
 from experiments.config import CrossPlayConfig, name_of
-from experiments.crossplay import named_partners, partner_names, read_runs
+from experiments.crossplay import named_partners, partner_names, read_runs, sampling, sampling_in_words
 from experiments.job import cross_play_both
 from experiments.runs.collection import flatten
 from games.errors import TacitError
@@ -38,6 +38,8 @@ class MethodsTable(NamedTuple):
     blocks: dict[str, Blocks]
     comparisons: dict[str, dict[Test, list[Comparison]]]
     """Of the cross-play of every two methods with several seeds, by test, corrected for the number of pairs."""
+    sampling: tuple[str, ...]
+    """The agents that sample in greedy play, too."""
     folder: Path
 
 
@@ -87,6 +89,7 @@ def methods_table(
         results=results,
         blocks={name: blocks(one.seatings, one.mean, method_of_agent) for name, one in results.items()},
         comparisons={name: _compared(one, method_of_agent, set(called)) for name, one in results.items()},
+        sampling=sampling(agents),
         folder=output,
     )
     _write(table, settings)
@@ -151,6 +154,8 @@ def markdown(table: MethodsTable) -> str:
         parts += [*_matrix(found), ""]
         parts += ["XP of two methods, p-values corrected by Holm, by each of two tests:", ""]
         parts += [*_verdicts(table.comparisons[play]), ""]
+    if table.sampling:
+        parts += [f"{sampling_in_words(table.sampling).capitalize()}.", ""]
     return "\n".join(parts)
 
 

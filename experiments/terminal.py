@@ -439,6 +439,7 @@ def show_comparison(comparison: "Comparison") -> None:
 def show_methods(table: "MethodsTable") -> None:
     """The scores of the methods, their comparisons, and where the tables are."""
     from experiments import methods
+    from experiments.crossplay import sampling_in_words
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     for play, found in table.blocks.items():
@@ -451,6 +452,8 @@ def show_methods(table: "MethodsTable") -> None:
         for sentence in methods.in_words(table.comparisons[play]):
             console.print(sentence, highlight=False)
         console.print()
+    if table.sampling:
+        console.print(sampling_in_words(table.sampling), highlight=False)
     print(f"tables and figure in {table.folder}")
 
 

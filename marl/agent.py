@@ -18,6 +18,11 @@ class Kind(NamedTuple):
     observer: str
     share_parameters: bool
 
+    @property
+    def always_sampled(self) -> bool:
+        """Whether agents sample in greedy play, too: a policy says so whose draws are its play."""
+        return getattr(self.policy, "always_sampled", False)
+
 
 class Agent(NamedTuple):
     """A policy with its parameters, and how it sees the game.

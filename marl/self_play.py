@@ -123,7 +123,7 @@ def _one_game(
     def look(player: Array, memory: Any, state: Any, key: Array) -> tuple[Any, tuple[Array, ...]]:
         observation, legal = game.observe(state, player, kind.observer), game.legal(state, player)
         after, log_probs = policy.apply(params_of(params, player, kind.share_parameters), memory, observation, legal)
-        log_probs = greedify(log_probs) if greedy else log_probs
+        log_probs = greedify(log_probs) if greedy and not kind.always_sampled else log_probs
         return after, (observation, legal, log_probs, sample(log_probs, key=key))
 
     def play(carry: tuple[Any, Any, Any, Array]) -> tuple[Any, Any, Any, Array]:

@@ -47,7 +47,8 @@ def crossplay(
       game: the game.
       agents: of any kinds.
       games: games a cell; the same decks in all cells.
-      greedy: play the best action, ties split evenly (`greedify`), instead of sampling from the policy.
+      greedy: play the best action, ties split evenly (`greedify`), instead of sampling from the policy; agents whose
+        draws are their play (`Kind.always_sampled`) sample all the same.
       key: decides decks and draws.
       seating: a kind of `seatings`, or the cells themselves, int[C, num_players].
       max_seatings: see `seatings`.

@@ -94,7 +94,7 @@ class Table(NamedTuple):
         kind, player = self.kinds[seat], jnp.int32(seat)
         observation = self.game.observe(state, player, kind.observer)
         after, log_probs = kind.policy.apply(params, memory, observation, self.game.legal(state, player))
-        action = sample(greedify(log_probs) if self.greedy else log_probs, key=key)
+        action = sample(greedify(log_probs) if self.greedy and not kind.always_sampled else log_probs, key=key)
         if kind.policy.memory_clock == "own_turns":
             turn = self.game.is_acting(state)[seat]
             after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)

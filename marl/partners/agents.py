@@ -5,7 +5,7 @@ They know nothing but what they see, remember nothing and learn nothing. Sources
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +78,9 @@ class RuleBased:
 
     The only parameter says which player, int32[] in the order of `RULES`, so that one compiled program plays them all.
     """
+
+    always_sampled: ClassVar[bool] = True
+    """A random hint is what these players do, and not what training left open: the heaviest would be another player."""
 
     game: Hanabi
 

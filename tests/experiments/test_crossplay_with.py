@@ -41,6 +41,7 @@ def test_seeds_play_with_partners_from_both_seats(tacit, hanabi_run, tmp_path, p
     assert sorted(map(tuple, result.seatings.tolist())) == sorted(expected)
     assert json.loads((tmp_path / "crossplay.json").read_text())["settings"]["with"] == partners
     assert (tmp_path / "crossplay.png").stat().st_size > 0
+    assert said.out.count(f"greedy play of all but {', '.join(partners)}, whose draws are their play\n") == 1
     # What is said of the run alone does not depend on who else plays.
     plain = tacit("crossplay", hanabi_run, "--games", "6", "--output", tmp_path / "plain")
     assert plain.out.splitlines()[:5] == said.out.splitlines()[:5]

@@ -114,6 +114,7 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypa
     written = (tmp_path / "out" / "table.md").read_text()
     assert "| low | " in written
     assert "### Greedy play" in written
+    assert written.count("Greedy play of all but iggi, uniform, whose draws are their play.") == 1
     assert (tmp_path / "out" / "methods.png").stat().st_size > 10_000
     plain = json.loads((tmp_path / "out" / "table.json").read_text())
     assert plain["settings"]["with"] == ["iggi", "uniform"]

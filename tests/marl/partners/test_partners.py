@@ -11,8 +11,11 @@ from games.errors import TacitError
 from games.hanabi import Hanabi, symmetry
 from games.hanabi.hle import HleGame
 from games.tabular.library import lever
-from marl.agent import check_parameters
+from marl.agent import Agent, Kind, check_parameters
+from marl.crossplay import crossplay
+from marl.crossplay.record import record_games
 from marl.partners import PARTNERS, RuleBased, partners
+from marl.policies.feed_forward import FeedForward
 from marl.policies.policy import sample
 
 BOARDS = {
@@ -128,6 +131,25 @@ def test_the_agents_are_of_one_kind():
     assert chosen[0].kind == partners(game)[0].kind
     for agent in chosen:
         check_parameters(agent, game.num_players)
+
+
+def test_greedy_play_leaves_partners_their_draws():
+    """A random hint stays one in a greedy table: the heaviest action would be another player."""
+    game = Hanabi(colors=3, ranks=3, hand_size=3)
+    policy = FeedForward(game.observer("hle").size, game.num_actions, torso=(4,))
+    trained = Agent(Kind(policy, "hle", True), policy.init(key=jax.random.key(0)), "trained")
+    agents = [*partners(game, ["flawed"]), trained]
+    assert [agent.kind.always_sampled for agent in agents] == [True, False]
+    alone = np.array([[0, 0], [1, 1]])
+    settings = {"seating": alone, "games": 30, "key": jax.random.key(5)}
+    sampled, greedy = (crossplay(game, agents, greedy=greedy, **settings) for greedy in (False, True))
+    assert sampled.mean[0] == greedy.mean[0] and sampled.length[0] == greedy.length[0]
+    assert sampled.length[1] != greedy.length[1]
+    (sampled_games, _), (greedy_games, _) = (
+        record_games(game, agents, alone, games=3, greedy=greedy, key=jax.random.key(5)) for greedy in (False, True)
+    )
+    for one, other in zip(sampled_games, greedy_games, strict=True):
+        np.testing.assert_array_equal(one.actions, other.actions)
 
 
 def test_refusals():
