@@ -42,7 +42,7 @@ tacit COMMAND --help says more. Examples:
 
   tacit train experiment=demo
   tacit train game=hanabi_3x3 learner.entropy_coef=[0.01,0.1] budget.steps=1e6
-  tacit train game=dectiger horizon=3 policy=tabular learner.gamma=1
+  tacit train game=dectiger horizon=3 policy=tabular
   tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
   tacit phase game=dectiger horizon=3
   tacit phase game=tiny_hanabi variant=E alpha=[1,2,4,8]

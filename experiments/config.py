@@ -156,9 +156,7 @@ class JobConfig:
             crossplay=parse_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
             execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
-        if "share_parameters" in job.learner and job.learner["share_parameters"] is None:
-            shared = not build_game(job.game).seats_differ
-            job = dataclasses.replace(job, learner={**job.learner, "share_parameters": shared})
+        job = dataclasses.replace(job, learner=_with_defaults_of_the_game(job.game, job.learner))
         for run in job.runs():  # build every part once, so that all its checks speak now
             game = run.build().game
             seatings(job.seeds, game.num_players, job.crossplay.seating)
@@ -266,6 +264,17 @@ class RunConfig:
             {key: value for key, value in science[part].items() if key != "version"} for part in ("game", "learner")
         )
         return cls(game, science["policy"], learner, science["seeds"], science["first_seed"], science["steps"])
+
+
+def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, Any]) -> dict[str, Any]:
+    """A learner's keys with what null stands for in a game."""
+    learner = dict(learner)
+    if learner.get("share_parameters", True) is None:
+        learner["share_parameters"] = not build_game(game).seats_differ
+    if learner.get("gamma", 1.0) is None:
+        usual = find("learner", learner).hyperparameters._field_defaults.get("gamma", 1.0)
+        learner["gamma"] = 1.0 if build_game(game).discounted else usual
+    return learner
 
 
 def build_game(config: Mapping[str, Any]) -> "Game":

@@ -46,15 +46,16 @@ def default_group(group: str, path: str) -> dict[str, Any]:
 
     The keys are the arguments in the target's signature but for those that it is given by what else is chosen; of a
     learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
-    conf/: one network each in tabular games, one for all in others. A class that extends one of ours which a file of
-    conf/ builds begins with the values of that file, and goes on with those defaults that are not the extended class's.
+    conf/: one network each in tabular games, one for all in others. A class of ours which a file of conf/ builds has
+    the values of that file; one that extends it begins with them, and goes on with those defaults of its own that are
+    not the extended class's.
 
     Raises:
       TacitError: if the path cannot be imported, is nothing that the group builds, or a default is no plain data.
     """
     target = find(group, {"_target_": path})
     keys = _signature(group, path, target)
-    for base in target.__mro__[1:] if isinstance(target, type) else ():
+    for base in target.__mro__ if isinstance(target, type) else ():
         extended = f"{base.__module__}.{base.__qualname__}"
         if extended in _files(group):
             theirs = _signature(group, extended, base)

@@ -205,6 +205,8 @@ class Game(abc.ABC):
     """The least and the greatest sum of a game's rewards."""
     seats_differ: bool = False
     """Whether players may have different roles: then learners share no parameters between them unless told to."""
+    discounted: bool = False
+    """Whether rewards carry the game's own discount already: then learners use γ = 1 unless told otherwise."""
 
     @property
     def noop(self) -> int:

@@ -93,6 +93,10 @@ class Relabelled(Game):
     def seats_differ(self) -> bool:
         return self.game.seats_differ
 
+    @property
+    def discounted(self) -> bool:
+        return self.game.discounted
+
     @functools.cached_property
     def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         return {name: self._through(observer) for name, observer in self.game.observers.items()}

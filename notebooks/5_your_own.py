@@ -87,7 +87,7 @@ return. Its coefficient is another scale, on which 0.5 changes nothing here, and
 """
 
 # %%
-ippo = results.trained(*training, "learner.gamma=1", "learner.learning_rate=0.01", "learner.entropy_coef=[0.01,1.0]")
+ippo = results.trained(*training, "learner.learning_rate=0.01", "learner.entropy_coef=[0.01,1.0]")
 ippo_compared = compare.compare(ippo)
 print(compare.markdown(ippo_compared))
 

@@ -29,6 +29,7 @@ TINY = (
     "learner.minibatches=1",
     "learner.learning_rate=0.05",
     "learner.share_parameters=true",
+    "learner.gamma=0.99",
     "policy.torso=[8]",
     "budget.steps=64",
     "seeds=2",

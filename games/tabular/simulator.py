@@ -4,8 +4,8 @@ An agent whose last observation leaves it a single legal action is not acting: i
 plays that action for it. Everybody who acts does so at the same time. A game always lasts `horizon` steps.
 
 Rewards are those of the sampled transition, r(joint action, s, s', joint observation), already multiplied by γ^t: the
-sum of a game's rewards is the return whose mean the exact objective gives. A learner that is to maximise it therefore
-uses a discount of its own of 1.
+sum of a game's rewards is the return whose mean the exact objective gives. A learner that is to maximise it uses a
+discount of its own of 1, the default in such games (`Game.discounted`).
 """
 
 # Why: see the attributes of `games.game.Game`.
@@ -60,6 +60,7 @@ class Simulator(Game):
     """
 
     seats_differ: ClassVar[bool] = True
+    discounted: ClassVar[bool] = True
     version_of_rules: ClassVar[str] = "tabular-1"
     """Changes with the rules of this module; `version` adds the tables."""
 

@@ -108,7 +108,7 @@ def solve(
       max_steps: after which a start counts as not converged.
       newton_after: steps after which Newton's method is tried for what has not come to rest (`newton.maxima_near`), and
         again whenever their number has doubled and at `max_steps`: right at a fold or bifurcation the flow is slow
-        without bound. None, and in games too large for it (`newton.applies`): never.
+        without bound. Never if None or above `max_steps`, and in games too large for it (`newton.applies`).
       report: told how many starts are done, of how many.
 
     Raises:
@@ -171,8 +171,9 @@ def solve(
     table = tables(tree)
     result = _nowhere(ended)
     if newton_after is not None:
-        newton_after = whole_number("newton_after", newton_after, 1) if newton.applies(tree) else None
-    most = max_steps if newton_after is None else min(newton_after, max_steps)
+        newton_after = whole_number("newton_after", newton_after, 1)
+        newton_after = newton_after if newton_after <= max_steps and newton.applies(tree) else None
+    most = newton_after or max_steps
     polish_steps = _POLISH_STEPS if newton_after is None else _FEW_POLISH_STEPS
     while len(left := moving()):
         come_to_rest(left, _POLISH_FROM, most)

@@ -134,7 +134,8 @@ def phase_diagram(
     total = len(alphas) * count
     ends: dict[float, Stationary] = {}
     # Only where the flow is known to be slow Newton's method is tried early: `Row.time` is the flow's.
-    for asked, newton_after in ((sorted(given), max_steps), (sorted(beside), _NEWTON_AFTER)):
+    late = max(max_steps, _NEWTON_AFTER)
+    for asked, newton_after in ((sorted(given), late), (sorted(beside), _NEWTON_AFTER)):
         if asked:
             lanes = tuple(np.tile(own, (len(asked), 1, 1)) for own in starts)
             before = len(ends) * count
@@ -150,7 +151,7 @@ def phase_diagram(
         ended = ends[alpha]
         if others := _other_starts(found[-1] if found else None, branch, alpha):
             followed = concatenate(*others)
-            newton_after = max_steps if alpha in given else _NEWTON_AFTER
+            newton_after = late if alpha in given else _NEWTON_AFTER
             ended = _join(
                 ended,
                 gradient_flow.solve(tree, followed, _full(followed, alpha), **settings, newton_after=newton_after),

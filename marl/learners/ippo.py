@@ -18,7 +18,7 @@ what it was when the rollout reached the sequence's first step, and begun anew w
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -42,14 +42,16 @@ from marl.learners.learner import (
 from marl.learners.losses import clipped_surrogate, clipped_value_error, masked_mean, normalise
 from marl.policies.policy import Array, entropy
 
+NoOpRows = Literal["left_out", "counted"]
+
 
 class Hyperparameters(NamedTuple):
     """The numbers that may differ between learners of one compiled program: float32[] each, or Python floats."""
 
-    learning_rate: Any = 5e-4
+    learning_rate: Any = 1e-3
     entropy_coef: Any = 0.01
     gamma: Any = 0.99
-    gae_lambda: Any = 0.95
+    gae_lambda: Any = 0.9
     clip: Any = 0.2
     value_coef: Any = 0.5
     max_grad_norm: Any = 0.5
@@ -97,6 +99,15 @@ _COMBINE = {"ratio_error": jnp.maximum}
 """How reports of parts are combined where they are not added."""
 
 
+class _Counts(NamedTuple):
+    """What the means of a whole minibatch are taken over, and the sum of what does not depend on the parameters."""
+
+    actions: Array  # float32[] actions of acting players
+    in_policy: Array  # float32[] entries of the policy's terms
+    in_value: Array  # float32[] entries of the value's term
+    no_ops: Array  # float32[] sum of the advantages of counted no-ops, whose ratio is 1
+
+
 class _Rows(NamedTuple):
     """Sequences of steps: L steps of N sequences, M recorded players, K who act, P players."""
 
@@ -140,6 +151,9 @@ class IPPO:
         `total_updates`), or "target" (adapted so that the policy's entropy becomes `target_entropy`, a share of that of
         a uniform choice).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
+      no_op_rows: rows of players who are not acting, which `batch` "all" records: "left_out" of the policy's terms and
+        of the normalisation, or "counted" in both, as JaxMARL does. Their ratio is 1 and their entropy 0, so that P
+        players in turn divide what the policy's terms add to the gradient by P.
       share_parameters: one set of parameters for all players, or one set each.
       other_play: every player sees and acts through a random symmetry of its own, drawn for every game (Other-Play, Hu
         et al. 2020): the game is then the relabelled one, see `games.relabelled`.
@@ -173,6 +187,7 @@ class IPPO:
     batch: rollout.Batch = "acting"
     anneal: Anneal = "none"
     normalise_advantages: bool = True
+    no_op_rows: NoOpRows = "left_out"
     share_parameters: bool = True
     other_play: bool = False
     sequence_length: int | None = None
@@ -183,6 +198,8 @@ class IPPO:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):
             whole_number(f"learner.{name}", getattr(self, name), 1)
         one_of("learner.batch", self.batch, ("acting", "all"))
+        if one_of("learner.no_op_rows", self.no_op_rows, get_args(NoOpRows)) == "counted" and self.batch != "all":
+            raise TacitError("learner.no_op_rows=counted needs learner.batch=all, which records these rows")
         one_of("learner.anneal", self.anneal, get_args(Anneal))
         one_of("learner.entropy_schedule", self.entropy_schedule, get_args(EntropySchedule))
         for name in ("normalise_advantages", "share_parameters", "other_play"):
@@ -456,16 +473,24 @@ class IPPO:
         """The loss of a minibatch in one part."""
         return self._loss_of_part(params, *self._prepared(chosen), hyperparameters)
 
-    def _prepared(self, chosen: _Rows) -> tuple[_Rows, tuple[Array, Array]]:
-        """A minibatch with normalised advantages, and how many entries its policy terms and its value term have."""
+    def _prepared(self, chosen: _Rows) -> tuple[_Rows, _Counts]:
+        """A minibatch with normalised advantages, and what its means are taken over."""
         rows = chosen.steps
+        actions, in_value = (jnp.sum(mask.astype(jnp.float32)) for mask in (rows.in_policy_terms, rows.in_value_term))
+        if self.no_op_rows == "left_out":
+            if self.normalise_advantages:
+                rows = rows._replace(advantage=normalise(rows.advantage, rows.in_policy_terms))
+            return chosen._replace(steps=rows), _Counts(actions, actions, in_value, jnp.float32(0))
+        everybody = rows.target - rows.value
         if self.normalise_advantages:
-            rows = rows._replace(advantage=normalise(rows.advantage, rows.in_policy_terms))
-        in_policy, in_value = (jnp.sum(mask.astype(jnp.float32)) for mask in (rows.in_policy_terms, rows.in_value_term))
-        return chosen._replace(steps=rows), (in_policy, in_value)
+            everybody = normalise(everybody, rows.in_value_term)
+        rows = rows._replace(advantage=jax.vmap(jax.vmap(rollout.acting_rows))(everybody, rows.slot))
+        acting = jnp.sum(jnp.where(rows.in_policy_terms, rows.advantage, 0.0))
+        no_ops = jnp.sum(jnp.where(rows.in_value_term, everybody, 0.0)) - acting
+        return chosen._replace(steps=rows), _Counts(actions, in_value, in_value, no_ops)
 
     def _loss_of_part(
-        self, params: Any, chosen: _Rows, counts: tuple[Array, Array], hyperparameters: Hyperparameters
+        self, params: Any, chosen: _Rows, counts: _Counts, hyperparameters: Hyperparameters
     ) -> tuple[Array, dict[str, Array]]:
         """What a part of a prepared minibatch adds to its loss: sums over the part, by the minibatch's `counts`."""
         rows = chosen.steps
@@ -488,21 +513,26 @@ class IPPO:
         policy = self.surrogate(ratio, rows.advantage, hyperparameters)
         values = clipped_value_error(value, rows.value, rows.target, hyperparameters.clip)
 
-        def of_policy(x: Array) -> Array:
-            return masked_mean(x, rows.in_policy_terms, counts[0])
+        def of_actions(x: Array) -> Array:
+            return masked_mean(x, rows.in_policy_terms, counts.actions)
 
-        policy_loss = -of_policy(policy)
-        value_loss = masked_mean(values, rows.in_value_term, counts[1])
-        mean_entropy = of_policy(entropy(log_probs))
-        loss = policy_loss + hyperparameters.value_coef * value_loss - hyperparameters.entropy_coef * mean_entropy
+        def of_policy(x: Array) -> Array:
+            return masked_mean(x, rows.in_policy_terms, counts.in_policy)
+
+        entropies = entropy(log_probs)
+        no_ops = counts.no_ops / jnp.maximum(counts.in_policy, 1.0) / self._microbatches
+        policy_loss = -of_policy(policy) - no_ops
+        value_loss = masked_mean(values, rows.in_value_term, counts.in_value)
+        loss = policy_loss + hyperparameters.value_coef * value_loss
+        loss -= hyperparameters.entropy_coef * of_policy(entropies)
         off = jnp.where(rows.in_policy_terms, jnp.abs(ratio - 1), 0.0)
         report = {
             "loss": loss,
             "policy_loss": policy_loss,
             "value_loss": value_loss,
-            "entropy": mean_entropy,
-            "clip_fraction": of_policy((off > hyperparameters.clip).astype(jnp.float32)),
-            "approx_kl": of_policy(ratio - 1 - jnp.log(ratio)),
+            "entropy": of_actions(entropies),
+            "clip_fraction": of_actions((off > hyperparameters.clip).astype(jnp.float32)),
+            "approx_kl": of_actions(ratio - 1 - jnp.log(ratio)),
             "ratio_error": jnp.max(off),
         }
         return loss, report

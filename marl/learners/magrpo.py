@@ -46,9 +46,9 @@ _LEAST_STD = 1e-5
 class Hyperparameters(NamedTuple):
     """The numbers that may differ between learners of one compiled program: float32[] each, or Python floats."""
 
-    learning_rate: Any = 5e-4
+    learning_rate: Any = 1e-3
     entropy_coef: Any = 0.01
-    gamma: Any = 1.0
+    gamma: Any = 0.95
     clip: Any = 0.2
     max_grad_norm: Any = 0.5
     entropy_coef_final: Any = 0.0

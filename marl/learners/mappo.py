@@ -52,6 +52,7 @@ class MAPPO:
     batch: rollout.Batch = "acting"
     anneal: Anneal = "none"
     normalise_advantages: bool = True
+    no_op_rows: ippo.NoOpRows = "left_out"
     share_parameters: bool = True
     sequence_length: int | None = None
     microbatches: int | None = None

@@ -1,5 +1,6 @@
 """The shipped configurations: every key explained, every choice builds, every experiment runs at a tiny size."""
 
+import dataclasses
 import functools
 import itertools
 import re
@@ -16,6 +17,7 @@ from experiments.config import JobConfig
 from experiments.exact import PhaseConfig, read_phase, run_phase
 from experiments.job import run_job
 from experiments.runs import check_finished
+from experiments.targets import find
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
 
@@ -51,6 +53,23 @@ def dotted(plain, prefix=""):
             yield from dotted(value, f"{prefix}{key}.")
         else:
             yield prefix + key
+
+
+@pytest.mark.parametrize("name", ["ippo", "mappo", "magrpo", "off_belief"])
+def test_learners_have_the_same_defaults_in_python_and_in_their_file(name):
+    plain = compose.compose([f"learner={name}"])["learner"]
+    target = find("learner", plain)
+    theirs = target.hyperparameters._field_defaults | {
+        field.name: field.default for field in dataclasses.fields(target) if field.default is not dataclasses.MISSING
+    }
+    theirs = {key: list(value) if isinstance(value, tuple) else value for key, value in theirs.items()}
+    by_game = {key for key in ("gamma", "share_parameters") if plain[key] is None}  # what null stands for
+    shared = (theirs.keys() & plain.keys()) - by_game
+    assert len(shared) > 10
+    assert {key: plain[key] for key in shared} == {key: theirs[key] for key in shared}
+    numbers = {key: theirs[key] for key in by_game - {"share_parameters"}}
+    comments = (ROOT / "learner" / f"{'ippo' if name == 'mappo' else name}.yaml").read_text()
+    assert all(f"null: {value}, and 1 in tabular games" in comments for value in numbers.values())
 
 
 def test_the_groups_are_the_documented_ones():

@@ -58,8 +58,7 @@ def test_keys_and_defaults_come_from_the_signature(own):
     policy = default_group("policy", "marl.policies.feed_forward.FeedForward")
     assert policy == compose.compose(["policy=feed_forward"])["policy"]
     learner = default_group("learner", "marl.learners.ippo.IPPO")
-    assert learner["share_parameters"] is None
-    assert (learner["gamma"], learner["num_games"], learner["anneal"]) == (0.99, "???", "none")
+    assert learner == {**compose.compose(["learner=ippo"])["learner"], "other_play": False}  # a file of ours says more
     assert not {"game", "policy", "observer", "total_updates", "hyperparameters"} & set(learner)
 
 

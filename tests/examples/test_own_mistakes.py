@@ -59,10 +59,10 @@ OTHERS = """
         high: float = 0.3
 
     class Numbers(NamedTuple):
-        learning_rate: Any = 5e-4
+        learning_rate: Any = 1e-3
         entropy_coef: Any = 0.05
         gamma: Any = 0.99
-        gae_lambda: Any = 0.95
+        gae_lambda: Any = 0.9
         clip: Any = 0.2
         value_coef: Any = 0.5
         max_grad_norm: Any = 0.5

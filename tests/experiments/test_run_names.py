@@ -140,8 +140,8 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
     science = {
         f"{group}.{key}" for group in ("game", "policy", "learner", "budget") for key in ours[group]
     } | {"seeds", "first_seed"}  # fmt: skip
-    # How long a piece is does not count, and the length of sequences has a test of its own.
-    assert set(OTHER_SCIENCE) == science - {"budget.minutes", "learner.sequence_length"}
+    # How long a piece is does not count, and what needs another key has a test of its own.
+    assert set(OTHER_SCIENCE) == science - {"budget.minutes", "learner.sequence_length", "learner.no_op_rows"}
     enough = {"seeds": 3}  # for three players
     names = [name(plain({**enough, key: value})) for key, value in OTHER_SCIENCE.items() if key != "seeds"]
     names += [name(plain(enough)), name(plain({"seeds": 4})), name(plain())]
@@ -149,12 +149,13 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_length_of_sequences_counts_and_that_of_pieces_does_not():
+def test_the_length_of_sequences_and_counted_rows_count_and_the_length_of_pieces_does_not():
     def named(*overrides):
         (run,) = JobConfig.parse(compose.compose(["policy=recurrent", "learner.rollout_length=8", *overrides])).runs()
         return run.name()
 
     assert len({named(), named("learner.sequence_length=4"), named("learner.sequence_length=2")}) == 3
+    assert named("learner.batch=all") != named("learner.batch=all", "learner.no_op_rows=counted")
     assert named("budget.minutes=1", "execution.checkpoint_minutes=1", "execution.devices=1") == named()
 
 
@@ -179,6 +180,25 @@ def test_a_shared_network_is_the_games_to_choose():
         (run,) = JobConfig.parse(composed[0]).runs()
         assert run.learner["share_parameters"] is shared
         assert (name(composed[0]) == name(composed[1])) is not shared
+
+
+@pytest.mark.parametrize(
+    ("game", "learner", "gamma"),
+    [
+        ("recycling", "ippo", 1.0),
+        ("lever", "magrpo", 1.0),
+        ("hanabi_2x3", "ippo", 0.99),
+        ("hanabi_2x3", "mappo", 0.99),
+        ("hanabi_2x3", "magrpo", 0.95),
+        ("hanabi_2x3", "off_belief", 0.99),
+        ("recycling", "ippo_jaxmarl", 0.99),  # which says it
+    ],
+)
+def test_rewards_that_are_discounted_already_are_not_discounted_again(game, learner, gamma):
+    (run,) = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}"])).runs()
+    assert run.learner["gamma"] == gamma
+    said = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}", f"learner.gamma={gamma}"])).runs()
+    assert [one.name() for one in said] == [run.name()]
 
 
 def test_science_can_be_read_back(plain):

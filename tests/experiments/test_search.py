@@ -50,7 +50,7 @@ def test_a_search_of_three_trials(tacit, tiny_overrides, tmp_path, monkeypatch):
 def test_a_search_for_the_least_is_warned_of(tacit, tiny_overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "learner.clip=interval(0.1,0.3)")
-    said = tacit("train", "-m", *space, *tiny_overrides, "execution.figures=false")
+    said = tacit("train", "-m", *tiny_overrides, *space, "execution.figures=false")
     assert said.status == 0, said.err
     assert "tacit: warning: this search looks for the least greedy XP: for the greatest say " in said.err
     assert "best trial: learner.clip=0." in said.out
@@ -58,11 +58,11 @@ def test_a_search_for_the_least_is_warned_of(tacit, tiny_overrides, tmp_path, mo
 
 def test_a_search_in_which_every_trial_fails(tacit, tiny_overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    space = ("hydra/sweeper=greedy_xp", "hydra.sweeper.n_trials=2", "learner.gamma=interval(1.5,2.0)")
-    said = tacit("train", "-m", *space, *tiny_overrides, "execution.figures=false")
+    space = ("hydra/sweeper=greedy_xp", "hydra.sweeper.n_trials=2", "learner.clip=interval(-2.0,-1.0)")
+    said = tacit("train", "-m", *tiny_overrides, *space, "execution.figures=false")
     assert said.status == 1
     assert "Traceback" not in said.err
-    assert said.err.splitlines()[-1].startswith("tacit: none of the 2 trials finished: learner.gamma must be ")
+    assert said.err.splitlines()[-1].startswith("tacit: none of the 2 trials finished: learner.clip must be ")
 
 
 def test_a_search_of_nothing(tacit, tiny_overrides, tmp_path, monkeypatch):
