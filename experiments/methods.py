@@ -180,6 +180,8 @@ def in_words(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
 def _learner(science: Mapping[str, Any]) -> str:
     learner = science["learner"]
     name = learner["_target_"].rpartition(".")[2]
+    if learner.get("critic_sees") == "own":
+        return "IPPO, separate critic"
     if learner.get("other_play"):
         return "Other-Play" if name == "IPPO" else f"{name}, Other-Play"
     return f"OBL level {learner['levels']}" if name == "OffBelief" else name

@@ -6,23 +6,26 @@ the actor sees its own only, and it alone is saved and plays. All else is `marl.
 normalisation of values is left out, so that the two differ in the critic alone.
 
 The critic is a network of its own, with no memory; a recurrent actor keeps its own. A critic head of the policy stays
-as it was initialised.
+as it was initialised. IPPO's critic shares layers with the actor instead: to compare what critics see, and nothing
+else, give this one the player's own observation (`critic_sees` "own").
 """
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from games.errors import TacitError, whole_number
+from games.errors import TacitError, one_of, whole_number
 from games.game import Game, Layout, Observer, Symmetry
 from marl.learners import ippo, rollout
 from marl.learners.learner import Anneal, EntropySchedule, Metrics
 from marl.policies.layers import dense, hidden
 from marl.policies.policy import Array, apply_in_parts
+
+CriticSees = Literal["everybody", "own"]
 
 
 @final
@@ -32,6 +35,7 @@ class MAPPO:
 
     Attributes:
       critic_layers: widths of the critic's hidden layers.
+      critic_sees: "everybody", or "own": the player's observation alone, which makes it IPPO with a critic of its own.
       game, policy, observer, ...: as in IPPO. Where players have parameters of their own, so have their critics.
 
     Raises:
@@ -58,12 +62,14 @@ class MAPPO:
     microbatches: int | None = None
     entropy_schedule: EntropySchedule = "constant"
     critic_layers: tuple[int, ...] = (64, 64)
+    critic_sees: CriticSees = "everybody"
 
     def __post_init__(self) -> None:
         if not isinstance(self.critic_layers, list | tuple):
             raise TacitError(f"learner.critic_layers must be a list of layer widths, not {self.critic_layers!r}")
         layers = tuple(whole_number("learner.critic_layers", width, 1) for width in self.critic_layers)
         object.__setattr__(self, "critic_layers", layers)
+        one_of("learner.critic_sees", self.critic_sees, get_args(CriticSees))
         seen = self.game.observer(self.observer)
         features = jax.eval_shape(self._features, jax.ShapeDtypeStruct((seen.size,), seen.dtype))
         if features.ndim != 1:
@@ -97,9 +103,10 @@ class MAPPO:
     def _ppo(self) -> ippo.IPPO:
         ours = {field.name for field in dataclasses.fields(self)}
         same = {field.name: getattr(self, field.name) for field in dataclasses.fields(ippo.IPPO) if field.name in ours}
-        joint = observer_of_all(self.game, self.observer)
-        policy = CentralisedCritic(self.policy, self.game.observer(self.observer).size, joint.size, self.critic_layers)
-        return ippo.IPPO(**same | {"policy": policy, "observer": joint})
+        own = self.game.observer(self.observer)
+        seen = own if self.critic_sees == "own" else observer_of_all(self.game, self.observer)
+        policy = CentralisedCritic(self.policy, own.size, seen.size, self.critic_layers)
+        return ippo.IPPO(**same | {"policy": policy, "observer": seen})
 
     def _features(self, observation: Array) -> Array:
         params = self.policy.init(key=jax.random.key(0))
@@ -129,7 +136,7 @@ def observer_of_all(game: Game, name: str) -> Observer:
 @final
 @dataclasses.dataclass(frozen=True)
 class CentralisedCritic:
-    """A policy for learning: an actor that sees the first entries of an observation, a critic that sees all of it.
+    """A policy for learning: an actor that sees the first entries of an observation, a critic of its own that sees all.
 
     Its features are the actor's, followed by the observation.
 

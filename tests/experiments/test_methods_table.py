@@ -62,11 +62,14 @@ def test_runs_are_called_after_their_learner_and_what_they_differ_in():
             science("my.own.Learner"),
             science("marl.learners.magrpo.MAGRPO", advantage_normaliser="none"),
             science("marl.learners.magrpo.MAGRPO", advantage_normaliser="group_std"),
+            science("marl.learners.mappo.MAPPO", critic_sees="everybody"),
+            science("marl.learners.mappo.MAPPO", critic_sees="own"),
         ]
     )
     assert found == [
         "IPPO, entropy coef 0.002", "IPPO, entropy coef 0.07", "Other-Play", "OBL level 2",
         "Learner (1)", "Learner (2)", "MAGRPO, none", "MAGRPO, group_std",
+        "MAPPO", "IPPO, separate critic",
     ]  # fmt: skip
 
 

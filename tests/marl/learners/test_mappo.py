@@ -29,6 +29,9 @@ def learner(game, policy, *, kind=MAPPO, observer="last", **changes):
     return kind(game, policy, observer, rollout_length=game.horizon, **settings)
 
 
+WITH_A_CRITIC_OF_ITS_OWN = functools.partial(MAPPO, critic_sees="own")
+
+
 def network(game, torso=(), observer="last"):
     return FeedForward(game.observer(observer).size, game.num_actions, torso=torso)
 
@@ -105,7 +108,10 @@ def test_the_actor_sees_its_own_observation_alone():
 # ------------------------------------------------------------------------------------------------------------ learning
 
 
-@pytest.mark.parametrize(("kind", "knows"), [(MAPPO, True), pytest.param(IPPO, False, marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    ("kind", "knows"),
+    [(MAPPO, True), (WITH_A_CRITIC_OF_ITS_OWN, False), pytest.param(IPPO, False, marks=pytest.mark.proof)],
+)
 def test_the_critic_knows_what_the_player_does_not(kind, knows):
     """Tiny Hanabi: when player 0 moves, the return of settled players depends on player 1's card, which she cannot see.
 
@@ -152,6 +158,24 @@ def test_a_recurrent_actor_keeps_its_memory():
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_a_critic_that_sees_its_own_has_the_same_networks_on_less():
+    game = hanabi.make("Hanabi-Small")
+    every, own = (
+        learner(game, network(game, (8,), "hle"), observer="hle", critic_sees=sees, critic_layers=(5,))._ppo
+        for sees in ("everybody", "own")
+    )
+    size = game.observer("hle").size
+    assert (every.policy.every, own.policy.every, own.policy.own) == (2 * size, size, size)
+    shapes = [
+        jax.tree.map(jnp.shape, jax.eval_shape(lambda one=one: one.policy.init(key=jax.random.key(0))))
+        for one in (every, own)
+    ]
+    assert shapes[0]["actor"] == shapes[1]["actor"]
+    assert [one["critic"]["Dense_0"]["kernel"] for one in shapes] == [(2 * size, 5), (size, 5)]
+    with pytest.raises(TacitError, match=r"learner\.critic_sees must be one of everybody, own, not 'some'"):
+        learner(game, network(game, (8,), "hle"), observer="hle", critic_sees="some")
 
 
 def test_refusals():
