@@ -120,12 +120,12 @@ def said(shape: Shape, seed: int) -> dict[str, Any]:
     }
 
 
-def seen(shape: Shape, seed: int) -> dict[str, Any]:
-    """What brute force sees in a game: the windows of α with several solutions, ascending."""
+def seen(shape: Shape, seed: int, step: float = STEP) -> dict[str, Any]:
+    """What brute force sees in a game, `step` from one α to the next: the windows with several solutions, ascending."""
     problem = game(shape, seed)
     tree = histories.build(problem, shape.horizon)
     low, high = 0.02 * span(problem) * shape.horizon, 0.6 * span(problem) * shape.horizon
-    alphas = np.exp(np.arange(np.log(low), np.log(high), np.log(STEP)))
+    alphas = np.exp(np.arange(np.log(low), np.log(high), np.log(step)))
     starts = concatenate(pure_starts(tree, PURE, seed=7), normal_starts(tree, NORMAL, 1.5, seed=8))
     count = len(starts[0])
     start = time.perf_counter()
@@ -133,17 +133,17 @@ def seen(shape: Shape, seed: int) -> dict[str, Any]:
     ended = gradient_flow.solve(tree, lanes, alphas.repeat(count), newton_after=NEWTON_AFTER)
     found = [_points(tree, ended.take(slice(place * count, (place + 1) * count))) for place in range(len(alphas))]
     # Down and up again, each α from what its neighbour has: starts alone miss small basins.
-    for step in (-1, 1):
-        for place in range(len(alphas))[::step]:
-            if 0 <= place - step < len(alphas) and len(found[place - step][0]) != len(found[place][0]):
-                both = concatenate(found[place], found[place - step])
+    for way in (-1, 1):
+        for place in range(len(alphas))[::way]:
+            if 0 <= place - way < len(alphas) and len(found[place - way][0]) != len(found[place][0]):
+                both = concatenate(found[place], found[place - way])
                 ended = gradient_flow.solve(tree, both, np.full(len(both[0]), alphas[place]), newton_after=NEWTON_AFTER)
                 found[place] = _points(tree, ended)
     several = np.array([len(points[0]) > 1 for points in found])
     ends = np.flatnonzero(np.diff(np.concatenate([[False], several, [False]]).astype(int)))
     return {
         "low": low,
-        "windows": [(alphas[first], alphas[last - 1]) for first, last in ends.reshape(-1, 2)],
+        "windows": [(float(alphas[first]), float(alphas[last - 1])) for first, last in ends.reshape(-1, 2)],
         "seconds": round(time.perf_counter() - start, 2),
     }
 

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +108,14 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
         raise TacitError(f"the checkpoint cannot be written in {folder}: {_reason(error)}") from error
 
 
-def load(folder: Path, science: Mapping[str, Any], *, like: Any, warn: Callable[[str], None]) -> Checkpoint | None:
+def load(
+    folder: Path,
+    science: Mapping[str, Any],
+    *,
+    by_default: Collection[str] = (),
+    like: Any,
+    warn: Callable[[str], None],
+) -> Checkpoint | None:
     """The newest whole checkpoint, equal bit for bit to what was saved; None if there is none.
 
     Changes nothing on the disk. Of several processes that train together each calls this for itself.
@@ -116,6 +123,7 @@ def load(folder: Path, science: Mapping[str, Any], *, like: Any, warn: Callable[
     Args:
       folder: the run's own folder of checkpoints.
       science: the configuration of the run that goes on, as JSON data.
+      by_default: its keys that a checkpoint may lack, as in "learner.clip": they have the defaults.
       like: a tree with the structure of the state, whose leaves have its shapes and dtypes (`jax.ShapeDtypeStruct`,
         or arrays).
       warn: is told of every torn or damaged checkpoint that is passed over, in one sentence.
@@ -135,7 +143,7 @@ def load(folder: Path, science: Mapping[str, Any], *, like: Any, warn: Callable[
             path = folder / str(number)
             try:
                 about = _read_about(manager, number)
-                _check(path, about, science, types)
+                _check(path, about, science, by_default, types)
                 arrays = _read_arrays(manager, number, about)
             except _Damaged:
                 warn(f"checkpoint {path} is passed over: files of it are missing, cut short or changed")
@@ -205,7 +213,13 @@ def _read_about(manager: Any, number: int) -> dict[str, Any]:
     return sealed["about"]
 
 
-def _check(path: Path, about: Mapping[str, Any], science: Mapping[str, Any], types: Mapping[str, _Type]) -> None:
+def _check(
+    path: Path,
+    about: Mapping[str, Any],
+    science: Mapping[str, Any],
+    by_default: Collection[str],
+    types: Mapping[str, _Type],
+) -> None:
     """Refuse a checkpoint of another format, another configuration, or a state of other types.
 
     Raises:
@@ -213,7 +227,9 @@ def _check(path: Path, about: Mapping[str, Any], science: Mapping[str, Any], typ
     """
     if about["format"] != FORMAT:
         raise TacitError(f"checkpoint {path} has format {about['format']}, and this Tacit reads format {FORMAT}")
-    if found := _first_difference(_flat(about["science"]), _flat(science)):
+    theirs, ours = _flat(about["science"]), _flat(science)
+    ours = {key: value for key, value in ours.items() if key in theirs or key not in by_default}
+    if found := _first_difference(theirs, ours):
         name, made, now = found
         raise TacitError(
             f"checkpoint {path} was made by another configuration: {name} is {made} there, and {now} in this run"

@@ -8,6 +8,7 @@ combination, and all runs of a job train in one compiled program.
 
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -253,9 +254,19 @@ class RunConfig:
             "steps": self.steps,
         }
 
+    def by_default(self) -> dict[str, Any]:
+        """What of `science()` is a default of the learner's version, which stands for it in the name.
+
+        So a key that a later Tacit adds does not rename the runs that had no choice.
+        """
+        declared = canonical(declared_defaults(find("learner", self.learner)))
+        own = canonical(self.learner)
+        shared = sorted(own.keys() & declared.keys())
+        return {f"learner.{key}": own[key] for key in shared if own[key] == declared[key]}
+
     def name(self) -> str:
         """Twelve hexadecimal digits that stand for `science()`."""
-        return name_of(self.science())
+        return name_of(self.science(), self.by_default())
 
     @classmethod
     def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
@@ -296,10 +307,28 @@ def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: boo
     return Kind(policy, name, share_parameters)
 
 
-def name_of(science: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs."""
-    text = json.dumps(canonical(science), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def declared_defaults(learner: Any) -> dict[str, Any]:
+    """The defaults of a learner that declares a version, by key: they may only change with it. Of others none."""
+    if "version" not in vars(learner):  # one that extends ours has defaults of its own, and no version for them
+        return {}
+    arguments = inspect.signature(learner).parameters.values()
+    own = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
+    return {**learner.hyperparameters._field_defaults, **own}
+
+
+def name_of(science: Mapping[str, Any], by_default: Mapping[str, Any] | None = None) -> str:
+    """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs.
+
+    Args:
+      science: as nested plain data.
+      by_default: keys, as in "learner.clip", that do not count where they have these values.
+    """
+    counted = canonical(science)
+    for dotted, value in (by_default or {}).items():
+        group, _, key = dotted.partition(".")
+        if key in counted[group] and counted[group][key] == value:
+            del counted[group][key]
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def stack_hyperparameters(values: Sequence[Any]) -> Any:

@@ -96,7 +96,7 @@ def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member
     built = config.build()
     state = jax.eval_shape(functools.partial(_begin, built.learner), *_given([built], config.first_seed, config.seeds))
     like = (state, _no_metrics(built.learner, config.seeds))
-    found = checkpoints.load(path / CHECKPOINTS, config.science(), like=like, warn=warn)
+    found = checkpoints.load(path / CHECKPOINTS, config.science(), by_default=config.by_default(), like=like, warn=warn)
     return Member(config, built, path, found)
 
 

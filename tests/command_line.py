@@ -17,7 +17,7 @@ import pytest
 
 from experiments import cli, runs
 from experiments.config import RunConfig, build_game, build_kind
-from experiments.runs import claims
+from experiments.runs import claims, directory
 from marl.agent import declared_parameters
 from marl.crossplay import CrossPlay, seatings
 
@@ -127,8 +127,7 @@ def write_synthetic_run(plain, root, *, seeds=8, players=2, score=0.5, state="fi
     path = Path(root) / (name or run.name())
     path.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(int(run.name(), 16))
-    description = {"format": 1, "name": run.name(), "science": run.science(), "versions": {"jax": "0"}}
-    runs.write_json(path / "run.json", description)
+    runs.write_json(path / "run.json", {"format": 1, **directory.description(run), "versions": {"jax": "0"}})
     runs.write_metrics(path, invented_metrics(seeds, players, steps, score, generator))
     if state == "finished":
         text = json.dumps([run.game, run.policy, run.learner.get("share_parameters", True), seeds])

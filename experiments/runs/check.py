@@ -69,7 +69,7 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
             return
         description = read_science(path)
         name = description["name"]
-        if (hashed := name_of(description["science"])) != name:
+        if (hashed := name_of(description["science"], description.get("by_default"))) != name:
             yield damaged(f"run.json was changed: it says that it is run {name}, and its science that it is {hashed}")
         elif path.name != name and is_name(path.name):
             yield damaged(f"the directory has the name of another run: it holds run {name}")

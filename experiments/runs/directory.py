@@ -102,11 +102,14 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
         if isinstance(error, OSError):
             raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
         raise
-    write_json(
-        path / "run.json",
-        {"format": FORMAT, "name": config.name(), "science": config.science(), "versions": versions()},
-    )
+    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": versions()})
     return path
+
+
+def description(config: Config) -> dict[str, Any]:
+    """What run.json says of a configuration."""
+    said = {"name": config.name(), "science": config.science()}
+    return said | {"by_default": config.by_default()} if isinstance(config, RunConfig) else said
 
 
 def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:

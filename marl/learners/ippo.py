@@ -168,7 +168,7 @@ class IPPO:
     """
 
     version: ClassVar[str] = "ippo-3"
-    """Another one whenever learning changes: it is part of a run's name."""
+    """Another one whenever learning or a default changes: in a run's name it stands for all defaults."""
     hyperparameters: ClassVar[Any] = Hyperparameters
     """NamedTuple class of the numbers that may differ between learners of one compiled program.
 

@@ -88,6 +88,7 @@ class MAGRPO:
       TacitError: if a value is out of range, or one does not divide what it must.
     """
 
+    version: ClassVar[str] = "magrpo-1"
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
     game: Game

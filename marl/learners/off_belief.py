@@ -91,6 +91,7 @@ class OffBelief:
       TacitError: if a value is out of range; if the game has no exact belief; if the policy has a memory.
     """
 
+    version: ClassVar[str] = "off_belief-1"
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
     game: Game

@@ -51,10 +51,10 @@ def save(folder, updates, science=SCIENCE):
     checkpoints.save(folder, science, updates=updates, state=state_of(updates), log={"loss": np.arange(updates)})
 
 
-def load(folder, science=SCIENCE, like=LIKE):
+def load(folder, science=SCIENCE, like=LIKE, by_default=()):
     """The checkpoint and what was warned of; one that comes back is whole."""
     warned = []
-    found = checkpoints.load(folder, science, like=like, warn=warned.append)
+    found = checkpoints.load(folder, science, by_default=by_default, like=like, warn=warned.append)
     if found is not None:
         np.testing.assert_array_equal(found.state["value"], state_of(found.updates)["value"])
         assert jax.random.key_data(found.state["key"]).tolist() == [0, found.updates]
@@ -169,6 +169,16 @@ def test_another_configuration_is_refused(saved_twice, science, said):
     assert said in str(caught.value)
     assert str(saved_twice / "2") in str(caught.value)
     assert load(saved_twice)[0].updates == 5
+
+
+def test_a_key_that_came_later_may_be_missing_where_it_has_its_default(saved_twice):
+    later = {**SCIENCE, "learner": {**SCIENCE["learner"], "torso": [8, 8], "rows": "left_out"}}
+    with pytest.raises(TacitError, match=r'learner\.rows is missing there, and "left_out" in this run'):
+        load(saved_twice, later)
+    assert load(saved_twice, later, by_default={"learner.rows": "left_out"})[0].updates == 5
+    chosen = {**later, "learner": {**later["learner"], "gamma": 0.5}}
+    with pytest.raises(TacitError, match=r"learner\.gamma is 0\.99 there, and 0\.5"):
+        load(saved_twice, chosen, by_default={"learner.rows": "left_out", "learner.gamma": 0.5})
 
 
 def test_a_configuration_may_hold_tuples(saved_twice):

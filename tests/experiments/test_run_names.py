@@ -1,13 +1,18 @@
 """A run's name is the hash of its science and of nothing else."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments import compose
-from experiments.config import JobConfig, RunConfig
+from experiments.config import JobConfig, RunConfig, canonical, declared_defaults
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO
+from marl.learners.magrpo import MAGRPO
+from marl.learners.mappo import MAPPO
+from marl.learners.off_belief import OffBelief
 
 LITERAL = {
     "game": {"_target_": "games.tabular.library.lever.make", "payoffs": [1.0, 0.9], "mismatch": 0.0, "players": 2},
@@ -36,7 +41,7 @@ def name(plain):
 def test_a_literal_name():
     # Another name here means that finished runs everywhere are no longer found. It may change only together with
     # experiments.config.FORMAT, or with the version of tabular games ("tabular-1") or of the learner ("ippo-3").
-    assert name(LITERAL) == "7c40cb2766cb"
+    assert name(LITERAL) == "c508a666afcc"
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -171,6 +176,39 @@ def test_the_learners_version_counts(plain, monkeypatch):
     assert name(plain()) != before
     monkeypatch.delattr(IPPO, "version")  # a learner of one's own may have none
     assert name(plain()) != before
+
+
+def test_a_key_that_a_later_tacit_adds_renames_no_run(plain):
+    """A run of before lacks it, and has the name that the run has now; chosen, it counts."""
+    (run,) = JobConfig.parse(plain()).runs()
+    assert run.learner["no_op_rows"] == "left_out"
+    assert run.by_default()["learner.no_op_rows"] == "left_out"
+    before = dataclasses.replace(run, learner={k: v for k, v in run.learner.items() if k != "no_op_rows"})
+    assert before.name() == run.name()
+    assert name(plain({"learner.batch": "all"})) != name(
+        plain({"learner.batch": "all", "learner.no_op_rows": "counted"})
+    )
+
+
+def test_a_learner_without_a_version_of_its_own_has_all_its_keys_in_the_name(plain, monkeypatch):
+    (run,) = JobConfig.parse(plain()).runs()
+    assert len(run.by_default()) > 5
+    monkeypatch.delattr(IPPO, "version")
+    assert run.by_default() == {}
+
+    class Mine(IPPO):
+        """It extends a learner that has one."""
+
+    monkeypatch.undo()
+    assert declared_defaults(Mine) == {}
+    assert declared_defaults(IPPO)["clip"] == 0.2
+
+
+@pytest.mark.parametrize("learner", [IPPO, MAPPO, MAGRPO, OffBelief], ids=lambda learner: learner.__name__)
+def test_defaults_change_only_with_a_version(learner):
+    """Who changes a default writes a new version, in the class and in the file; a new key joins the old version."""
+    known = json.loads(Path(__file__).with_name("learner_defaults.json").read_text())
+    assert canonical(declared_defaults(learner)) == known[learner.version]
 
 
 def test_a_shared_network_is_the_games_to_choose():

@@ -44,7 +44,8 @@ def test_the_state_of_each_run(synthetic_run, tmp_path):
         "failed": ("failed", "the loss is not finite"),
     }
     assert found["finished"].steps == 64 and found["failed"].steps == 32
-    assert found["finished"].name == name_of(found["finished"].science)
+    by_default = json.loads((folder / "finished" / "run.json").read_text())["by_default"]
+    assert found["finished"].name == name_of(found["finished"].science, by_default)
     assert found["finished"].command == "train"
     assert found["failed"].summaries == {}
 

@@ -76,6 +76,16 @@ def test_the_view_of_a_literal_state():
 
 
 @pytest.mark.slow
+def test_a_hint_touches_the_cards_of_whom_it_is_given_to():
+    """Three players: the hands R2 R3 R4 Y4 Y5, then Y1 R1 G1 B2 W5, then R1 Y2 Y3 R5 G2."""
+    game, hands = Hanabi(players=3), f"{FIRST} R1 Y2 Y3 R5 G2"
+    red_to_next, red_to_the_one_after = R, R + game.colors
+    assert after(hands, red_to_next, game=game).touched.tolist() == [False, True, False, False, False]
+    assert not after(hands, red_to_the_one_after, game=game).touched.any()  # player 2 has the red cards
+    assert after(hands, 5, red_to_next, game=game).touched.tolist() == [True, False, False, True, False]
+
+
+@pytest.mark.slow
 def test_chances_count_the_copies_not_seen():
     view = after(FIRST, ONE)  # player 1 holds Y1 R1 G1 B2 W5 and knows which are 1s; sees R2 R3 R4 Y4 Y5
     np.testing.assert_allclose(view.play_chance[:3], 1.0)

@@ -129,6 +129,7 @@ def test_the_agents_are_of_one_kind():
     assert [agent.label for agent in chosen] == ["focus", "iggi"]
     assert [agent.label for agent in partners(game)] == list(PARTNERS)
     assert chosen[0].kind == partners(game)[0].kind
+    assert [PARTNERS[int(agent.params)] for agent in chosen] == ["focus", "iggi"]
     for agent in chosen:
         check_parameters(agent, game.num_players)
 
