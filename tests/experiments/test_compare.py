@@ -42,6 +42,14 @@ def test_rows_are_finished_runs_sorted_by_what_differs(folder):
         assert row.summaries["greedy"] == summarise(cells.seatings, cells.mean)
 
 
+def test_the_gain_is_of_the_last_row_over_the_first_whatever_their_folders_are_called(synthetic_run, tmp_path):
+    for name, coefficient, mean in (("zebra", 0.01, 0.1), ("apple", 0.1, 0.5)):
+        synthetic_run(tmp_path, score=level(mean), name=name, **{"learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path])
+    assert [row.path.name for row in found.rows] == ["zebra", "apple"]
+    assert found.greedy_gain.mean == pytest.approx(0.4, abs=1e-9)
+
+
 def test_by_and_where(synthetic_run, tmp_path):
     for gamma, coefficient in [(0.9, 0.3), (0.5, 0.3), (0.9, 0.1)]:
         synthetic_run(tmp_path, **{"learner.gamma": gamma, "learner.entropy_coef": coefficient})

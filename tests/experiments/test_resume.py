@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from experiments import memory, run_piece, runs, training
 from experiments.job import run_job, run_one
-from experiments.stopping import Paused, Stopper
+from experiments.stopping import REQUEUE, Paused, Stopper
 from games.errors import TacitError
 
 TIMES = {"steps_per_second", "training_seconds"}
@@ -274,6 +274,20 @@ def test_divergence_names_the_update_and_keeps_the_last_checkpoint(many, tmp_pat
     monkeypatch.undo()
     run_job(job)
     assert status_of(path)["state"] == "finished"
+
+
+def test_a_requeue_is_asked_for_whatever_signal_comes_after_it():
+    asked = []
+    former = signal.signal(REQUEUE, lambda number, _: asked.append(number))
+    try:
+        with pytest.raises(Paused, match="stopped by SIGTERM here"), Stopper(None) as stopper:
+            for number in (REQUEUE, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            assert stopper.stop()
+            raise stopper.pause("here")
+    finally:
+        signal.signal(REQUEUE, former)
+    assert asked == [REQUEUE]
 
 
 def test_signals_only_leave_a_note():
