@@ -54,6 +54,7 @@ def test_a_run_of_hanabi(hanabi_run, tacit):
         assert all(0 <= one["mean"] <= one["largest"] <= 1 for one in play["relabelled"]["defect"])
         with np.load(folder / "conventions.npz") as counts:
             np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
+    assert min(found["sampled"]["conventions"]["sampling"]) > 0  # the halves of a seed's games are different games
     assert "Spearman of distance and XP" in said.out
     assert said.out.count("SP − OP  over seeds") == 2
 

@@ -44,6 +44,11 @@ def largest_difference(one, other):
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
 
+def test_every_run_of_a_job_has_its_own_metrics(finished_runs):
+    for path, coefficient in zip(finished_runs, BOTH["learner.entropy_coef"], strict=True):
+        np.testing.assert_allclose(runs.read_metrics(path)["entropy_coef"], coefficient, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_five_coefficients_compile_once_and_give_five_directories(make_job, tmp_path, monkeypatch, caplog):
     traced = []
