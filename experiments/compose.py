@@ -49,8 +49,8 @@ class Command(NamedTuple):
     """The runs that a parsed configuration stands for."""
     conclude: Callable[[Sequence[Path], bool], None]
     """Shows the finished runs of a sweep, given their directories and whether figures are wanted."""
-    caution: Callable[[Any, Sequence[Path]], str] = lambda config, paths: ""
-    """A sentence on finished runs of a parsed configuration that are not all that was asked for, or ""."""
+    caution: Callable[[Sequence[tuple[Any, Path]]], str] = lambda asked: ""
+    """A sentence on finished runs, with the configuration of each, that are not what was asked for, or ""."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:

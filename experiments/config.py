@@ -282,9 +282,9 @@ def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, An
     learner = dict(learner)
     if learner.get("share_parameters", True) is None:
         learner["share_parameters"] = not build_game(game).seats_differ
-    if learner.get("gamma", 1.0) is None:
-        usual = find("learner", learner).hyperparameters._field_defaults.get("gamma", 1.0)
-        learner["gamma"] = 1.0 if build_game(game).discounted else usual
+    numbers = find("learner", learner).hyperparameters
+    if "gamma" in numbers._fields and learner.get("gamma") is None:
+        learner["gamma"] = 1.0 if build_game(game).discounted else numbers._field_defaults.get("gamma", 1.0)
     return learner
 
 
@@ -308,8 +308,12 @@ def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: boo
 
 
 def declared_defaults(learner: Any) -> dict[str, Any]:
-    """The defaults of a learner that declares a version, by key: they may only change with it. Of others none."""
-    if "version" not in vars(learner):  # one that extends ours has defaults of its own, and no version for them
+    """The defaults of a learner that declares a version, by key: they may only change with it. Of others none.
+
+    Nor of one that extends a learner with a version: its own says nothing of the defaults that it inherits.
+    """
+    declare = ["version" in vars(one) for one in getattr(learner, "__mro__", (learner,))]
+    if not declare[0] or any(declare[1:]):
         return {}
     arguments = inspect.signature(learner).parameters.values()
     own = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
@@ -326,8 +330,9 @@ def name_of(science: Mapping[str, Any], by_default: Mapping[str, Any] | None = N
     counted = canonical(science)
     for dotted, value in (by_default or {}).items():
         group, _, key = dotted.partition(".")
-        if key in counted[group] and counted[group][key] == value:
-            del counted[group][key]
+        keys = counted.get(group)
+        if isinstance(keys, dict) and key in keys and keys[key] == value:
+            del keys[key]
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 

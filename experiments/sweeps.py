@@ -41,8 +41,8 @@ class Plan(NamedTuple):
     """The runs that a checked configuration stands for."""
     conclude: Callable[[Sequence[Path], bool], None]
     """Shows the finished runs of a sweep; the bool says whether figures are wanted."""
-    caution: Callable[[Any, Sequence[Path]], str]
-    """A sentence on finished runs of a checked configuration that are not all that was asked for, or ""."""
+    caution: Callable[[Sequence[tuple[Any, Path]]], str]
+    """A sentence on finished runs, with the checked configuration of each, that are not what was asked for, or ""."""
     swept: Set[str]
     """The keys that it goes over."""
 
@@ -80,7 +80,7 @@ class GridSweeper(Sweeper):
         )
         plans: dict[Path, str] = {}  # of every run of the sweep
         todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
-        draw, left, config = False, [], None
+        draw, left = False, []
         compose = Composer(self._loader, self._config)
         for job in jobs:
             config = self._plan.parse(compose(job))
@@ -91,7 +91,7 @@ class GridSweeper(Sweeper):
             if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
                 todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
             else:
-                left += [path for path in new if _state(path) == "finished"]
+                left += [(config, path) for path in new if _state(path) == "finished"]
         _say_what_is_left_out(len(jobs), len(todo))
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class GridSweeper(Sweeper):
             ended += _launched(self._launcher, todo[first : first + at_once], first)
         for (job, _), result in zip(todo, ended, strict=True):
             _say_why(short(job, self._plan.swept), result)
-        if sentence := self._plan.caution(config, left):
+        if sentence := self._plan.caution(left):
             print(f"tacit: warning: {sentence}", file=sys.stderr)
         states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
         paused = any(isinstance(_error(result), Paused) for result in ended)

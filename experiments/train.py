@@ -29,7 +29,7 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     if not first:
         return None
     paths = [path for path in paths if runs.is_finished(path)]  # a sweep leaves out what failed before
-    if sentence := other_crossplay(config, paths):
+    if sentence := other_crossplay([(config, path) for path in paths]):
         terminal.warn(sentence)
     if config.execution.figures:
         for path in paths:
@@ -43,10 +43,10 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     return best.mean if best.low is None else best.low
 
 
-def other_crossplay(config: JobConfig, paths: Sequence[Path]) -> str:
+def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
     """A sentence that names finished runs whose seeds were played with each other in another way than asked for."""
-    settings = dataclasses.asdict(config.crossplay)
-    others = {path: differs for path in paths if (differs := runs.played_otherwise(path, settings))}
+    found = {path: runs.played_otherwise(path, dataclasses.asdict(config.crossplay)) for config, path in asked}
+    others = {path: differs for path, differs in found.items() if differs}
     if not others:
         return ""
     path, differs = next(iter(others.items()))

@@ -41,10 +41,16 @@ def keep(path: Path, folder: Path) -> Kept:
     share.
 
     Raises:
-      TacitError: if the run cannot be read, or the folder cannot be written.
+      TacitError: if the run cannot be read or is of another version of its learner, or the folder cannot be written.
     """
     run = runs.read_run(path)
     before = runs.read_crossplay(path)
+    sciences = runs.read_json(path / "run.json")["science"], run.config.science()
+    made, here = (science["learner"].get("version", "none") for science in sciences)
+    if made != here:
+        raise TacitError(
+            f"run {path} was made by learner version {made}, and in the zoo it would pass for one of {here}"
+        )
     settings = parse_dataclass(CrossPlayConfig, "crossplay", runs.read_json(path / "crossplay.json")["settings"])
     halves = [agent._replace(params=jax.tree.map(_rounded, agent.params)) for agent in run.agents]
     after = cross_play_both(run.game, halves, settings)

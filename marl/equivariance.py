@@ -139,7 +139,7 @@ class _Defects:
                     observer.symmetry(symmetry, observation),
                     symmetry.on_legal(player, legal),
                 )
-                image = greedify(image) if self.greedy else image
+                image = greedify(image) if self.greedy and not kind.always_sampled else image
                 pulled_back = image[symmetry.actions[player]]
                 return after, jnp.sum(jnp.abs(jnp.exp(pulled_back) - jnp.exp(log_probs))) / 2
 

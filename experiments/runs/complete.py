@@ -79,6 +79,8 @@ def _check_types(description: Mapping[str, Any]) -> None:
     for what, text in (("its name", description["name"]), ("its command", command)):
         need(isinstance(text, str), what, "a text", text)
     need(isinstance(versions, dict), "its versions", "an object", versions)
+    by_default = description.get("by_default", {})
+    need(isinstance(by_default, dict), "its by_default", "an object", by_default)
     for group, texts in (("game", ("_target_", "version")), ("policy", ("_target_",)), ("learner", ("_target_",))):
         found: Any = science.get(group)
         if command == "train" or found is not None:

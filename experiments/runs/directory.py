@@ -326,10 +326,16 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
 def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
     """How the cross-play of a finished run differs from the settings asked for: "games 1000 instead of 50", or "".
 
-    How many games one compiled call plays changes nothing.
+    How many games one compiled call plays changes nothing, nor how many seatings are drawn where pairs play. "" also
+    for a file that is damaged, which others say.
     """
-    own = read_json(path / "crossplay.json").get("settings", {})
-    differ = [key for key in settings if key != "max_lanes" and key in own and own[key] != settings[key]]
+    try:
+        plain = read_json(path / "crossplay.json")
+        own, players = dict(plain["settings"]), len(plain["greedy"]["seatings"][0])
+    except (TacitError, KeyError, IndexError, TypeError, ValueError):
+        return ""
+    nothing = {"max_lanes", *(["max_seatings"] if players == 2 else [])}
+    differ = [key for key in settings if key in own and key not in nothing and own[key] != settings[key]]
     return ", ".join(f"{key} {own[key]} instead of {settings[key]}" for key in differ)
 
 

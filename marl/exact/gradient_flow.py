@@ -169,7 +169,7 @@ def solve(
         return np.flatnonzero(~result.converged)
 
     table = tables(tree)
-    result = _nowhere(ended)
+    result, tried = _nowhere(ended), np.zeros(len(alphas), bool)
     if newton_after is not None:
         newton_after = whole_number("newton_after", newton_after, 1)
         newton_after = newton_after if newton_after <= max_steps and newton.applies(tree) else None
@@ -182,7 +182,8 @@ def solve(
         if len(again := np.flatnonzero(~result.converged & (steps < most))):
             come_to_rest(again, _POLISH_FROM_NEARER, most)
             put(again, polished(again))
-        doubtful = ~result.converged | (result.residual_all > _POLISHED_WELL)
+        doubtful = ~result.converged | (result.residual_all > _POLISHED_WELL) & ~tried
+        tried = tried | doubtful
         if newton_after is not None and len(left := np.flatnonzero(doubtful)):
             # Polishing may have gone farther than it is trusted to, and still be right.
             rests = (result.residual_all <= CONVERGED)[left, None, None]

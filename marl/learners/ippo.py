@@ -464,6 +464,7 @@ class IPPO:
             combined = {name: _COMBINE.get(name, jnp.add)(total[1][name], value) for name, value in report.items()}
             return (gradient, combined), None
 
+        counts = counts._replace(no_ops=counts.no_ops / self._microbatches)  # each part adds its share of the constant
         parts = jnp.arange(chosen.steps.done.shape[1], dtype=jnp.int32).reshape(self._microbatches, -1)
         shapes = jax.eval_shape(of_part, params, self._chosen(whole, parts[0]), counts, hyperparameters)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -520,8 +521,7 @@ class IPPO:
             return masked_mean(x, rows.in_policy_terms, counts.in_policy)
 
         entropies = entropy(log_probs)
-        no_ops = counts.no_ops / jnp.maximum(counts.in_policy, 1.0) / self._microbatches
-        policy_loss = -of_policy(policy) - no_ops
+        policy_loss = -of_policy(policy) - counts.no_ops / jnp.maximum(counts.in_policy, 1.0)
         value_loss = masked_mean(values, rows.in_value_term, counts.in_value)
         loss = policy_loss + hyperparameters.value_coef * value_loss
         loss -= hyperparameters.entropy_coef * of_policy(entropies)

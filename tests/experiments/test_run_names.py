@@ -199,8 +199,13 @@ def test_a_learner_without_a_version_of_its_own_has_all_its_keys_in_the_name(pla
     class Mine(IPPO):
         """It extends a learner that has one."""
 
+    class Versioned(IPPO):
+        """Its version says nothing of the defaults that it inherits."""
+
+        version = "mine-1"
+
     monkeypatch.undo()
-    assert declared_defaults(Mine) == {}
+    assert declared_defaults(Mine) == declared_defaults(Versioned) == {}
     assert declared_defaults(IPPO)["clip"] == 0.2
 
 
@@ -237,6 +242,10 @@ def test_rewards_that_are_discounted_already_are_not_discounted_again(game, lear
     assert run.learner["gamma"] == gamma
     said = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}", f"learner.gamma={gamma}"])).runs()
     assert [one.name() for one in said] == [run.name()]
+    without = compose.compose([f"game={game}", f"learner={learner}", "learner.gamma=null"])
+    del without["learner"]["gamma"]  # as somebody may who writes it in Python
+    if learner != "ippo_jaxmarl":
+        assert [one.name() for one in JobConfig.parse(without).runs()] == [run.name()]
 
 
 def test_science_can_be_read_back(plain):

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from experiments import runs, sweeps
+from experiments import runs, sweeps, train
 from experiments.sweeps import Composer
 from games.errors import TacitError
 
@@ -93,6 +93,21 @@ def test_a_finished_run_whose_cross_play_should_be_another_is_named(
     assert "(seating all instead of distinct, seed 0 instead of 9): tacit crossplay plays seeds anew" in said.err
     assert {path: path.read_bytes() for path in before} == before
     assert tacit("train", *again, "crossplay.max_lanes=7").err == ""  # it changes nothing
+
+
+def test_each_run_is_compared_with_what_its_own_job_asked_for(finished_runs, make_job, a_run):
+    """A sweep may ask for other games in other jobs; a damaged file is for others to name."""
+    same, more = (make_job("runs", {"crossplay.games": games}) for games in (8, 50))
+    first, second = finished_runs
+    assert train.other_crossplay([(same, first), (same, second)]) == ""
+    assert f"run {second} keeps its cross-play" in train.other_crossplay([(same, first), (more, second)])
+    assert (
+        train.other_crossplay([(make_job("runs", {"crossplay.max_seatings": 3, "crossplay.max_lanes": 7}), first)])
+        == ""
+    )
+    for damaged in ("{", '{"format": 1, "settings": 3}', "[]"):
+        (a_run / "crossplay.json").write_text(damaged)
+        assert train.other_crossplay([(more, a_run)]) == ""
 
 
 @pytest.mark.slow

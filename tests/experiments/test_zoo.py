@@ -53,6 +53,15 @@ def test_a_file_plays_without_its_run(tacit, finished_runs, tmp_path):
     assert len(runs.read_crossplay(tmp_path / "played")["greedy"].labels) == 4
 
 
+def test_a_run_of_an_older_learner_does_not_pass_for_a_new_one(a_run, tmp_path):
+    plain = runs.read_json(a_run / "run.json")
+    plain["science"]["learner"]["version"] = "ippo-1"
+    (a_run / "run.json").write_text(json.dumps(plain))
+    with pytest.raises(TacitError, match="was made by learner version ippo-1, and in the zoo it would pass for one of"):
+        zoo.keep(a_run, tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
 def test_weights_whose_rounding_shows_stay_as_they_are(finished_runs, tmp_path, monkeypatch):
     # As if every game of these seeds scored the same but for what rounding does.
     monkeypatch.setattr(zoo, "_rounded", lambda leaf: np.zeros_like(leaf))

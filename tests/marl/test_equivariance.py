@@ -18,6 +18,7 @@ from games.tabular.library.lever import make as lever_game
 from marl.agent import Agent, Kind
 from marl.crossplay.record import record_games
 from marl.equivariance import measure_defect, other_play_return
+from marl.partners import partners
 from marl.policies.recurrent import Recurrent
 from marl.policies.uniform import Uniform
 
@@ -207,6 +208,13 @@ def test_networks_have_a_defect_and_equivariant_policies_have_none():
     assert raw.mean > 0.02
     assert raw.largest > 0.1
     assert symmetrised.largest < 2e-5
+
+
+@pytest.mark.slow
+def test_partners_have_no_defect_in_greedy_play_either():
+    """They tell no color from another, and they sample in greedy play: so do their images."""
+    (found,) = measure_defect(BOARD, partners(BOARD, ["flawed"]), games=8, greedy=True, key=KEY, symmetries=2)
+    assert found.largest < 1e-5
 
 
 @pytest.mark.slow

@@ -167,6 +167,7 @@ def test_a_directory_with_the_name_of_another_run(path):
     [
         ("status.json", {"steps": None}, "status.json is damaged: its steps must be a whole number, not None"),
         ("run.json", {"name": 7}, "run.json is damaged: its name must be a text, not 7"),
+        ("run.json", {"by_default": ["clip"]}, "run.json is damaged: its by_default must be an object, not ['clip']"),
     ],
 )
 def test_a_value_of_another_type(path, name, changes, sentence):
