@@ -27,6 +27,7 @@ import yaml
 import experiments.job
 from experiments import adaptive, compose, run_piece, runs, structure_table, train, zsc_table
 from experiments.config import JobConfig
+from experiments.runs import directory
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
 from marl.agent import declared_parameters
@@ -156,7 +157,7 @@ def pretend():
         players, generator = built.game.num_players, np.random.default_rng(int(run.name(), 16))
         runs.write_json(
             path / "run.json",
-            {"format": 1, "name": run.name(), "science": run.science(), "versions": {"jax": jax.__version__}},
+            {"format": 1, **directory.description(run), "versions": {"jax": jax.__version__}},
         )
         runs.write_metrics(path, invented_metrics(run.seeds, players, run.steps, 1.0, generator))
         declared = declared_parameters(built.kind, players)
