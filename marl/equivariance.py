@@ -26,7 +26,8 @@ from games.errors import whole_number
 from games.game import Game, Symmetry
 from games.relabelled import Relabelled, check_symmetric
 from marl.agent import Agent, Kind
-from marl.crossplay import CrossPlay, crossplay, greedify
+from marl.crossplay import CrossPlay, crossplay
+from marl.crossplay.greedify import as_played
 from marl.learners.rollout import memories_of, params_of, with_memories
 from marl.policies.policy import Array
 from marl.self_play import Step, visit_games
@@ -139,7 +140,7 @@ class _Defects:
                     observer.symmetry(symmetry, observation),
                     symmetry.on_legal(player, legal),
                 )
-                image = greedify(image) if self.greedy and not kind.always_sampled else image
+                image = as_played(kind, image, greedy=self.greedy)
                 pulled_back = image[symmetry.actions[player]]
                 return after, jnp.sum(jnp.abs(jnp.exp(pulled_back) - jnp.exp(log_probs))) / 2
 

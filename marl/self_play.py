@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from games.errors import TacitError, whole_number
 from games.game import Game
 from marl.agent import Agent, Kind, check_parameters
-from marl.crossplay.greedify import greedify
+from marl.crossplay.greedify import as_played
 from marl.learners.rollout import memories_of, params_of, with_memories
 from marl.policies.policy import Array, sample
 
@@ -123,7 +123,7 @@ def _one_game(
     def look(player: Array, memory: Any, state: Any, key: Array) -> tuple[Any, tuple[Array, ...]]:
         observation, legal = game.observe(state, player, kind.observer), game.legal(state, player)
         after, log_probs = policy.apply(params_of(params, player, kind.share_parameters), memory, observation, legal)
-        log_probs = greedify(log_probs) if greedy and not kind.always_sampled else log_probs
+        log_probs = as_played(kind, log_probs, greedy=greedy)
         return after, (observation, legal, log_probs, sample(log_probs, key=key))
 
     def play(carry: tuple[Any, Any, Any, Array]) -> tuple[Any, Any, Any, Array]:

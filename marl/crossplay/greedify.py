@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marl.agent import Kind
     from marl.policies.policy import Array
 
 TIE_TOLERANCE = 1e-4
@@ -24,3 +25,8 @@ def greedify(log_probs: "Array", tolerance: float = TIE_TOLERANCE) -> "Array":
 
     best = log_probs >= jnp.max(log_probs, axis=-1, keepdims=True) - tolerance
     return jnp.where(best, -jnp.log(jnp.sum(best, axis=-1, keepdims=True, dtype=log_probs.dtype)), -jnp.inf)
+
+
+def as_played(kind: "Kind", log_probs: "Array", *, greedy: bool) -> "Array":
+    """float[..., num_actions]: what agents of a kind draw from, given what their policy says."""
+    return greedify(log_probs) if greedy and not kind.always_sampled else log_probs

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from games.game import Game
 from marl.agent import Kind
-from marl.crossplay.greedify import greedify
+from marl.crossplay.greedify import as_played
 from marl.policies.policy import Array, sample
 
 
@@ -94,7 +94,7 @@ class Table(NamedTuple):
         kind, player = self.kinds[seat], jnp.int32(seat)
         observation = self.game.observe(state, player, kind.observer)
         after, log_probs = kind.policy.apply(params, memory, observation, self.game.legal(state, player))
-        action = sample(greedify(log_probs) if self.greedy and not kind.always_sampled else log_probs, key=key)
+        action = sample(as_played(kind, log_probs, greedy=self.greedy), key=key)
         if kind.policy.memory_clock == "own_turns":
             turn = self.game.is_acting(state)[seat]
             after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)
