@@ -69,7 +69,7 @@ def measure_defect(
       TacitError: as `check_symmetric` and `visit_games`.
     """
     check_symmetric(game)
-    visitor = _Defects(whole_number("symmetries", symmetries, 1), greedy)
+    visitor = _Defects(whole_number("symmetries", symmetries, 1))
     found: list[list[np.ndarray]] = [[] for _ in agents]
     for members, (total, compared, largest) in visit_games(
         game, agents, visitor, games=games, greedy=greedy, key=key, max_lanes=max_lanes
@@ -112,7 +112,6 @@ class _Defects:
     """The visitor that follows each game through several symmetries."""
 
     symmetries: int
-    greedy: bool
 
     def start(self, game: Game, kind: Kind, *, key: Array) -> _Tally:
         keys = jax.random.split(key, self.symmetries)
@@ -140,7 +139,7 @@ class _Defects:
                     observer.symmetry(symmetry, observation),
                     symmetry.on_legal(player, legal),
                 )
-                image = as_played(kind, image, greedy=self.greedy)
+                image = as_played(kind, image, greedy=step.greedy)
                 pulled_back = image[symmetry.actions[player]]
                 return after, jnp.sum(jnp.abs(jnp.exp(pulled_back) - jnp.exp(log_probs))) / 2
 

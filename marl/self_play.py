@@ -25,6 +25,7 @@ class Step(NamedTuple):
     player: Array  # int32[M]
     acts: Array  # bool[M] it is this player's turn
     moves: Array  # bool[M] this player's memory moves on
+    greedy: Array  # bool[] the best action is played
     observation: Array  # [M, observation_size]
     legal: Array  # bool[M, num_actions]
     log_probs: Array  # float32[M, num_actions] what the action is drawn from
@@ -89,16 +90,16 @@ def visit_games(
             # The last chunk plays on beyond `games`, so that every call has the same shape.
             numbers = jnp.arange(first, first + at_once, dtype=jnp.uint32)
             result, illegal = jax.device_get(
-                _play(game, kind, visitor, greedy, params, jnp.asarray(members, jnp.uint32), numbers, key)
+                _play(game, kind, visitor, params, jnp.asarray(members, jnp.uint32), numbers, key, jnp.bool_(greedy))
             )
             if illegal.any():
                 raise TacitError(f"agent {agents[members[int(illegal.argmax())]].label} played an illegal action")
             yield members, jax.tree.map(lambda leaf, last=games - first: leaf[:, :last], result)
 
 
-@functools.partial(jax.jit, static_argnames=("game", "kind", "visitor", "greedy"))
+@functools.partial(jax.jit, static_argnames=("game", "kind", "visitor"))
 def _play(
-    game: Game, kind: Kind, visitor: Visitor, greedy: bool, params: Any, members: Array, numbers: Array, key: Array
+    game: Game, kind: Kind, visitor: Visitor, params: Any, members: Array, numbers: Array, key: Array, greedy: Array
 ) -> tuple[Any, Array]:
     """Results [n, G, ...] of the games `numbers` [G] of agents `members` [n], and bool[n]: an illegal action."""
     deck_key, draw_key = jax.random.split(key)  # as in cross-play
@@ -106,7 +107,7 @@ def _play(
     def one(params: Any, member: Array, number: Array) -> tuple[Any, Array]:
         state = game.init(key=jax.random.fold_in(deck_key, number))
         draws = jax.random.fold_in(jax.random.fold_in(draw_key, member), number)
-        return _one_game(game, kind, visitor, greedy, params, state, draws)
+        return _one_game(game, kind, visitor, params, state, draws, greedy)
 
     over_games = jax.vmap(one, in_axes=(None, None, 0))
     result, illegal = jax.vmap(over_games, in_axes=(0, 0, None))(params, members, numbers)
@@ -114,7 +115,7 @@ def _play(
 
 
 def _one_game(
-    game: Game, kind: Kind, visitor: Visitor, greedy: bool, params: Any, state: Any, key: Array
+    game: Game, kind: Kind, visitor: Visitor, params: Any, state: Any, key: Array, greedy: Array
 ) -> tuple[Any, Array]:
     policy = kind.policy
     everybody = jnp.arange(game.num_players, dtype=jnp.int32)
@@ -138,7 +139,7 @@ def _one_game(
             players, memories_of(memories, players), state, jax.random.split(looks, len(players))
         )
         moves = acts if policy.memory_clock == "own_turns" else jnp.ones_like(acts)
-        step = Step(players, acts, moves, *seen)
+        step = Step(players, acts, moves, greedy, *seen)
         tally = visitor.visit(game, kind, params, tally, step)
         hers = (players[:, None] == everybody[None]) & acts[:, None]
         actions = jnp.max(jnp.where(hers, step.action[:, None], -1), axis=0)

@@ -24,6 +24,9 @@ from tests import watchdog
 # A shape that is broadcast by accident is a defect; one that is meant says so with [None].
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Tracing makes many small objects and few cycles: collect the garbage rarely, which is 5 % of the time.
+gc.set_threshold(200_000, 20, 100)
+
 # The same examples on every machine and at every run.
 settings.register_profile("tacit", derandomize=True, database=None, deadline=None, max_examples=20)
 settings.load_profile("tacit")

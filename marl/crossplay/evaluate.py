@@ -69,7 +69,7 @@ def crossplay(
     for agent in agents:
         check_parameters(agent, game.num_players)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
-    deck_key, draw_key = _everywhere(tuple(jax.random.split(key)), mesh)
+    deck_key, draw_key, best = _everywhere((*jax.random.split(key), np.asarray(greedy)), mesh)
     sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
     games_per_call = min(games, max_lanes)
     for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
@@ -77,7 +77,7 @@ def crossplay(
             numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
             outcome = _play(
                 game, chunk.kinds, mesh, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
-                _everywhere(numbers, mesh), deck_key, draw_key, greedy=greedy,
+                _everywhere(numbers, mesh), deck_key, draw_key, best,
             )  # fmt: skip
             counted = (numbers < games).astype(np.float64)
             score, bombed, length, illegal = (x.astype(np.float64)[: chunk.filled] for x in fetch(outcome))
@@ -169,7 +169,7 @@ def _cut(array: np.ndarray, mesh: Mesh | None) -> Array:
     return jnp.asarray(array) if mesh is None else place(array, NamedSharding(mesh, P(_CELLS)))
 
 
-@functools.partial(jax.jit, static_argnames=("game", "kinds", "mesh", "greedy"))
+@functools.partial(jax.jit, static_argnames=("game", "kinds", "mesh"))
 def _play(
     game: Game,
     kinds: tuple[Kind, ...],
@@ -180,37 +180,36 @@ def _play(
     numbers: Array,
     deck_key: Array,
     draw_key: Array,
-    *,
-    greedy: bool,
+    greedy: Array,
 ) -> tuple[Array, Array, Array, Array]:
     """`_play_cells`, each device of the mesh with its own cells, until its own games have ended."""
-    play = functools.partial(_play_cells, game, kinds, greedy)
+    play = functools.partial(_play_cells, game, kinds)
     if mesh is not None:
         cut, whole = P(_CELLS), P()
         play = jax.shard_map(
-            play, mesh=mesh, in_specs=(whole, cut, cut, whole, whole, whole), out_specs=cut,
+            play, mesh=mesh, in_specs=(whole, cut, cut, *(whole,) * 4), out_specs=cut,
             check_vma=False,  # it would ask games to mark the constants that their loops begin with
         )  # fmt: skip
-    return play(stacks, rows, cells, numbers, deck_key, draw_key)
+    return play(stacks, rows, cells, numbers, deck_key, draw_key, greedy)
 
 
 def _play_cells(
     game: Game,
     kinds: tuple[Kind, ...],
-    greedy: bool,
     stacks: tuple[Any, ...],
     rows: tuple[Array, ...],
     cells: Array,
     numbers: Array,
     deck_key: Array,
     draw_key: Array,
+    greedy: Array,
 ) -> tuple[Array, Array, Array, Array]:
     """Play game number n of `numbers` [G] in every cell of `cells` [C].
 
     Returns:
       (score float32, bombed bool, length int32, illegal bool), each [C, G].
     """
-    table = Table(game, kinds, greedy)
+    table = Table(game, kinds)
     seated = table.parameters(stacks, rows)
     start = functools.partial(table.start, deck_key, draw_key)
     state, memories, keys = jax.vmap(jax.vmap(start, in_axes=(None, 0)), in_axes=(0, None))(cells, numbers)
@@ -218,7 +217,7 @@ def _play_cells(
     def play_round(
         seated: tuple[Any, ...], state: Any, memories: Any, score: Array, length: Array, key: Array, round_: Array
     ) -> tuple[Any, Any, Array, Array]:
-        state, memories, steps = table.play_round(seated, state, memories, key, round_)
+        state, memories, steps = table.play_round(seated, state, memories, key, round_, greedy)
         for step in steps:
             length = length + (~step.state.ended).astype(jnp.int32)
             score = score + step.reward

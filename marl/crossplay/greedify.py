@@ -27,6 +27,11 @@ def greedify(log_probs: "Array", tolerance: float = TIE_TOLERANCE) -> "Array":
     return jnp.where(best, -jnp.log(jnp.sum(best, axis=-1, keepdims=True, dtype=log_probs.dtype)), -jnp.inf)
 
 
-def as_played(kind: "Kind", log_probs: "Array", *, greedy: bool) -> "Array":
-    """float[..., num_actions]: what agents of a kind draw from, given what their policy says."""
-    return greedify(log_probs) if greedy and not kind.always_sampled else log_probs
+def as_played(kind: "Kind", log_probs: "Array", *, greedy: "Array") -> "Array":
+    """float[..., num_actions]: what agents of a kind draw from, given what their policy says.
+
+    `greedy` bool[] is an array, so that one compiled program plays either way.
+    """
+    import jax.numpy as jnp
+
+    return log_probs if kind.always_sampled else jnp.where(greedy, greedify(log_probs), log_probs)

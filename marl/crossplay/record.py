@@ -88,9 +88,11 @@ def record_games(
     deck_key, draw_key = jax.random.split(key)
     recorded: list[list[Recording]] = [[] for _ in seated]
     for chunk in chunks(agents, seated, max_cells=max_lanes // games):
-        table = Table(game, chunk.kinds, greedy)
+        table = Table(game, chunk.kinds)
         cell_numbers = jnp.asarray(numbers[chunk.cells], jnp.uint32)
-        played = jax.device_get(_play(table, chunk.stacks, chunk.rows, cell_numbers, deck_key, draw_key, games=games))
+        played = jax.device_get(
+            _play(table, chunk.stacks, chunk.rows, cell_numbers, deck_key, draw_key, jnp.bool_(greedy), games=games)
+        )
         for row, cell in enumerate(chunk.cells[: chunk.filled].tolist()):
             for number in range(games):
                 steps, last, acting, bombed = jax.tree.map(lambda leaf, at=(row, number): leaf[at], played)
@@ -123,6 +125,7 @@ def _play(
     cells: Array,
     deck_key: Array,
     draw_key: Array,
+    greedy: Array,
     *,
     games: int,
 ) -> tuple[Step, Any, Array, Array]:
@@ -137,7 +140,7 @@ def _play(
         state, memories, key = table.start(deck_key, draw_key, cell, number)
 
         def one_round(carry: tuple[Any, Any], round_: Array) -> tuple[tuple[Any, Any], Step]:
-            state, memories, steps = table.play_round(seated, *carry, key, round_)
+            state, memories, steps = table.play_round(seated, *carry, key, round_, greedy)
             return (state, memories), jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
 
         (last, _), steps = jax.lax.scan(one_round, (state, memories), jnp.arange(table.rounds, dtype=jnp.int32))

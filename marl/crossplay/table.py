@@ -26,7 +26,6 @@ class Table(NamedTuple):
 
     game: Game
     kinds: tuple[Kind, ...]
-    greedy: bool
 
     @property
     def turns(self) -> Sequence[int | None]:
@@ -59,9 +58,11 @@ class Table(NamedTuple):
         return state, tuple(kind.policy.initial_memory() for kind in self.kinds), jax.random.key_data(draws)
 
     def play_round(
-        self, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, round_: Array
+        self, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, round_: Array, greedy: Array
     ) -> tuple[Any, tuple[Any, ...], list[Step]]:
-        """A step of one game for each of `turns`, which together are round int32[]; `key` uint32[2] of `start`.
+        """A step of one game for each of `turns`, which together are round int32[].
+
+        `key` uint32[2] of `start`; `greedy` bool[]: the best actions are played.
 
         Returns:
           The state and the memories afterwards, and the steps.
@@ -69,12 +70,18 @@ class Table(NamedTuple):
         keys = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(key), round_), len(self.turns))
         steps = []
         for turn, key in zip(self.turns, keys, strict=True):
-            state, memories, step = self._play_step(turn, seated, state, memories, key)
+            state, memories, step = self._play_step(turn, seated, state, memories, key, greedy)
             steps.append(step)
         return state, memories, steps
 
     def _play_step(
-        self, turn: int | None, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array
+        self,
+        turn: int | None,
+        seated: tuple[Any, ...],
+        state: Any,
+        memories: tuple[Any, ...],
+        key: Array,
+        greedy: Array,
     ) -> tuple[Any, tuple[Any, ...], Step]:
         game = self.game
         keys = jax.random.split(key, game.num_players + 1)
@@ -84,17 +91,19 @@ class Table(NamedTuple):
             if turn is not None and seat != turn and self.kinds[seat].policy.memory_clock == "own_turns":
                 played.append((memories[seat], only_noop, jnp.int32(game.noop)))
             else:
-                played.append(self._act(seat, seated[seat], state, memories[seat], keys[seat]))
+                played.append(self._act(seat, seated[seat], state, memories[seat], keys[seat], greedy))
         after, log_probs, actions = zip(*played, strict=True)
         actions = jnp.stack(actions)
         next_state, reward, _ = game.step(state, actions, key=keys[-1])
         return next_state, after, Step(state, actions, jnp.stack(log_probs), reward)
 
-    def _act(self, seat: int, params: Any, state: Any, memory: Any, key: Array) -> tuple[Any, Array, Array]:
+    def _act(
+        self, seat: int, params: Any, state: Any, memory: Any, key: Array, greedy: Array
+    ) -> tuple[Any, Array, Array]:
         kind, player = self.kinds[seat], jnp.int32(seat)
         observation = self.game.observe(state, player, kind.observer)
         after, log_probs = kind.policy.apply(params, memory, observation, self.game.legal(state, player))
-        action = sample(as_played(kind, log_probs, greedy=self.greedy), key=key)
+        action = sample(as_played(kind, log_probs, greedy=greedy), key=key)
         if kind.policy.memory_clock == "own_turns":
             turn = self.game.is_acting(state)[seat]
             after = jax.tree.map(lambda new, old: jnp.where(turn, new, old), after, memory)

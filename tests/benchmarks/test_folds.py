@@ -7,20 +7,20 @@ from benchmarks import folds
 
 PAIRS, THREES = folds.SHAPES[0], folds.SHAPES[4]
 """Two agents with two actions, three agents with three; of these games 0 and 26 have a branch that folds."""
-GAMES = [(PAIRS, seed) for seed in range(10)] + [(THREES, seed) for seed in (*range(9), 26)]
-
-
-@pytest.fixture(scope="module")
-def searched():
-    """What is said of each of some games, and what is seen in it."""
-    return lambda games: {one: (folds.said(*one), folds.seen(*one, step=1.04)) for one in games}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [PAIRS, THREES], ids=["two agents", "three agents"])
-def test_no_window_lies_above_what_is_said_to_be_unique(searched, shape):
-    found = searched([one for one in GAMES if one[0] == shape])
-    assert len(found) == 10
+@pytest.mark.parametrize(
+    ("shape", "seeds"),
+    [
+        pytest.param(PAIRS, (0, 1, 2, 3), id="two agents"),
+        pytest.param(THREES, (1, 4, 26), id="three agents"),
+        pytest.param(PAIRS, range(4, 10), id="more of two agents", marks=pytest.mark.proof),
+        pytest.param(THREES, (0, 2, 3, 5, 6, 7, 8), id="more of three agents", marks=pytest.mark.proof),
+    ],
+)
+def test_no_window_lies_above_what_is_said_to_be_unique(shape, seeds):
+    found = {seed: (folds.said(shape, seed), folds.seen(shape, seed, step=1.04)) for seed in seeds}
     for game, (statement, brute) in found.items():
         assert not folds.is_wrong(statement, brute), game
         assert statement["one_from"] is not None
@@ -30,8 +30,7 @@ def test_no_window_lies_above_what_is_said_to_be_unique(searched, shape):
             assert top <= statement["several_up_to"] < statement["one_from"] < 1.05 * top, game
         if statement["alpha_stable"] is not None:
             assert statement["one_from"] > statement["alpha_stable"]
-    several = sum(bool(brute["windows"]) for _, brute in found.values())
-    assert several >= 7
+    assert sum(bool(brute["windows"]) for _, brute in found.values()) > len(seeds) / 2
     # With a symmetry of pairs the branch loses stability at a pitchfork; without one it need not.
     assert {statement["alpha_stable"] is None for statement, _ in found.values()} == {True, False}
 

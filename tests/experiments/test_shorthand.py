@@ -91,15 +91,20 @@ def tiny(overrides):
 
 @pytest.mark.slow
 def test_training_on_dec_tiger(tacit, tiny_overrides, tmp_path, monkeypatch):
-    """The table, with parameters of its own for each seat, and a file of the same game."""
+    """A sweep over horizons, with parameters of its own for each seat, and a file of the same game."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_tiger.dpomdp").write_text(dpomdp_file.write(dectiger.problem()))
-    paths = []
-    for chosen in (["game=dectiger"], ["game.file=my_tiger.dpomdp"]):
-        said = tacit("train", *tiny(tiny_overrides), *chosen, "horizon=2", "policy=tabular")
-        assert said.status == 0, said.err
-        (path,) = {file.parent for file in tmp_path.glob("runs/*/run.json")} - set(paths)
-        paths.append(path)
+    plainly = [*tiny(tiny_overrides), "policy=tabular", "execution.figures=false"]
+    said = tacit("train", "-m", *plainly, "game=dectiger", "horizon=1,2")
+    assert said.status == 0, said.err
+    swept = {
+        json.loads(file.read_text())["science"]["game"]["horizon"]: file for file in tmp_path.glob("runs/*/run.json")
+    }
+    assert sorted(swept) == [1, 2]
+    said = tacit("train", *plainly, "game.file=my_tiger.dpomdp", "horizon=2")
+    assert said.status == 0, said.err
+    (read,) = set(tmp_path.glob("runs/*/run.json")) - set(swept.values())
+    paths = [swept[2].parent, read.parent]
     ours, theirs = (runs.read_run(path) for path in paths)
     assert (ours.game.name, theirs.game.name) == ("dectiger", "my_tiger")
     assert ours.agents[0].params["logits"].shape == (2, 1 + 3 * 2, 4)
@@ -110,12 +115,3 @@ def test_training_on_dec_tiger(tacit, tiny_overrides, tmp_path, monkeypatch):
     plain = json.loads((paths[1] / "run.json").read_text())["science"]
     assert (plain["game"]["file"], plain["game"]["horizon"]) == ("my_tiger.dpomdp", 2)
     assert plain["learner"]["share_parameters"] is False
-
-
-@pytest.mark.slow
-def test_a_sweep_over_horizons(tacit, tiny_overrides, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    said = tacit("train", "-m", *tiny(tiny_overrides), "game=dectiger", "horizon=1,2", "execution.figures=false")
-    assert said.status == 0, said.err
-    horizons = [json.loads(file.read_text())["science"]["game"]["horizon"] for file in tmp_path.glob("runs/*/run.json")]
-    assert sorted(horizons) == [1, 2]

@@ -136,7 +136,7 @@ def test_the_agents_are_of_one_kind():
 
 def test_greedy_play_leaves_partners_their_draws():
     """A random hint stays one in a greedy table: the heaviest action would be another player."""
-    game = Hanabi(colors=3, ranks=3, hand_size=3)
+    game = Hanabi(colors=2, ranks=2, hand_size=2)
     policy = FeedForward(game.observer("hle").size, game.num_actions, torso=(4,))
     trained = Agent(Kind(policy, "hle", True), policy.init(key=jax.random.key(0)), "trained")
     agents = [*partners(game, ["flawed"]), trained]
@@ -146,8 +146,8 @@ def test_greedy_play_leaves_partners_their_draws():
     sampled, greedy = (crossplay(game, agents, greedy=greedy, **settings) for greedy in (False, True))
     assert sampled.mean[0] == greedy.mean[0] and sampled.length[0] == greedy.length[0]
     assert sampled.length[1] != greedy.length[1]
-    (sampled_games, _), (greedy_games, _) = (
-        record_games(game, agents, alone, games=3, greedy=greedy, key=jax.random.key(5)) for greedy in (False, True)
+    (sampled_games,), (greedy_games,) = (
+        record_games(game, agents, alone[:1], games=3, greedy=greedy, key=jax.random.key(5)) for greedy in (False, True)
     )
     for one, other in zip(sampled_games, greedy_games, strict=True):
         np.testing.assert_array_equal(one.actions, other.actions)
