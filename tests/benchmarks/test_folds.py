@@ -11,15 +11,15 @@ PAIRS, THREES = folds.SHAPES[0], folds.SHAPES[4]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("shape", "seeds"),
+    ("shape", "seeds", "several"),
     [
-        pytest.param(PAIRS, (0, 1, 2, 3), id="two agents"),
-        pytest.param(THREES, (1, 4, 26), id="three agents"),
-        pytest.param(PAIRS, range(4, 10), id="more of two agents", marks=pytest.mark.proof),
-        pytest.param(THREES, (0, 2, 3, 5, 6, 7, 8), id="more of three agents", marks=pytest.mark.proof),
+        pytest.param(PAIRS, (1, 2), 2, id="two agents"),
+        pytest.param(THREES, (2, 26), 2, id="three agents"),
+        pytest.param(PAIRS, (0, *range(3, 10)), 5, id="more of two agents", marks=pytest.mark.proof),
+        pytest.param(THREES, (0, 1, *range(3, 9)), 8, id="more of three agents", marks=pytest.mark.proof),
     ],
 )
-def test_no_window_lies_above_what_is_said_to_be_unique(shape, seeds):
+def test_no_window_lies_above_what_is_said_to_be_unique(shape, seeds, several):
     found = {seed: (folds.said(shape, seed), folds.seen(shape, seed, step=1.04)) for seed in seeds}
     for game, (statement, brute) in found.items():
         assert not folds.is_wrong(statement, brute), game
@@ -30,7 +30,7 @@ def test_no_window_lies_above_what_is_said_to_be_unique(shape, seeds):
             assert top <= statement["several_up_to"] < statement["one_from"] < 1.05 * top, game
         if statement["alpha_stable"] is not None:
             assert statement["one_from"] > statement["alpha_stable"]
-    assert sum(bool(brute["windows"]) for _, brute in found.values()) > len(seeds) / 2
+    assert sum(bool(brute["windows"]) for _, brute in found.values()) == several
     # With a symmetry of pairs the branch loses stability at a pitchfork; without one it need not.
     assert {statement["alpha_stable"] is None for statement, _ in found.values()} == {True, False}
 
