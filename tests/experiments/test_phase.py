@@ -54,6 +54,12 @@ def contents(path):
     return json.loads((path / "phase.json").read_text())
 
 
+def arrays(path):
+    """solutions.npz."""
+    with np.load(path / "solutions.npz") as saved:
+        return dict(saved)
+
+
 def mean_of_pairs(counts, cell):
     """The mean of cell[i][j] over ordered pairs of different starts, of which counts[i] ended in i."""
     ends = np.repeat(np.arange(len(counts)), counts)
@@ -184,7 +190,7 @@ def test_phase_json(made):
 
 def test_the_saved_policies_are_stationary(made):
     path, _ = made
-    saved, table = np.load(path / "solutions.npz"), contents(path)
+    saved, table = arrays(path), contents(path)
     payoff = np.eye(2)
     for place, alpha in enumerate((0.3, 0.7)):
         policies = [np.exp(saved[f"solutions_{place}_agent_{agent}"][:, 0]) for agent in (0, 1)]  # [K, A]
@@ -230,7 +236,7 @@ def test_overwriting(made, tacit, tmp_path):
     assert first.out.replace(str(again), "") == said.out.replace(str(path), "")
     # The same numbers as before: a diagram depends on nothing but its configuration.
     assert (again / "phase.json").read_bytes() == (path / "phase.json").read_bytes()
-    ours, theirs = np.load(again / "solutions.npz"), np.load(path / "solutions.npz")
+    ours, theirs = arrays(again), arrays(path)
     assert sorted(ours) == sorted(theirs)
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name])
