@@ -32,10 +32,10 @@ VERSION = 2
 
 
 class Relabelled(NamedTuple):
-    """What a relabelling changes, for each of N seeds; both scores from the same decks."""
+    """What a relabelling changes, for each of N seeds."""
 
-    self_play: np.ndarray  # float64[N] mean score
-    other_play: np.ndarray  # float64[N] mean score with every player relabelled
+    self_play: np.ndarray  # float64[N, games] scores
+    other_play: np.ndarray  # float64[N, games] scores from the same decks, with every player relabelled
     defect: list[Defect]
 
 
@@ -166,7 +166,7 @@ def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmet
     if not relabelled:
         own, other = other_play_return(game, agents, games=games, **settings)
         defect = measure_defect(game, agents, games=games, symmetries=symmetries, **settings)
-        relabelled = Relabelled(own.mean, other.mean, defect)
+        relabelled = Relabelled(own.cells[1].astype(np.float64), other.cells[1].astype(np.float64), defect)
     crossed_matrix = crossed.matrix()
     conventions: Conventions | str = _refusal(check_turns, game)
     if not conventions:
@@ -222,7 +222,7 @@ def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
         ]
     lines = [f"  {'seed':10}{'SP':>8}{'OP':>8}{'SP − OP':>9}{'defect':>9}{'± SE':>8}{'largest':>9}"]
     own, other, defect = play.relabelled
-    for label, plain, relabelled, one in zip(labels, own, other, defect, strict=True):
+    for label, plain, relabelled, one in zip(labels, own.mean(axis=1), other.mean(axis=1), defect, strict=True):
         lines.append(
             f"  {label:10}{plain:8.2f}{relabelled:8.2f}{plain - relabelled:9.2f}"
             f"{one.mean:9.4f}{one.standard_error:8.4f}{one.largest:9.4f}"
@@ -277,8 +277,8 @@ def _plain(play: Play) -> dict[str, Any]:
         plain["relabelled"] = play.relabelled
     else:
         plain["relabelled"] = {
-            "self_play": play.relabelled.self_play.tolist(),
-            "other_play": play.relabelled.other_play.tolist(),
+            "self_play": play.relabelled.self_play.mean(axis=1).tolist(),
+            "other_play": play.relabelled.other_play.mean(axis=1).tolist(),
             "defect": [one._asdict() for one in play.relabelled.defect],
         }
     if isinstance(play.conventions, str):

@@ -180,7 +180,8 @@ def with_partner(result: CrossPlay, seeds: range, partner: int) -> Estimate:
     """
     met = np.sort(result.seatings, axis=1)  # seeds have lower numbers than partners
     ours = (met[:, 1:] == partner).all(axis=1)
-    scores = [result.mean[ours & (met[:, 0] == seed)].mean() for seed in seeds]
+    _, cells = result.cells
+    scores = [cells[ours & (met[:, 0] == seed)].mean(axis=0) for seed in seeds]
     return self_play([[seed] * met.shape[1] for seed in seeds], scores)
 
 
@@ -191,7 +192,7 @@ def describe(played: Played) -> str:
     for name, result in played.results.items():
         if seeds:
             own = (result.seatings < seeds).all(axis=1)
-            summary = summarise(result.seatings[own], result.mean[own])
+            summary = summarise(*(of_cells[own] for of_cells in result.cells))
             lines += [
                 f"{name:>8}  SP       {summary.self_play}",
                 f"{name:>8}  XP       {summary.cross_play}",

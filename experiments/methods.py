@@ -87,7 +87,7 @@ def methods_table(
         score_range=game.score_range,
         method_of_agent=tuple(method_of_agent),
         results=results,
-        blocks={name: blocks(one.seatings, one.mean, method_of_agent) for name, one in results.items()},
+        blocks={name: blocks(*one.cells, method_of_agent) for name, one in results.items()},
         comparisons={name: _compared(one, method_of_agent, set(called)) for name, one in results.items()},
         sampling=sampling(agents),
         folder=output,
@@ -97,7 +97,7 @@ def methods_table(
 
 
 def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[Comparison]]:
-    own = own_cells(result.seatings, result.mean, method_of_agent)
+    own = own_cells(*result.cells, method_of_agent)
     cells = {method: found for method, found in own.items() if method in trained}
     return {test: compare_methods(cells, test=test) for test in get_args(Test)}
 

@@ -39,7 +39,7 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     if not paths:
         return None
     cells = runs.read_crossplay(paths[-1])["greedy"]
-    best = cross_play(cells.seatings, cells.mean)
+    best = cross_play(*cells.cells)
     return best.mean if best.low is None else best.low
 
 

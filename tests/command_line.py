@@ -67,7 +67,7 @@ def call(*arguments: str) -> Said:
 
 _NO_PROCESS = 1 << 23
 """Above the largest process number that Linux gives."""
-CHECKED = ("run.json", "crossplay.json", "metrics.npz", "policies.safetensors")
+CHECKED = ("run.json", "crossplay.json", "crossplay.npz", "metrics.npz", "policies.safetensors")
 
 
 @functools.cache
@@ -88,6 +88,7 @@ def invented_cells(seeds, players, score, generator):
     else:
         spread = generator.normal(size=seeds)[seats].mean(axis=1) + generator.normal(size=len(seats))
         mean = score * (1 + 0.3 * own + 0.05 * spread)
+    scores = np.repeat(mean[:, None], 100, axis=1)  # what decks do is a matter of tests/marl
     return CrossPlay(
         labels=tuple(map(str, range(seeds))),
         seatings=seats,
@@ -96,6 +97,7 @@ def invented_cells(seeds, players, score, generator):
         games=np.full(len(seats), 100),
         bombed=generator.integers(0, 50, len(seats)),
         length=np.full(len(seats), 2.0),
+        scores=scores,
     )
 
 

@@ -40,6 +40,9 @@ State = Literal["finished", "running", "cut", "failed", "damaged"]
 STATES = ("finished", "running", "cut", "failed")
 """In which a run can be, unless it is damaged."""
 PLAYS = ("sampled", "greedy")
+GAMES_NOT_KEPT = (
+    "the scores of its games were not kept, so what the decks add to the error is unknown: made again it has them"
+)
 STAMPED = ("run.json", "status.json", "crossplay.json")
 """The files whose contents decide what a record says."""
 _SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
@@ -96,7 +99,7 @@ class Record:
             return {
                 play: Summary(*(Estimate(*estimate) for estimate in estimates)) for play, estimates in known.items()
             }
-        found = {play: summarise(cells.seatings, cells.mean) for play, cells in self.crossplay().items()}
+        found = {play: _summary(cells) for play, cells in self.crossplay().items()}
         if self.index is not None:
             self.index.keep_summaries(self.path.name, {play: list(map(list, one)) for play, one in found.items()})
         return found
@@ -108,6 +111,16 @@ class Record:
     def crossplay(self) -> dict[str, CrossPlay]:
         """The "sampled" and the "greedy" cross-play; TacitError if the file is missing or damaged."""
         return directory.read_crossplay(self.path)
+
+
+def _summary(cells: CrossPlay) -> Summary:
+    found = summarise(*cells.cells)
+    return found if cells.scores is not None else Summary(*map(without_error, found))
+
+
+def without_error(estimate: Estimate) -> Estimate:
+    """An estimate from cells whose games were not kept."""
+    return estimate if estimate.mean is None else Estimate(estimate.mean, note=GAMES_NOT_KEPT)
 
 
 class Runs(Sequence[Record]):

@@ -105,7 +105,7 @@ def check_complete(path: Path, command: str, names: Collection[str]) -> None:
         raise TacitError(f"it is finished, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     if command == "train":
         for play, cells in directory.read_crossplay(path).items():
-            arrays = [getattr(cells, field) for field in CrossPlay._fields if field != "labels"]
+            arrays = [getattr(cells, field) for field in CrossPlay._fields if field not in ("labels", "scores")]
             if any(array.ndim == 0 or array.dtype.kind not in "iuf" for array in arrays):
                 raise TacitError(f"crossplay.json is damaged: its {play} cells are no numbers")
             lengths = {len(array) for array in arrays}

@@ -6,6 +6,7 @@
     checkpoints/           while it is not finished: see experiments.checkpoints
     policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
     crossplay.json         the cells of the sampled and of the greedy cross-play
+    crossplay.npz          the score of each of their games, float32[cells, games]; game g has one deck in all cells
     checksums.json         of the files above, once it is finished
     *.png, *.svg           figures
     .claim.N               while a process makes it: see experiments.runs.claims
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
 """What `tacit` writes beside run directories."""
+SCORES = "crossplay.npz"
+"""Where the games of a cross-play are."""
 FIGURES = ("*.png", "*.svg")
 """What is drawn from a run's files, and can be drawn again."""
 
@@ -236,9 +239,7 @@ def is_finished(path: Path) -> bool:
 
 def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
     """Save the arrays of a run's metrics.npz, by name as `read_metrics` gives them back ([rows, seeds])."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **metrics)
-    write_bytes(path / "metrics.npz", buffer.getvalue())
+    _write_arrays(path / "metrics.npz", metrics)
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -247,7 +248,17 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     Raises:
       TacitError: if the file is missing or damaged.
     """
-    file = path / "metrics.npz"
+    return _read_arrays(path / "metrics.npz")
+
+
+def _write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Save arrays by name in an npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_bytes(file, buffer.getvalue())
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
             return dict(arrays)
@@ -317,9 +328,12 @@ def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]
 def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapping[str, Any]) -> None:
     """Save cross-play results by name ("sampled", "greedy") with the settings that made them."""
     plain = {
-        name: {field: np.asarray(value).tolist() for field, value in result._asdict().items()}
+        name: {field: np.asarray(value).tolist() for field, value in result._asdict().items() if field != "scores"}
         for name, result in results.items()
     }
+    scores = {name: result.scores for name, result in results.items() if result.scores is not None}
+    if scores:
+        _write_arrays(path / SCORES, scores)
     write_json(path / "crossplay.json", {"format": FORMAT, "settings": dict(settings), **plain})
 
 
@@ -340,15 +354,15 @@ def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
 
 
 def read_crossplay(path: Path) -> dict[str, CrossPlay]:
-    """The results of crossplay.json by name.
+    """The results of crossplay.json by name, with the scores of crossplay.npz where there is one.
 
     Raises:
-      TacitError: if the file is missing or damaged.
+      TacitError: if the first file is missing, or either is damaged.
     """
-    file = path / "crossplay.json"
+    file, kept = path / "crossplay.json", path / SCORES
     plain = read_json(file)
     try:
-        return {
+        results = {
             name: CrossPlay(
                 labels=tuple(plain[name]["labels"]),
                 **{field: np.asarray(value) for field, value in plain[name].items() if field != "labels"},
@@ -357,6 +371,11 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
+    scores = _read_arrays(kept) if kept.exists() else {}
+    for name, of_games in scores.items():
+        if name not in results or of_games.ndim != 2 or of_games.shape[:1] != results[name].seatings.shape[:1]:
+            raise TacitError(f"{kept} is damaged: its {name} scores are not those of the cells of crossplay.json")
+    return {name: result._replace(scores=scores.get(name)) for name, result in results.items()}
 
 
 def among(paths: Sequence[Path]) -> list[Path]:

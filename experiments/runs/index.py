@@ -24,10 +24,15 @@ import numpy as np
 from experiments import config
 from experiments.runs.files import write_bytes
 from games.errors import TacitError
-from marl.crossplay import estimators
+from marl.crossplay import estimators, standard_error
 
 _OWN = ("collection.py", "directory.py", "files.py", "index.py")
-_READERS = (estimators.__file__, config.__file__, *(str(Path(__file__).with_name(name)) for name in _OWN))
+_READERS = (
+    estimators.__file__,
+    standard_error.__file__,
+    config.__file__,
+    *(str(Path(__file__).with_name(name)) for name in _OWN),
+)
 """The code that makes entries."""
 
 

@@ -21,6 +21,14 @@ class CrossPlay(NamedTuple):
     games: np.ndarray  # int[C]
     bombed: np.ndarray  # int[C] games that lost the whole score in a disaster
     length: np.ndarray  # float64[C] mean number of steps
+    scores: np.ndarray | None = (
+        None  # float32[C, G] of each game, column g the same deck; None where they were not kept
+    )
+
+    @property
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Seatings and scores as `marl.crossplay.estimators` takes them: of all games, or their means."""
+        return self.seatings, self.mean if self.scores is None else self.scores
 
     def matrix(self) -> np.ndarray:
         """float64[N, N]: the mean over the seatings with agent i in seat 0 and agent j in another seat.

@@ -11,7 +11,8 @@ Two tests of the difference between two methods, with the same null hypothesis (
   and a t test says whether the mean difference is 0.
 
 **What pairs with what.** `crossplay` deals the same decks in all cells of a call, so a lucky set of decks is common to
-both methods and cancels in either test, as far as it adds to every score alike. Beyond that, group m of one method has
+both methods and cancels in either test, as far as it adds to every score alike; where the scores of all games are
+given, both tests count as an error what does not cancel. Beyond that, group m of one method has
 nothing in common with group m of the other unless their seeds began with the same numbers: pairing independent groups
 is valid and only costs degrees of freedom (m − 1 in place of up to 2m − 2), and where equal numbers do make seeds alike
 it is `difference_test` that is not exact. The paired test uses few cells; the other has more power.
@@ -20,10 +21,7 @@ it is `difference_test` that is not exact. The paired test uses few cells; the o
 the chance of any false "A > B" in one table is at most `ALPHA`, whatever depends on what. Corrected p ≥ `ALPHA` reads
 "not distinguishable", which is not the same as equal.
 
-**Methods with each other** (`blocks`). A block's seeds are two independent sets: its SE² is −(mean of d·d′ over the
-pairs of cells that share no seed), never below a third of the bootstrap's variance, and the bootstrap draws each
-method's seeds with replacement from its own (the two-way, or pigeonhole, bootstrap: Owen, Annals of Applied Statistics
-1, 2007). Interval as in `estimators`, with the degrees of freedom of the method with fewer seeds. A method of one
+**Methods with each other** (`blocks`). A block's seeds are two independent sets (`estimators.between`). A method of one
 agent, such as a rule-based partner, is taken as it is: errors are over the other method's seeds. Learners of the same
 number begin with the same parameters whatever their method, which is taken to be forgotten.
 
@@ -43,6 +41,9 @@ seeds of each method and with 2N of one:
     pairs     6   2.0   0.0       0.8    5.8   0.2       5.0   98.4   99.0
               8   3.0   0.8       1.6    5.4   1.4       6.4   98.4   98.0
              16   4.4   0.2       2.4    3.8   0.2       4.4   96.0   95.4
+    decks     6   4.0   0.2       1.4    5.8   0.8       7.2   95.8   97.4
+              8   3.4   0.4       2.2    5.8   1.4       6.2   96.0   96.2
+             16   6.4   0.6       4.8    6.2   1.0       6.0   95.8   94.6
 """
 
 import itertools
@@ -55,6 +56,7 @@ from numpy.typing import ArrayLike, NDArray
 from games.errors import TacitError
 from marl.crossplay import estimators
 from marl.crossplay.estimators import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Cells, Estimate, Quantity
+from marl.crossplay.standard_error import by_game
 
 ALPHA = 0.05
 Test = Literal["seeds", "disjoint pairs"]
@@ -142,23 +144,18 @@ def difference_test(
     Raises:
       TacitError: as `estimators.difference`.
     """
-    found = estimators.difference(a, b, of=of, resamples=resamples, rng=rng)
-    if found.mean is None or found.low is None:  # an SE over too few seeds has no p-value either
+    found, parts = estimators.difference_in_parts(a, b, of=of, resamples=resamples, rng=rng)
+    if found.mean is None or parts is None:  # an SE over too few seeds has no p-value either
         return Tested(found, None)
-    sizes = np.array([_num_seeds(cells) for cells in (a, b)])
-    estimate = {
-        "self_play": estimators.self_play, "cross_play": estimators.cross_play, "gap": estimators.gap
-    }[of]  # fmt: skip
-    errors = [estimate(*cells, resamples=resamples, rng=rng).se for cells in (a, b)]
-    variances = np.array(errors, np.float64) ** 2 * sizes / (sizes - 1)
-    return Tested(found, float(_p_values(found.mean, variances, sizes - 1)))
+    return Tested(found, float(_p_values(found.mean, *parts)))
 
 
 def not_worse(estimates: Sequence[Estimate], num_seeds: Sequence[int], *, alpha: float = ALPHA) -> list[bool | None]:
     """Which of M methods has the greatest quantity, and which are not significantly less.
 
-    Every two methods are compared as in `difference_test`. The p-values are corrected by Holm over all M(M − 1)/2 pairs
-    and not over those with the greatest alone: which one is the greatest is read off the same scores.
+    Every two methods are compared as in `difference_test`, but as if each had decks of its own: with decks in common
+    fewer are found to be less than could be. The p-values are corrected by Holm over all M(M − 1)/2 pairs and not over
+    those with the greatest alone: which one is the greatest is read off the same scores.
 
     Args:
       estimates: of the quantity, such as `estimators.Summary.cross_play`, of independent seeds each.
@@ -199,18 +196,14 @@ def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float
     """
     if (numbers := (_num_seeds(a), _num_seeds(b)))[0] != numbers[1]:
         raise TacitError(f"a paired test needs as many seeds of either method, not {numbers[0]} and {numbers[1]}")
-    apart = _groups(a, of) - _groups(b, of)
-    mean = float(apart.mean())
-    if numbers[0] < SEEDS_FOR_INTERVAL or len(apart) < 2:
-        return Tested(
-            Estimate(mean, note=f"an interval needs {SEEDS_FOR_INTERVAL} seeds, there are {numbers[0]}"), None
-        )
-    variance = float(apart.var(ddof=1)) / len(apart)
-    from scipy.special import stdtrit  # slow to load, see `estimators`
-
-    half = float(stdtrit(len(apart) - 1, (1 + level) / 2)) * np.sqrt(variance)
-    estimate = Estimate(mean, float(np.sqrt(variance)), float(mean - half), float(mean + half))
-    return Tested(estimate, float(_p_values(mean, np.array([variance]), np.array([len(apart) - 1]))))
+    (means_a, games_a), (means_b, games_b) = _groups(a, of), _groups(b, of)
+    means = means_a - means_b
+    if numbers[0] < SEEDS_FOR_INTERVAL or len(means) < 2:
+        note = f"an interval needs {SEEDS_FOR_INTERVAL} seeds, there are {numbers[0]}"
+        return Tested(Estimate(float(means.mean()), note=note), None)
+    games = games_a - games_b if games_a.shape == games_b.shape else np.zeros((len(means), 0))
+    estimate, parts = estimators.of_groups(means, games, level=level)
+    return Tested(estimate, float(_p_values(means.mean(), *parts)))
 
 
 def _paired_or_why_not(a: Cells, b: Cells, of: Quantity) -> Tested:
@@ -241,7 +234,7 @@ def _verdict(a: str, b: str, difference: Estimate, p: float | None, alpha: float
     return f"{a} > {b}" if difference.mean > 0 else f"{b} > {a}"
 
 
-def _p_values(means: ArrayLike, variances: NDArray[np.float64], degrees_of_freedom: NDArray[np.int64]) -> NDArray:
+def _p_values(means: ArrayLike, variances: NDArray[np.float64], degrees_of_freedom: NDArray) -> NDArray:
     """Two-sided, of sums [...] of k independent means, [..., k]; degrees of freedom by Welch and Satterthwaite."""
     from scipy.special import stdtr
 
@@ -256,9 +249,9 @@ def _num_seeds(cells: Cells) -> int:
     return len(np.unique(np.asarray(cells[0])))
 
 
-def _groups(cells: Cells, of: Quantity) -> NDArray[np.float64]:
-    """The quantity in each disjoint group of seeds."""
-    seatings, scores = np.asarray(cells[0]), np.asarray(cells[1], np.float64)
+def _groups(cells: Cells, of: Quantity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The quantity in each disjoint group of seeds: its mean and its games as in `estimators.of_groups`."""
+    seatings, scores = np.asarray(cells[0]), np.column_stack(by_game(cells[1]))
     seeds = np.unique(seatings)
     distinct = np.array([len(set(seats)) for seats in seatings.tolist()])
     size = int(distinct.max())
@@ -268,10 +261,10 @@ def _groups(cells: Cells, of: Quantity) -> NDArray[np.float64]:
         own, mixed = scores[inside & (distinct == 1)], scores[inside & (distinct == size) & (size > 1)]
         if (of != "cross_play" and not len(own)) or (of != "self_play" and not len(mixed)):
             raise TacitError(f"the seeds {', '.join(map(str, group))} have no cell together that the paired test needs")
-        self_play = own.mean() if of != "cross_play" else 0.0
-        cross_play = mixed.mean() if of != "self_play" else 0.0
+        self_play = own.mean(axis=0) if of != "cross_play" else 0.0
+        cross_play = mixed.mean(axis=0) if of != "self_play" else 0.0
         found.append({"self_play": self_play, "cross_play": cross_play, "gap": self_play - cross_play}[of])
-    return np.array(found)
+    return np.array(found)[:, 0], np.array(found)[:, 1:]
 
 
 # --------------------------------------------------------------------------------------------- methods with each other
@@ -282,7 +275,7 @@ def own_cells(seatings: ArrayLike, scores: ArrayLike, method_of_seed: Sequence[s
 
     Args:
       seatings: int[num_cells, num_players], numbers of agents.
-      scores: float[num_cells].
+      scores: float[num_cells] or float[num_cells, num_games], as in `estimators`.
       method_of_seed: of each agent.
     """
     seatings, scores, methods, method = _read(seatings, scores, method_of_seed)
@@ -308,7 +301,7 @@ def blocks(
 
     Args:
       seatings: int[num_cells, num_players], numbers of agents.
-      scores: float[num_cells].
+      scores: float[num_cells] or float[num_cells, num_games], as in `estimators`.
       method_of_seed: of each agent; methods are ordered as they first appear.
       resamples, level, rng: of the bootstrap, of the interval, and the generator's seed.
 
@@ -329,7 +322,7 @@ def blocks(
             chosen = (method == np.array([[a, b]])).all(axis=1)
         else:
             chosen = ((method == a).sum(axis=1) == 1) & ((method == b).sum(axis=1) == seatings.shape[1] - 1)
-        return _between(seatings[chosen], scores[chosen], method[chosen] == b, **settings)
+        return estimators.between(seatings[chosen], scores[chosen], method[chosen] == b, **settings)
 
     everyone = range(len(methods))
     rows = tuple(tuple(between(a, b) for b in everyone) for a in everyone)
@@ -348,9 +341,10 @@ def _read(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str], NDArray[np.int64]]:
     """Cells as arrays, the methods, and the number of the method in each seat, [num_cells, num_players]."""
     seats, means = np.asarray(seatings, np.int64), np.asarray(scores, np.float64)
-    if seats.ndim != 2 or means.shape != seats.shape[:1]:
+    if seats.ndim != 2 or means.ndim not in (1, 2) or means.shape[:1] != seats.shape[:1]:
         raise TacitError(
-            f"seatings {seats.shape} with scores {means.shape}: expected [num_cells, num_players] and [num_cells]"
+            f"seatings {seats.shape} with scores {means.shape}: expected [num_cells, num_players] and [num_cells] or "
+            "[num_cells, num_games]"
         )
     if seats.size and (seats.min() < 0 or seats.max() >= len(method_of_seed)):
         raise TacitError(
@@ -359,53 +353,3 @@ def _read(
     methods = list(dict.fromkeys(method_of_seed))
     number = np.array([methods.index(name) for name in method_of_seed], np.int64)
     return seats, means, methods, number[seats]
-
-
-def _between(
-    seatings: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    of_second: NDArray[np.bool_],
-    *,
-    resamples: int,
-    level: float,
-    rng: int,
-) -> Estimate:
-    """The mean over cells of two methods' seeds, with errors over those of the methods that have several."""
-    if not len(seatings):
-        return Estimate(None, note="no cell of the two methods together")
-    mean = float(scores.mean())
-    sampled = [seeds for seeds in (np.unique(seatings[~of_second]), np.unique(seatings[of_second])) if len(seeds) > 1]
-    if not sampled:
-        return Estimate(mean, note="one agent of each method: there are no seeds to draw errors from")
-    fewest = min(map(len, sampled))
-    if fewest < SEEDS_FOR_INTERVAL:
-        return Estimate(mean, note=f"an interval needs {SEEDS_FOR_INTERVAL} seeds of each method, there are {fewest}")
-    seeds = np.concatenate(sampled)
-    member = (seatings[:, :, None] == seeds[None, None]).any(axis=1)  # [cells, seeds]
-    groups, group = np.unique(member, axis=0, return_inverse=True)  # cells of the same seeds weigh the same
-    deviations, counts = np.zeros((2, len(groups)))
-    np.add.at(deviations, group.reshape(-1), scores - mean)
-    np.add.at(counts, group.reshape(-1), 1.0)
-    apart = (groups.astype(np.float64) @ groups.T == 0).astype(np.float64)
-    if not apart.any():
-        return Estimate(mean, note="every two cells share a seed")
-
-    generator = np.random.default_rng(rng)
-    drawn = np.concatenate(
-        [generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=resamples) for own in sampled], axis=1
-    ).astype(np.float64)
-    weights = np.stack([drawn[:, present].prod(axis=1) for present in groups], axis=1)  # [resamples, groups]
-    total = weights @ counts
-    moved = (weights @ deviations)[total > 0] / total[total > 0]
-    if len(moved) < resamples / 2:
-        return Estimate(mean, note="most resamples of the seeds keep no cell")
-    bootstrap = float(moved.var())
-    unbiased = -float(deviations @ apart @ deviations) / float(counts @ apart @ counts)
-    variance = max(unbiased, bootstrap / 3)
-    widening = fewest / (fewest - 1)
-    scale = np.sqrt(widening * variance / bootstrap) if bootstrap > 0 else 1.0
-    from scipy.special import ndtr, stdtrit
-
-    tail = ndtr(-stdtrit(fewest - 1, (1 + level) / 2))
-    low, high = mean + scale * np.quantile(moved, (tail, 1 - tail))
-    return Estimate(mean, float(np.sqrt(variance)), float(low), float(high))

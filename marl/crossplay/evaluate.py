@@ -70,7 +70,8 @@ def crossplay(
         check_parameters(agent, game.num_players)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
     deck_key, draw_key, best = _everywhere((*jax.random.split(key), np.asarray(greedy)), mesh)
-    sums = np.zeros((5, len(cells)))  # score, score², bombed, length, illegal
+    scores = np.zeros((len(cells), games), np.float32)
+    bombed, length, illegal = np.zeros((3, len(cells)), np.int64)
     games_per_call = min(games, max_lanes)
     for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
         for first_game in range(0, games, games_per_call):
@@ -79,24 +80,23 @@ def crossplay(
                 game, chunk.kinds, mesh, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
                 _everywhere(numbers, mesh), deck_key, draw_key, best,
             )  # fmt: skip
-            counted = (numbers < games).astype(np.float64)
-            score, bombed, length, illegal = (x.astype(np.float64)[: chunk.filled] for x in fetch(outcome))
-            for row, value in enumerate([score, score**2, bombed, length, illegal]):
-                sums[row, chunk.cells[: chunk.filled]] += value @ counted
-    if sums[4].any():
-        raise played_illegally(agents, cells[int(sums[4].argmax())])
-    mean = sums[0] / games
-    variance = (
-        np.maximum(sums[1] / games - mean**2, 0) * games / (games - 1) if games > 1 else np.full(len(cells), np.nan)
-    )
+            rows, counted = chunk.cells[: chunk.filled], min(games_per_call, games - first_game)
+            score, *others = (of_all[: chunk.filled, :counted] for of_all in fetch(outcome))
+            scores[rows, first_game : first_game + counted] = score
+            for total, of_games in zip((bombed, length, illegal), others, strict=True):
+                total[rows] += of_games.sum(axis=1)
+    if illegal.any():
+        raise played_illegally(agents, cells[int(illegal.argmax())])
+    spread = scores.std(axis=1, ddof=1, dtype=np.float64) if games > 1 else np.full(len(cells), np.nan)
     return CrossPlay(
         labels=tuple(agent.label for agent in agents),
         seatings=cells,
-        mean=mean,
-        standard_error=np.sqrt(variance / games),
+        mean=scores.mean(axis=1, dtype=np.float64),
+        standard_error=spread / np.sqrt(games),
         games=np.full(len(cells), games),
-        bombed=sums[2].astype(np.int64),
-        length=sums[3] / games,
+        bombed=bombed,
+        length=length / games,
+        scores=scores,
     )
 
 

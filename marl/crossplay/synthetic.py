@@ -6,8 +6,9 @@ True mean cross-play is `XP_MEAN`, true mean self-play is `GAP` more. Two player
 
 a, b, the symmetric pair effect, the order and own effects independent normals: a two-way random-effects model, in which
 the seeds of the rows are those of the columns. `EFFECTS` names three sizes of the effects: "seeds" (the spread is the
-seeds' own: sd 1, pair .3), "mixed" (sd .5, pair 1) and "pairs" (sd 0, pair 1). Two kinds of samples are not normal:
-`conventions` (whether two seeds fit is arbitrary) and `failures` (few seeds fail, and then cost much).
+seeds' own: sd 1, pair .3), "mixed" (sd .5, pair 1) and "pairs" (sd 0, pair 1). `decks` adds to "seeds" what the decks
+do to all scores alike, game by game. Two kinds of samples are not normal: `conventions` (whether two seeds fit is
+arbitrary) and `failures` (few seeds fail, and then cost much).
 """
 
 import itertools
@@ -34,7 +35,12 @@ TRUTH = {
 """Every quantity that `estimates` knows, and its true value. "difference" is that of two samples' cross-play."""
 
 Cells = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Seatings int[num_cells, num_players] and scores float[num_cells]."""
+"""Seatings int[num_cells, num_players] and scores, float[num_cells] or, of each game, float[num_cells, num_games]."""
+
+DECKS_SD = 0.5
+"""Standard deviation that the decks give to every mean score, where they do."""
+NUM_GAMES = 100
+"""Games of a cell, where they are sampled one by one."""
 
 
 class Effects(NamedTuple):
@@ -99,16 +105,40 @@ def failures(generator: np.random.Generator, num_seeds: int) -> Cells:
     return seatings, XP_MEAN + GAP * is_self_play - lost + 0.3 * generator.standard_normal(len(seatings))
 
 
-SAMPLES: dict[str, Callable[[np.random.Generator, int], Cells]] = {
+def on_decks(generator: np.random.Generator, runs: Sequence[Cells]) -> list[Cells]:
+    """The scores of `NUM_GAMES` games a cell, [num_cells, NUM_GAMES], on common decks, of runs with mean scores.
+
+    A deck adds the same to every score of every run, N(0, NUM_GAMES · DECKS_SD²); each game has noise of its own.
+    """
+    common = DECKS_SD * np.sqrt(NUM_GAMES) * generator.standard_normal(NUM_GAMES)
+    noise = EFFECTS["seeds"].order * np.sqrt(NUM_GAMES)
+    return [
+        (seatings, scores[:, None] + common + noise * generator.standard_normal((len(scores), NUM_GAMES)))
+        for seatings, scores in runs
+    ]
+
+
+def decks(generator: np.random.Generator, num_seeds: int, num_runs: int) -> list[Cells]:
+    """Runs with the effects "seeds", `on_decks`."""
+    return on_decks(generator, [random_effects(generator, num_seeds, EFFECTS["seeds"]) for _ in range(num_runs)])
+
+
+def _apart(draw: Callable[[np.random.Generator, int], Cells]) -> Callable[[np.random.Generator, int, int], list[Cells]]:
+    """Runs that have nothing in common."""
+    return lambda generator, num_seeds, num_runs: [draw(generator, num_seeds) for _ in range(num_runs)]
+
+
+SAMPLES: dict[str, Callable[[np.random.Generator, int, int], list[Cells]]] = {
     **{
-        name: lambda generator, num_seeds, effects=effects: random_effects(generator, num_seeds, effects)
+        name: _apart(lambda generator, num_seeds, effects=effects: random_effects(generator, num_seeds, effects))
         for name, effects in EFFECTS.items()
     },
-    "conventions": conventions,
-    "failures": failures,
-    "three players": lambda generator, num_seeds: random_effects(generator, num_seeds, EFFECTS["mixed"], 3),
+    "decks": decks,
+    "conventions": _apart(conventions),
+    "failures": _apart(failures),
+    "three players": _apart(lambda generator, num_seeds: random_effects(generator, num_seeds, EFFECTS["mixed"], 3)),
 }
-"""The kinds of samples by name: (generator, num_seeds) -> cells. Of two players, but for the last."""
+"""The kinds of samples by name: (generator, num_seeds, num_runs) -> cells of each run. Of two players, but the last."""
 
 
 def sample(kind: str, num_seeds: int, *, seed: int = 0) -> Cells:
@@ -117,7 +147,7 @@ def sample(kind: str, num_seeds: int, *, seed: int = 0) -> Cells:
     Raises:
       TacitError: if there is no such kind, or fewer than two seeds.
     """
-    return _draw(kind, num_seeds)(np.random.default_rng(seed))
+    return _draw(kind, num_seeds)(np.random.default_rng(seed), 1)[0]
 
 
 def cells_as_independent(seatings: NDArray[np.int64], scores: NDArray[np.float64]) -> Estimate:
@@ -126,6 +156,7 @@ def cells_as_independent(seatings: NDArray[np.int64], scores: NDArray[np.float64
     The standard error is too small: nobody should report it.
     """
     xp = scores[(seatings != seatings[:, :1]).any(axis=1)]
+    xp = xp.mean(axis=1) if xp.ndim > 1 else xp
     mean, se = float(xp.mean()), float(xp.std(ddof=1) / np.sqrt(len(xp)))
     return Estimate(mean, se, mean - 1.96 * se, mean + 1.96 * se)
 
@@ -153,7 +184,7 @@ def estimates(
     generator = np.random.default_rng(seed)
     found: dict[str, list[Estimate]] = {name: [] for name in quantities}
     for _ in range(samples):
-        cells, other = draw(generator), draw(generator)
+        cells, other = draw(generator, 2)
         rng = int(generator.integers(2**31))
         for name in quantities:
             found[name].append(_estimate(name, cells, other, resamples, rng))
@@ -195,11 +226,11 @@ def measure(
     }
 
 
-def _draw(kind: str, num_seeds: int) -> Callable[[np.random.Generator], Cells]:
+def _draw(kind: str, num_seeds: int) -> Callable[[np.random.Generator, int], list[Cells]]:
     whole_number("num_seeds", num_seeds, 2)
     if kind not in SAMPLES:
         raise TacitError(f"no kind of samples is called {kind!r}: expected one of {', '.join(SAMPLES)}")
-    return lambda generator: SAMPLES[kind](generator, num_seeds)
+    return lambda generator, num_runs: SAMPLES[kind](generator, num_seeds, num_runs)
 
 
 def _estimate(name: str, cells: Cells, other: Cells, resamples: int, rng: int) -> Estimate:

@@ -277,7 +277,12 @@ def test_crossplay_of_one_run(tacit, a_run):
     assert (said.status, said.err) == (0, "")
     (folder,) = (a_run.parent / "crossplay").iterdir()
     assert said.out.endswith(f"cells and figure in {folder}\n")
-    assert sorted(file.name for file in folder.iterdir()) == ["crossplay.json", "crossplay.png", "crossplay.svg"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "crossplay.json",
+        "crossplay.npz",
+        "crossplay.png",
+        "crossplay.svg",
+    ]
     of_the_job, again = runs.read_crossplay(a_run), runs.read_crossplay(folder)
     for name in ("sampled", "greedy"):
         np.testing.assert_array_equal(again[name].mean, of_the_job[name].mean)

@@ -117,6 +117,7 @@ def assert_all_finished(output, gammas):
         "metrics.npz",
         "policies.safetensors",
         "crossplay.json",
+        "crossplay.npz",
     }
     assert not any(owner(path) for path in after)
 

@@ -15,7 +15,15 @@ from games.errors import TacitError
 from games.tabular.library import lever
 from marl.crossplay import crossplay
 
-FILES = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "crossplay.json", "checksums.json"}
+FILES = {
+    "run.json",
+    "status.json",
+    "metrics.npz",
+    "policies.safetensors",
+    "crossplay.json",
+    "crossplay.npz",
+    "checksums.json",
+}
 FIGURES = {"learning_curves.png", "learning_curves.svg", "crossplay.png", "crossplay.svg"}
 TEN_LEVERS = lever.make()
 
@@ -182,6 +190,21 @@ def test_a_damaged_file_is_named(a_run, name, damage):
         READERS[name](a_run)
     assert str(a_run) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_scores_of_all_games_come_back(a_run):
+    for play, one in runs.read_crossplay(a_run).items():
+        assert one.scores.shape == (4, 8) and one.scores.dtype == np.float32, play
+        np.testing.assert_allclose(one.scores.mean(axis=1), one.mean, rtol=1e-6)
+    whole = (a_run / "crossplay.npz").read_bytes()
+    (a_run / "crossplay.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TacitError, match=r"crossplay\.npz is missing, cut short or damaged"):
+        runs.read_crossplay(a_run)
+    np.savez(a_run / "crossplay.npz", greedy=np.zeros((3, 8), np.float32))
+    with pytest.raises(TacitError, match=r"crossplay\.npz is damaged: its greedy scores are not those of the cells"):
+        runs.read_crossplay(a_run)
+    (a_run / "crossplay.npz").unlink()
+    assert {one.scores for one in runs.read_crossplay(a_run).values()} == {None}
 
 
 @pytest.mark.parametrize("name", ["run.json", "status.json", "crossplay.json"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
-from marl.crossplay import estimators
+from marl.crossplay import estimators, standard_error
 from marl.crossplay.estimators import Estimate
 
 # Row i, column j: the score with seed i in seat 0 and seed j in seat 1.
@@ -69,8 +69,8 @@ def test_se_of_six_seeds_by_hand():
     # is not: 1/225. SE² = -(78 - 12 · 14)/225/90 = 1/225.
     matrix = np.zeros((6, 6))
     matrix[0, 1] = matrix[1, 0] = 1
-    run = estimators._run(cells_of(matrix), "cross_play")
-    assert estimators._variance(run) == pytest.approx(1 / 225, rel=1e-12)
+    run = standard_error.read(cells_of(matrix), "cross_play")
+    assert standard_error.over_seeds(run) == pytest.approx(1 / 225, rel=1e-12)
     assert estimators.cross_play(*cells_of(matrix)).mean == pytest.approx(1 / 15, rel=1e-12)
 
 
@@ -86,10 +86,10 @@ def test_disjoint_pairs_alone_have_the_paper_s_error():
     pairs = [(0, 1), (2, 3), (4, 5), (6, 7)]
     seatings = [seats for a, b in pairs for seats in ((a, b), (b, a))]
     scores = [1.0, 3.0, 4.0, 4.0, 5.0, 7.0, 0.0, 8.0]  # pairs 2, 4, 6, 4
-    run = estimators._run((seatings, scores), "cross_play")
+    run = standard_error.read((seatings, scores), "cross_play")
     paper = estimators.cross_play_disjoint(seatings, scores)
     assert paper[:2] == pytest.approx((4.0, math.sqrt(8 / 3 / 4)), rel=1e-12)
-    assert estimators._variance(run) == pytest.approx(paper.se**2, rel=1e-12)
+    assert standard_error.over_seeds(run) == pytest.approx(paper.se**2, rel=1e-12)
     # Student's t with 3 degrees of freedom.
     assert paper.high - paper.mean == pytest.approx(3.182446305284263 * paper.se, rel=1e-9)
 
@@ -282,7 +282,7 @@ def test_se_is_never_below_a_third_of_the_bootstrap_variance():
     """All rows have one mean, though pairs differ: the unbiased variance is negative, the SE is the bound."""
     distance = (np.arange(8)[:, None] - np.arange(8)) % 8
     seatings, scores = cells_of(np.isin(distance, (1, 4, 7)))  # a ring: neighbours and opposites fit
-    assert estimators._variance(estimators._run((seatings, scores), "cross_play")) < 0
+    assert standard_error.over_seeds(standard_error.read((seatings, scores), "cross_play")) < 0
     counts = np.random.default_rng(0).multinomial(8, [1 / 8] * 8, size=10_000)
     means = estimators.resampled_means(seatings, scores, counts)
     bound = means[np.isfinite(means)].std() / math.sqrt(3)
@@ -356,7 +356,7 @@ def test_chunks_give_the_same_means(monkeypatch):
     seatings, scores = random_cells(6, seed=13)
     counts = np.random.default_rng(0).multinomial(6, [1 / 6] * 6, size=101)
     whole = estimators.resampled_means(seatings, scores, counts, of="gap"), estimators.gap(seatings, scores).se
-    monkeypatch.setattr(estimators, "_CHUNK", 40)
+    monkeypatch.setattr(standard_error, "_CHUNK", 40)
     parts = estimators.resampled_means(seatings, scores, counts, of="gap"), estimators.gap(seatings, scores).se
     np.testing.assert_allclose(parts[0], whole[0], rtol=1e-12)
     assert parts[1] == pytest.approx(whole[1], rel=1e-12)
