@@ -24,7 +24,7 @@ COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test proof mutants lint coverage bench docs figures pins
+.PHONY: help demo quick test proof mutants lint coverage bench docs figures results pins
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -71,6 +71,9 @@ figures: $(READY) ## the runs behind the figures of docs/, and the figures of th
 	$(BIN)/tacit phase -m game=dectiger,skewed_dectiger,lever,two_stage_lever,asymmetric_lever,recycling
 	$(BIN)/tacit phase -m game=tiny_hanabi variant=A,B,C,D,E,F
 	$(BIN)/python -m docs.notebooks
+
+results: $(READY) ## the runs behind the tables of docs/, and the tables (hours; SIZE=small: minutes, for the machinery)
+	$(BIN)/python -m docs.results $(if $(filter small,$(SIZE)),--small) $(ARGS)
 
 pins: | $(UV) ## remake requirements/ after a change of pyproject.toml (UPGRADE=1 takes newer versions)
 	$(COMPILE) --extra dev --output-file $(DEV_PINS)

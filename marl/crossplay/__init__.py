@@ -11,6 +11,10 @@ from marl.crossplay.greedify import TIE_TOLERANCE, greedify
 if TYPE_CHECKING:
     from marl.crossplay.evaluate import crossplay
 
+VERSION = "cross-play-2"
+"""Of how agents are played and what is estimated from it; a record of results (docs/results.py) depends on it. Since 2
+errors count the decks."""
+
 __all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings"]
 
 

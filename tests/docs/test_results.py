@@ -1,0 +1,137 @@
+"""Records of results, and the tables of pages that are made from them."""
+
+import json
+import re
+
+import pytest
+
+from docs import results
+from games.errors import TacitError
+from tests.command_line import TINY, call
+
+TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
+BLOCK = "before\n<!-- results: demo.table -->\nold\n<!-- end of results -->\nafter\n"
+
+
+@pytest.fixture
+def records(tmp_path):
+    return results.Records(tmp_path / "records")
+
+
+@pytest.fixture
+def piece(records, monkeypatch, tmp_path):
+    """One tiny training as the piece "demo", its commands in this process, counted."""
+    called = []
+
+    def run(arguments, cwd):
+        called.append(arguments[3:])
+        monkeypatch.chdir(cwd)
+        status = call(*arguments[3:]).status
+        monkeypatch.chdir(tmp_path)
+        return type("Ended", (), {"returncode": status})
+
+    monkeypatch.chdir(tmp_path)
+    tiny = results.trained(" ".join(TINY).replace("seeds=2", "seeds=6"), "made")
+    monkeypatch.setattr(results, "PIECES", {"demo": tiny})
+    monkeypatch.setattr(results.subprocess, "run", run)
+    monkeypatch.setattr(
+        results, "provenance", lambda: {"commit": "c", "date": "d", "jax": "0", "python": "3", "machine": "m"}
+    )
+    monkeypatch.setattr(results, "FIGURES", tmp_path)
+    return called
+
+
+@pytest.mark.slow
+def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monkeypatch, tmp_path):
+    results.make("demo", records, small=False)
+    record = records.read("demo")
+    assert record["depends"]["learners"] == {"marl.learners.ippo.IPPO": "ippo-3"}
+    assert record["depends"]["seeds"] == [[0, 5]]
+    assert record["numbers"][0]["greedy"]["cross_play"]["low"] is not None
+    assert record["tables"]["table"].startswith("| entropy_coef | seeds | SP |")
+    assert results.outdated(record) == []
+    results.make("demo", records, small=False)
+    assert "demo: there is a record of these commands and versions" in capsys.readouterr().out
+    assert len(piece) == 1
+    assert (tmp_path / "made.svg").exists()
+
+    text = results.page(BLOCK, records)
+    assert record["tables"]["table"] in text and "old" not in text
+    assert text.startswith("before\n<!-- results: demo.table -->\n") and text.endswith(
+        "<!-- end of results -->\nafter\n"
+    )
+    assert "seeds 0–5; " in text and "ippo-3" in text and "Older" not in text
+    assert results.page(text, records) == text
+
+    record["depends"]["learners"] = {"marl.learners.ippo.IPPO": "ippo-2"}
+    records.file("demo").write_text(json.dumps(record))
+    assert results.outdated(record) == ["ippo-2, now ippo-3"]
+    assert "**Older than the code: ippo-2, now ippo-3.**" in results.page(BLOCK, records)
+    results.make("demo", records, small=False)  # takes up the runs that there are
+    assert len(piece) == 2 and results.outdated(records.read("demo")) == []
+
+    monkeypatch.setattr(results, "MOST_BYTES", 10)
+    records.file("demo").unlink()
+    with pytest.raises(
+        TacitError, match=r"the record of demo has \d+ bytes, and at most 10 belong into the repository"
+    ):
+        results.make("demo", records, small=False)
+
+
+def test_a_command_that_fails_says_which(records, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results.subprocess, "run", lambda *_, **__: type("Ended", (), {"returncode": 75}))
+    with pytest.raises(
+        TacitError, match="demo: tacit train experiment=demo ended with status 75; the same command goes"
+    ):
+        results.make("demo", records, small=False)
+    assert not records.folder.exists()
+
+
+def test_the_coefficient_with_the_greatest_greedy_cross_play_is_chosen(records):
+    rows = [
+        {"learner.entropy_coef": coefficient, "greedy": {"cross_play": {"mean": mean}}}
+        for coefficient, mean in ((0.002, 4.0), (0.02, 5.5), (0.07, 5.25))
+    ]
+    records.folder.mkdir()
+    for method in results.METHODS:
+        records.file(f"choose/{results._slug(method)}").write_text(json.dumps({"numbers": rows}))
+    assert results.chosen(records, "MAPPO") == 0.02
+    commands = results.fresh_seeds(records)
+    assert len(commands) == len(results.METHODS) + 1
+    assert all("seeds=16 first_seed=100" in command for command in commands)
+    assert commands[-1].endswith("learner.entropy_coef=0.002 execution.output=ippo_low")
+    with pytest.raises(TacitError, match="the piece methods needs the record of choose/ippo"):
+        results.fresh_seeds(results.Records(records.folder / "none"))
+
+
+def test_pages_name_what_there_is(records):
+    assert results.page(BLOCK, records) == BLOCK  # no record yet
+    with pytest.raises(TacitError, match="a page names the piece nothing, which there is not: choose/demo, demo"):
+        results.page(BLOCK.replace("demo", "nothing"), records)
+    records.folder.mkdir()
+    records.file("demo").write_text(json.dumps({"tables": {"other": TABLE}}))
+    with pytest.raises(TacitError, match="the piece demo has no table table, only other"):
+        results.page(BLOCK, records)
+
+
+def test_the_pages_are_what_the_records_say():
+    records = results.Records(results.RECORDS)
+    for file in sorted((results.ROOT / "docs").glob("*.md")):
+        text = file.read_text()
+        assert results.page(text, records) == text, f"{file.name}: python -m docs.results --pages"
+
+
+def test_records_are_small_and_of_pieces_that_there_are():
+    files = sorted(results.RECORDS.glob("*.json"))
+    assert {file.name for file in files} <= {
+        results.Records(results.RECORDS).file(name).name for name in results.PIECES
+    }
+    assert all(file.stat().st_size <= 2 * results.MOST_BYTES for file in files)
+    assert sum(file.stat().st_size for file in files) <= 5_000_000
+
+
+def test_every_contrast_is_of_methods():
+    known = {*results.METHODS, "IPPO, low"}
+    assert {name for pair in results.CONTRASTS for name in pair} <= known
+    assert all(re.fullmatch(r"\w+", results._slug(name)) for name in known)
