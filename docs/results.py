@@ -107,7 +107,7 @@ CONTRASTS = (
 
 
 def trained(command: str, figure: str = "") -> Piece:
-    """A piece of trainings, and the table of `tacit compare` of all of them; with a `figure`, drawn in docs/figures/."""
+    """A piece of trainings and the table of `tacit compare` of them all; `figure` is its name in docs/figures/, if any."""
 
     def read(folder: Path, small: bool) -> Found:
         comparison = compare.compare(sorted(folder.glob("runs/*")))
@@ -237,9 +237,13 @@ def make(piece: str, records: Records, *, small: bool) -> None:
 
 def provenance() -> dict[str, str]:
     """On what and from what a record is made."""
-    said = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    code = ("*.py", "conf", "requirements")
+    commit, changes = (
+        subprocess.run(["git", "-C", ROOT, *asked], capture_output=True, text=True).stdout.strip()
+        for asked in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", *code))
+    )
     return {
-        "commit": said.stdout.strip() or "no repository",
+        "commit": commit + " with changes" * bool(changes) or "unknown",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "jax": version("jax"),
         "python": platform.python_version(),
