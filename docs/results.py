@@ -107,7 +107,7 @@ CONTRASTS = (
 
 
 def trained(command: str, figure: str = "") -> Piece:
-    """A piece of trainings and the table of `tacit compare` of them all; `figure` is its name in docs/figures/, if any."""
+    """A piece of trainings: the table of `tacit compare` of them all and, under the name `figure`, its figure in docs/."""
 
     def read(folder: Path, small: bool) -> Found:
         comparison = compare.compare(sorted(folder.glob("runs/*")))
@@ -303,7 +303,8 @@ def page(text: str, records: Records) -> str:
             return block[0]
         if table not in record["tables"]:
             raise TacitError(f"the piece {piece} has no table {table}, only {', '.join(record['tables'])}")
-        return f"{block[1]}\n{record['tables'][table]}\n\n{made_by(record)}\n\n{block[4]}"
+        text = re.sub(r"^\* ", r"\\* ", record["tables"][table], flags=re.MULTILINE)  # a mark, and no list
+        return f"{block[1]}\n{text}\n\n{made_by(record)}\n\n{block[4]}"
 
     return _BLOCK.sub(filled, text)
 
