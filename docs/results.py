@@ -107,7 +107,7 @@ CONTRASTS = (
 
 
 def trained(command: str, figure: str = "") -> Piece:
-    """A piece of trainings: the table of `tacit compare` of them all and, under the name `figure`, its figure in docs/."""
+    """A piece of trainings: the table of `tacit compare` of them all and, if it has a name, its figure in docs/."""
 
     def read(folder: Path, small: bool) -> Found:
         comparison = compare.compare(sorted(folder.glob("runs/*")))
