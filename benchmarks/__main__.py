@@ -3,7 +3,6 @@
 import argparse
 import functools
 import importlib.metadata
-import os
 import platform
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import crossplay, engine, exact, startup, training
+from benchmarks.measure import processor
 
 _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
 """Part -> the package that it measures beside."""
@@ -60,15 +60,7 @@ def _machine() -> str:
     device = jax.devices()[0]
     if device.platform != "cpu":
         return f"{len(jax.devices())} x {device.device_kind}"
-    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}"
-
-
-def _lines(file: str) -> list[str]:
-    try:
-        return Path(file).read_text().splitlines()
-    except OSError:
-        return []
+    return processor()
 
 
 if __name__ == "__main__":

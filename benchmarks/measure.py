@@ -1,8 +1,12 @@
 """How times are taken: compile apart from running, and rivals in turns, so that both meet the same machine."""
 
+import os
+import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -61,3 +65,12 @@ def working_bytes(compiled: Any) -> int | None:
 def nbytes(tree: Any) -> int:
     """Bytes of all arrays of a tree, or of what `jax.eval_shape` says of them (PRNG keys by their data)."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def processor() -> str:
+    """The cores of this machine, such as "2 cores of AMD EPYC"."""
+    try:
+        told = re.search(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        told = None
+    return f"{os.cpu_count()} cores of {told[1].strip() if told else platform.processor()}"

@@ -19,7 +19,6 @@ stands the table `table` of the piece `demo` with what made it below; nothing th
 import argparse
 import datetime
 import json
-import os
 import platform
 import re
 import subprocess
@@ -30,8 +29,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.measure import processor
 from experiments import compare, compare_formats, methods, runs, targets
-from experiments.config import CrossPlayConfig, build_game
+from experiments.config import CrossPlayConfig, build_game, name_of
 from games.errors import TacitError
 from marl import crossplay
 from marl.crossplay.comparisons import difference_test, holm, own_cells
@@ -106,11 +106,17 @@ CONTRASTS = (
 """Named before they were run: greedy XP of the first minus that of the second; corrected among themselves."""
 
 
+def made_now(folder: Path) -> list[Path]:
+    """The runs in a folder that are of the code's versions; those of older ones stay there, and belong to no table."""
+    paths = sorted(file.parent for file in folder.glob("*/run.json"))
+    return [path for path in paths if not outdated({"depends": depends_on([path])})]
+
+
 def trained(command: str, figure: str = "") -> Piece:
     """A piece of trainings: the table of `tacit compare` of them all and, if it has a name, its figure in docs/."""
 
     def read(folder: Path, small: bool) -> Found:
-        comparison = compare.compare(sorted(folder.glob("runs/*")))
+        comparison = compare.compare(made_now(folder / "runs"))
         if figure and not small:
             from experiments import figures
 
@@ -151,7 +157,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
     """The tables of `tacit methods` of all methods, and the contrasts that were named."""
     named = []
     for method in (*METHODS, "IPPO, low"):
-        (path,) = (file.parent for file in (folder / _slug(method)).glob("*/run.json"))
+        (path,) = made_now(folder / _slug(method))
         named.append((method, path))
     config = CrossPlayConfig(games=20 if small else 1000)
     table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
@@ -207,7 +213,7 @@ def make(piece: str, records: Records, *, small: bool) -> None:
     if record is not None and record["commands"] == commands and not outdated(record):
         print(f"{piece}: there is a record of these commands and versions", flush=True)
         return
-    folder = records.folder / "work" / piece if small else RUNS / piece
+    folder = (records.folder / "work" if small else RUNS) / piece / name_of({"commands": commands})
     folder.mkdir(parents=True, exist_ok=True)
     spent = folder / "seconds.json"  # of earlier calls that were stopped
     for number, command in enumerate(commands, start=1):
@@ -247,17 +253,8 @@ def provenance() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "jax": version("jax"),
         "python": platform.python_version(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": processor(),
     }
-
-
-def _processor() -> str:
-    """The name of the processor, as Linux tells it."""
-    try:
-        told = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        told = None
-    return told[1] if told else platform.processor() or platform.machine()
 
 
 def depends_on(paths: Sequence[Path]) -> dict[str, Any]:

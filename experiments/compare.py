@@ -12,7 +12,7 @@ from experiments.config import build_game, canonical
 from experiments.runs.collection import Record, Runs, load, run_directories, without_error
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA, not_worse
-from marl.crossplay.estimators import Estimate, Summary, difference, far_seeds
+from marl.crossplay.estimators import Estimate, Summary, difference
 
 if TYPE_CHECKING:
     from experiments.compare_figures import Figure
@@ -255,9 +255,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
         values = {str(one.get(name, "not said")) for one in settings}
         if len(values) > 1:
             found.append(f"rows were cross-played with different {words}: {', '.join(sorted(values))}")
-    for record in records:
-        greedy = record.crossplay()["greedy"]
-        found += [far_in_words(greedy.labels[seed]) for seed in far_seeds(*greedy.cells)]
+    found += [_far_in_words(label) for record in records for label in record.far_seeds]
     if hidden := [key for key in hidden if key != "game.version"]:
         found.append(f"rows differ in what the table does not show, too: {', '.join(hidden)}")
     twice = [name for name, number in collections.Counter(record.name for record in records).items() if number > 1]
@@ -266,7 +264,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
     return found
 
 
-def far_in_words(label: str) -> str:
+def _far_in_words(label: str) -> str:
     """What a seed means for the intervals that plays far from all others."""
     return (
         f"seed {label} plays far from all others, so that intervals over few seeds are too short: of 95 % intervals of "

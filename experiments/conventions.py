@@ -1,6 +1,5 @@
 """`tacit conventions RUN …`: what the conventions of saved seeds look like, and what a relabelling changes in them."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -263,9 +262,7 @@ def _write(found: Found, settings: dict[str, Any]) -> None:
     }
     if not arrays:
         return
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    runs.write_bytes(folder / "conventions.npz", buffer.getvalue())
+    runs.write_arrays(folder / "conventions.npz", arrays)
     for name in arrays:
         figures.save(figure(found, name), folder / f"conventions_{name}")
 

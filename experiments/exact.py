@@ -10,7 +10,6 @@ Knows neither hydra nor the terminal. A phase run's directory holds, beside run.
 """
 
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -269,9 +268,7 @@ def _compute(
             "windows": branches.windows(followed),
             "ended": followed.ended,
         }
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
-    runs.write_bytes(path / "solutions.npz", packed.getvalue())
+    runs.write_arrays(path / "solutions.npz", arrays)
     runs.write_json(
         path / "phase.json",
         {

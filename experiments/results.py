@@ -11,7 +11,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from experiments import compose, exact, structure_table, zsc_table
+from experiments import compose, exact, runs, structure_table, zsc_table
 from experiments.config import JobConfig, build_game
 from experiments.job import run_job
 from experiments.phase import PHASE
@@ -120,7 +120,7 @@ def _phase(arguments: list[str]) -> dict[str, Any]:
     config = exact.PhaseConfig.parse(compose.compose(arguments, PHASE))
     path = exact.run_phase(config)
     contents = exact.read_phase(path)
-    arrays = _arrays(path / "solutions.npz")
+    arrays = runs.read_arrays(path / "solutions.npz")
     for number, solutions in enumerate(contents["solutions"]):
         solutions |= {
             "probabilities": _probabilities(arrays, f"solutions_{number}", contents["agents"]),
@@ -134,7 +134,7 @@ def _methods(config: zsc_table.ZscConfig) -> dict[str, Any]:
     path = zsc_table.run_zsc(config)
     contents = zsc_table.read_zsc(path)
     simulator = exact.build_tabular(config.game)
-    arrays = _arrays(path / "policies.npz")
+    arrays = runs.read_arrays(path / "policies.npz")
     keys = {method.name: method.key for method in METHODS}
     for method in contents["methods"]:
         if not method["refused"]:
@@ -143,11 +143,6 @@ def _methods(config: zsc_table.ZscConfig) -> dict[str, Any]:
                 cells = crossplay.cross_play(simulator.tree, tuple(np.log(own) for own in probabilities))
             method |= {"probabilities": probabilities, "cells": cells}
     return {**contents, "decisions": decisions(simulator)}
-
-
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as packed:
-        return dict(packed)
 
 
 def _probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> tuple[np.ndarray, ...]:

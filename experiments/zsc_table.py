@@ -12,7 +12,6 @@ and a folder below `compare/`, named after the runs, the table of all games and 
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -213,9 +212,7 @@ def _compute(
                 "gap": setting.best_equivariant - scored.cross_play,
             }
         )
-    packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **arrays)
-    runs.write_bytes(path / "policies.npz", packed.getvalue())
+    runs.write_arrays(path / "policies.npz", arrays)
     with np.errstate(divide="ignore"):
         random = crossplay.self_play(tree, tuple(np.log(own)[None] for own in tree.uniform()))
     runs.write_json(

@@ -29,7 +29,15 @@ from experiments.runs.directory import (
     write_policies,
     write_status,
 )
-from experiments.runs.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from experiments.runs.files import (
+    read_arrays,
+    read_json,
+    read_tensors,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 
 __all__ = [
     "RESULT_FOLDERS",
@@ -49,6 +57,7 @@ __all__ = [
     "missing",
     "needs_training",
     "played_otherwise",
+    "read_arrays",
     "read_crossplay",
     "read_json",
     "read_metrics",
@@ -59,6 +68,7 @@ __all__ = [
     "results",
     "state_of",
     "versions",
+    "write_arrays",
     "write_bytes",
     "write_crossplay",
     "write_json",

@@ -30,7 +30,7 @@ from experiments.runs.directory import RESULT_FOLDERS
 from experiments.runs.index import Index
 from games.errors import TacitError, one_of
 from marl.crossplay import CrossPlay
-from marl.crossplay.estimators import Estimate, Summary, summarise
+from marl.crossplay.estimators import Estimate, Summary, far_seeds, summarise
 
 if TYPE_CHECKING:
     import pandas
@@ -92,16 +92,32 @@ class Record:
 
         Takes about 20 ms for each, unless the index knows them.
         """
+        return {
+            play: Summary(*(Estimate(*estimate) for estimate in estimates))
+            for play, estimates in self._found["summaries"].items()
+        }
+
+    @property
+    def far_seeds(self) -> list[str]:
+        """The labels of seeds that play far from all others in the greedy cross-play (`estimators.far_seeds`)."""
+        return self._found["far_seeds"]
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Any]:
+        """What is concluded from the cross-play, as plain data, which the index remembers."""
         if self.command != "train" or self.state != "finished":
-            return {}
+            return {"summaries": {}, "far_seeds": []}
         known = None if self.index is None else self.index.summaries(self.path.name)
         if known is not None:
-            return {
-                play: Summary(*(Estimate(*estimate) for estimate in estimates)) for play, estimates in known.items()
-            }
-        found = {play: _summary(cells) for play, cells in self.crossplay().items()}
+            return known
+        results = self.crossplay()
+        greedy = results["greedy"]
+        found = {
+            "summaries": {play: list(map(list, _summary(cells))) for play, cells in results.items()},
+            "far_seeds": [greedy.labels[seed] for seed in far_seeds(*greedy.cells)],
+        }
         if self.index is not None:
-            self.index.keep_summaries(self.path.name, {play: list(map(list, one)) for play, one in found.items()})
+            self.index.keep_summaries(self.path.name, found)
         return found
 
     def metrics(self) -> dict[str, np.ndarray]:

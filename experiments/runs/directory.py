@@ -19,13 +19,10 @@ How a run stands is read without jax; what makes agents of its weights imports t
 import contextlib
 import datetime
 import hashlib
-import io
 import json
 import os
 import platform
 import socket
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -34,7 +31,7 @@ import numpy as np
 
 from experiments.config import FORMAT, RunConfig, build_game, build_kind
 from experiments.runs import claims
-from experiments.runs.files import read_json, read_tensors, write_bytes, write_json, write_tensors
+from experiments.runs.files import read_arrays, read_json, read_tensors, write_arrays, write_json, write_tensors
 from games.errors import TacitError
 from marl.crossplay import CrossPlay
 
@@ -239,7 +236,7 @@ def is_finished(path: Path) -> bool:
 
 def write_metrics(path: Path, metrics: Mapping[str, np.ndarray]) -> None:
     """Save the arrays of a run's metrics.npz, by name as `read_metrics` gives them back ([rows, seeds])."""
-    _write_arrays(path / "metrics.npz", metrics)
+    write_arrays(path / "metrics.npz", metrics)
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -248,22 +245,7 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     Raises:
       TacitError: if the file is missing or damaged.
     """
-    return _read_arrays(path / "metrics.npz")
-
-
-def _write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Save arrays by name in an npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_bytes(file, buffer.getvalue())
-
-
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+    return read_arrays(path / "metrics.npz")
 
 
 def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[str, float] | None = None) -> None:
@@ -333,7 +315,7 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
     }
     scores = {name: result.scores for name, result in results.items() if result.scores is not None}
     if scores:
-        _write_arrays(path / SCORES, scores)
+        write_arrays(path / SCORES, scores)
     write_json(path / "crossplay.json", {"format": FORMAT, "settings": dict(settings), **plain})
 
 
@@ -371,7 +353,7 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise TacitError(f"{file} is not a cross-play result of this version: {error}") from error
-    scores = _read_arrays(kept) if kept.exists() else {}
+    scores = read_arrays(kept) if kept.exists() else {}
     for name, of_games in scores.items():
         if name not in results or of_games.ndim != 2 or of_games.shape[:1] != results[name].seatings.shape[:1]:
             raise TacitError(f"{kept} is damaged: its {name} scores are not those of the cells of crossplay.json")

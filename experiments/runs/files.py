@@ -1,7 +1,10 @@
 """Files that appear complete or not at all: written beside their place and renamed."""
 
+import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,26 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TacitError(f"{file} is damaged: it holds no object")
     return plain
+
+
+def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays of any shapes [...] by name as an .npz file, complete or not at all."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    write_bytes(file, packed.getvalue())
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, of any shapes [...].
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as packed:
+            return dict(packed)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
 
 
 def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

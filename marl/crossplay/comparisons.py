@@ -56,7 +56,7 @@ from numpy.typing import ArrayLike, NDArray
 from games.errors import TacitError
 from marl.crossplay import estimators
 from marl.crossplay.estimators import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Cells, Estimate, Quantity
-from marl.crossplay.standard_error import by_game
+from marl.crossplay.standard_error import by_game, estimate, minus
 
 ALPHA = 0.05
 Test = Literal["seeds", "disjoint pairs"]
@@ -144,7 +144,7 @@ def difference_test(
     Raises:
       TacitError: as `estimators.difference`.
     """
-    found, parts = estimators.difference_in_parts(a, b, of=of, resamples=resamples, rng=rng)
+    found, parts = estimate(*minus(a, b, of), resamples=resamples, level=LEVEL, rng=rng)
     if found.mean is None or parts is None:  # an SE over too few seeds has no p-value either
         return Tested(found, None)
     return Tested(found, float(_p_values(found.mean, *parts)))

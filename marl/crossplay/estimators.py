@@ -86,6 +86,7 @@ from marl.crossplay.standard_error import (
     absent,
     checked,
     estimate,
+    minus,
     needs,
     pairs_of_games,
     parts_of,
@@ -164,25 +165,7 @@ def difference(
     `a` and `b` are (seatings, scores) each; resampled independently. With `same_decks` game g has the same deck in both
     runs, and what it does to both cancels. The rest, and TacitError, as in the function named by `of`.
     """
-    settings = {"resamples": resamples, "level": level, "rng": rng}
-    return difference_in_parts(a, b, of=of, same_decks=same_decks, **settings)[0]
-
-
-def difference_in_parts(
-    a: Cells,
-    b: Cells,
-    *,
-    of: Quantity = "cross_play",
-    same_decks: bool = True,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    rng: int = 0,
-) -> tuple[Estimate, Parts | None]:
-    """`difference`, and the parts of its squared error, widened as the interval is; None without an interval."""
-    first = read(a, of, label="first run: ")
-    second = read(b, of, label="second run: ")
-    second = second._replace(terms=tuple(term._replace(sign=-term.sign) for term in second.terms))
-    return estimate(first, second, same_decks=same_decks, resamples=resamples, level=level, rng=rng)
+    return estimate(*minus(a, b, of), same_decks=same_decks, resamples=resamples, level=level, rng=rng)[0]
 
 
 def cross_play_disjoint(seatings: ArrayLike, scores: ArrayLike, *, level: float = LEVEL) -> Estimate:
@@ -222,10 +205,10 @@ def of_groups(
     """
     number = len(means)
     apart = (games.sum(axis=0) ** 2).sum() - (games**2).sum()
-    decks = max(0.0, float(apart) / (number * (number - 1)) / pairs_of_games(games))
+    decks = max(0.0, float(apart) / (number * (number - 1)) / pairs_of_games(games.shape[1]))
     parts = parts_of(np.array([means.var(ddof=1) / number]), np.array([number]), decks, games.shape[1])
     mean, se = float(means.mean()), float(np.sqrt(parts.variances.sum()))
-    from scipy.special import stdtrit  # slow to load, and who only reads estimates does without
+    from scipy.special import stdtrit  # slow to load
 
     half_width = float(stdtrit(parts.freedom, (1 + level) / 2)) * se
     return Estimate(mean, se, mean - half_width, mean + half_width), parts

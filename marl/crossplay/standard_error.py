@@ -80,9 +80,7 @@ class Term(NamedTuple):
     groups: NDArray[np.int64]  # [num_groups, k], positions in the sorted seeds
     totals: NDArray[np.float64]  # [num_groups], sum of the group's scores
     counts: NDArray[np.float64]  # [num_groups], its number of cells
-    games: NDArray[
-        np.float64
-    ]  # [num_groups, num_games], sum of its games' scores less their cells' means; [., 0]: unknown
+    games: NDArray[np.float64]  # [num_groups, num_games], sum of score − mean of the cell; num_games 0: unknown
 
     @property
     def group_size(self) -> int:
@@ -148,6 +146,16 @@ def read(cells: Cells, of: Quantity, label: str = "") -> Run:
     return Run(seeds, tuple(terms), (len(seeds),), label)
 
 
+def minus(a: Cells, b: Cells, of: Quantity) -> tuple[Run, Run]:
+    """The two runs whose sum is the quantity of `a` minus that of `b`.
+
+    Raises:
+      TacitError: as `read`.
+    """
+    first, second = read(a, of, label="first run: "), read(b, of, label="second run: ")
+    return first, second._replace(terms=tuple(term._replace(sign=-term.sign) for term in second.terms))
+
+
 def pooled(
     name: str, sign: float, members: NDArray[np.int64], scores: NDArray[np.float64], games: NDArray[np.float64]
 ) -> Term:
@@ -196,14 +204,17 @@ def by_game(scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]
 class _Spread(NamedTuple):
     """The error of one run's quantity."""
 
-    variance: float  # SE²
+    variance: float  # S
     deviations: NDArray[np.float64]  # of the resampled means from the mean, brought to that size and widened
 
 
 def estimate(
     *runs: Run, same_decks: bool = True, resamples: int, level: float, rng: int
 ) -> tuple[Estimate, Parts | None]:
-    """The sum of the quantities of runs that share no seed; the parts of its squared error, None without interval."""
+    """The sum of the quantities of runs that share no seed.
+
+    Then the parts of its squared error, widened as the interval is; None without an interval.
+    """
     if note := _notes(runs, absent):
         return Estimate(None, note=note), None
     mean = sum(run.mean for run in runs)
@@ -226,7 +237,7 @@ def estimate(
         deviations += np.sqrt(decks) * np.random.default_rng((rng, 1)).standard_normal(num_kept)
     variances, sizes = np.array([spread.variance for spread in spreads]), np.array([min(run.sets) for run in runs])
     parts = parts_of(variances, sizes, decks, min(run.num_games for run in runs))
-    from scipy.special import ndtr, stdtrit  # as above
+    from scipy.special import ndtr, stdtrit  # slow to load, and who only reads estimates does without
 
     tail = ndtr(-stdtrit(parts.freedom, (1 + level) / 2))
     low, high = mean + np.quantile(deviations, (tail, 1 - tail))
@@ -251,13 +262,13 @@ def _over_decks(runs: Sequence[Run], same_decks: bool) -> float:
     total = sum(_covariance_over_games(run) for run in runs)
     if same_decks:
         for a, b in itertools.combinations(runs, 2):
-            total += 2 * float(a.games @ b.games) / pairs_of_games(a.games)
+            total += 2 * float(a.games @ b.games) / pairs_of_games(a.num_games)
     return max(0.0, total)
 
 
-def pairs_of_games(games: NDArray[np.float64]) -> int:
-    """What a sum of products over games [..., num_games] is divided by to be the covariance of two means over them."""
-    return max(1, games.shape[-1] * (games.shape[-1] - 1))
+def pairs_of_games(num_games: int) -> int:
+    """What a sum of products over games is divided by to be the covariance of two means over them."""
+    return max(1, num_games * (num_games - 1))
 
 
 def _spread(run: Run, resampled_means: NDArray[np.float64]) -> _Spread:
@@ -326,7 +337,7 @@ def over_seeds(run: Run) -> float:
 
 def _covariance_over_games(run: Run) -> float:
     """D before its lower bound: the mean covariance, over games, of the means of two cells that share no seed."""
-    return _mean_product_apart(run, lambda term: term.games) / pairs_of_games(run.games)
+    return _mean_product_apart(run, lambda term: term.games) / pairs_of_games(run.num_games)
 
 
 def _mean_product_apart(run: Run, of: Callable[[Term], NDArray[np.float64]]) -> float:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -67,8 +69,12 @@ def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monke
     records.file("demo").write_text(json.dumps(record))
     assert results.outdated(record) == ["ippo-2, now ippo-3"]
     assert "**Older than the code: ippo-2, now ippo-3.**" in results.page(BLOCK, records)
-    results.make("demo", records, small=False)  # takes up the runs that there are
+    (run,) = tmp_path.glob("runs/results/demo/*/runs/*/run.json")
+    older = Path(shutil.copytree(run.parent, run.parent.with_name("0" * 12))) / "run.json"
+    older.write_text(older.read_text().replace("ippo-3", "ippo-2"))
+    results.make("demo", records, small=False)  # takes up the runs of these versions that there are, and no others
     assert len(piece) == 2 and results.outdated(records.read("demo")) == []
+    assert [row["run"] for row in records.read("demo")["numbers"]] == [run.parent.name]
 
     monkeypatch.setattr(results, "MOST_BYTES", 10)
     records.file("demo").unlink()

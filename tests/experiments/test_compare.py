@@ -77,7 +77,7 @@ def test_decks_widen_intervals_and_cancel_in_the_gain_where_they_are_the_same(sy
     assert others.greedy_gain.se > 2 * before.greedy_gain.se
 
 
-def test_a_run_whose_games_were_not_kept_has_means_and_says_why_no_errors(folder, synthetic_run, tmp_path):
+def test_a_run_whose_games_were_not_kept_has_means_and_says_why_no_errors(synthetic_run, tmp_path):
     paths = [synthetic_run(tmp_path, **{"learner.entropy_coef": coefficient}) for coefficient in (0.01, 0.1)]
     (paths[0] / "crossplay.npz").unlink()
     (found,), _ = compare.read([tmp_path])
