@@ -157,11 +157,18 @@ RANDOM = [
 games = pytest.mark.parametrize("seed", range(len(RANDOM) * 3))
 
 
+@functools.cache
+def brute_force(seed: int) -> float:
+    """The largest expected return of the seed's game, over all deterministic joint policies."""
+    problem, horizon = random_game(seed)
+    return max(expected_return(problem, horizon, policy) for policy in joint_policies(problem, horizon))
+
+
 @pytest.mark.slow
 @games
 def test_optimum_of_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)
-    best = max(expected_return(problem, horizon, policy) for policy in joint_policies(problem, horizon))
+    best = brute_force(seed)
     found = optimum(problem, horizon)
     assert found.exact
     assert found.value == pytest.approx(best, rel=0, abs=1e-12)
@@ -173,7 +180,7 @@ def test_optimum_of_random_games(seed: int) -> None:
 @games
 def test_alternating_best_responses_on_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)
-    best = max(expected_return(problem, horizon, policy) for policy in joint_policies(problem, horizon))
+    best = brute_force(seed)
     found = optimum(problem, horizon, limit=0, restarts=1)
     assert found.value <= best + 1e-12
     assert found.upper_bound >= best - 1e-12
