@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from games.errors import number, one_of, whole_number
 from games.game import Game
 from marl.learners import rollout
-from marl.learners.learner import Metrics, bytes_of, direction
+from marl.learners.learner import Metrics, bytes_of, clipped_adam
 from marl.learners.losses import masked_mean
 from marl.policies.policy import Array, entropy, replay_in_turn
 
@@ -71,7 +71,7 @@ class Reinforce:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer, total_updates: given by what else is chosen.
+      game, policy, observer, total_updates: filled in from the rest of the configuration.
       num_games: games of an update, each from its beginning to its end; at least 2.
       share_parameters: one set of parameters for all players, or one set each.
 
@@ -106,7 +106,7 @@ class Reinforce:
             keys = jax.random.split(params_key, self.game.num_players)
             params = jax.lax.map(lambda key: self.policy.init(key=key), keys)
         hyperparameters = Hyperparameters(*(jnp.asarray(value, jnp.float32) for value in hyperparameters))
-        optimiser = direction(hyperparameters.max_grad_norm).init(params)
+        optimiser = clipped_adam(hyperparameters.max_grad_norm).init(params)
         return State(hyperparameters, params, optimiser, updates=jnp.int32(0), key=key)
 
     def update(self, state: State) -> tuple[State, Metrics]:
@@ -114,7 +114,7 @@ class Reinforce:
         key, play_key = jax.random.split(state.key)
         played, episodes = self.play(state.params, key=play_key)
         gradient, report = jax.grad(self.loss, has_aux=True)(state.params, played, state.hyperparameters.entropy_coef)
-        step, optimiser = direction(state.hyperparameters.max_grad_norm).update(gradient, state.optimiser)
+        step, optimiser = clipped_adam(state.hyperparameters.max_grad_norm).update(gradient, state.optimiser)
         params = jax.tree.map(lambda p, s: p - state.hyperparameters.learning_rate * s, state.params, step)
         number = state.updates + 1
         state = state._replace(params=params, optimiser=optimiser, updates=number, key=key)
@@ -181,7 +181,7 @@ class Reinforce:
         """The parameters that the policy plays with."""
         return state.params
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes: its state, its games and their gradient."""
         state = jax.eval_shape(lambda: self.init(Hyperparameters(), key=jax.random.key(0)))
         played = jax.eval_shape(lambda state: self.play(state.params, key=state.key)[0], state)

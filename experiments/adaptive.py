@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import compose, exact, figures, runs, terminal
+from experiments import compose, exact, exact_tables, figures, runs, tables
 from experiments.config import FORMAT, ExecutionConfig, canonical, name_of, parse_dataclass, refuse_unknown
 from games.errors import TacitError, number, whole_number
 from games.tabular.simulator import Simulator
@@ -140,22 +140,25 @@ def read_adaptive(path: Path) -> dict[str, Any]:
     return runs.read_json(path / "adaptive.json")
 
 
-def run(config: AdaptiveConfig) -> None:
-    """The run, its figure, the printed table."""
+def run(config: AdaptiveConfig, form: str = tables.SHOWN) -> None:
+    """The run, its figure, and the table, printed in a format."""
     path = run_adaptive(config)
     contents = read_adaptive(path)
     if config.execution.figures and not (path / "adaptive.svg").exists():
-        figures.save(figures.adaptive(contents, f"{terminal.adaptive_title(contents)}, run {path.name}"), path / ROOT)
-    terminal.show_adaptive(contents, path)
+        title = f"{exact_tables.adaptive_title(contents)}, run {path.name}"
+        figures.save(figures.adaptive(contents, title), path / ROOT)
+    tables.put([exact_tables.adaptive(contents)], form)
+    if form == tables.SHOWN:
+        print(f"run {path}")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run `tacit adaptive ARGUMENTS`.
+def main(arguments: Sequence[str], form: str = tables.SHOWN) -> None:
+    """Run `tacit adaptive ARGUMENTS` and print the table in a format.
 
     Raises:
       TacitError: for anything wrong with the configuration.
     """
-    run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)))
+    run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)), form)
 
 
 def _rows(name: str, given: Any) -> Rows:

@@ -14,7 +14,7 @@ TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "di
 
 
 def list_games() -> str:
-    """A line for each game that is there without a file of the user's: simulators, then the tabular library."""
+    """A line for each game of conf/: those that are only simulated, then the tabular library."""
     simulated: list[tuple[str, ...]] = [SIMULATED]
     tabular: list[tuple[str, ...]] = [TABULAR]
     for name in conf_files.choices("game"):
@@ -24,7 +24,7 @@ def list_games() -> str:
         (tabular if is_tabular else simulated).append((name, *row))
     return "\n".join(
         [
-            "simulators",
+            "games of their own, which learners play",
             *_columns(simulated, left=(0, 1, 6)),
             "",
             "tabular games, which exact commands take as well",

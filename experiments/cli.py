@@ -117,8 +117,22 @@ def _configured(module: str, arguments: list[str]) -> None:
         from experiments import usage
 
         print(getattr(usage, module)())
+    elif module == "train":
+        importlib.import_module("experiments.train").main(arguments)
     else:
-        importlib.import_module(f"experiments.{module}").main(arguments)
+        parser = _Parser(f"tacit {module.replace('_', '-')}", add_help=False, allow_abbrev=False)
+        _with_format(parser)
+        options, others = parser.parse_known_args(arguments)
+        importlib.import_module(f"experiments.{module}").main(others, options.format)
+
+
+def _with_format(parser: argparse.ArgumentParser) -> None:
+    """`--format`, of every command that shows a table."""
+    from experiments import tables
+
+    parser.add_argument(
+        "--format", choices=[tables.SHOWN, *tables.FORMATS], default=tables.SHOWN, help="of the table (%(default)s)"
+    )
 
 
 def _symmetries(arguments: list[str]) -> None:
@@ -163,7 +177,7 @@ def _crossplay(arguments: list[str]) -> None:
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(
-        runs.among(paths) if paths else [],
+        runs.training_runs(paths) if paths else [],
         config,
         options.output,
         with_partners=options.partners,
@@ -195,12 +209,12 @@ def _zoo(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from experiments import runs, zoo
 
-    for path in runs.among(options.runs):
+    for path in runs.training_runs(options.runs):
         print(zoo.keep(path, options.output), flush=True)
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments import compare, compare_formats, terminal
+    from experiments import compare, tables, terminal
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
@@ -213,19 +227,19 @@ def _compare(arguments: list[str]) -> None:
         metavar="KEY=VALUE",
         help="only such runs: game=hanabi_2x3, policy=linear.Linear …",
     )
-    parser.add_argument("--format", choices=["table", *compare_formats.FORMATS], default="table", help="(%(default)s)")
+    _with_format(parser)
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
     by = [key for key in options.by.split(",") if key]
     found, warnings = compare.read(options.folders, by=by, where=options.where)
-    if options.format == "table":
-        terminal.show_comparisons(found, warnings, options.output or found[0].rows[0].path.parent, draw=True)
+    if options.format == tables.SHOWN:
+        compare.show(found, warnings, options.output or found[0].rows[0].path.parent, draw=True)
         return
     for sentence in warnings:
         terminal.warn(sentence)
     for one in found if options.output else []:
-        compare_formats.write(one, options.output, draw=True)
-    print(compare_formats.FORMATS[options.format](found))
+        compare.write(one, options.output, draw=True)
+    tables.put([compare.table(one) for one in found], options.format)
 
 
 def _export(arguments: list[str]) -> None:
@@ -285,11 +299,14 @@ def _runs(arguments: list[str]) -> int:
 def _methods(arguments: list[str]) -> None:
     parser = _Parser("tacit methods", description="Learned methods side by side, and every one with every other.")
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
+    _with_format(parser)
     options, config = _playing(parser, arguments)
-    from experiments import methods, terminal
+    from experiments import methods, tables
 
     table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
-    terminal.show_methods(table)
+    tables.put(methods.shown(table), options.format)
+    if options.format == tables.SHOWN:
+        print(f"tables and figure in {table.folder}")
 
 
 def _conventions(arguments: list[str]) -> None:
@@ -305,7 +322,7 @@ def _conventions(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from experiments import conventions, runs
 
-    for path in runs.among(options.runs):
+    for path in runs.training_runs(options.runs):
         found = conventions.conventions_run(
             path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output
         )

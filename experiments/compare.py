@@ -1,15 +1,19 @@
 """`tacit compare DIR …`: self-play against cross-play of finished runs, a table for each game and a figure."""
 
 import collections
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments import facts, runs
+from experiments import facts, runs, tables, terminal
+from experiments import keys as keys_of
 from experiments.config import build_game, canonical
-from experiments.runs.collection import Record, Runs, load, run_directories, without_error
+from experiments.runs.collection import Runs, load, run_directories
+from experiments.runs.record import Record, without_error
+from experiments.tables import Cell, Column, Table
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA, not_worse
 from marl.crossplay.estimators import Estimate, Summary, difference
@@ -27,6 +31,8 @@ COLUMNS = {
     "greedy SP − XP": ("greedy", "gap"),
 }
 """The play and the estimate in each column."""
+_PLAYS = ("sampled", "greedy")
+_IN_PAPERS = ("SP", "XP", "SP − XP", "greedy SP", "greedy XP")
 MARK = "*"
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
@@ -34,6 +40,8 @@ _MOST_JOINED = 11
 """Rows whose keys stand together below one axis."""
 _MOST_VALUES = 8
 """Values of a key in a sentence."""
+_MOST_DRAWN = 60
+"""Rows of a figure."""
 
 
 class Row(NamedTuple):
@@ -199,13 +207,13 @@ def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]
 
 
 def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
-    """Of keys in which runs differ those that follow from no other one, and classes, which name what others belong to.
+    """Of keys in which runs differ those that no other one determines, and classes, whose arguments other keys are.
 
     A game's version stays, and decides nothing: it says how trustworthy a comparison is, not what was done.
     """
     found = Runs(records)
-    classes = [key for key in keys if _is_class(key)]
-    others = [key for key in keys if not _is_class(key) and key != "game.version"]
+    classes = [key for key in keys if keys_of.is_class(key)]
+    others = [key for key in keys if not keys_of.is_class(key) and key != "game.version"]
     leading = {"game.version", *found.leading(classes), *found.leading([*classes, *others])}
     return [key for key in keys if key in leading]
 
@@ -215,7 +223,7 @@ def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence
     found = Runs(records)
     following: dict[str, list[str]] = {}
     for key in sorted(hidden):
-        leaders = (one for one in sorted(shown, key=lambda one: not _is_class(one)) if found.decides(one, key))
+        leaders = (one for one in sorted(shown, key=lambda one: not keys_of.is_class(one)) if found.decides(one, key))
         if key != "game.version" and (leader := next(leaders, None)):
             following.setdefault(leader, []).append(key)
     return following
@@ -236,10 +244,10 @@ def _why_none(found: Runs, where: Sequence[str]) -> str:
     number = next(number for number in range(len(where)) if not found.where(where[: number + 1]))
     before = found.where(where[:number])
     key = found.key(where[number].partition("=")[0])
-    values = sorted((record.keys[key] for record in before if key in record.keys), key=_value_order)
-    texts = list(dict.fromkeys(_in_few_letters(key, value) for value in values))
+    values = sorted((record.keys[key] for record in before if key in record.keys), key=keys_of.order)
+    texts = list(dict.fromkeys(keys_of.short_value(key, value) for value in values))
     more = [f"… ({len(texts)} values)"] if len(texts) > _MOST_VALUES else []
-    said = f"{_end(key)} is {', '.join([*texts[:_MOST_VALUES], *more])}" if texts else f"no run has {key}"
+    said = f"{keys_of.last_part(key)} is {', '.join([*texts[:_MOST_VALUES], *more])}" if texts else f"no run has {key}"
     given = f"with {' '.join(where[:number])} " if number else ""
     return f"no run meets --where {' '.join(where[: number + 1])}: {given}{said}"
 
@@ -301,7 +309,7 @@ def figure(comparison: Comparison) -> "Figure":
 
     rows, keys = comparison.rows, list(comparison.rows[0].keys)
     by_play = {play: [row.summaries[play] for row in rows] for play in ("sampled", "greedy")}
-    names = dict(zip(keys, (name.replace("_", " ") for name in _names(keys)), strict=True))
+    names = dict(zip(keys, (name.replace("_", " ") for name in keys_of.short_names(keys)), strict=True))
     alike = bool(rows[0].short_name)
     numeric = [key for key in keys if all(_is_number(row.keys[key]) for row in rows)]
     if not alike and numeric == keys and (len(keys) == 1 or len(rows) <= _MOST_JOINED):
@@ -313,35 +321,80 @@ def figure(comparison: Comparison) -> "Figure":
         what = ", ".join([*names.values(), *(["run"] if alike else [])])
         return compare_figures.comparison_of_categories(texts, by_play, what, comparison.score_range)
     others = [key for key in keys if key != axis]
-    lines = [", ".join(_in_few_letters(key, row.keys[key]) for key in others) for row in rows]
+    lines = [", ".join(keys_of.short_value(key, row.keys[key]) for key in others) for row in rows]
     what = ", ".join(names[key] for key in others)
     values = [row.keys[axis] for row in rows]
     return compare_figures.comparison_of_lines(values, lines, by_play, names[axis], what, comparison.score_range)
 
 
-def head(comparison: Comparison) -> list[str]:
-    """The columns of a comparison's table, in few letters."""
-    keys = list(comparison.rows[0].keys)
-    run = ["run"] if comparison.rows[0].short_name else []
-    return [*_names(keys), *run, *([] if "seeds" in keys else ["seeds"]), *COLUMNS]
+def table(comparison: Comparison, *, names: bool = False) -> Table:
+    """A row for each run: its keys and its estimates; the greatest XP and what is not significantly less are marked.
 
-
-def cells(row: Row) -> list[str]:
-    """The texts of a row in the columns of `head`."""
-    seeds = [] if "seeds" in row.keys else [str(row.seeds)]
-    run = [row.short_name] if row.short_name else []
-    return [*_values(row), *run, *seeds, *(_cell(row, column) for column in COLUMNS)]
+    With `names` runs are named in the last column; otherwise only where rows look alike, by the beginnings of names.
+    """
+    keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
+    run = Column("run", words=True, shown=names or alike)
+    estimates = [Column(name, path, in_papers=name in _IN_PAPERS) for name, path in COLUMNS.items()]
+    leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
+    leading += [] if "seeds" in keys else [Column("seeds")]
+    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in _PLAYS)]
+    rows = []
+    for row in comparison.rows:
+        name = Cell(row.path.name, row.short_name) if alike and not names else row.path.name
+        first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
+        first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
+        found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in COLUMNS]
+        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, _PLAYS)])
+    title = f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds"
+    lead = sum(column.shown for column in leading)
+    columns = [*leading, *estimates, *([run] if names else []), *hidden]
+    return Table(title, columns, rows, sentences(comparison), lead=lead)
 
 
 def markdown(comparison: Comparison) -> str:
-    """The table as Markdown."""
-    rows = [row._replace(short_name="") for row in comparison.rows]  # the whole name is in the last column
-    names = [*head(comparison._replace(rows=rows)), "run"]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join([*cells(row), row.path.name]) + " |" for row in rows]
-    for sentence in sentences(comparison):
-        lines += ["", sentence]
-    return "\n".join(lines)
+    """The table as Markdown, with the names of runs."""
+    return tables.markdown(table(comparison, names=True))
+
+
+def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
+    """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
+
+    It is named after the runs and the keys that were asked for, so that other tables of the same runs stay.
+
+    Raises:
+      TacitError: if the folder cannot be written.
+    """
+    what = "".join(sorted(row.path.name for row in comparison.rows)) + "".join(f" by {key}" for key in comparison.by)
+    folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
+    made = table(comparison, names=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_bytes(folder / "table.md", (tables.markdown(made) + "\n").encode())
+        runs.write_bytes(folder / "table.json", (tables.as_json([made]) + "\n").encode())
+        if draw and len(comparison.rows) <= _MOST_DRAWN:
+            from experiments import figures
+
+            figures.save(figure(comparison), folder / "figure")
+    except OSError as error:
+        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path, *, draw: bool) -> None:
+    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
+
+    Where nothing can be written there is a warning.
+    """
+    for sentence in warnings:
+        terminal.warn(sentence)
+    for comparison in comparisons:
+        tables.show([table(comparison)])
+        for row in comparison.rows:
+            print(f"run {row.path}")
+        try:
+            terminal.say_where(write(comparison, root, draw=draw))
+        except TacitError as error:
+            terminal.warn(f"the table is not kept: {error}")
 
 
 # --------------------------------------------------------------------------------------------------------------- words
@@ -350,12 +403,12 @@ def markdown(comparison: Comparison) -> str:
 def sentences(comparison: Comparison) -> list[str]:
     """What stands below a table: what has no column, why cells have no interval, what the mark means, the gain."""
     notes = [
-        f"not shown, since it changes with {_end(key)}: {', '.join(_names(following))}"
+        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
         for key, following in comparison.following.items()
     ]
     lacking: dict[str, list[str]] = {}
     for column in COLUMNS:
-        for note in dict.fromkeys(estimate_of(row, column).note for row in comparison.rows):
+        for note in dict.fromkeys(_estimate(row, column).note for row in comparison.rows):
             lacking.setdefault(note, []).append(column)
     lacking.pop("", None)
     notes += [
@@ -365,7 +418,7 @@ def sentences(comparison: Comparison) -> list[str]:
     if comparison.greedy_gain is None:
         return notes
     labels = list(map(_label, comparison.rows))
-    gain = f"greedy XP at {labels[-1]} minus at {labels[0]}: {text_of(comparison.greedy_gain)}"
+    gain = f"greedy XP at {labels[-1]} minus at {labels[0]}: {tables.text_of(comparison.greedy_gain)}"
     says_which = labels.count(labels[0]) == labels.count(labels[-1]) == 1
     return [*notes, *_legend(comparison.rows), *([gain] if says_which else [])]
 
@@ -392,65 +445,25 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def text_of(estimate: Estimate) -> str:
-    """The mean with its interval, else with what is known."""
-    if estimate.mean is None:
-        return "not estimable"
-    if estimate.low is not None and estimate.high is not None:
-        return f"{estimate.mean:z.2f} [{estimate.low:z.2f}, {estimate.high:z.2f}]"
-    return f"{estimate.mean:z.2f}{'' if estimate.se is None else f' ± {estimate.se:.2f}'} (no interval)"
-
-
-def short(value: Any) -> str:
-    """A configuration's value in few letters."""
-    if value is None:
-        return "–"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _cell(row: Row, column: str) -> str:
-    return text_of(estimate_of(row, column)) + (f" {MARK}" if is_marked(row, column) else "")
-
-
-def estimate_of(row: Row, column: str) -> Estimate:
+def _estimate(row: Row, column: str) -> Estimate:
     """What stands in a column of `COLUMNS`."""
     play, field = COLUMNS[column]
     return getattr(row.summaries[play], field)
 
 
-def is_marked(row: Row, column: str) -> bool:
+def _is_best(row: Row, column: str) -> bool:
     """Whether it is the greatest XP of the column, or not significantly less."""
     play, field = COLUMNS[column]
     return field == "cross_play" and row.best[play] is True
 
 
-def _end(key: str) -> str:
-    """The last part of a key; a class is called after its group."""
-    parts = key.split(".")
-    return parts[-2] if parts[-1] == "_target_" and len(parts) > 1 else parts[-1]
-
-
-def _names(keys: Sequence[str]) -> list[str]:
-    """The last parts of keys, where these tell them apart."""
-    ends = [_end(key) for key in keys]
-    return [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
-
-
 def _label(row: Row) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(_names(list(row.keys)), _values(row), strict=True))
+    names = keys_of.short_names(list(row.keys))
+    return ", ".join(f"{name} {value}" for name, value in zip(names, _values(row), strict=True))
 
 
 def _values(row: Row) -> list[str]:
-    return [_in_few_letters(key, value) for key, value in row.keys.items()]
-
-
-def _in_few_letters(key: str, value: Any) -> str:
-    """A key's value; a class without its module."""
-    return short(value).split(".")[-1] if _is_class(key) else short(value)
-
-
-def _is_class(key: str) -> bool:
-    return key.endswith("._target_")
+    return [keys_of.short_value(key, value) for key, value in row.keys.items()]
 
 
 def _is_number(value: Any) -> bool:
@@ -458,11 +471,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _sort_key(row: Row) -> tuple[Any, ...]:
-    return tuple(map(_value_order, row.keys.values()))
-
-
-def _value_order(value: Any) -> tuple[int, float, str]:
-    return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
+    return tuple(map(keys_of.order, row.keys.values()))
 
 
 def _game_title(name: str, game: Mapping[str, Any]) -> str:

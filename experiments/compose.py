@@ -256,7 +256,7 @@ def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
 
 @functools.cache
 def _top_level_keys(root: str) -> frozenset[str]:
-    """The keys of the whole configuration, with those that stand for nothing in a change."""
+    """The top-level keys of the configuration, and those that an override may begin with without being one."""
     return frozenset({"", "game", "hydra", "experiment", *map(str, _compose([], root))})
 
 
@@ -376,7 +376,10 @@ class _Paths(SearchPathPlugin):
 
 
 def _read_paths() -> None:
-    """Have hydra take Python paths as choices; again and again, since launchers make hydra forget its plugins."""
+    """Register the plugins that let hydra take Python paths as choices.
+
+    Before each use: launchers reset the registry.
+    """
     for plugin in (_Path, _Paths):
         Plugins.instance().register(plugin)
 

@@ -21,13 +21,13 @@ from marl.conventions import (
     merged,
     responses,
 )
-from marl.crossplay import CrossPlay
+from marl.crossplay import CrossPlay, self_play_seatings
 from marl.crossplay.estimators import self_play
 from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
 
 PLAYS = ("sampled", "greedy")
-VERSION = 2
-"""Of what is measured, part of a folder's name: since 2 self-play and the Other-Play return are of the same decks."""
+VERSION = 3
+"""Of what is measured, part of a folder's name: since 3 all games are those of the cross-play's self-play cells."""
 
 
 class Relabelled(NamedTuple):
@@ -211,7 +211,7 @@ def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
 
 
 def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
-    seating = np.repeat(np.arange(len(labels))[:, None], 2, axis=1)
+    seating = self_play_seatings(len(labels), 2)
     if isinstance(play.relabelled, str):
         rows = [f"  {label:10}{score:8.2f}" for label, score in zip(labels, play.self_play, strict=True)]
         return [

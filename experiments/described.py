@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import terminal
+from experiments import exact_tables
 from games.errors import TacitError
 from games.game import Game
 from games.tabular.dec_pomdp import DecPOMDP
@@ -74,7 +74,7 @@ def _orders(problem: DecPOMDP) -> list[str]:
         groups = [automorphisms(problem, swap_agents=swap) for swap in (True, False)]
     except TacitError:  # igraph, an extra, is not installed
         return ["–", "–"]
-    return [terminal.symmetries(group.policy_order) for group in groups]
+    return [exact_tables.symmetries(group.policy_order) for group in groups]
 
 
 def _optimum(game: Simulator) -> str:

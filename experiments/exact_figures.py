@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.exact_tables import game as game_title
 from experiments.figures import (
     CROSS_PLAY,
     SELF_PLAY,
@@ -20,7 +21,6 @@ from experiments.figures import (
     heat_map,
     thresholds,
 )
-from experiments.terminal import zsc_game
 
 _WIDEST = 40
 """The most columns of a heat map of policies."""
@@ -37,7 +37,7 @@ def solutions(table: Mapping[str, Any], place: int = 0) -> Figure:
     names = [
         f"{number} ({starts} start{'s' * (starts != 1)})" for number, starts in enumerate(found["starts"], start=1)
     ]
-    title = f"{zsc_game(table)}: the solutions found at α = {alpha:g}"
+    title = f"{game_title(table)}: the solutions found at α = {alpha:g}"
     return _policies(table, found["probabilities"][0], found["soft_cells"], names, title)
 
 
@@ -50,7 +50,7 @@ def outcomes(table: Mapping[str, Any], name: str) -> Figure:
     """
     (method,) = (method for method in table["methods"] if method["name"] == name)
     names = [str(number) for number in range(1, method["outcomes"] + 1)]
-    title = f"{zsc_game(table)}: the outcomes of {name}"
+    title = f"{game_title(table)}: the outcomes of {name}"
     return _policies(table, method["probabilities"][0], method["cells"], names, title)
 
 
@@ -98,7 +98,7 @@ def windows(tables: Sequence[Mapping[str, Any]]) -> Figure:
                 values = [row[f"greedy_{what}_play"] for row in table["rows"]]
                 axis.plot(alphas, np.array(values, float), color=color, marker=marker, ms=3.5, label=f"{what}-play")
             axis.axhline(table["optimum"]["value"], color="0.35", linewidth=1, label="best self-play")
-            axis.set_title(zsc_game(table))
+            axis.set_title(game_title(table))
             alpha_axis(axis, table, alphas)
             axis.tick_params(axis="x", labelsize=7)
             if table["alpha_unique"]["one_from"] is not None:

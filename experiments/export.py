@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import runs
-from experiments.runs.collection import Record, load
+from experiments.runs.collection import load
+from experiments.runs.record import Record
 from games.errors import TacitError
 
 _FORMAT = 1

@@ -59,7 +59,7 @@ def run_job(
     todo = [(run, root / run.name()) for run in members]
     if leave_failed:
         todo = [(run, path) for run, path in todo if not _has_failed(path)]
-    _bring_to_their_end(config, todo, report, warn)
+    _complete(config, todo, report, warn)
     return [root / run.name() for run in members]
 
 
@@ -78,7 +78,7 @@ def run_one(
     members = config.runs()
     if len(members) != 1:
         raise TacitError(f"one run directory holds one run, and this configuration stands for {len(members)}")
-    _bring_to_their_end(config, [(members[0], path)], report, warn)
+    _complete(config, [(members[0], path)], report, warn)
 
 
 def cross_play_both(
@@ -112,7 +112,7 @@ def cross_play_both(
     }
 
 
-def _bring_to_their_end(
+def _complete(
     config: JobConfig, members: Sequence[tuple[RunConfig, Path]], report: Report, warn: Callable[[str], None]
 ) -> None:
     """Claim the runs that are not finished, and train those that stand at the same update in one program."""
@@ -146,7 +146,7 @@ def _bring_to_their_end(
         else:
             return
     if others:
-        _bring_to_their_end(config, others, report, warn)
+        _complete(config, others, report, warn)
     raise diverged
 
 

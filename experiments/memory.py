@@ -18,7 +18,7 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
     """Refuse a training that does not fit.
 
     Args:
-      learner: the algorithm for one seed; `learner.memory()` is what it needs in bytes.
+      learner: the algorithm for one seed; `learner.peak_bytes()` is what it needs in bytes.
       learners: how many a device trains at once. Devices that share a learner's games still hold all of its rollout.
       device: one of those that train.
 
@@ -36,7 +36,7 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
             smaller = dataclasses.replace(learner, num_games=games)
         except TacitError:  # another key does not divide so few
             break
-        if smaller.memory() * learners <= there_is:
+        if smaller.peak_bytes() * learners <= there_is:
             most = f"learner.num_games={games} would fit"
     length = learner.steps_per_update // learner.num_games
     raise TacitError(
@@ -48,7 +48,7 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
 
 @functools.lru_cache(maxsize=4)  # the next job of a sweep often has the same learner
 def _memory(learner: Any) -> int:
-    return learner.memory()
+    return learner.peak_bytes()
 
 
 def out_of_memory(error: Exception) -> TacitError | None:

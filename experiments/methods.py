@@ -14,18 +14,17 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from experiments import figures, runs
-from experiments.compare import short, text_of
+from experiments import figures, runs, tables
 from experiments.config import CrossPlayConfig, name_of
 from experiments.crossplay import named_partners, partner_names, read_runs, sampling, sampling_in_words
 from experiments.job import cross_play_both
-from experiments.runs.collection import flatten
+from experiments.keys import short
+from experiments.runs.record import flatten
+from experiments.tables import NOTHING, Cell, Column, Table
 from games.errors import TacitError
 from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.comparisons import Blocks, Comparison, Test, blocks, compare_methods, own_cells
 from marl.crossplay.estimators import Estimate
-
-COLUMNS = ("SP", "XP")
 
 
 class MethodsTable(NamedTuple):
@@ -105,7 +104,7 @@ def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[st
 def named(texts: Sequence[str]) -> list[tuple[str, Path]]:
     """[NAME=]RUN … as (name or "", path), without the folders of results that stand beside runs."""
     given = [("", text) if Path(text).exists() else text.rpartition("=")[::2] for text in texts]
-    kept = set(runs.among([Path(path) for _, path in given]))
+    kept = set(runs.training_runs([Path(path) for _, path in given]))
     return [(name, Path(path)) for name, path in given if Path(path) in kept]
 
 
@@ -146,35 +145,74 @@ def cells(sizes: Sequence[int], players: int, config: CrossPlayConfig) -> np.nda
     return np.array(list(dict.fromkeys(rows)), np.int32)
 
 
-def markdown(table: MethodsTable) -> str:
-    """All tables as Markdown."""
-    parts = []
-    for play, found in table.blocks.items():
-        parts += [f"### {play.capitalize()} play", "", *_scores(found), "", _with_each_other(table), ""]
-        parts += [*_matrix(found), ""]
-        parts += ["XP of two methods, p-values corrected by Holm, by each of two tests:", ""]
-        parts += [*_verdicts(table.comparisons[play]), ""]
+def shown(table: MethodsTable) -> list[Table]:
+    """For each play what the methods score, how they play with each other, and which can be told apart."""
+    found = [one for play in table.blocks for one in _of_play(table, play)]
     if table.sampling:
-        parts += [f"{sampling_in_words(table.sampling).capitalize()}.", ""]
+        found[-1] = found[-1]._replace(notes=[sampling_in_words(table.sampling)])
+    return found
+
+
+def markdown(table: MethodsTable) -> str:
+    """All tables in Markdown, each play with a heading."""
+    parts = [f"### {play.capitalize()} play\n\n{tables.as_markdown(_of_play(table, play))}\n" for play in table.blocks]
+    if table.sampling:
+        parts.append(f"{sampling_in_words(table.sampling).capitalize()}.\n")
     return "\n".join(parts)
 
 
-def scores(found: Blocks) -> list[tuple[str, list[str]]]:
-    """The name of each method and the texts of `COLUMNS`."""
-    return [
-        (name, [_cell(found.self_play[row]), _cell(found.cross_play[row][row])])
+def _of_play(table: MethodsTable, play: str) -> list[Table]:
+    return [made(table, play, table.blocks[play]) for made in (_scores, _together, _verdicts)]
+
+
+def _scores(table: MethodsTable, play: str, found: Blocks) -> Table:
+    title = f"{table.game}, {play} play (best {table.score_range[1]:g}); 95 % intervals over seeds"
+    columns = [_PLAY, Column("method", words=True), Column("SP", ("self_play",)), Column("XP", ("cross_play",))]
+    rows = [
+        [play, name, _estimate(found.self_play[row]), _estimate(found.cross_play[row][row])]
         for row, name in enumerate(found.methods)
     ]
+    return Table(title, columns, rows)
 
 
-def in_words(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
-    """Each comparison as a sentence: the verdict by all seeds, and the p-values of all tests."""
-    return [
-        f"{first.verdict}: {first.first} − {first.second} = {_cell(first.difference)}; p "
-        + ", ".join(f"{_p(one.corrected)} by {test}" for test, one in zip(comparisons, same, strict=True))
-        for first, *rest in zip(*comparisons.values(), strict=True)
-        for same in [(first, *rest)]
+def _together(table: MethodsTable, play: str, found: Blocks) -> Table:
+    seats = next(iter(table.results.values())).seatings.shape[1]
+    how = "over both seatings" if seats == 2 else "one of the row's, in any seat, with copies of one of the column's"
+    columns = [_PLAY, Column("method", words=True), *(Column(name, ("with", name)) for name in found.methods)]
+    rows = [
+        [play, name, *(Cell(estimate, _with_error(estimate)) for estimate in row)]
+        for name, row in zip(found.methods, found.together, strict=True)
     ]
+    return Table(f"With each other, {play}, mean ± SE over seeds: {how}", columns, rows)
+
+
+def _verdicts(table: MethodsTable, play: str, found: Blocks) -> Table:
+    del found
+    comparisons = table.comparisons[play]
+    columns = [
+        _PLAY,
+        *(Column(name, words=True) for name in ("first", "second")),
+        Column("difference"),
+        Column("verdict", words=True),
+        *(Column(f"p, {test}") for test in comparisons),
+    ]
+    rows = [
+        [
+            play, one.first, one.second, _estimate(one.difference), one.verdict,
+            *(Cell(other.corrected, _p(other.corrected)) for other in same),
+        ]
+        for same in zip(*comparisons.values(), strict=True)
+        for one in same[:1]
+    ]  # fmt: skip
+    return Table("XP of two methods, p-values corrected by Holm, by each of two tests", columns, rows)
+
+
+_PLAY = Column("play", shown=False)
+
+
+def _estimate(estimate: Estimate) -> Cell:
+    """With nothing where it has no mean: a partner is one agent, and has no cross-play."""
+    return Cell(estimate, NOTHING if estimate.mean is None else None)
 
 
 def _learner(science: Mapping[str, Any]) -> str:
@@ -192,43 +230,10 @@ def _said(key: str, value: Any) -> str:
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
 
 
-def _scores(found: Blocks) -> list[str]:
-    lines = ["| " + " | ".join(["method", *COLUMNS]) + " |", "|---|---|---|"]
-    return lines + ["| " + " | ".join([name, *cells]) + " |" for name, cells in scores(found)]
-
-
-def _with_each_other(table: MethodsTable) -> str:
-    seats = next(iter(table.results.values())).seatings.shape[1]
-    how = "over both seatings" if seats == 2 else "one of the row's, in any seat, with copies of one of the column's"
-    return f"With each other, mean ± SE over seeds: {how}."
-
-
-def _matrix(found: Blocks) -> list[str]:
-    lines = ["| | " + " | ".join(found.methods) + " |", "|---|" + "---|" * len(found.methods)]
-    for name, row in zip(found.methods, found.together, strict=True):
-        lines.append(f"| {name} | " + " | ".join(map(_with_error, row)) + " |")
-    return lines
-
-
 def _with_error(estimate: Estimate) -> str:
     if estimate.mean is None:
         return "–"
     return f"{estimate.mean:z.2f}" + ("" if estimate.se is None else f" ± {estimate.se:.2f}")
-
-
-def _verdicts(comparisons: Mapping[Test, Sequence[Comparison]]) -> list[str]:
-    tests = list(comparisons)
-    lines = [f"| first | second | difference | verdict | {' | '.join(f'p, {test}' for test in tests)} |"]
-    lines += ["|---" * (4 + len(tests)) + "|"]
-    for same in zip(*comparisons.values(), strict=True):
-        one = same[0]
-        values = [one.first, one.second, _cell(one.difference), one.verdict, *(_p(other.corrected) for other in same)]
-        lines.append("| " + " | ".join(values) + " |")
-    return lines
-
-
-def _cell(estimate: Estimate) -> str:
-    return "–" if estimate.mean is None else text_of(estimate)
 
 
 def _p(value: float | None) -> str:

@@ -1,10 +1,11 @@
 """`tacit phase` and `tacit symmetries`: the exact lab on the command line."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import compose, exact, figures, terminal
+from experiments import compose, exact, exact_tables, figures, tables, terminal
 from experiments.exact import PhaseConfig
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import Automorphism
@@ -14,19 +15,19 @@ PHASE = "phase"
 _SHOWN = 5
 
 
-def run(config: PhaseConfig, *, in_sweep: bool = False) -> float | None:
-    """Make a phase diagram, draw it and, unless it is one of a sweep, print its table.
+def run(config: PhaseConfig, *, in_sweep: bool = False, form: str = tables.SHOWN) -> float | None:
+    """Make a phase diagram, draw it and, unless it is one of a sweep, print its table in a format.
 
     Returns:
       The least α that was found to have one solution above, for sweepers.
     """
-    with terminal.counter(show=config.execution.progress) as report:
+    with terminal.counter(show=config.execution.progress and form == tables.SHOWN) as report:
         path = exact.run_phase(config, report=lambda progress: report(*progress))
     table = exact.read_phase(path)
     if config.execution.figures:
         draw(path, table)
     if not in_sweep:
-        terminal.show_phase(table, path)
+        conclude([path], config.execution.figures, form=form)
     return table["alpha_unique"]["one_from"]
 
 
@@ -34,27 +35,33 @@ def draw(path: Path, table: dict[str, Any]) -> None:
     """The figures of a phase run, into its directory, if they are not there."""
     if (path / "phase.svg").exists():
         return
-    title = f"{terminal.phase_title(table)}, run {path.name}"
+    title = f"{exact_tables.title(table)}, run {path.name}"
     if len(table["rows"]) > 1:
         if table["branch"]:
             figures.save(figures.branch_diagram(table, title), path / "branch")
         figures.save(figures.phase_diagram(table, title), path / "phase")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run `tacit phase ARGUMENTS`.
+def main(arguments: Sequence[str], form: str = tables.SHOWN) -> None:
+    """Run `tacit phase ARGUMENTS` and print tables in a format.
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    command = compose.Command("phase", PHASE, PhaseConfig.parse, run, lambda config: [config], conclude)
+    show, work = functools.partial(conclude, form=form), functools.partial(run, form=form)
+    command = compose.Command("phase", PHASE, PhaseConfig.parse, work, lambda config: [config], show)
     compose.main(command, arguments)
 
 
-def conclude(paths: Sequence[Path], draw: bool) -> None:
-    """Print the tables of the finished runs of a sweep."""
-    for path in paths:
-        terminal.show_phase(exact.read_phase(path), path)
+def conclude(paths: Sequence[Path], draw: bool, *, form: str) -> None:
+    """Print the tables of finished runs."""
+    found = [exact_tables.phase(exact.read_phase(path)) for path in paths]
+    if form != tables.SHOWN:
+        tables.put(found, form)
+        return
+    for table, path in zip(found, paths, strict=True):
+        tables.show([table])
+        print(f"run {path}")
 
 
 def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
@@ -72,8 +79,8 @@ def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
     for words, attribute in (("symmetries of policies", "policy_order"), ("automorphisms, states included", "order")):
         lines.append(
             f"{words:<34}"
-            f"{terminal.symmetries(getattr(both.swap, attribute)):>24}"
-            f"{terminal.symmetries(getattr(both.no_swap, attribute)):>24}"
+            f"{exact_tables.symmetries(getattr(both.swap, attribute)):>24}"
+            f"{exact_tables.symmetries(getattr(both.no_swap, attribute)):>24}"
         )
     shown = both.swap.acting[:generators]
     if shown:

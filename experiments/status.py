@@ -1,14 +1,17 @@
 """`tacit status` and `tacit runs check`: how the runs of a folder stand, from their own directories."""
 
 import collections
+import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import terminal
+from experiments import tables, terminal
 from experiments.runs import check as checking
-from experiments.runs.collection import STATES, Record, Runs, load
+from experiments.runs.collection import STATES, Runs, load
+from experiments.runs.record import Record
+from experiments.tables import Column, Table
 
 _ALL = (*STATES, "damaged")
 
@@ -24,8 +27,28 @@ def status(roots: Sequence[Path], *, as_json: bool) -> None:
     contents = standing(load(roots))
     if as_json:
         print(json.dumps(contents, indent=1))
-    else:
-        terminal.show_status(contents)
+        return
+    print(", ".join(f"{number:,} {state}" for state, number in contents["counts"].items()))
+    if contents["unfinished"]:
+        tables.show([table(contents["unfinished"])])
+
+
+def table(unfinished: Sequence[Mapping[str, Any]]) -> Table:
+    """The runs that are not finished, as `standing` gives them."""
+    now = datetime.datetime.now(datetime.UTC)
+    rows = [
+        [
+            Path(run["path"]).name,
+            run["state"],
+            run["game"],
+            f"{run['steps']:,}" if run["total"] is None else f"{run['steps']:,} of {run['total']:,}",
+            terminal.ago(run["updated"], now) if run["updated"] else "",
+            run["reason"],
+        ]
+        for run in unfinished
+    ]
+    names = ("run", "state", "game", "steps", "last heard", "reason")
+    return Table("", [Column(name, words=name != "steps") for name in names], rows)
 
 
 def standing(runs: Runs) -> dict[str, Any]:

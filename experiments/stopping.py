@@ -47,7 +47,7 @@ class Stopper:
 
     def __enter__(self) -> "Stopper":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
-            self._former = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._former = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -74,7 +74,7 @@ class Stopper:
             f"budget.minutes={self._minutes:g} used up {where}; the same command goes on from there", TRY_AGAIN
         )
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number

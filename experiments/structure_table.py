@@ -21,14 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import compose, exact, figures, runs, structure_figures, terminal
+from experiments import compose, exact, exact_tables, figures, runs, structure_figures, tables, terminal
 from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
+from experiments.tables import SHOWN
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.centralised import centralised
 from games.tabular.histories import Tree
 from games.tabular.library.silos import Roles
 from games.tabular.simulator import Simulator
 from games.tabular.structures import STRUCTURES
+from marl.crossplay import self_play_seatings
 from marl.exact import information, other_play
 from marl.exact.calibration import mean_calibration
 from marl.exact.equivariant import best_equivariant
@@ -139,11 +141,11 @@ def read_structure(path: Path) -> dict[str, Any]:
     return runs.read_json(path / "structure.json")
 
 
-def run(cells: Sequence[StructureConfig]) -> None:
-    """All cells: runs, the figure, the printed table."""
+def run(cells: Sequence[StructureConfig], form: str = SHOWN) -> None:
+    """All cells: runs, the figure, and the table, printed in a format."""
     execution = cells[0].execution
     paths = []
-    with terminal.counter(show=execution.progress) as report:
+    with terminal.counter(show=execution.progress and form == SHOWN) as report:
         for done, config in enumerate(cells, start=1):
             label = f"{done} of {len(cells)}, {build_game(config.game).name} with {config.structure}"
 
@@ -154,11 +156,14 @@ def run(cells: Sequence[StructureConfig]) -> None:
     contents = with_splits([read_structure(path) for path in paths])
     folder = Path(execution.output) / "compare" / name_of({"runs": [path.name for path in paths]})
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_bytes(folder / "table.md", (terminal.structure_markdown(contents) + "\n").encode())
+    table = exact_tables.structures(contents)
+    runs.write_bytes(folder / "table.md", (tables.markdown(table) + "\n").encode())
     runs.write_json(folder / "table.json", contents)
     if execution.figures:
         figures.save(structure_figures.structure_table(contents), folder / "table")
-    terminal.show_structures(contents, folder)
+    tables.put([table], form)
+    if form == SHOWN:
+        terminal.say_where(folder)
 
 
 def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -183,13 +188,13 @@ def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return whole
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run `tacit structure-table ARGUMENTS`.
+def main(arguments: Sequence[str], form: str = SHOWN) -> None:
+    """Run `tacit structure-table ARGUMENTS` and print the table in a format.
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything is computed.
     """
-    run(configs(arguments))
+    run(configs(arguments), form)
 
 
 def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[str, Mapping[str, Any] | str]]:
@@ -318,7 +323,7 @@ def _predictions(setting: Setting, outcomes: Outcomes) -> dict[str, Any]:
     """Brier scores and their parts of what agents expect of themselves, and of relabelled strangers."""
     tree, own = setting.tree, outcomes.log_probs
     count, seats = len(own[0]), len(own)
-    alone = np.repeat(np.arange(count)[:, None], seats, axis=1)
+    alone = self_play_seatings(count, seats)
     strangers = other_play.relabelled(tree, setting.tied, own)
     if outcomes.sample:  # each run with the next ones
         apart = (np.arange(count)[:, None] + np.arange(seats)) % count

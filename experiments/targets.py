@@ -27,10 +27,10 @@ _GIVEN = {
     "policy": ("game", "observation_size", "num_actions"),
     "learner": ("game", "policy", "observer", "total_updates"),
 }
-"""Arguments that a target is given by what else is chosen, so that no key says them."""
+"""Arguments that are filled in from the other groups of the configuration: they have no keys."""
 _ATTRIBUTES = {
     "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
-    "learner": ("init", "update", "agent_params", "memory", "steps_per_update", "hyperparameters"),
+    "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
 }
 """What a target must have."""
 _REQUIRED = "???"
@@ -44,7 +44,7 @@ _NEAR = 0.75
 def default_group(group: str, path: str) -> dict[str, Any]:
     """The group that a Python path stands for: `_target_` and its keys with their defaults, "???" where there is none.
 
-    The keys are the arguments in the target's signature but for those that it is given by what else is chosen; of a
+    The keys are the arguments in the target's signature but for those that are filled in from the other groups; of a
     learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
     conf/: one network each in tabular games, one for all in others. A class of ours which a file of conf/ builds has
     the values of that file; one that extends it begins with them, and goes on with those defaults of its own that are

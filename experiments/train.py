@@ -60,7 +60,7 @@ def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
 def conclude(paths: Sequence[Path], draw: bool) -> None:
     """Print the comparison of finished runs and keep it beside them, with a figure if `draw`."""
     found, warnings = compare.read(paths)
-    terminal.show_comparisons(found, warnings, paths[0].parent, draw=draw)
+    compare.show(found, warnings, paths[0].parent, draw=draw)
 
 
 def draw(path: Path) -> None:

@@ -24,7 +24,7 @@ from games.errors import TacitError
 from marl import devices
 from marl.agent import Agent
 from marl.crossplay import crossplay
-from marl.learners.learner import NEVER, no_metrics, updates
+from marl.learners.learner import NEVER, updates, zero_metrics
 
 _HEARTBEAT_SECONDS = 30.0
 _CALL_SECONDS = 2.0
@@ -94,8 +94,10 @@ def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member
       TacitError: if its checkpoint is of another configuration or version.
     """
     built = config.build()
-    state = jax.eval_shape(functools.partial(_begin, built.learner), *_given([built], config.first_seed, config.seeds))
-    like = (state, _no_metrics(built.learner, config.seeds))
+    state = jax.eval_shape(
+        functools.partial(_initial_state, built.learner), *_stacked_inputs([built], config.first_seed, config.seeds)
+    )
+    like = (state, _zero_metrics(built.learner, config.seeds))
     found = checkpoints.load(path / CHECKPOINTS, config.science(), by_default=config.by_default(), like=like, warn=warn)
     return Member(config, built, path, found)
 
@@ -167,7 +169,7 @@ class Training:
             found = jax.tree.map(np.array, devices.fetch(metrics))  # waits for the call
             seconds_per_update = (time.perf_counter() - began) / count
             self.updates, self.calls = self.updates + count, self.calls + 1
-            self._note(found, count, seconds_per_update)
+            self._report_progress(found, count, seconds_per_update)
             if self.updates == row_end:
                 self._end_row(devices.fetch(self.learner.agent_params(state)))
                 self._state = state, devices.place(nothing, jax.tree.map(lambda x: x.sharding, metrics))
@@ -228,13 +230,13 @@ class Training:
         mesh = devices.mesh_for(self.devices, learners=learners, num_games=learner.num_games)
         check_memory(learner, learners=learners // mesh.shape[devices.LEARNERS], device=self.devices[0])
         self._report(self.progress("compiling"))
-        given = _given([member.built for member in self.members], self.config.first_seed, self.seeds)
-        nothing = _no_metrics(learner, learners)
+        given = _stacked_inputs([member.built for member in self.members], self.config.first_seed, self.seeds)
+        nothing = _zero_metrics(learner, learners)
         if self.updates:
             parts = [member.checkpoint.state for member in self.members if member.checkpoint]
             state, metrics = jax.tree.map(_joined, *parts)
         else:
-            state, metrics = jax.jit(_begin, static_argnums=0)(learner, *given), nothing
+            state, metrics = jax.jit(_initial_state, static_argnums=0)(learner, *given), nothing
         shapes, structure = jax.tree.flatten(jax.eval_shape(lambda: (state, metrics)))
         try:
             state = devices.place(state, devices.layout(mesh, state))
@@ -250,7 +252,7 @@ class Training:
         seconds = min(_CALL_SECONDS, self._stopper.seconds_left())
         return devices.agree(max(1, min(most, int(seconds / seconds_per_update))))
 
-    def _note(self, metrics: Any, updates: int, seconds_per_update: float) -> None:
+    def _report_progress(self, metrics: Any, updates: int, seconds_per_update: float) -> None:
         """Look at the metrics since the last row, leaves [runs * seeds], after a call of `updates` updates."""
         self._seconds += updates * seconds_per_update
         self._speed = self.learner.steps_per_update * len(self.members) * self.seeds / seconds_per_update
@@ -334,23 +336,23 @@ def _devices(wanted: int | None) -> Sequence[Any]:
     return available[:wanted]
 
 
-def _given(built: Sequence[Built], first_seed: int, seeds: int) -> tuple[Any, np.ndarray]:
+def _stacked_inputs(built: Sequence[Built], first_seed: int, seeds: int) -> tuple[Any, np.ndarray]:
     """The hyperparameters and the number of every learner, [runs * seeds]."""
     numbers = np.tile(np.arange(first_seed, first_seed + seeds, dtype=np.uint32), len(built))
     return stack_hyperparameters([one.hyperparameters for one in built for _ in range(seeds)]), numbers
 
 
-def _begin(learner: Any, hyperparameters: Any, numbers: Any) -> Any:
+def _initial_state(learner: Any, hyperparameters: Any, numbers: Any) -> Any:
     """Learners at their start, leaves [learners, ...]."""
     return jax.lax.map(lambda one: learner.init(one[0], key=jax.random.key(one[1])), (hyperparameters, numbers))
 
 
 # Both are kept: the next job of a sweep often has the same learner, with other hyperparameters.
 @functools.lru_cache(maxsize=4)
-def _no_metrics(learner: Any, learners: int) -> Any:
+def _zero_metrics(learner: Any, learners: int) -> Any:
     """The metrics of no update, leaves [learners, ...], on the host."""
     one = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
-    nothing = no_metrics(learner, one)
+    nothing = zero_metrics(learner, one)
     return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], learners, axis=0), nothing)
 
 

@@ -5,6 +5,8 @@ import textwrap
 from experiments import facts
 from experiments.conf_files import choices, explained
 
+_FORMAT = "--format table, markdown, csv, latex or json: of the table, with nothing else on the standard output"
+
 
 def train() -> str:
     """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
@@ -39,6 +41,7 @@ def phase() -> str:
             "",
             "horizon=3, variant=E, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+            _FORMAT,
         ]
     )
 
@@ -57,6 +60,7 @@ def zsc_table() -> str:
             "",
             "horizon=3, variant=A,B, …: keys of the games themselves; KEY=A,B is a game for each",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+            _FORMAT,
         ]
     )
 
@@ -75,6 +79,7 @@ def structure_table() -> str:
             "",
             "agents=3, …: keys of the games themselves; KEY=A,B is a game for each",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+            _FORMAT,
         ]
     )
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import compose, exact, figures, runs, terminal
+from experiments import compose, exact, exact_tables, figures, runs, tables, terminal
 from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
+from experiments.tables import SHOWN
 from games.errors import TacitError, one_of, whole_number
 from games.tabular import histories
 from games.tabular.simulator import Simulator
@@ -129,16 +130,16 @@ def read_zsc(path: Path) -> dict[str, Any]:
     return runs.read_json(path / "zsc.json")
 
 
-def run(tables: Sequence[ZscConfig]) -> None:
-    """The methods on all games: runs, figures, the printed table."""
-    execution = tables[0].execution
-    for config in tables:
+def run(configs: Sequence[ZscConfig], form: str = SHOWN) -> None:
+    """The methods on all games: runs, figures, and the table, printed in a format."""
+    execution = configs[0].execution
+    for config in configs:
         simulator = exact.build_tabular(config.game)
         histories.build(simulator.problem, simulator.horizon)  # refuses what is too large before the first game is made
     paths = []
-    with terminal.counter(show=execution.progress) as report:
-        for number, config in enumerate(tables):
-            label = f"{number + 1} of {len(tables)}, {build_game(config.game).name}"
+    with terminal.counter(show=execution.progress and form == SHOWN) as report:
+        for number, config in enumerate(configs):
+            label = f"{number + 1} of {len(configs)}, {build_game(config.game).name}"
 
             def on_game(stage: str, done: int, total: int, label: str = label) -> None:
                 report(f"{label}: {stage}", done, total)
@@ -148,23 +149,28 @@ def run(tables: Sequence[ZscConfig]) -> None:
     names = "".join(path.name for path in paths)
     folder = Path(execution.output) / "compare" / hashlib.sha256(names.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_bytes(folder / "table.md", (terminal.zsc_markdown(contents) + "\n").encode())
+    table = exact_tables.methods(contents)
+    runs.write_bytes(folder / "table.md", (tables.markdown(table) + "\n").encode())
     if execution.figures:
         for path, one in zip(paths, contents, strict=True):
             if not (path / "crossplay.svg").exists():
-                title = f"{terminal.phase_title(one)}, run {path.name}"
+                title = f"{exact_tables.title(one)}, run {path.name}"
                 figures.save(figures.zsc_matrix(one, title), path / "crossplay")
-        figures.save(figures.zsc_table(contents, terminal.zsc_games(contents)), folder / "table")
-    terminal.show_zsc(contents, paths, folder)
+        figures.save(figures.zsc_table(contents, exact_tables.games(contents)), folder / "table")
+    tables.put([table], form)
+    if form == SHOWN:
+        for path in paths:
+            print(f"run {path}")
+        terminal.say_where(folder)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run `tacit zsc-table ARGUMENTS`.
+def main(arguments: Sequence[str], form: str = SHOWN) -> None:
+    """Run `tacit zsc-table ARGUMENTS` and print the table in a format.
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    run(configs(arguments))
+    run(configs(arguments), form)
 
 
 def _setting(config: ZscConfig, simulator: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:

@@ -17,10 +17,12 @@ from scipy import stats
 from games.errors import TacitError
 from games.game import Game
 from games.relabelled import some_symmetries
-from marl.agent import Agent, Kind
+from marl.agent import Agent
+from marl.crossplay import self_play_seatings
 from marl.crossplay.estimators import LEVEL, SEEDS_FOR_INTERVAL
+from marl.crossplay.evaluate import visit_cells
+from marl.crossplay.table import Step, Table
 from marl.policies.policy import Array
-from marl.self_play import Step, visit_games
 
 PERMUTATIONS = 9_999
 RESAMPLES = 2_000
@@ -31,17 +33,16 @@ def convention_counts(
 ) -> np.ndarray:
     """How often each action followed each other one in self-play: int64[agents, A, A], A without the no-op.
 
-    Entry [n, a, b]: agent n took action a and the next player answered with b. Arguments as in `visit_games`.
+    Entry [n, a, b]: agent n took action a and the next player answered with b. Arguments as in `crossplay`.
 
     Raises:
-      TacitError: for a game in which several players act at once; else as `visit_games`.
+      TacitError: for a game in which several players act at once; else as `visit_cells`.
     """
     check_turns(game)
     total = np.zeros((len(agents), game.num_actions, game.num_actions), np.int64)
-    for members, counts in visit_games(
-        game, agents, _Pairs(), games=games, greedy=greedy, key=key, max_lanes=max_lanes
-    ):
-        total[members] += counts.sum(axis=1, dtype=np.int64)
+    seating = self_play_seatings(len(agents), game.num_players)
+    for some in visit_cells(game, agents, seating, _Pairs(), games=games, greedy=greedy, key=key, max_lanes=max_lanes):
+        total[some.cells] += some.results.sum(axis=1, dtype=np.int64)
     return total[:, : game.noop, : game.noop]
 
 
@@ -209,17 +210,27 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
 class _Pairs:
     """The visitor that counts pairs of actions at consecutive steps."""
 
-    def start(self, game: Game, kind: Kind, *, key: Array) -> tuple[Array, Array]:
-        del kind, key
-        return jnp.zeros((game.num_actions, game.num_actions), jnp.int32), jnp.int32(-1)
+    def start(self, table: Table, *, key: Array) -> tuple[Array, Array]:
+        del key
+        return jnp.zeros((table.game.num_actions, table.game.num_actions), jnp.int32), jnp.int32(-1)
 
-    def visit(self, game: Game, kind: Kind, params: Any, tally: tuple[Array, Array], step: Step) -> tuple[Array, Array]:
-        del game, kind, params
+    def visit(
+        self,
+        table: Table,
+        seated: tuple[Any, ...],
+        tally: tuple[Array, Array],
+        step: Step,
+        *,
+        turn: int | None,
+        greedy: Array,
+    ) -> tuple[Array, Array]:
+        del table, seated, turn, greedy
         counts, before = tally
-        action = jnp.max(jnp.where(step.acts, step.action, -1))  # -1: nobody acts
+        action = jnp.max(jnp.where(step.acting, step.actions, -1))  # -1: nobody acts
         pair = (before >= 0) & (action >= 0)
         counts = counts.at[jnp.maximum(before, 0), jnp.maximum(action, 0)].add(pair.astype(jnp.int32))
         return counts, action
 
-    def result(self, tally: tuple[Array, Array]) -> Array:
+    def result(self, table: Table, tally: tuple[Array, Array], state: Any) -> Array:
+        del table, state
         return tally[0]

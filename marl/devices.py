@@ -102,7 +102,7 @@ def over_learners(function: Callable[..., Any], mesh: Mesh, state: Any, *, in_ax
     )
 
 
-def share(index: Array) -> Array:
+def shard_rows(index: Array) -> Array:
     """`index` [N], cut over the devices that share a learner's games; as it is where they are not shared.
 
     A learner calls it on the rows that a minibatch takes: each device then computes the gradient of its part, and the

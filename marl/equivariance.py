@@ -25,12 +25,12 @@ import numpy as np
 from games.errors import whole_number
 from games.game import Game, Symmetry
 from games.relabelled import Relabelled, check_symmetric
-from marl.agent import Agent, Kind
-from marl.crossplay import CrossPlay, crossplay
+from marl.agent import Agent
+from marl.crossplay import CrossPlay, crossplay, self_play_seatings
+from marl.crossplay.evaluate import visit_cells
 from marl.crossplay.greedify import as_played
-from marl.learners.rollout import memories_of, params_of, with_memories
+from marl.crossplay.table import Step, Table
 from marl.policies.policy import Array
-from marl.self_play import Step, visit_games
 
 
 class Defect(NamedTuple):
@@ -66,18 +66,17 @@ def measure_defect(
       max_lanes: games in one compiled call.
 
     Raises:
-      TacitError: as `check_symmetric` and `visit_games`.
+      TacitError: as `check_symmetric` and `visit_cells`.
     """
     check_symmetric(game)
     visitor = _Defects(whole_number("symmetries", symmetries, 1))
-    found: list[list[np.ndarray]] = [[] for _ in agents]
-    for members, (total, compared, largest) in visit_games(
-        game, agents, visitor, games=games, greedy=greedy, key=key, max_lanes=max_lanes
-    ):
-        mean = total.astype(np.float64) / np.maximum(compared, 1)
-        for row, member in enumerate(members):
-            found[member].append(np.stack([mean[row], largest[row]]))
-    return [_summary(*np.concatenate(chunks, axis=1)) for chunks in found]
+    seating = self_play_seatings(len(agents), game.num_players)
+    means, largest = np.zeros((2, len(agents), games))
+    for some in visit_cells(game, agents, seating, visitor, games=games, greedy=greedy, key=key, max_lanes=max_lanes):
+        total, compared, greatest = some.results
+        means[some.cells, some.games] = total.astype(np.float64) / np.maximum(compared, 1)
+        largest[some.cells, some.games] = greatest
+    return [_summary(*of_games) for of_games in zip(means, largest, strict=True)]
 
 
 def other_play_return(
@@ -92,7 +91,7 @@ def other_play_return(
       TacitError: as `check_symmetric` and `crossplay`.
     """
     check_symmetric(game)
-    seating = np.repeat(np.arange(len(agents), dtype=np.int32)[:, None], game.num_players, axis=1)
+    seating = self_play_seatings(len(agents), game.num_players)
     settings: dict[str, Any] = {
         "games": games, "greedy": greedy, "key": key, "seating": seating, "max_lanes": max_lanes
     }  # fmt: skip
@@ -101,7 +100,7 @@ def other_play_return(
 
 class _Tally(NamedTuple):
     symmetries: Symmetry  # [S, ...]
-    memories: Any  # [S, P, ...] of player p's image, who has seen the image of p's history
+    memories: tuple[Any, ...]  # of each seat's image, who has seen the image of its history, [S, ...]
     total: Array  # float32[] sum of the total variations
     compared: Array  # int32[] how many
     largest: Array  # float32[]
@@ -109,53 +108,80 @@ class _Tally(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Defects:
-    """The visitor that follows each game through several symmetries."""
+    """The visitor that follows each game of an agent with itself through several symmetries."""
 
     symmetries: int
 
-    def start(self, game: Game, kind: Kind, *, key: Array) -> _Tally:
+    def start(self, table: Table, *, key: Array) -> _Tally:
         keys = jax.random.split(key, self.symmetries)
         return _Tally(
-            symmetries=jax.vmap(lambda key: game.sample_symmetry(key=key))(keys),
-            memories=jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, (self.symmetries, game.num_players, *leaf.shape)),
-                kind.policy.initial_memory(),
+            symmetries=jax.vmap(lambda key: table.game.sample_symmetry(key=key))(keys),
+            memories=tuple(
+                jax.tree.map(
+                    lambda leaf: jnp.broadcast_to(leaf, (self.symmetries, *leaf.shape)), kind.policy.initial_memory()
+                )
+                for kind in table.kinds
             ),
             total=jnp.float32(0),
             compared=jnp.int32(0),
             largest=jnp.float32(0),
         )
 
-    def visit(self, game: Game, kind: Kind, params: Any, tally: _Tally, step: Step) -> _Tally:
+    def visit(
+        self, table: Table, seated: tuple[Any, ...], tally: _Tally, step: Step, *, turn: int | None, greedy: Array
+    ) -> _Tally:
+        memories = list(tally.memories)
+        for seat in table.looking(turn):
+            after, distance = self._compare(table, seated, seat, memories[seat], tally.symmetries, step, greedy)
+            acts = step.acting[seat]
+            if table.kinds[seat].policy.memory_clock == "own_turns":
+                after = jax.tree.map(lambda new, old, acts=acts: jnp.where(acts, new, old), after, memories[seat])
+            memories[seat] = after
+            distance = jnp.where(acts, distance, 0.0)
+            tally = tally._replace(
+                total=tally.total + jnp.sum(distance),
+                compared=tally.compared + self.symmetries * acts,
+                largest=jnp.maximum(tally.largest, jnp.max(distance)),
+            )
+        return tally._replace(memories=tuple(memories))
+
+    def _compare(
+        self,
+        table: Table,
+        seated: tuple[Any, ...],
+        seat: int,
+        memories: Any,
+        symmetries: Symmetry,
+        step: Step,
+        greedy: Array,
+    ) -> tuple[Any, Array]:
+        """What a seat's images remember afterwards, and how far each acts from the seat, float32[S]."""
+        game, kind, player = table.game, table.kinds[seat], jnp.int32(seat)
         observer = game.observer(kind.observer)
+        observation, legal = observer.encode(step.state, player), game.legal(step.state, player)
+        acted = jnp.exp(as_played(kind, step.log_probs[seat], greedy=greedy))
 
-        def through(symmetry: Symmetry, memories: Any) -> tuple[Any, Array]:
-            def look(
-                player: Array, memory: Any, observation: Array, legal: Array, log_probs: Array
-            ) -> tuple[Any, Array]:
-                after, image = kind.policy.apply(
-                    params_of(params, symmetry.players[player], kind.share_parameters),
-                    memory,
-                    observer.symmetry(symmetry, observation),
-                    symmetry.on_legal(player, legal),
-                )
-                image = as_played(kind, image, greedy=step.greedy)
-                pulled_back = image[symmetry.actions[player]]
-                return after, jnp.sum(jnp.abs(jnp.exp(pulled_back) - jnp.exp(log_probs))) / 2
+        def through(symmetry: Symmetry, memory: Any) -> tuple[Any, Array]:
+            after, image = kind.policy.apply(
+                self._params(table, seated, symmetry.players[player]),
+                memory,
+                observer.symmetry(symmetry, observation),
+                symmetry.on_legal(player, legal),
+            )
+            image = as_played(kind, image, greedy=greedy)
+            pulled_back = image[symmetry.actions[player]]
+            return after, jnp.sum(jnp.abs(jnp.exp(pulled_back) - acted)) / 2
 
-            before = memories_of(memories, step.player)
-            after, distance = jax.vmap(look)(step.player, before, step.observation, step.legal, step.log_probs)
-            return with_memories(memories, step.player, step.moves, after), jnp.where(step.acts, distance, 0.0)
+        return jax.vmap(through)(symmetries, memories)
 
-        memories, distances = jax.vmap(through)(tally.symmetries, tally.memories)
-        return tally._replace(
-            memories=memories,
-            total=tally.total + jnp.sum(distances),
-            compared=tally.compared + self.symmetries * jnp.sum(step.acts, dtype=jnp.int32),
-            largest=jnp.maximum(tally.largest, jnp.max(distances)),
-        )
+    def _params(self, table: Table, seated: tuple[Any, ...], player: Array) -> Any:
+        """The parameters that one agent in all seats has in a seat int32[]."""
+        if table.kinds[0].share_parameters:
+            return seated[0]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves)[player], *seated)
 
-    def result(self, tally: _Tally) -> tuple[Array, Array, Array]:
+    def result(self, table: Table, tally: _Tally, state: Any) -> tuple[Array, Array, Array]:
+        del table, state
         return tally.total, tally.compared, tally.largest
 
 

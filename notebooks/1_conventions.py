@@ -15,7 +15,7 @@ levers = [2, 4]  # full: [2, 3, 4, 6, 8, 10]
 
 # %%
 # %matplotlib inline
-from experiments import compare, exact_figures, figures, phase, results, runs, terminal
+from experiments import compare, exact_figures, exact_tables, figures, phase, results, runs, tables
 
 # %% [markdown]
 # ## Self-play and cross-play
@@ -61,7 +61,7 @@ print(phase.describe_symmetries(["game=lever"], generators=2))
 
 # %%
 lever = results.methods("game=lever", "method=self-play,other-play")
-print(terminal.zsc_markdown(lever))
+print(tables.markdown(exact_tables.methods(lever)))
 
 # %% [markdown]
 # Self-play ends on one of nine levers and meets a stranger 1 time in 9. Other-Play gives up 0.1 and always meets.
@@ -73,7 +73,7 @@ print(terminal.zsc_markdown(lever))
 
 # %%
 equal = results.methods("game=equal_levers", f"n={','.join(map(str, levers))}", "method=self-play,other-play")
-print(terminal.zsc_markdown(equal))
+print(tables.markdown(exact_tables.methods(equal)))
 
 # %% [markdown]
 # ## Conventions are solutions

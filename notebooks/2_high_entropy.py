@@ -25,7 +25,7 @@ lever_alpha = "0.08,0.15,0.2,0.25,0.3,0.35,0.45,0.55"
 
 # %%
 # %matplotlib inline
-from experiments import exact_figures, figures, results, terminal
+from experiments import exact_figures, exact_tables, figures, results
 
 # %% [markdown]
 # ## Dec-tiger's window
@@ -34,7 +34,7 @@ from experiments import exact_figures, figures, results, terminal
 
 # %%
 (tiger,) = results.phases("game=dectiger", "horizon=3", "branch=false", "refine=false", *dectiger)
-figures.phase_diagram(tiger, terminal.phase_title(tiger))
+figures.phase_diagram(tiger, exact_tables.title(tiger))
 
 # %% [markdown]
 # * Up to α = 11 starts end in different conventions, and mixing them opens the door on the tiger: cross-play is far
@@ -69,8 +69,8 @@ exact_figures.windows(tiny)
 
 # %%
 (ten,) = results.phases("game=lever", *lever)
-print("\n".join(terminal.phase_sentences(ten)))
-figures.branch_diagram(ten, terminal.zsc_game(ten))
+print("\n".join(exact_tables.phase_sentences(ten)))
+figures.branch_diagram(ten, exact_tables.game(ten))
 
 # %% [markdown]
 # The ten levers again, nine of 1.0 and one of 0.9. The proof needs α = 0.5, the search finds one solution from 0.2194

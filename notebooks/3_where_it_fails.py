@@ -15,15 +15,15 @@ methods = "self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-play
 
 # %%
 # %matplotlib inline
-from experiments import exact_figures, figures, results, terminal
+from experiments import exact_figures, exact_tables, figures, results, tables
 
 # %%
 levers = results.methods("game=lever,two_stage_lever", f"method={methods}", f"starts={starts}")
 hanabi = results.methods("game=tiny_hanabi", "variant=C", f"method={methods}", f"starts={starts}")
-print(terminal.zsc_markdown([*levers, *hanabi]))
+print(tables.markdown(exact_tables.methods([*levers, *hanabi])))
 
 # %%
-figures.zsc_table([*levers, *hanabi], [*map(terminal.zsc_game, [*levers, *hanabi])])
+figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *hanabi])])
 
 # %% [markdown]
 # ## The lever game: uniform is the one solution
@@ -68,8 +68,8 @@ exact_figures.outcomes(two_stage, "Other-Play")
 
 # %%
 (c,) = results.phases("game=tiny_hanabi", "variant=C", *grid)
-print("\n".join(terminal.phase_sentences(c)))
-figures.branch_diagram(c, terminal.phase_title(c))
+print("\n".join(exact_tables.phase_sentences(c)))
+figures.branch_diagram(c, exact_tables.title(c))
 
 # %% [markdown]
 # At the least α with one solution its greedy policy earns 2.0: the safe one. Annealing follows that solution down

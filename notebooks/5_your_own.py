@@ -17,7 +17,7 @@ steps = 200_000  # full: 1_000_000
 
 # %%
 # %matplotlib inline
-from experiments import compare, figures, methods, results, terminal
+from experiments import compare, exact_tables, figures, methods, results, tables
 from experiments.config import CrossPlayConfig
 
 examples = results.examples()
@@ -47,8 +47,8 @@ solution, and its greedy policy is the better code: every run ends in it, so tha
 
 # %%
 (phase,) = results.phases(*own_game, f"alpha={alphas}", *starts)
-print("\n".join(terminal.phase_sentences(phase)))
-figures.phase_diagram(phase, terminal.phase_title(phase))
+print("\n".join(exact_tables.phase_sentences(phase)))
+figures.phase_diagram(phase, exact_tables.title(phase))
 
 # %% [markdown]
 """
@@ -57,7 +57,7 @@ lowers it slowly keeps the better code and gets its full value. The dots are oth
 """
 
 # %%
-figures.branch_diagram(phase, terminal.phase_title(phase))
+figures.branch_diagram(phase, exact_tables.title(phase))
 
 # %% [markdown]
 """
@@ -103,5 +103,5 @@ trained them: they have found the same code. The tests ask for more than these f
 names = ["Reinforce, 0.05", "Reinforce, 0.6", "IPPO, 0.01", "IPPO, 1"]
 named = [*zip(names, [*mine, *ippo], strict=True)]
 table = methods.methods_table(named, CrossPlayConfig(games=500))
-print(*methods.in_words(table.comparisons["greedy"]), sep="\n")
+print(tables.markdown(methods.shown(table)[-1]))  # of greedy play
 figures.methods(table.blocks, table.score_range, table.game)

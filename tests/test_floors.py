@@ -2,8 +2,11 @@
 
 import ast
 import functools
+import graphlib
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(file for floor in ("games", "marl", "experiments", "conf") for file in (ROOT / floor).rglob("*.py"))
@@ -83,6 +86,20 @@ def test_imports_go_down_only():
         elsewhere = {top for top in tops & ONLY_IN.keys() if name(file) not in ONLY_IN[top]}
         wrong += [f"{name(file)} imports {top}" for top in sorted(upwards | elsewhere)]
     assert wrong == []
+
+
+def test_imports_make_no_circle():
+    """Not even in functions or for types."""
+    modules = {name(file).removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in MODULES}
+    needed = {
+        module: {one if one in modules else one.rpartition(".")[0] for one in imported(file)}
+        & modules.keys() - {module}
+        for module, file in modules.items()
+    }
+    try:
+        graphlib.TopologicalSorter(needed).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" needs ".join(reversed(error.args[1])))
 
 
 def test_what_runs_a_piece_knows_no_command_line():

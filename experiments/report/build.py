@@ -24,7 +24,8 @@ import numpy as np
 from experiments import runs
 from experiments.report import data
 from experiments.runs import collection
-from experiments.runs.collection import PLAYS, Record
+from experiments.runs.collection import PLAYS
+from experiments.runs.record import Record
 from games.errors import TacitError, whole_number
 from marl.crossplay import CrossPlay
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import runs
 from experiments.config import build_game, canonical
-from experiments.runs.collection import Record
+from experiments.runs.record import Record
 from games.errors import TacitError
 from marl.conventions import responses
 from marl.crossplay import CrossPlay

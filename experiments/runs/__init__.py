@@ -2,12 +2,11 @@
 
 from experiments.runs.claims import Busy
 from experiments.runs.claims import check as check_mine
-from experiments.runs.collection import Record, Runs, load
+from experiments.runs.collection import Runs, load
 from experiments.runs.directory import (
     RESULT_FOLDERS,
     Config,
     Run,
-    among,
     check_finished,
     claim,
     finish,
@@ -23,6 +22,7 @@ from experiments.runs.directory import (
     read_status,
     results,
     state_of,
+    training_runs,
     versions,
     write_crossplay,
     write_metrics,
@@ -38,6 +38,7 @@ from experiments.runs.files import (
     write_json,
     write_tensors,
 )
+from experiments.runs.record import Record
 
 __all__ = [
     "RESULT_FOLDERS",
@@ -46,7 +47,6 @@ __all__ = [
     "Record",
     "Run",
     "Runs",
-    "among",
     "check_finished",
     "check_mine",
     "claim",
@@ -67,6 +67,7 @@ __all__ = [
     "read_tensors",
     "results",
     "state_of",
+    "training_runs",
     "versions",
     "write_arrays",
     "write_bytes",

@@ -4,7 +4,7 @@
 
 A claim comes into being complete, by a hard link that fails if the number is taken: of two processes that want a run
 one gets it, on NFS too. A claim whose owner is gone is not changed but followed by the next number, so nobody can take
-away what another has just taken. An owner gives a sign of life by touching its claim, all the time.
+away what another has just taken. An owner's heartbeat is that it touches its claim, all the time.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from typing import NamedTuple
 from games.errors import TacitError
 
 STALE_SECONDS = 600.0
-"""How long an owner on another machine may give no sign of life."""
-_SIGN_SECONDS = 30.0
+"""How long an owner on another machine may be without a heartbeat."""
+_HEARTBEAT_SECONDS = 30.0
 _NAME = re.compile(r"\.claim\.(\d+)")
 
 
@@ -135,7 +135,7 @@ def _give_signs() -> None:
             with contextlib.suppress(OSError):  # taken over, or the disk is away: `check` says it
                 if _owner(claim) == _me():
                     os.utime(claim)
-        time.sleep(_SIGN_SECONDS)
+        time.sleep(_HEARTBEAT_SECONDS)
 
 
 def _newest(path: Path) -> Path | None:

@@ -360,7 +360,7 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
     return {name: result._replace(scores=scores.get(name)) for name, result in results.items()}
 
 
-def among(paths: Sequence[Path]) -> list[Path]:
+def training_runs(paths: Sequence[Path]) -> list[Path]:
     """`paths` without what stands beside trained runs, so that runs/* names these: folders of results, and exact runs.
 
     Where all runs are exact they stay, for whoever reads them to say what is needed.

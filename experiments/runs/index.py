@@ -26,7 +26,7 @@ from experiments.runs.files import write_bytes
 from games.errors import TacitError
 from marl.crossplay import estimators, standard_error
 
-_OWN = ("collection.py", "directory.py", "files.py", "index.py")
+_OWN = ("collection.py", "directory.py", "files.py", "index.py", "record.py")
 _READERS = (
     estimators.__file__,
     standard_error.__file__,

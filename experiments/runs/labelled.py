@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.runs import collection
+from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
 from marl.crossplay import CrossPlay
 
@@ -31,20 +31,29 @@ class _Axis(NamedTuple):
     """Of each run on the dimension."""
 
 
-def dataset(runs: "collection.Runs", play: str, xarray: Any) -> "xarray.Dataset":
-    """The cells of one play of all runs, as `Runs.crossplay` describes it; `xarray` is the library.
+def dataset(
+    runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, Sequence[str]], play: str, xarray: Any
+) -> "xarray.Dataset":
+    """The cells of one play of all runs, as `Runs.crossplay` describes it.
+
+    Args:
+      runs: runs.
+      varying: the keys in which they differ.
+      leading: of these the dimensions, each with the keys that follow from it.
+      play: "sampled" or "greedy".
+      xarray: the library.
 
     Raises:
       TacitError: if two runs are one configuration, or their cells are not of one shape.
     """
     cells = _cells(runs, play)
-    axes = _axes(runs)
+    axes = _axes(runs, varying, leading)
     places = list(zip(*(axis.places for axis in axes), strict=True)) if axes else [()] * len(runs)
     for number, place in enumerate(places):
         if (first := places.index(place)) != number:
             raise TacitError(f"{runs[first].path} and {runs[number].path} are one configuration: give one of them")
     shape = tuple(len(axis.values[axis.keys[0]]) for axis in axes)
-    names = _names(runs)
+    names = _names(varying)
     coordinates: dict[str, Any] = {
         names[key]: (axis.name, _values(axis.values[key])) for axis in axes for key in axis.keys
     }
@@ -67,7 +76,7 @@ def dataset(runs: "collection.Runs", play: str, xarray: Any) -> "xarray.Dataset"
     )
 
 
-def _cells(runs: "collection.Runs", play: str) -> list[CrossPlay]:
+def _cells(runs: Sequence[Record], play: str) -> list[CrossPlay]:
     """The cells of every run, if they go together."""
     if not runs:
         raise TacitError("there is no run whose cross-play could be labelled")
@@ -96,20 +105,18 @@ def _fill(array: np.ndarray, seatings: np.ndarray, values: np.ndarray) -> None:
         array[second, first, 1] = values
 
 
-def _axes(runs: "collection.Runs") -> list[_Axis]:
+def _axes(runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, Sequence[str]]) -> list[_Axis]:
     """The dimensions: keys in which the runs differ and that do not follow from another one."""
-    varying = runs.varying()
     values = {key: [record.keys.get(key) for record in runs] for key in varying}
-    leading = runs.leading(varying)
     axes = []
     for key in (key for key in varying if key in leading):
-        texts = list(map(collection.plain_text, values[key]))
+        texts = list(map(plain_text, values[key]))
         distinct = dict(zip(texts, range(len(runs)), strict=True))
         order = sorted(distinct.values(), key=lambda run: _order(values[key][run]))
         places = {texts[run]: place for place, run in enumerate(order)}
         axes.append(
             _Axis(
-                name=_names(runs)[key],
+                name=_names(varying)[key],
                 keys=[key, *leading[key]],
                 values={one: [values[one][run] for run in order] for one in (key, *leading[key])},
                 places=[places[text] for text in texts],
@@ -118,9 +125,8 @@ def _axes(runs: "collection.Runs") -> list[_Axis]:
     return axes
 
 
-def _names(runs: "collection.Runs") -> Mapping[str, str]:
+def _names(varying: Sequence[str]) -> Mapping[str, str]:
     """Short names of the keys in which the runs differ: the last parts, where these tell them apart."""
-    varying = runs.varying()
     ends = Counter(key.rpartition(".")[2] for key in varying)
     short = {key: key.rpartition(".")[2] for key in varying}
     return {key: end if ends[end] == 1 and end not in _TAKEN else key for key, end in short.items()}
@@ -128,11 +134,11 @@ def _names(runs: "collection.Runs") -> Mapping[str, str]:
 
 def _order(value: Any) -> tuple[Any, ...]:
     is_number = isinstance(value, int | float)
-    return (not is_number, value if is_number else 0, collection.plain_text(value))
+    return (not is_number, value if is_number else 0, plain_text(value))
 
 
 def _values(values: Sequence[Any]) -> list[Any]:
     """Values as coordinates: numbers as they are, else texts."""
     if all(isinstance(value, int | float) for value in values):
         return list(values)
-    return [value if isinstance(value, str) else collection.plain_text(value) for value in values]
+    return [value if isinstance(value, str) else plain_text(value) for value in values]

@@ -103,8 +103,8 @@ class HandBelief:
     def with_hand(self, state: HanabiState, player: Array, hand: Array) -> HanabiState:
         """The state with another hand of the player int32[], by its number int32[]; empty slots stay empty."""
         mine = self._bytes(jnp.asarray(self._hands)[hand])
-        hers = (jnp.arange(self._board.players, dtype=jnp.int32) == player)[:, None] & (state.cards != EMPTY)
-        return state._replace(cards=jnp.where(hers, mine[None], state.cards))
+        is_own = (jnp.arange(self._board.players, dtype=jnp.int32) == player)[:, None] & (state.cards != EMPTY)
+        return state._replace(cards=jnp.where(is_own, mine[None], state.cards))
 
     def observed(
         self,

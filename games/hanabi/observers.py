@@ -8,26 +8,22 @@
 The observer always sits in seat 0: hands, players and targets are counted from it.
 """
 
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from games.game import Array, Layout, Observer, Symmetry
+from games.hanabi.board import Board, State
 from games.hanabi.cards import EMPTY, HINTED
-
-if TYPE_CHECKING:
-    from games.hanabi.rules import Hanabi, HanabiState
 
 NAMES = ("hle", "minimal", "belief")
 
 
-def make(game: "Hanabi", name: str) -> Observer:
+def make(game: Board, name: str) -> Observer:
     """The observer of `NAMES` for this board."""
     layout = _layout(game, name)
 
-    def encode(state: "HanabiState", player: Array) -> Array:
+    def encode(state: State, player: Array) -> Array:
         pieces = _hands(game, state, player) + _board(game, state) + _last_action(game, state, player)
         if name == "hle":
             pieces += _knowledge(game, state, player)
@@ -56,7 +52,7 @@ def from_seat(rows: Array, player: Array, players: int) -> Array:
     return turned
 
 
-def _layout(game: "Hanabi", name: str) -> Layout:
+def _layout(game: Board, name: str) -> Layout:
     players, slots = {"player": game.players}, {"slot": game.hand_size}
     color, rank = {"color": game.colors}, {"rank": game.ranks}
     one = {"bit": 1}
@@ -140,7 +136,7 @@ def _each(values: Array, width: int) -> list[Piece]:
     return [(values[i], width) for i in range(values.shape[0])]
 
 
-def _card(game: "Hanabi", card: Array, when: Array) -> Array:
+def _card(game: Board, card: Array, when: Array) -> Array:
     """uint32: the bit of a card byte among the colors * ranks kinds."""
     return _one_hot((card >> 3).astype(jnp.uint32) * game.ranks + (card & 7), when)
 
@@ -148,7 +144,7 @@ def _card(game: "Hanabi", card: Array, when: Array) -> Array:
 # --- sections --------------------------------------------------------------------------------------------------------
 
 
-def _hands(game: "Hanabi", state: "HanabiState", player: Array) -> list[Piece]:
+def _hands(game: Board, state: State, player: Array) -> list[Piece]:
     hands = from_seat(state.cards, player, game.players)
     others = hands[1:].reshape(-1)
     short = _one_hot(jnp.arange(game.players, dtype=jnp.uint32), hands[:, -1] == EMPTY)
@@ -156,7 +152,7 @@ def _hands(game: "Hanabi", state: "HanabiState", player: Array) -> list[Piece]:
     return [*cards, (jnp.sum(short, dtype=jnp.uint32), game.players)]
 
 
-def _board(game: "Hanabi", state: "HanabiState") -> list[Piece]:
+def _board(game: Board, state: State) -> list[Piece]:
     undealt = game.deck_size - game.players * game.hand_size
     height = state.fireworks.astype(jnp.uint32)
     first_copy = np.cumsum([0, *game.copies[:-1]]).astype(np.uint32)
@@ -170,12 +166,12 @@ def _board(game: "Hanabi", state: "HanabiState") -> list[Piece]:
     ]
 
 
-def _last_action(game: "Hanabi", state: "HanabiState", player: Array) -> list[Piece]:
-    action = state.last_action
+def _last_action(game: Board, state: State, player: Array) -> list[Piece]:
+    action, noop = state.last_action, game.num_actions - 1
     discarded = action < game.hand_size
     played = (action >= game.hand_size) & (action < game.first_color_hint)
     hinted_color = (action >= game.first_color_hint) & (action < game.first_rank_hint)
-    hinted_rank = (action >= game.first_rank_hint) & (action < game.noop)
+    hinted_rank = (action >= game.first_rank_hint) & (action < noop)
     hinted, took = hinted_color | hinted_rank, discarded | played
 
     hint = action - jnp.where(hinted_rank, jnp.uint8(game.first_rank_hint), jnp.uint8(game.first_color_hint))
@@ -186,7 +182,7 @@ def _last_action(game: "Hanabi", state: "HanabiState", player: Array) -> list[Pi
     slot = action - jnp.where(played, jnp.uint8(game.hand_size), jnp.uint8(0))
     types = [played, discarded, hinted_color, hinted_rank]
     return [
-        (_one_hot(seat, action != game.noop), game.players),
+        (_one_hot(seat, action != noop), game.players),
         *((type_.astype(jnp.uint32), 1) for type_ in types),
         (_one_hot(target, hinted), game.players),
         (_one_hot(value, hinted_color), game.colors),
@@ -199,7 +195,7 @@ def _last_action(game: "Hanabi", state: "HanabiState", player: Array) -> list[Pi
     ]
 
 
-def _possible_and_hinted(game: "Hanabi", state: "HanabiState", player: Array) -> tuple[Array, Array]:
+def _possible_and_hinted(game: Board, state: State, player: Array) -> tuple[Array, Array]:
     """For every card, this player's first: its possible kinds, and the color and the rank that a hint named.
 
     Returns:
@@ -215,13 +211,13 @@ def _possible_and_hinted(game: "Hanabi", state: "HanabiState", player: Array) ->
     return possible, hinted_color | (hinted_rank << game.colors)
 
 
-def _knowledge(game: "Hanabi", state: "HanabiState", player: Array) -> list[Piece]:
+def _knowledge(game: Board, state: State, player: Array) -> list[Piece]:
     possible, hinted = _possible_and_hinted(game, state, player)
     both = zip(_each(possible, game.colors * game.ranks), _each(hinted, game.colors + game.ranks), strict=True)
     return [piece for card in both for piece in card]
 
 
-def _belief(game: "Hanabi", state: "HanabiState", player: Array) -> Array:
+def _belief(game: Board, state: State, player: Array) -> Array:
     """float32[P * H * (C*R + C + R)]: each card's V0 belief, and the color and the rank that a hint named."""
     possible, hinted = _possible_and_hinted(game, state, player)
 

@@ -5,20 +5,18 @@ colors and ranks it can still be, with a mark where a hint named one. Slot 0 hol
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
+from games.hanabi.board import State
 from games.hanabi.cards import COLOR_LETTERS, EMPTY, HINTED
 
-if TYPE_CHECKING:
-    from games.hanabi.rules import HanabiState
 
-
-def text(state: "HanabiState") -> str:
+def text(state: State) -> str:
     """One game in lines of text; one line for a batch of games and for a traced state."""
     refusal = _refusal(state)
     if refusal:
@@ -48,7 +46,7 @@ def text(state: "HanabiState") -> str:
     return "\n".join(lines)
 
 
-def svg(state: "HanabiState") -> str:
+def svg(state: State) -> str:
     """One game as a picture; a picture of one line of text for a batch of games and for a traced state."""
     refusal = _refusal(state)
     return _sentence(refusal) if refusal else _picture(read(state))
@@ -86,7 +84,7 @@ class Table(NamedTuple):
     last_move: str
 
 
-def _refusal(state: "HanabiState") -> str | None:
+def _refusal(state: State) -> str | None:
     """Why there is no single game to show, or None."""
     if any(isinstance(leaf, Tracer) for leaf in state):
         return "HanabiState (traced: it has no values yet)"
@@ -97,7 +95,7 @@ def _refusal(state: "HanabiState") -> str | None:
     return None
 
 
-def read(state: "HanabiState") -> Table:
+def read(state: State) -> Table:
     """One game, of concrete arrays, in plain Python."""
     state = jax.tree.map(np.asarray, state)
     players, _ = state.cards.shape
@@ -153,7 +151,7 @@ def read(state: "HanabiState") -> Table:
     )
 
 
-def _last_move(state: "HanabiState") -> tuple[str, int | None, list[int]]:
+def _last_move(state: State) -> tuple[str, int | None, list[int]]:
     """The last move in words; for a hint also its target and the slots that it touched."""
     players, slots = state.cards.shape
     colors, ranks = state.discards.shape

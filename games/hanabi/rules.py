@@ -29,37 +29,18 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from games.errors import TacitError, one_of, whole_number
+from games.errors import TacitError, one_of
 from games.game import Array, Game, Observer, Symmetry
 from games.hanabi import observers, render
 from games.hanabi import symmetry as symmetries
+from games.hanabi.board import Board, State
 from games.hanabi.cards import COLOR_LETTERS, EMPTY, HINTED
 
 
-class HanabiState(NamedTuple):
-    """One game of Hanabi in small integers (P players, H slots, C colors, R ranks, D cards)."""
+class HanabiState(State):
+    """One game of Hanabi; prints itself, and shows itself in a notebook."""
 
-    deck: Array  # uint8[D] card bytes; the first `dealt` are dealt, in order
-    deck_key: Array  # uint32[2] the deck is a function of this key alone
-    deck_given: Array  # bool[] the order of `deck` was given: draw it as it lies
-    dealt: Array  # uint8[] cards dealt so far
-    cards: Array  # uint8[P, H] card bytes, oldest first, EMPTY behind the last
-    color_knowledge: Array  # uint8[P, H] bit c: color c is possible; HINTED; 0 in an empty slot
-    rank_knowledge: Array  # uint8[P, H] bit r: rank r is possible; HINTED; 0 in an empty slot
-    fireworks: Array  # uint8[C] cards played on each pile
-    discards: Array  # uint8[C, R] discarded copies of each card
-    information_tokens: Array  # uint8[]
-    life_tokens: Array  # uint8[]
-    player: Array  # uint8[] whose turn it is
-    turns_left: Array  # uint8[] turns to play, counted down from P once the deck is empty
-    last_player: Array  # uint8[] who moved last
-    last_action: Array  # uint8[] action id of the last move; the no-op before the first
-    last_card: Array  # uint8[] card byte of the last move; EMPTY unless it was a play or discard
-    last_touched: Array  # uint8[] bit i: slot i was touched by the last hint
-    last_scored: Array  # bool[] the last play succeeded
-    last_token: Array  # bool[] the last play or discard returned an information token
-    ended: Array  # bool[]
-    illegal: Array  # bool[] an illegal action was tried
+    __slots__ = ()
 
     def __str__(self) -> str:
         return render.text(self)
@@ -68,18 +49,26 @@ class HanabiState(NamedTuple):
         return render.svg(self)
 
 
+class _Move(NamedTuple):
+    """What the player to move does."""
+
+    mover: Array  # bool[P]
+    action: Array  # uint8[]
+    plays: Array  # bool[]
+    takes: Array  # bool[] a card leaves the hand: played or discarded
+    hints_color: Array  # bool[]
+    hints_rank: Array  # bool[]
+    slot: Array  # uint8[] of the card that leaves
+    card: Array  # uint8[] its byte, or EMPTY
+
+
 @final
 @dataclasses.dataclass(frozen=True)
-class Hanabi(Game):
+class Hanabi(Board, Game):
     """Hanabi on any board that HLE can express.
 
     Attributes:
-      players: 2 to 5.
-      colors: 1 to 5.
-      ranks: 1 to 5; three copies of rank 1, one of the highest rank, two of the others.
-      hand_size: 1 to 8 cards.
-      max_information_tokens: 0 to 100; the game starts with all of them.
-      max_life_tokens: 1 to 100.
+      players, colors, ranks, hand_size, max_information_tokens, max_life_tokens: see `Board`.
       default_observer: which observer comes first in `observers`.
 
     Raises:
@@ -91,74 +80,11 @@ class Hanabi(Game):
     max_acting: ClassVar[int] = 1
     cyclic: ClassVar[bool] = True
 
-    players: int = 2
-    colors: int = 5
-    ranks: int = 5
-    hand_size: int = 5
-    max_information_tokens: int = 8
-    max_life_tokens: int = 3
     default_observer: str = "hle"
 
     def __post_init__(self) -> None:
-        ranges = {
-            "players": (2, 5, "HLE seats 2 to 5 players"),
-            "colors": (1, 5, "HLE has 5 colors"),
-            "ranks": (1, 5, "HLE has 5 ranks"),
-            "hand_size": (1, 8, "HLE keeps what a hint touches in 8 bits"),
-            "max_information_tokens": (0, 100, "a state holds the count in one byte"),
-            "max_life_tokens": (1, 100, "without a life the game is over before it starts"),
-        }
-        for key, (low, high, why) in ranges.items():
-            value = whole_number(f"hanabi {key}", getattr(self, key), low, high, why)
-            object.__setattr__(self, key, value)  # 5.0 from a configuration file becomes 5
-        needed = self.players * self.hand_size
-        if needed > self.deck_size:
-            raise TacitError(
-                f"hanabi needs {self.players} x {self.hand_size} = {needed} cards for the first hands, and "
-                f"{self.colors} color(s) x {self.ranks} rank(s) make a deck of {self.deck_size}, so HLE refuses"
-            )
+        super().__post_init__()
         one_of("hanabi default_observer", self.default_observer, observers.NAMES)
-
-    # --- sizes -------------------------------------------------------------------------------------------------------
-
-    @property
-    def copies(self) -> tuple[int, ...]:
-        """Copies of a card of each rank in the deck, as in HLE (a single rank has three)."""
-        return tuple(3 if rank == 0 else 1 if rank == self.ranks - 1 else 2 for rank in range(self.ranks))
-
-    @property
-    def deck_size(self) -> int:
-        return self.colors * sum(self.copies)
-
-    @property
-    def num_players(self) -> int:
-        return self.players
-
-    @property
-    def first_color_hint(self) -> int:
-        return 2 * self.hand_size
-
-    @property
-    def first_rank_hint(self) -> int:
-        return self.first_color_hint + (self.players - 1) * self.colors
-
-    @property
-    def num_actions(self) -> int:
-        return self.first_rank_hint + (self.players - 1) * self.ranks + 1
-
-    @property
-    def horizon(self) -> int:
-        """A bound on the length of a game.
-
-        Each card of the deck is drawn by one play or discard, then everybody moves once; a hint costs a token, and a
-        token comes from the start, a discard or a finished firework.
-        """
-        drawing = self.deck_size - self.players * self.hand_size + self.players
-        return drawing + self.max_information_tokens + drawing + self.colors
-
-    @property
-    def score_range(self) -> tuple[float, float]:
-        return 0.0, float(self.colors * self.ranks)
 
     # --- the contract of games.game.Game -----------------------------------------------------------------------------
 
@@ -197,47 +123,92 @@ class Hanabi(Game):
 
     def transition(self, state: HanabiState, actions: Array, *, key: Array) -> tuple[HanabiState, Array]:
         del key  # the only chance is the deck, and the deck has its own key
-        mover = jnp.arange(self.players, dtype=jnp.uint8) == state.player  # [P]
-        action = jnp.sum(jnp.where(mover, actions, 0)).astype(jnp.uint8)
-        slots = jnp.arange(self.hand_size, dtype=jnp.uint8)
-
-        discards = action < self.hand_size
-        plays = (action >= self.hand_size) & (action < self.first_color_hint)
-        hints_color = (action >= self.first_color_hint) & (action < self.first_rank_hint)
-        hints_rank = (action >= self.first_rank_hint) & (action < self.noop)
-        takes = discards | plays
-
-        # The card that leaves the hand.
-        slot = action - jnp.where(plays, jnp.uint8(self.hand_size), jnp.uint8(0))
-        here = mover[:, None] & (slots == slot)[None]  # [P, H]
-        card = jnp.where(takes, jnp.max(jnp.where(here, state.cards, 0)), jnp.uint8(EMPTY))
-        card_color, card_rank = card >> 3, card & 7
-        pile = jnp.arange(self.colors, dtype=jnp.uint8) == card_color  # [C]
-        scored = plays & jnp.any(pile & (state.fireworks == card_rank))
-        misplayed = plays & ~scored
-        fireworks = state.fireworks + (pile & scored).astype(jnp.uint8)
-        finished = scored & (card_rank == self.ranks - 1)
-        token = (discards | finished) & (state.information_tokens < self.max_information_tokens)
-        information_tokens = (
-            state.information_tokens + token.astype(jnp.uint8) - (hints_color | hints_rank).astype(jnp.uint8)
-        )
-        life_tokens = state.life_tokens - misplayed.astype(jnp.uint8)
-        of_rank = jnp.arange(self.ranks, dtype=jnp.uint8) == card_rank  # [R]
-        to_discards = (pile & (discards | misplayed))[:, None] & of_rank[None]  # [C, R]
+        move = self._move(state, actions)
+        scored, token, changed = self._after_card(state, move)
+        color_knowledge, rank_knowledge, touched = self._after_hint(state, move)
 
         # Younger cards move down one slot and the drawn card comes last.
         deck_empty = state.dealt == self.deck_size
         deck, drawn = self.draw(state.deck, state.deck_key, state.dealt, state.deck_given)
-        draws = takes & ~deck_empty
-        moves_down = takes & mover[:, None] & (slots >= slot)[None]  # [P, H]
+        draws = move.takes & ~deck_empty
+        slots = jnp.arange(self.hand_size, dtype=jnp.uint8)
+        moves_down = move.takes & move.mover[:, None] & (slots >= move.slot)[None]  # [P, H]
 
         def replace(hands: Array, newest: Array, nothing: int) -> Array:
             last = jnp.broadcast_to(jnp.where(draws, newest, jnp.uint8(nothing)), (self.players, 1))
             return jnp.where(moves_down, jnp.concatenate([hands[:, 1:], last], axis=1), hands)
 
-        # What a hint says about each card of its target.
-        hint = action - jnp.where(hints_rank, jnp.uint8(self.first_rank_hint), jnp.uint8(self.first_color_hint))
-        kinds = jnp.where(hints_rank, jnp.uint8(self.ranks), jnp.uint8(self.colors))
+        turns_left = state.turns_left - deck_empty.astype(jnp.uint8)
+        points_before = jnp.sum(state.fireworks, dtype=jnp.uint8)
+        points = points_before + scored.astype(jnp.uint8)
+        bombed = changed["life_tokens"] == 0
+        reward = jnp.where(bombed, -points_before.astype(jnp.float32), scored.astype(jnp.float32))
+        next_state = state._replace(
+            **changed,
+            deck=jnp.where(draws, deck, state.deck),
+            dealt=state.dealt + draws.astype(jnp.uint8),
+            cards=replace(state.cards, drawn, EMPTY),
+            color_knowledge=replace(color_knowledge, jnp.uint8(2**self.colors - 1), 0),
+            rank_knowledge=replace(rank_knowledge, jnp.uint8(2**self.ranks - 1), 0),
+            player=(state.player + 1) % self.players,
+            turns_left=turns_left,
+            last_player=state.player,
+            last_action=move.action,
+            last_card=move.card,
+            last_touched=jnp.sum(touched.astype(jnp.uint8) << slots, dtype=jnp.uint8),
+            last_scored=scored,
+            last_token=token,
+            ended=bombed | (points == self.colors * self.ranks) | (turns_left == 0),
+        )
+        return next_state, reward
+
+    def _move(self, state: HanabiState, actions: Array) -> _Move:
+        """What the player to move does, of int32[P] `actions`."""
+        mover = jnp.arange(self.players, dtype=jnp.uint8) == state.player
+        action = jnp.sum(jnp.where(mover, actions, 0)).astype(jnp.uint8)
+        plays = (action >= self.hand_size) & (action < self.first_color_hint)
+        takes = action < self.first_color_hint
+        slot = action - jnp.where(plays, jnp.uint8(self.hand_size), jnp.uint8(0))
+        here = mover[:, None] & (jnp.arange(self.hand_size, dtype=jnp.uint8) == slot)[None]  # [P, H]
+        return _Move(
+            mover=mover,
+            action=action,
+            plays=plays,
+            takes=takes,
+            hints_color=(action >= self.first_color_hint) & (action < self.first_rank_hint),
+            hints_rank=(action >= self.first_rank_hint) & (action < self.noop),
+            slot=slot,
+            card=jnp.where(takes, jnp.max(jnp.where(here, state.cards, 0)), jnp.uint8(EMPTY)),
+        )
+
+    def _after_card(self, state: HanabiState, move: _Move) -> tuple[Array, Array, dict[str, Array]]:
+        """bool[] a card scored, bool[] an information token came back, and the piles and tokens afterwards."""
+        color, rank = move.card >> 3, move.card & 7
+        pile = jnp.arange(self.colors, dtype=jnp.uint8) == color  # [C]
+        scored = move.plays & jnp.any(pile & (state.fireworks == rank))
+        misplayed = move.plays & ~scored
+        discards = move.takes & ~move.plays
+        finished = scored & (rank == self.ranks - 1)
+        token = (discards | finished) & (state.information_tokens < self.max_information_tokens)
+        hints = (move.hints_color | move.hints_rank).astype(jnp.uint8)
+        of_rank = jnp.arange(self.ranks, dtype=jnp.uint8) == rank  # [R]
+        to_discards = (pile & (discards | misplayed))[:, None] & of_rank[None]  # [C, R]
+        return (
+            scored,
+            token,
+            {
+                "fireworks": state.fireworks + (pile & scored).astype(jnp.uint8),
+                "discards": state.discards + to_discards.astype(jnp.uint8),
+                "information_tokens": state.information_tokens + token.astype(jnp.uint8) - hints,
+                "life_tokens": state.life_tokens - misplayed.astype(jnp.uint8),
+            },
+        )
+
+    def _after_hint(self, state: HanabiState, move: _Move) -> tuple[Array, Array, Array]:
+        """The knowledge of colors and of ranks uint8[P, H] afterwards, and bool[H] the slots that a hint touched."""
+        first = jnp.where(move.hints_rank, jnp.uint8(self.first_rank_hint), jnp.uint8(self.first_color_hint))
+        hint = move.action - first
+        kinds = jnp.where(move.hints_rank, jnp.uint8(self.ranks), jnp.uint8(self.colors))
         value = hint % kinds
         target = (state.player + 1 + hint // kinds) % self.players
         hinted_hand = (jnp.arange(self.players, dtype=jnp.uint8) == target)[:, None] & (state.cards != EMPTY)
@@ -249,37 +220,9 @@ class Hanabi(Game):
             told_no = jnp.where(told, knowledge & ~bit, knowledge)
             return jnp.where(touched, bit | jnp.uint8(HINTED), told_no), touched
 
-        color_knowledge, color_touched = learn(state.color_knowledge, state.cards >> 3, hints_color)
-        rank_knowledge, rank_touched = learn(state.rank_knowledge, state.cards & 7, hints_rank)
-        touched_slots = jnp.any(color_touched | rank_touched, axis=0)  # [H]
-        last_touched = jnp.sum(touched_slots.astype(jnp.uint8) << slots, dtype=jnp.uint8)
-
-        turns_left = state.turns_left - deck_empty.astype(jnp.uint8)
-        points_before = jnp.sum(state.fireworks, dtype=jnp.uint8)
-        points = points_before + scored.astype(jnp.uint8)
-        bombed = life_tokens == 0
-        reward = jnp.where(bombed, -points_before.astype(jnp.float32), scored.astype(jnp.float32))
-        next_state = state._replace(
-            deck=jnp.where(draws, deck, state.deck),
-            dealt=state.dealt + draws.astype(jnp.uint8),
-            cards=replace(state.cards, drawn, EMPTY),
-            color_knowledge=replace(color_knowledge, jnp.uint8(2**self.colors - 1), 0),
-            rank_knowledge=replace(rank_knowledge, jnp.uint8(2**self.ranks - 1), 0),
-            fireworks=fireworks,
-            discards=state.discards + to_discards.astype(jnp.uint8),
-            information_tokens=information_tokens,
-            life_tokens=life_tokens,
-            player=(state.player + 1) % self.players,
-            turns_left=turns_left,
-            last_player=state.player,
-            last_action=action,
-            last_card=card,
-            last_touched=last_touched,
-            last_scored=scored,
-            last_token=token,
-            ended=bombed | (points == self.colors * self.ranks) | (turns_left == 0),
-        )
-        return next_state, reward
+        color_knowledge, color_touched = learn(state.color_knowledge, state.cards >> 3, move.hints_color)
+        rank_knowledge, rank_touched = learn(state.rank_knowledge, state.cards & 7, move.hints_rank)
+        return color_knowledge, rank_knowledge, jnp.any(color_touched | rank_touched, axis=0)
 
     def acting(self, state: HanabiState) -> tuple[Array, Array]:
         return state.player.astype(jnp.int32)[None], ~state.ended[None]

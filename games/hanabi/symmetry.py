@@ -3,18 +3,18 @@
 A permutation is the array `image`: color c becomes color image[c], everywhere, never its inverse in one place.
 """
 
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from games.game import Array, Symmetry
+from games.hanabi.board import Board, State
 
-if TYPE_CHECKING:
-    from games.hanabi.rules import Hanabi, HanabiState
+S = TypeVar("S", bound=State)
 
 
-def of_colors(game: "Hanabi", image: Array) -> Symmetry:
+def of_colors(game: Board, image: Array) -> Symmetry:
     """The symmetry that takes color c to `image[c]`, int32[colors]."""
     image = jnp.asarray(image, jnp.int32)
     targets = np.arange(game.players - 1, dtype=np.int32)[:, None]
@@ -28,7 +28,7 @@ def of_colors(game: "Hanabi", image: Array) -> Symmetry:
     )
 
 
-def on_state(game: "Hanabi", symmetry: Symmetry, state: "HanabiState") -> "HanabiState":
+def on_state(game: Board, symmetry: Symmetry, state: S) -> S:
     """The state with every color c replaced by image[c]."""
     image = symmetry.parameters
     source = jnp.argsort(image)

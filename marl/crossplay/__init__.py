@@ -5,7 +5,7 @@ Cells, estimators and comparisons need no jax; what plays is imported when someb
 
 from typing import TYPE_CHECKING, Any
 
-from marl.crossplay.cells import CrossPlay, Seating, seatings
+from marl.crossplay.cells import CrossPlay, Seating, seatings, self_play_seatings
 from marl.crossplay.greedify import TIE_TOLERANCE, greedify
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ VERSION = "cross-play-2"
 """Of how agents are played and what is estimated from it; a record of results (docs/results.py) depends on it. Since 2
 errors count the decks."""
 
-__all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings"]
+__all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings", "self_play_seatings"]
 
 
 def __getattr__(name: str) -> Any:

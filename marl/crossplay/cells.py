@@ -43,6 +43,17 @@ class CrossPlay(NamedTuple):
         return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
+def self_play_seatings(num_agents: int, num_players: int) -> np.ndarray:
+    """int[N, num_players]: the seatings in which each of N agents plays with itself.
+
+    Raises:
+      TacitError: without an agent.
+    """
+    if num_agents < 1:
+        raise TacitError("cross-play needs at least one agent, and there is none")
+    return np.repeat(np.arange(num_agents, dtype=np.int32)[:, None], num_players, axis=1)
+
+
 def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: int = 200, seed: int = 0) -> np.ndarray:
     """Which agents meet.
 
@@ -59,11 +70,10 @@ def seatings(num_agents: int, num_players: int, kind: Seating, *, max_seatings: 
     Raises:
       TacitError: without an agent, or with fewer than players where each needs another; one alone plays with itself.
     """
-    if num_agents < 1:
-        raise TacitError("cross-play needs at least one agent, and there is none")
-    cells = [(agent,) * num_players for agent in range(num_agents)]
+    alone = self_play_seatings(num_agents, num_players)
     if num_agents == 1:
-        return np.array(cells, np.int32)
+        return alone
+    cells = list(map(tuple, alone.tolist()))
     if kind == "one_against_copies":
         for one, other in itertools.permutations(range(num_agents), 2):
             cells += [tuple(one if seat == s else other for s in range(num_players)) for seat in range(num_players)]

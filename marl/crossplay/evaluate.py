@@ -1,14 +1,16 @@
 """Cross-play: let independently trained agents play with each other.
 
-A seating says which agent sits in each seat; a cell is one seating with its games. All cells play the same decks.
-Agents of one kind (same policy, observer and sharing) are stacked and played in one vmapped program, compiled once for
-each combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games. Several
-devices each play cells of their own, without a word to each other.
+A seating says which agent sits in each seat; a cell is one seating with its games. All cells play the same decks. A
+**visitor** says what is kept of a game: how it ended (`crossplay`), or what its steps show of the agents. Agents of one
+kind (same policy, observer and sharing) are stacked and played in one vmapped program, compiled once for each
+combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games. Several devices
+each play cells of their own, without a word to each other.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +18,87 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from games.errors import TacitError
+from games.errors import TacitError, whole_number
 from games.game import Game
 from marl.agent import Agent, Kind, check_parameters
 from marl.crossplay.cells import CrossPlay, Seating, seatings
-from marl.crossplay.table import Table
+from marl.crossplay.table import Step, Table
 from marl.devices import fetch, place
 from marl.policies.policy import Array
 
 _WEIGHT_BYTES = 1 << 29
 """The most memory that the weights of one compiled call take on a device."""
 _CELLS = "cells"
+
+
+class Visitor(Protocol):
+    """What is kept of a game of cross-play, step by step; hashable, pure functions of arrays."""
+
+    def start(self, table: Table, *, key: Array) -> Any:
+        """The tally before the first step."""
+        ...
+
+    def visit(
+        self, table: Table, seated: tuple[Any, ...], tally: Any, step: Step, *, turn: int | None, greedy: Array
+    ) -> Any:
+        """The tally after a step, also of a game that is over; the rest as in `Table.play_round`."""
+        ...
+
+    def result(self, table: Table, tally: Any, state: Any) -> Any:
+        """What is kept of the tally after the last step, which led to `state`."""
+        ...
+
+
+class Visited(NamedTuple):
+    """Results of some games of some cells."""
+
+    cells: np.ndarray  # int[n]
+    games: slice
+    results: Any  # of the visitor, [n, games, ...] in every leaf; numpy arrays
+
+
+def visit_cells(
+    game: Game,
+    agents: Sequence[Agent],
+    cells: np.ndarray,
+    visitor: Visitor,
+    *,
+    games: int,
+    greedy: bool,
+    key: Array,
+    max_lanes: int = 8192,
+    devices: Sequence[Any] | None = None,
+) -> Iterator[Visited]:
+    """Play the games of a cross-play with a visitor beside each; arguments as in `crossplay`.
+
+    Args:
+      cells: int[C, num_players], the agent in each seat.
+      visitor: what is kept of each game.
+
+    Raises:
+      TacitError: if `games` is not positive; if weights do not fit their own declared architecture; if a policy plays
+        an illegal action.
+    """
+    whole_number("games", games, 1)
+    for agent in agents:
+        check_parameters(agent, game.num_players)
+    mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
+    deck_key, draw_key, best = _everywhere((*jax.random.split(key), np.asarray(greedy)), mesh)
+    games_per_call = min(games, max_lanes)
+    for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
+        for first in range(0, games, games_per_call):
+            # The last call plays on beyond `games`, so that every call has the same shape.
+            numbers = np.arange(first, first + games_per_call, dtype=np.uint32)
+            outcome = _play(
+                game, chunk.kinds, mesh, visitor, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
+                _everywhere(numbers, mesh), deck_key, draw_key, best,
+            )  # fmt: skip
+            meant = np.s_[: chunk.filled, : min(games_per_call, games - first)]
+            results, illegal = jax.tree.map(lambda leaf, meant=meant: leaf[meant], fetch(outcome))
+            rows = chunk.cells[: chunk.filled]
+            if illegal.any():
+                raise played_illegally(agents, cells[rows[illegal.any(axis=1).argmax()]])
+            yield Visited(rows, slice(first, first + illegal.shape[1]), results)
 
 
 def crossplay(
@@ -66,27 +138,14 @@ def crossplay(
         cells = seatings(len(agents), game.num_players, seating, max_seatings=max_seatings)
     else:
         cells = checked_seatings(seating, len(agents), game.num_players)
-    for agent in agents:
-        check_parameters(agent, game.num_players)
-    mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
-    deck_key, draw_key, best = _everywhere((*jax.random.split(key), np.asarray(greedy)), mesh)
     scores = np.zeros((len(cells), games), np.float32)
-    bombed, length, illegal = np.zeros((3, len(cells)), np.int64)
-    games_per_call = min(games, max_lanes)
-    for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
-        for first_game in range(0, games, games_per_call):
-            numbers = np.arange(first_game, first_game + games_per_call, dtype=np.uint32)
-            outcome = _play(
-                game, chunk.kinds, mesh, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
-                _everywhere(numbers, mesh), deck_key, draw_key, best,
-            )  # fmt: skip
-            rows, counted = chunk.cells[: chunk.filled], min(games_per_call, games - first_game)
-            score, *others = (of_all[: chunk.filled, :counted] for of_all in fetch(outcome))
-            scores[rows, first_game : first_game + counted] = score
-            for total, of_games in zip((bombed, length, illegal), others, strict=True):
-                total[rows] += of_games.sum(axis=1)
-    if illegal.any():
-        raise played_illegally(agents, cells[int(illegal.argmax())])
+    bombed, length = np.zeros((2, len(cells)), np.int64)
+    for some in visit_cells(
+        game, agents, cells, _Outcomes(), games=games, greedy=greedy, key=key, max_lanes=max_lanes, devices=devices
+    ):
+        scores[some.cells, some.games] = some.results.score
+        bombed[some.cells] += some.results.bombed.sum(axis=1)
+        length[some.cells] += some.results.length.sum(axis=1)
     spread = scores.std(axis=1, ddof=1, dtype=np.float64) if games > 1 else np.full(len(cells), np.nan)
     return CrossPlay(
         labels=tuple(agent.label for agent in agents),
@@ -98,6 +157,33 @@ def crossplay(
         length=length / games,
         scores=scores,
     )
+
+
+class _Outcome(NamedTuple):
+    """Of one game."""
+
+    score: Array  # float32[]
+    length: Array  # int32[] steps
+    bombed: Array  # bool[]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcomes:
+    """The visitor that keeps how each game ended."""
+
+    def start(self, table: Table, *, key: Array) -> _Outcome:
+        del table, key
+        return _Outcome(jnp.float32(0), jnp.int32(0), jnp.bool_(False))
+
+    def visit(
+        self, table: Table, seated: tuple[Any, ...], tally: _Outcome, step: Step, *, turn: int | None, greedy: Array
+    ) -> _Outcome:
+        del table, seated, turn, greedy
+        going_on = (~step.state.ended).astype(jnp.int32)
+        return tally._replace(score=tally.score + step.reward, length=tally.length + going_on)
+
+    def result(self, table: Table, tally: _Outcome, state: Any) -> _Outcome:
+        return tally._replace(bombed=table.game.bombed(state))
 
 
 def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarray:
@@ -118,7 +204,7 @@ def played_illegally(agents: Sequence[Agent], seats: Sequence[int] | np.ndarray)
 
 
 class Chunk(NamedTuple):
-    """Cells for one compiled call: n of them, of which the first `filled` are meant and the rest fill up."""
+    """Cells for one compiled call: n of them; after the first `filled` comes padding."""
 
     kinds: tuple[Kind, ...]  # in each seat
     stacks: tuple[Any, ...]  # for each seat the parameters of all agents of its kind
@@ -169,11 +255,12 @@ def _cut(array: np.ndarray, mesh: Mesh | None) -> Array:
     return jnp.asarray(array) if mesh is None else place(array, NamedSharding(mesh, P(_CELLS)))
 
 
-@functools.partial(jax.jit, static_argnames=("game", "kinds", "mesh"))
+@functools.partial(jax.jit, static_argnames=("game", "kinds", "mesh", "visitor"))
 def _play(
     game: Game,
     kinds: tuple[Kind, ...],
     mesh: Mesh | None,
+    visitor: Visitor,
     stacks: tuple[Any, ...],
     rows: tuple[Array, ...],
     cells: Array,
@@ -181,9 +268,9 @@ def _play(
     deck_key: Array,
     draw_key: Array,
     greedy: Array,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Any, Array]:
     """`_play_cells`, each device of the mesh with its own cells, until its own games have ended."""
-    play = functools.partial(_play_cells, game, kinds)
+    play = functools.partial(_play_cells, Table(game, kinds), visitor)
     if mesh is not None:
         cut, whole = P(_CELLS), P()
         play = jax.shard_map(
@@ -194,8 +281,8 @@ def _play(
 
 
 def _play_cells(
-    game: Game,
-    kinds: tuple[Kind, ...],
+    table: Table,
+    visitor: Visitor,
     stacks: tuple[Any, ...],
     rows: tuple[Array, ...],
     cells: Array,
@@ -203,37 +290,36 @@ def _play_cells(
     deck_key: Array,
     draw_key: Array,
     greedy: Array,
-) -> tuple[Array, Array, Array, Array]:
-    """Play game number n of `numbers` [G] in every cell of `cells` [C].
+) -> tuple[Any, Array]:
+    """The visitor's results of game number n of `numbers` [G] in every cell of `cells` [C], [C, G, ...].
 
-    Returns:
-      (score float32, bombed bool, length int32, illegal bool), each [C, G].
+    Then bool[C, G]: an illegal action was played.
     """
-    table = Table(game, kinds)
     seated = table.parameters(stacks, rows)
-    start = functools.partial(table.start, deck_key, draw_key)
-    state, memories, keys = jax.vmap(jax.vmap(start, in_axes=(None, 0)), in_axes=(0, None))(cells, numbers)
+
+    def start(cell: Array, number: Array) -> tuple[Any, Any, Any, Array]:
+        state, memories, key = table.start(deck_key, draw_key, cell, number)
+        own = jax.random.fold_in(jax.random.wrap_key_data(key), table.rounds)  # rounds have the numbers below
+        return state, memories, visitor.start(table, key=own), key
 
     def play_round(
-        seated: tuple[Any, ...], state: Any, memories: Any, score: Array, length: Array, key: Array, round_: Array
-    ) -> tuple[Any, Any, Array, Array]:
+        seated: tuple[Any, ...], state: Any, memories: Any, tally: Any, key: Array, round_: Array
+    ) -> tuple[Any, Any, Any]:
         state, memories, steps = table.play_round(seated, state, memories, key, round_, greedy)
-        for step in steps:
-            length = length + (~step.state.ended).astype(jnp.int32)
-            score = score + step.reward
-        return state, memories, score, length
+        for turn, step in zip(table.turns, steps, strict=True):
+            tally = visitor.visit(table, seated, tally, step, turn=turn, greedy=greedy)
+        return state, memories, tally
 
-    rounds = jax.vmap(jax.vmap(play_round, in_axes=(None, 0, 0, 0, 0, 0, None)), in_axes=(0, 0, 0, 0, 0, 0, None))
-    shape = (cells.shape[0], numbers.shape[0])
+    state, memories, tally, keys = jax.vmap(jax.vmap(start, in_axes=(None, 0)), in_axes=(0, None))(cells, numbers)
+    rounds = jax.vmap(jax.vmap(play_round, in_axes=(None, 0, 0, 0, 0, None)), in_axes=(0, 0, 0, 0, 0, None))
 
     def going_on(carry: tuple[Any, ...]) -> Array:
         state, *_, round_ = carry
         return jnp.any(~state.ended & ~state.illegal) & (round_ < table.rounds)
 
     def one_round(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        state, memories, score, length, round_ = carry
-        return *rounds(seated, state, memories, score, length, keys, round_), round_ + 1
+        state, memories, tally, round_ = carry
+        return *rounds(seated, state, memories, tally, keys, round_), round_ + 1
 
-    carry = (state, memories, jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.int32), jnp.int32(0))
-    state, _, score, length, _ = jax.lax.while_loop(going_on, one_round, carry)
-    return score, jax.vmap(jax.vmap(game.bombed))(state), length, state.illegal
+    state, _, tally, _ = jax.lax.while_loop(going_on, one_round, (state, memories, tally, jnp.int32(0)))
+    return jax.vmap(jax.vmap(functools.partial(visitor.result, table)))(tally, state), state.illegal

@@ -95,7 +95,7 @@ def record_games(
         )
         for row, cell in enumerate(chunk.cells[: chunk.filled].tolist()):
             for number in range(games):
-                steps, last, acting, bombed = jax.tree.map(lambda leaf, at=(row, number): leaf[at], played)
+                steps, last, bombed = jax.tree.map(lambda leaf, at=(row, number): leaf[at], played)
                 if last.illegal:
                     raise played_illegally(agents, seated[cell])
                 length = int((~steps.state.ended).sum())
@@ -106,7 +106,7 @@ def record_games(
                         states=jax.tree.map(
                             lambda leaf, end, n=length: np.append(leaf[:n], end[None], 0), steps.state, last
                         ),
-                        acting=acting[:length],
+                        acting=steps.acting[:length],
                         actions=steps.actions[:length],
                         log_probs=steps.log_probs[:length],
                         rewards=steps.reward[:length],
@@ -128,15 +128,15 @@ def _play(
     greedy: Array,
     *,
     games: int,
-) -> tuple[Step, Any, Array, Array]:
+) -> tuple[Step, Any, Array]:
     """The first games of every cell of `cells` [C], going on until no game is longer; leaves [C, games, ...].
 
     Returns:
-      The steps [T], the last state, bool[T, P] who was acting, and bool[] whether the game ended in a disaster.
+      The steps [T], the last state, and bool[] whether the game ended in a disaster.
     """
     game = table.game
 
-    def one_game(seated: tuple[Any, ...], cell: Array, number: Array) -> tuple[Step, Any, Array, Array]:
+    def one_game(seated: tuple[Any, ...], cell: Array, number: Array) -> tuple[Step, Any, Array]:
         state, memories, key = table.start(deck_key, draw_key, cell, number)
 
         def one_round(carry: tuple[Any, Any], round_: Array) -> tuple[tuple[Any, Any], Step]:
@@ -145,7 +145,7 @@ def _play(
 
         (last, _), steps = jax.lax.scan(one_round, (state, memories), jnp.arange(table.rounds, dtype=jnp.int32))
         steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), steps)
-        return steps, last, jax.vmap(game.is_acting)(steps.state), game.bombed(last)
+        return steps, last, game.bombed(last)
 
     over_games = jax.vmap(one_game, in_axes=(None, None, 0))
     numbers = jnp.arange(games, dtype=jnp.uint32)

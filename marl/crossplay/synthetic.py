@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from games.errors import TacitError, whole_number
 from marl.crossplay import estimators
+from marl.crossplay.cells import self_play_seatings
 from marl.crossplay.estimators import LEVEL, Estimate
 
 XP_MEAN, GAP = 5.0, 1.0
@@ -70,7 +71,7 @@ def random_effects(generator: np.random.Generator, num_seeds: int, effects: Effe
     Three players have seat and pair effects for all seats and pairs, and an effect for each triple.
     """
     normal = generator.standard_normal
-    own = np.repeat(np.arange(num_seeds)[:, None], num_players, axis=1)
+    own = self_play_seatings(num_seeds, num_players)
     mixed = np.array(list(itertools.permutations(range(num_seeds), num_players)))
     seats = effects.seed * normal((num_seeds, num_players))  # a, b, …
     pair = np.triu(effects.pair * normal((num_seeds, num_seeds)), 1)

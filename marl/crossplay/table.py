@@ -16,7 +16,8 @@ class Step(NamedTuple):
     """One step of one game."""
 
     state: Any  # before it
-    actions: Array  # int32[P]
+    acting: Array  # bool[P]
+    actions: Array  # int32[P]; the no-op of who is not acting
     log_probs: Array  # float32[P, num_actions] what each policy says; of a player who waits, the no-op
     reward: Array  # float32[]
 
@@ -35,6 +36,11 @@ class Table(NamedTuple):
         of the player to move is evaluated.
         """
         return tuple(range(self.game.num_players)) if self.game.cyclic else (None,)
+
+    def looking(self, turn: int | None) -> list[int]:
+        """The seats whose policies are evaluated at a step: who may be acting, and whose memory moves at every step."""
+        clocks = [kind.policy.memory_clock for kind in self.kinds]
+        return [seat for seat, clock in enumerate(clocks) if turn in (None, seat) or clock == "every_step"]
 
     @property
     def rounds(self) -> int:
@@ -86,16 +92,13 @@ class Table(NamedTuple):
         game = self.game
         keys = jax.random.split(key, game.num_players + 1)
         only_noop = jnp.where(jnp.arange(game.num_actions, dtype=jnp.int32) == game.noop, jnp.float32(0), -jnp.inf)
-        played = []
-        for seat in range(game.num_players):
-            if turn is not None and seat != turn and self.kinds[seat].policy.memory_clock == "own_turns":
-                played.append((memories[seat], only_noop, jnp.int32(game.noop)))
-            else:
-                played.append(self._act(seat, seated[seat], state, memories[seat], keys[seat], greedy))
+        played = [(memory, only_noop, jnp.int32(game.noop)) for memory in memories]
+        for seat in self.looking(turn):
+            played[seat] = self._act(seat, seated[seat], state, memories[seat], keys[seat], greedy)
         after, log_probs, actions = zip(*played, strict=True)
         actions = jnp.stack(actions)
         next_state, reward, _ = game.step(state, actions, key=keys[-1])
-        return next_state, after, Step(state, actions, jnp.stack(log_probs), reward)
+        return next_state, after, Step(state, game.is_acting(state), actions, jnp.stack(log_probs), reward)
 
     def _act(
         self, seat: int, params: Any, state: Any, memory: Any, key: Array, greedy: Array

@@ -4,9 +4,9 @@
 
 A joint policy is a tuple over agents of arrays over the agent's action-observation histories and its actions (see
 `games.tabular.histories`). With x_i(h) the product of agent i's own action probabilities on the way to h, every
-quantity is a sum over joint histories of chance weight times a product of x's. For two agents whose joint histories
-fill most of the square of their own ones, these sums are thin matrix products with one matrix a stage (`Square`);
-otherwise they run over the list of joint histories (`Listed`).
+quantity is a sum over joint histories of chance weight times a product of x's. Where two agents' joint
+histories are at least a fifth of all pairs of their own ones, these sums are thin matrix products with one matrix a
+stage (`Dense`); otherwise they run over the list of joint histories (`Sparse`).
 
 `sweep` and what is built on it act on one joint policy, inside double precision; the caller makes batches with `vmap`.
 Functions for others enter double precision themselves (`double_precision`) and return numpy arrays.
@@ -28,7 +28,7 @@ JointPolicy = tuple[Array, ...]
 """For each agent float64[H, A]."""
 
 _WIDE, _NARROW = 128, 16
-_SQUARE_FILL = 0.2
+_DENSE_FILL = 0.2
 """Share of the pairs of histories that must be able to meet for the matrix form."""
 
 REACHED = 1e-6
@@ -77,14 +77,14 @@ def batch_width(total: int) -> int:
     return _WIDE if total > _NARROW else _NARROW
 
 
-class Square(NamedTuple):
+class Dense(NamedTuple):
     """A stage of two agents in matrix form; S states, N_i histories."""
 
     chance: Array  # float64[S * N_1, N_2]
     reward: Array  # float64[S, A_1, A_2]
 
 
-class Listed(NamedTuple):
+class Sparse(NamedTuple):
     """A stage as a list of K joint histories."""
 
     local: Array  # int32[K, n]
@@ -105,7 +105,7 @@ class AgentStage(NamedTuple):
 class Tables(NamedTuple):
     """What the exact core needs of a game: arrays only, so that it is an argument of compiled functions."""
 
-    stages: tuple[Square | Listed, ...]
+    stages: tuple[Dense | Sparse, ...]
     agents: tuple[tuple[AgentStage, ...], ...]
     discount: Array  # float64[horizon], γ^t
 
@@ -130,17 +130,17 @@ def tables(tree: Tree) -> Tables:
     """The arrays of a game for the exact core, kept for the last two games. Call within double precision."""
     problem = tree.problem
     reward = problem.expected_reward.T.reshape(problem.num_states, *problem.num_actions)  # [S, A_1, ..., A_n]
-    stages: list[Square | Listed] = []
+    stages: list[Dense | Sparse] = []
     for t, stage in enumerate(tree.stages):
         sizes = [own.stage(t).stop - own.stage(t).start for own in tree.agents]
-        if len(sizes) == 2 and len(stage.local) >= _SQUARE_FILL * sizes[0] * sizes[1]:
+        if len(sizes) == 2 and len(stage.local) >= _DENSE_FILL * sizes[0] * sizes[1]:
             chance = np.zeros((problem.num_states, *sizes))
             chance[:, stage.local[:, 0], stage.local[:, 1]] = stage.chance.T
-            stages.append(Square(jnp.asarray(chance.reshape(-1, sizes[1])), jnp.asarray(reward)))
+            stages.append(Dense(jnp.asarray(chance.reshape(-1, sizes[1])), jnp.asarray(reward)))
         else:
             weighted = (stage.chance @ reward.reshape(problem.num_states, -1)).reshape(-1, *problem.num_actions)
             local = jnp.asarray(stage.local, jnp.int32)
-            stages.append(Listed(local, jnp.asarray(stage.chance.sum(1)), jnp.asarray(weighted)))
+            stages.append(Sparse(local, jnp.asarray(stage.chance.sum(1)), jnp.asarray(weighted)))
     agents = tuple(
         tuple(_agent_stage(tree, agent, t) for t in range(tree.horizon)) for agent in range(problem.num_agents)
     )
@@ -342,18 +342,18 @@ def _sum_children(stage: AgentStage, values: Array, shape: tuple[int, ...]) -> A
     return jnp.append(values, 0.0)[stage.children].sum(-1).reshape(shape)
 
 
-def _meet(stage: Square | Listed, own: list[Array], policies: list[Array], entropies: list[Array]) -> list[tuple]:
+def _meet(stage: Dense | Sparse, own: list[Array], policies: list[Array], entropies: list[Array]) -> list[tuple]:
     """For each agent: others' weight [N], counterfactual reward [N, A], others' entropies weighted [N]."""
     joined = [weight[:, None] * policy for weight, policy in zip(own, policies, strict=True)]
     weighted = [weight * entropy for weight, entropy in zip(own, entropies, strict=True)]
     return (
         _meet_square(stage, own, joined, weighted)
-        if isinstance(stage, Square)
+        if isinstance(stage, Dense)
         else _meet_listed(stage, own, joined, entropies)
     )
 
 
-def _meet_square(stage: Square, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
+def _meet_square(stage: Dense, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
     num_states, _, num_actions = stage.reward.shape
     right = stage.chance @ jnp.concatenate([joined[1], weighted[1][:, None]], axis=1)
     right = right.reshape(num_states, len(own[0]), num_actions + 1)
@@ -368,7 +368,7 @@ def _meet_square(stage: Square, own: list[Array], joined: list[Array], weighted:
     return [first, (left[:, -2], left[:, :-2], left[:, -1])]
 
 
-def _meet_listed(stage: Listed, own: list[Array], joined: list[Array], entropies: list[Array]) -> list[tuple]:
+def _meet_listed(stage: Sparse, own: list[Array], joined: list[Array], entropies: list[Array]) -> list[tuple]:
     agents = range(len(own))
     weight = [own[i][stage.local[:, i]] for i in agents]
     chosen = [joined[i][stage.local[:, i]] for i in agents]
@@ -392,9 +392,9 @@ def _without(ndim: int, axis: int) -> list[int]:
     return [number for number in range(ndim) if number != axis]
 
 
-def _reward_against(stage: Square | Listed, joined: Array, size: int) -> Array:
+def _reward_against(stage: Dense | Sparse, joined: Array, size: int) -> Array:
     """float64[N_1, A_1]: what agent 0's actions earn against agent 1's weights float64[N_2, A_2]; `size` is N_1."""
-    if isinstance(stage, Square):
+    if isinstance(stage, Dense):
         num_states, _, num_actions = stage.reward.shape
         right = (stage.chance @ joined).reshape(num_states, size, num_actions)
         return jnp.einsum("sab,snb->na", stage.reward, right)

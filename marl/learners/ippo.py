@@ -35,7 +35,7 @@ from marl.learners.learner import (
     Metrics,
     annealed,
     bytes_of,
-    direction,
+    clipped_adam,
     next_entropy_coef,
     relative_entropy,
 )
@@ -274,7 +274,7 @@ class IPPO:
         return IPPOState(
             hyperparameters=hyperparameters,
             params=params,
-            optimiser=direction(hyperparameters.max_grad_norm).init(params),
+            optimiser=clipped_adam(hyperparameters.max_grad_norm).init(params),
             playing=rollout.start(self.game, self.policy, self.num_games, key=games_key),
             entropy_coef=hyperparameters.entropy_coef,
             updates=jnp.int32(0),
@@ -321,7 +321,7 @@ class IPPO:
     def surrogate(self, ratio: Array, advantage: Array, hyperparameters: Hyperparameters) -> Array:
         """float32[L, N, K], elementwise: minus its mean is the policy's loss. Here PPO's clipped surrogate.
 
-        The mean is over the actions of a minibatch; an entry that is no action counts nothing, but must be finite.
+        The mean is over the actions of a minibatch; padding (no action) is left out, but must be finite.
 
         Args:
           ratio: float32[L, N, K] π(a|o) / π_old(a|o), of L steps of N sequences with at most K acting players.
@@ -334,7 +334,7 @@ class IPPO:
         """The parameters that the policy plays with."""
         return state.params
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes.
 
         Its state; its rollout, as it was played and in sequences; a minibatch; what the gradient of a part of it keeps.
@@ -425,12 +425,12 @@ class IPPO:
 
     def _learn(self, state: IPPOState, rows: _Rows, key: Array) -> tuple[Any, Any, dict[str, Array], dict[str, Array]]:
         hyperparameters = state.hyperparameters._replace(entropy_coef=state.entropy_coef)
-        direct = direction(hyperparameters.max_grad_norm)
+        direct = clipped_adam(hyperparameters.max_grad_norm)
         learning_rate = hyperparameters.learning_rate * annealed(self.anneal, state.updates, self.total_updates)
 
         def minibatch(carry: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             params, optimiser = carry
-            chosen = self._chosen(rows, devices.share(index))
+            chosen = self._chosen(rows, devices.shard_rows(index))
             gradient, report = self._gradient(params, chosen, hyperparameters)
             step, optimiser = direct.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - learning_rate * s, params, step)
@@ -553,10 +553,10 @@ class IPPO:
 
         def one_step(memories: Any, percept: Any, steps: _Steps) -> tuple[Any, Array]:
             """Of one game; `memories` [P, ...], all else [M, ...]."""
-            memory = rollout.memories_of(memories, steps.player)
+            memory = rollout.gather_memories(memories, steps.player)
             after, features = jax.vmap(remember)(steps.player, memory, percept)
-            moves = rollout.moving(self.policy, steps.slot, steps.acting, len(steps.player))
-            memories = rollout.with_memories(memories, steps.player, moves, after)
+            moves = rollout.moves_mask(self.policy, steps.slot, steps.acting, len(steps.player))
+            memories = rollout.scatter_memories(memories, steps.player, moves, after)
             first = self.policy.initial_memory()
             return jax.tree.map(lambda new, old: jnp.where(steps.done, new[None], old), first, memories), features
 
@@ -572,7 +572,7 @@ class IPPO:
     def _replay_of_everybody(self, params: Any, memory: Any, percepts: Any, rows: _Steps) -> Array:
         """[L, N, P, features] where all players are recorded, in order, of `percepts` [L, N, P, ...]."""
         length, sequences, players = rows.player.shape
-        moves = jax.vmap(jax.vmap(lambda slot, acting: rollout.moving(self.policy, slot, acting, players)))(
+        moves = jax.vmap(jax.vmap(lambda slot, acting: rollout.moves_mask(self.policy, slot, acting, players)))(
             rows.slot, rows.acting
         )
         done = jnp.broadcast_to(rows.done[..., None], rows.player.shape)

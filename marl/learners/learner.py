@@ -76,12 +76,12 @@ class Learner(Protocol):
         """The parameters that the policy plays with: those that `marl.agent.Kind` declares, and no critic beside."""
         ...
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes."""
         ...
 
 
-def no_metrics(learner: Learner, state: Any) -> Metrics:
+def zero_metrics(learner: Learner, state: Any) -> Metrics:
     """The metrics of no update at all, for `updates` to add to."""
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learner.update, state)[1])
     return nothing._replace(diverged=jnp.int32(NEVER))
@@ -115,7 +115,7 @@ def updates(learner: Learner, state: Any, metrics: Metrics, count: Array) -> tup
     return jax.lax.fori_loop(0, count, once, (state, metrics))
 
 
-def direction(max_grad_norm: Array) -> optax.GradientTransformation:
+def clipped_adam(max_grad_norm: Array) -> optax.GradientTransformation:
     """Clip the gradient's norm to float32[], then Adam; the learning rate is applied by the caller."""
     # Where double precision is enabled, optax would raise a Python number to the power of a count in it.
     adam = optax.scale_by_adam(b1=jnp.float32(0.9), b2=jnp.float32(0.999), eps=1e-5)

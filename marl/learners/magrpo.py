@@ -168,9 +168,9 @@ class MAGRPO:
         """The parameters that the policy plays with."""
         return state.params
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes."""
-        return self._ppo.memory()
+        return self._ppo.peak_bytes()
 
     @property
     def _ppo(self) -> ippo.IPPO:

@@ -95,9 +95,9 @@ class MAPPO:
         """The actor's parameters: those of the policy, without the centralised critic."""
         return state.params["actor"]
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes."""
-        return self._ppo.memory()
+        return self._ppo.peak_bytes()
 
     @property
     def _ppo(self) -> ippo.IPPO:

@@ -25,6 +25,8 @@ with another hand at one step.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, final
 
 import jax
@@ -35,7 +37,7 @@ from games.game import Game
 from games.hanabi.beliefs import HandBelief
 from marl.learners import ippo, rollout
 from marl.learners.learner import Anneal, EntropySchedule, Metrics
-from marl.policies.policy import Array, sample
+from marl.policies.policy import Array
 
 
 class Hyperparameters(NamedTuple):
@@ -91,7 +93,7 @@ class OffBelief:
       TacitError: if a value is out of range; if the game has no exact belief; if the policy has a memory.
     """
 
-    version: ClassVar[str] = "off_belief-1"
+    version: ClassVar[str] = "off_belief-2"
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
     game: Game
@@ -133,8 +135,8 @@ class OffBelief:
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
-        ppo_key, games_key = jax.random.split(key)
-        ppo = self._ppo.init(_of_ippo(hyperparameters), key=ppo_key)._replace(playing=self._start(games_key))
+        ppo = self._ppo.init(_of_ippo(hyperparameters), key=key)
+        ppo = ppo._replace(playing=self._nothing_heard(ppo.playing))
         return OffBeliefState(ppo, belief_params=ppo.params if self.levels > 1 else ())
 
     def update(self, state: OffBeliefState) -> tuple[OffBeliefState, Metrics]:
@@ -156,12 +158,12 @@ class OffBelief:
         ends = jnp.array([self.total_updates * level // self.levels for level in range(1, self.levels)], jnp.int32)
         return 1 + jnp.sum(updates >= ends, dtype=jnp.int32)
 
-    def memory(self) -> int:
+    def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes: IPPO's, and the hands gone through."""
         if self.levels == 1:
-            return self._ppo.memory()
+            return self._ppo.peak_bytes()
         hands = self.num_games * self.game.num_players * HandBelief(self.game).num_hands
-        return self._ppo.memory() + 4 * hands * (1 + self.game.observer(self.observer).size)
+        return self._ppo.peak_bytes() + 4 * hands * (1 + self.game.observer(self.observer).size)
 
     @property
     def _ppo(self) -> ippo.IPPO:
@@ -183,23 +185,23 @@ class OffBelief:
 
     # --- play --------------------------------------------------------------------------------------------------------
 
-    def _start(self, key: Array) -> rollout.Playing:
-        """Fresh games."""
-        hands = HandBelief(self.game).num_hands if self.levels > 1 else 0
-        heard = jnp.zeros((self.num_games, self.game.num_players, hands), jnp.float32)
-        return rollout.start(self.game, self.policy, self.num_games, key=key)._replace(memories=heard)
-
     def _at_its_level(self, state: OffBeliefState, key: Array) -> OffBeliefState:
         """Where a new level begins: its beliefs rest on the policy so far, and games begin anew."""
         if self.levels == 1:
             return state
         begins = self.level(state.ppo.updates) > self.level(state.ppo.updates - 1)
+        fresh = self._nothing_heard(rollout.start(self.game, self.policy, self.num_games, key=key))
         belief_params, playing = jax.tree.map(
             lambda new, old: jnp.where(begins, new, old),
-            (state.ppo.params, self._start(key)),
+            (state.ppo.params, fresh),
             (state.belief_params, state.ppo.playing),
         )
         return OffBeliefState(state.ppo._replace(playing=playing), belief_params)
+
+    def _nothing_heard(self, playing: rollout.Playing) -> rollout.Playing:
+        """Games in which nobody knows anything of the others' actions."""
+        hands = HandBelief(self.game).num_hands if self.levels > 1 else 0
+        return playing._replace(memories=jnp.zeros((self.num_games, self.game.num_players, hands), jnp.float32))
 
     def _rollout(
         self, state: OffBeliefState, key: Array
@@ -209,7 +211,7 @@ class OffBelief:
         def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], tuple[rollout.Trajectory, Array]]:
             playing, episodes = carry
             keys = jax.random.split(key, self.num_games)
-            playing, (recorded, finished) = jax.vmap(lambda one, key: self._play_one(state, one, key))(playing, keys)
+            playing, (recorded, finished) = jax.vmap(functools.partial(self._play_one, state))(playing, keys)
             return (playing, episodes.and_all(finished)), recorded
 
         keys = jax.random.split(key, self.rollout_length)
@@ -222,57 +224,34 @@ class OffBelief:
         self, state: OffBeliefState, playing: rollout.Playing, key: Array
     ) -> tuple[rollout.Playing, tuple[tuple[rollout.Trajectory, Array], rollout.Episodes]]:
         """A step of one real game, and what it is worth in fictitious ones."""
-        draw_key, fiction_key, step_key, init_key = jax.random.split(key, 4)
-        before, player = playing.states, self._player(playing.states)
-        observation, legal, log_probs, value = self._look(state.ppo.params, before, player)
-        action = sample(log_probs, key=draw_key)
-        targets = jax.vmap(lambda key: self._fictitious(state, playing, player, action, key))(
+        real_key, fiction_key = jax.random.split(key)
+        before, heard = playing.states, playing.memories
+        playing, (step, finished) = self._step(state, restart=True)(playing._replace(memories=()), real_key)
+        player, action = step.player[0], step.action[0]
+        targets = jax.vmap(lambda key: self._fictitious(state, before, heard, player, action, key))(
             jax.random.split(fiction_key, self.samples)
         )
-        after, reward, done = self._step(before, player, action, step_key)
-        total, length = playing.returns + reward, playing.lengths + 1
-        finished = rollout.Episodes.after(self.game, after, total=total, length=length, done=done)
-        heard = self._heard(state, before, player, action, playing.memories)
-        fresh = rollout.Playing(self.game.init(key=init_key), jnp.zeros_like(heard), jnp.float32(0), jnp.int32(0))
-        going_on = rollout.Playing(after, heard, total, length)
-        trajectory = rollout.Trajectory(
-            observation=rollout.packed(observation)[None],
-            memory=(),
-            player=player[None],
-            valid=jnp.ones(1, jnp.bool_),
-            value=value[None],
-            slot=jnp.zeros(1, jnp.int32),
-            acting=jnp.ones(1, jnp.bool_),
-            legal=legal[None],
-            action=action[None],
-            log_prob=log_probs[action][None],
-            reward=reward,
-            done=done,
-        )
-        advantage = (jnp.mean(targets) - value)[None]
-        playing = jax.tree.map(lambda new, old: jnp.where(done, new, old), fresh, going_on)
-        return playing, ((trajectory, advantage), finished)
+        heard = jnp.where(step.done, 0.0, self._heard(state, before, player, action, heard))
+        return playing._replace(memories=heard), ((step, jnp.mean(targets) - step.value), finished)
 
     def _fictitious(
-        self, state: OffBeliefState, playing: rollout.Playing, player: Array, action: Array, key: Array
+        self, state: OffBeliefState, before: Any, heard: Array, player: Array, action: Array, key: Array
     ) -> Array:
         """float32[]: y, from a hand drawn from the player's belief to its next turn."""
-        draw_key, first_key, *keys = jax.random.split(key, self.game.num_players + 1)
-        params, belief = state.ppo.params, HandBelief(self.game)
+        draw_key, first_key, rest_key = jax.random.split(key, 3)
+        belief = HandBelief(self.game)
         if self.levels == 1:
             log_likelihood = jnp.zeros(belief.num_hands, jnp.float32)
         else:
-            log_likelihood = playing.memories[player] * (self.level(state.ppo.updates) > 1)
-        fiction = belief.resampled(playing.states, player, log_likelihood, key=draw_key)
-        fiction, total, _ = self._step(fiction, player, action, first_key)
-        for key in keys:  # the others, in turn; nothing happens after the end
-            act_key, step_key = jax.random.split(key)
-            mover = self._player(fiction)
-            _, _, log_probs, _ = self._look(params, fiction, mover)
-            fiction, reward, _ = self._step(fiction, mover, sample(log_probs, key=act_key), step_key)
-            total = total + reward
-        *_, value = self._look(params, fiction, player)
-        return total + jnp.where(fiction.ended, 0.0, state.ppo.hyperparameters.gamma * value)
+            log_likelihood = heard[player] * (self.level(state.ppo.updates) > 1)
+        fiction = belief.resampled(before, player, log_likelihood, key=draw_key)
+        actions = rollout.joint_action(self.game, player[None], jnp.ones(1, jnp.bool_), action[None])
+        fiction, reward, _ = self.game.step(fiction, actions, key=first_key)
+        playing = rollout.Playing(fiction, memories=(), returns=reward, lengths=jnp.int32(1))
+        for key in jax.random.split(rest_key, self.game.num_players - 1):  # the others, in turn
+            playing, _ = self._step(state, restart=False)(playing, key)
+        value = self._value(state.ppo.params, playing.states, player)
+        return playing.returns + jnp.where(playing.states.ended, 0.0, state.ppo.hyperparameters.gamma * value)
 
     def _heard(self, state: OffBeliefState, before: Any, player: Array, action: Array, heard: Array) -> Array:
         """float32[P, hands]: everybody's log-likelihoods after an action."""
@@ -281,7 +260,7 @@ class OffBelief:
         belief = HandBelief(self.game)
 
         def log_prob(other: Any) -> Array:
-            return self._look(state.belief_params, other, player)[2][action]
+            return self._log_probs(state.belief_params, other, player)[action]
 
         def one(listener: Array, log_likelihood: Array) -> Array:
             told = belief.observed(before, listener, log_likelihood, log_prob)
@@ -290,18 +269,22 @@ class OffBelief:
 
         return jax.vmap(one)(jnp.arange(self.game.num_players, dtype=jnp.int32), heard)
 
-    def _player(self, state: Any) -> Array:
-        return self.game.acting(state)[0][0]
+    def _step(self, state: OffBeliefState, *, restart: bool) -> Callable[..., Any]:
+        return rollout.one_step(
+            self.game, self.policy, state.ppo.params, observer=self.observer, batch="acting", share_parameters=True,
+            sequence=1, restart=restart,
+        )  # fmt: skip
 
-    def _look(self, params: Any, state: Any, player: Array) -> tuple[Array, Array, Array, Array]:
-        """What a player sees, may do, does (log-probabilities) and expects."""
-        observation, legal = self.game.observe(state, player, self.observer), self.game.legal(state, player)
+    def _log_probs(self, params: Any, state: Any, player: Array) -> Array:
+        """float32[num_actions] of a player."""
+        observation = self.game.observe(state, player, self.observer)
+        return self.policy.apply(params, (), observation, self.game.legal(state, player))[1]
+
+    def _value(self, params: Any, state: Any, player: Array) -> Array:
+        """float32[]: what a player expects."""
+        observation = self.game.observe(state, player, self.observer)
         _, features = self.policy.remember(params, (), self.policy.perceive(params, observation))
-        return observation, legal, self.policy.act(params, features, legal), self.policy.value(params, features)
-
-    def _step(self, state: Any, player: Array, action: Array, key: Array) -> tuple[Any, Array, Array]:
-        players = jnp.arange(self.game.num_players, dtype=jnp.int32)
-        return self.game.step(state, jnp.where(players == player, action, self.game.noop), key=key)
+        return self.policy.value(params, features)
 
 
 def _of_ippo(hyperparameters: Hyperparameters) -> ippo.Hyperparameters:

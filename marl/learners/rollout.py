@@ -106,7 +106,7 @@ def acting_rows(rows: Array, slot: Array) -> Array:
     return rows if rows.shape[0] == slot.shape[0] else rows[slot]
 
 
-def memories_of(memories: Any, player: Array) -> Any:
+def gather_memories(memories: Any, player: Array) -> Any:
     """Of everybody's memories [P, ...] those of the players [M]; where M = P they are in order."""
 
     def pick(every: Array) -> Array:
@@ -117,19 +117,26 @@ def memories_of(memories: Any, player: Array) -> Any:
     return jax.tree.map(pick, memories)
 
 
-def with_memories(memories: Any, player: Array, moves: Array, after: Any) -> Any:
+def scatter_memories(memories: Any, player: Array, moves: Array, after: Any) -> Any:
     """Everybody's memories [P, ...] after those of the players [M] who move, bool[M], became `after` [M, ...]."""
 
     def put(every: Array, new: Array) -> Array:
         if len(player) == len(every):
             return jnp.where(moves.reshape(-1, *[1] * (every.ndim - 1)), new, every)
-        hers = (_is(player, len(every)) & moves[:, None]).T
-        return jnp.where(jnp.any(hers, axis=1).reshape(-1, *[1] * (every.ndim - 1)), _select(hers, new), every)
+        source = (_is(player, len(every)) & moves[:, None]).T
+        return jnp.where(jnp.any(source, axis=1).reshape(-1, *[1] * (every.ndim - 1)), _select(source, new), every)
 
     return jax.tree.map(put, memories, after)
 
 
-def moving(policy: ActorCritic, slot: Array, acting: Array, recorded: int) -> Array:
+def joint_action(game: Game, actors: Array, acting: Array, action: Array) -> Array:
+    """int32[P]: the actions [K] of those of the players `actors` [K] who act, bool[K] `acting`, and no-ops."""
+    is_actor = (actors[:, None] == jnp.arange(game.num_players, dtype=jnp.int32)[None]) & acting[:, None]  # [K, P]
+    actions = jnp.max(jnp.where(is_actor, action[:, None], -1), axis=0)
+    return jnp.where(actions < 0, game.noop, actions)
+
+
+def moves_mask(policy: ActorCritic, slot: Array, acting: Array, recorded: int) -> Array:
     """bool[M]: whose memory moves on in a step, of M recorded players; `slot` and `acting` [K] as in `Trajectory`."""
     if policy.memory_clock == "every_step":
         return jnp.ones(recorded, jnp.bool_)
@@ -175,7 +182,7 @@ def rollout(
         after its end means anything.
       key: consumed.
     """
-    play_one = _player(
+    play_one = one_step(
         game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=sequence,
         restart=restart,
     )  # fmt: skip
@@ -224,7 +231,7 @@ def bootstrap(
     Returns:
       float32[num_games, num_players].
     """
-    play_one = _player(
+    play_one = one_step(
         game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=1,
         restart=True,
     )  # fmt: skip
@@ -234,9 +241,9 @@ def bootstrap(
         playing, ahead, waiting, number = carry  # the second and the third [num_games, num_players]
         keys = jax.random.split(jax.random.fold_in(key, number), num_games)
         playing, (step, _) = jax.vmap(play_one)(playing, keys)
-        hers, value = _by_player(step, game.num_players)
-        ahead = ahead + jnp.where(waiting & hers, gamma * value, 0.0)
-        waiting = waiting & ~hers
+        recorded, value = _by_player(step, game.num_players)
+        ahead = ahead + jnp.where(waiting & recorded, gamma * value, 0.0)
+        waiting = waiting & ~recorded
         ahead = ahead + jnp.where(waiting, step.reward[:, None], 0.0)
         return playing, ahead, waiting & ~step.done[:, None], number + 1
 
@@ -264,9 +271,9 @@ def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma:
     Returns:
       float32[T, G, M], 0 where an entry is no recorded step.
     """
-    hers, value = _by_player(trajectory, num_players)
+    recorded, value = _by_player(trajectory, num_players)
     # A player's return from one step of the game on; γ and λ count where that step leads to one of its own.
-    counts = jnp.concatenate([hers[1:], jnp.zeros_like(hers[:1])])
+    counts = jnp.concatenate([recorded[1:], jnp.zeros_like(recorded[:1])])
     discount = jnp.where(counts, gamma, 1.0) * ~trajectory.done[..., None]
     returns = lambda_returns(
         jnp.broadcast_to(trajectory.reward[..., None], value.shape),
@@ -280,11 +287,11 @@ def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma:
 
 def _by_player(steps: Trajectory, num_players: int) -> tuple[Array, Array]:
     """bool[..., P] whose recorded step there is, and float32[..., P] its value, 0 where there is none."""
-    hers = jax.nn.one_hot(steps.player, num_players, dtype=jnp.bool_) & steps.valid[..., None]
-    return jnp.any(hers, axis=-2), jnp.sum(jnp.where(hers, steps.value[..., None], 0.0), axis=-2)
+    recorded = jax.nn.one_hot(steps.player, num_players, dtype=jnp.bool_) & steps.valid[..., None]
+    return jnp.any(recorded, axis=-2), jnp.sum(jnp.where(recorded, steps.value[..., None], 0.0), axis=-2)
 
 
-def _player(
+def one_step(
     game: Game,
     policy: ActorCritic,
     params: Any,
@@ -295,7 +302,10 @@ def _player(
     sequence: int,
     restart: bool,
 ) -> Callable[[Playing, Array], tuple[Playing, tuple[Trajectory, Episodes]]]:
-    """One step of one game: what it leads to, what is recorded of it, and the game if it ended with it."""
+    """One step of one game: what it leads to, what is recorded of it, and the game if it ended with it.
+
+    Arguments as in `rollout`; the key that the returned function takes is consumed.
+    """
     encode = observer_of(game, observer).encode
     everybody = jnp.arange(game.num_players, dtype=jnp.int32)
     initial_memory = policy.initial_memory()
@@ -323,20 +333,18 @@ def _player(
             action = sample(log_probs, key=key)
             return legal, action, log_probs[action]
 
-        memory = memories_of(playing.memories, players)
+        memory = gather_memories(playing.memories, players)
         observation, memory_after, features, value = jax.vmap(look)(players, memory)
         legal, action, log_prob = jax.vmap(act)(
             actors, acting_rows(features, slot), jax.random.split(draw_key, game.max_acting)
         )
-        hers = (actors[:, None] == everybody[None]) & acting[:, None]  # [K, P]
-        actions = jnp.max(jnp.where(hers, action[:, None], -1), axis=0)
-        next_state, reward, done = game.step(state, jnp.where(actions < 0, game.noop, actions), key=step_key)
+        next_state, reward, done = game.step(state, joint_action(game, actors, acting, action), key=step_key)
         if not restart:
             done = done & ~state.ended
         total, steps = playing.returns + reward, playing.lengths + 1
         finished = Episodes.after(game, next_state, total=total, length=steps, done=done)
-        moves = moving(policy, slot, acting, len(players))
-        memories = with_memories(playing.memories, players, moves, memory_after)
+        moves = moves_mask(policy, slot, acting, len(players))
+        memories = scatter_memories(playing.memories, players, moves, memory_after)
         playing = Playing(next_state, memories, total, steps)
         if restart:
             first = jax.tree.map(lambda every, one: jnp.broadcast_to(one, every.shape), memories, initial_memory)

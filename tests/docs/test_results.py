@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import results
+from docs import pieces, results
 from games.errors import TacitError
 from tests.command_line import TINY, call
 
@@ -21,8 +21,8 @@ def records(tmp_path):
 
 
 @pytest.fixture
-def piece(records, monkeypatch, tmp_path):
-    """One tiny training as the piece "demo", its commands in this process, counted."""
+def called(monkeypatch, tmp_path):
+    """The commands of pieces run in this process, and are counted."""
     called = []
 
     def run(arguments, cwd):
@@ -33,13 +33,19 @@ def piece(records, monkeypatch, tmp_path):
         return type("Ended", (), {"returncode": status})
 
     monkeypatch.chdir(tmp_path)
-    tiny = results.trained(" ".join(TINY).replace("seeds=2", "seeds=6"), "made")
-    monkeypatch.setattr(results, "PIECES", {"demo": tiny})
     monkeypatch.setattr(results.subprocess, "run", run)
     monkeypatch.setattr(
         results, "provenance", lambda: {"commit": "c", "date": "d", "jax": "0", "python": "3", "machine": "m"}
     )
-    monkeypatch.setattr(results, "FIGURES", tmp_path)
+    monkeypatch.setattr(pieces, "FIGURES", tmp_path)
+    return called
+
+
+@pytest.fixture
+def piece(called, monkeypatch):
+    """One tiny training as the piece "demo"."""
+    tiny = pieces.trained(" ".join(TINY).replace("seeds=2", "seeds=6"), "made")
+    monkeypatch.setattr(results, "PIECES", {"demo": tiny})
     return called
 
 
@@ -84,6 +90,52 @@ def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monke
         results.make("demo", records, small=False)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "command", "depends", "row"),
+    [
+        (
+            "exact",
+            "phase -m game=two_stage_lever,lever branch=false alpha=[0.5,2] execution.figures=false",
+            {"search": "search-2"},
+            "| lever | 725,760 / 362,880 | 0.5 | none | 0.5 | not looked for | 1.0000 | 0.9000 | 0.1111 |",
+        ),
+        (
+            "exact_methods",
+            "zsc-table game=lever method=self-play,other-play execution.figures=false",
+            {"search": "search-2"},
+            "| Other-Play | 0.9000 |",
+        ),
+        (
+            "structures",
+            "structure-table game=task_claiming structure=none,leader method=self-play execution.figures=false",
+            {"search": "search-2"},
+            "|  | leader | 2 | 2.0000 | 2.0000 | 2.000 (100%) |",
+        ),
+        (
+            "adaptive",
+            "adaptive payoffs=[[11,-30,0],[-30,7,6],[0,0,5]] execution.figures=false",
+            {"games": []},
+            "| level 2 | -11.3333 (14.6667) |",
+        ),
+    ],
+)
+def test_pieces_of_the_exact_lab(called, records, monkeypatch, name, command, depends, row):
+    small = {"exact": "normal_starts=2 wide_starts=0 pure_starts=2 refine=false"}
+    small["exact_methods"] = small["structures"] = "starts=2"
+    piece = pieces.PIECES[name]._replace(commands=lambda records: [command], smaller=small.get(name, "rounds=2"))
+    monkeypatch.setitem(results.PIECES, name, piece)
+    results.make(name, records, small=True)
+    record = records.read(name)
+    assert len(called) == 1
+    assert depends.items() <= record["depends"].items() and "learners" not in record["depends"]
+    assert row in record["tables"]["table"]
+    assert results.outdated(record) == []
+    said = results.made_by(record)
+    assert said.startswith(f"<small>Made by `tacit {command} ") and "seeds" not in said
+    assert ("search-2" in said) == (name != "adaptive")
+
+
 def test_a_command_that_fails_says_which(records, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(results.subprocess, "run", lambda *_, **__: type("Ended", (), {"returncode": 75}))
@@ -100,15 +152,15 @@ def test_the_coefficient_with_the_greatest_greedy_cross_play_is_chosen(records):
         for coefficient, mean in ((0.002, 4.0), (0.02, 5.5), (0.07, 5.25))
     ]
     records.folder.mkdir()
-    for method in results.METHODS:
-        records.file(f"choose/{results._slug(method)}").write_text(json.dumps({"numbers": rows}))
-    assert results.chosen(records, "MAPPO") == 0.02
-    commands = results.fresh_seeds(records)
-    assert len(commands) == len(results.METHODS) + 1
+    for method in pieces.METHODS:
+        records.file(f"choose/{pieces._slug(method)}").write_text(json.dumps({"numbers": rows}))
+    assert pieces.chosen(records, "MAPPO") == 0.02
+    commands = pieces.fresh_seeds(records)
+    assert len(commands) == len(pieces.METHODS) + 1
     assert all("seeds=16 first_seed=100" in command for command in commands)
     assert commands[-1].endswith("learner.entropy_coef=0.002 execution.output=ippo_low")
     with pytest.raises(TacitError, match="the piece methods needs the record of choose/ippo"):
-        results.fresh_seeds(results.Records(records.folder / "none"))
+        pieces.fresh_seeds(results.Records(records.folder / "none"))
 
 
 def test_pages_name_what_there_is(records):
@@ -138,6 +190,6 @@ def test_records_are_small_and_of_pieces_that_there_are():
 
 
 def test_every_contrast_is_of_methods():
-    known = {*results.METHODS, "IPPO, low"}
-    assert {name for pair in results.CONTRASTS for name in pair} <= known
-    assert all(re.fullmatch(r"\w+", results._slug(name)) for name in known)
+    known = {*pieces.METHODS, "IPPO, low"}
+    assert {name for pair in pieces.CONTRASTS for name in pair} <= known
+    assert all(re.fullmatch(r"\w+", pieces._slug(name)) for name in known)

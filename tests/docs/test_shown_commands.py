@@ -305,7 +305,7 @@ def test_every_command_exists_and_composes(workplace, monkeypatch):
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
         patch.setattr(compose, "_launch", lambda command, swept: None)
         for table in (zsc_table, structure_table, adaptive):
-            patch.setattr(table, "run", lambda configs: None)
+            patch.setattr(table, "run", lambda configs, form: None)
         texts = {}
         for page in PAGES:
             for command in [*COMMANDS[page.relative_to(ROOT).as_posix()], *made_with_the_site(page)]:

@@ -208,7 +208,7 @@ def test_numbers_of_a_variants_own_reach_it(own):
     state = first.learner.init(second.hyperparameters, key=jax.random.key(0))
     assert type(state.hyperparameters).__name__ == "Numbers"
     assert state.hyperparameters.floor == 0.5
-    assert first.learner.memory() > 0
+    assert first.learner.peak_bytes() > 0
 
 
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):

@@ -13,7 +13,7 @@ from examples.reinforce import Hyperparameters, Reinforce
 from experiments import runs
 from games.errors import TacitError
 from games.tabular.library import lever, tiny_hanabi, two_stage_lever
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.policies.recurrent import Recurrent
 from marl.policies.tabular import Tabular, numbering
 
@@ -102,8 +102,8 @@ def trained(seeds, count=150):
     def train(seed, entropy_coef):
         numbers = Hyperparameters(learning_rate=0.1, entropy_coef=entropy_coef)
         state = learner.init(numbers, key=jax.random.key(seed))
-        state, _ = updates(learner, state, no_metrics(learner, state), jnp.int32(count - 20))
-        return updates(learner, state, no_metrics(learner, state), jnp.int32(20))
+        state, _ = updates(learner, state, zero_metrics(learner, state), jnp.int32(count - 20))
+        return updates(learner, state, zero_metrics(learner, state), jnp.int32(20))
 
     every = jax.vmap(jax.vmap(train, (0, None)), (None, 0))
     return jax.device_get(every(jnp.asarray(seeds, jnp.int32), jnp.array([0.05, 0.5], jnp.float32)))

@@ -13,7 +13,7 @@ from examples.spo import SPO
 from experiments import compose
 from experiments.config import JobConfig
 from marl.learners.ippo import Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add_a_learner.md"
 
@@ -32,12 +32,12 @@ def test_the_skeleton_learns(folder, monkeypatch):
     plain = compose.compose([*chosen, "learner.learning_rate=[0.5,0.0]"])
     first, second = (run.build() for run in JobConfig.parse(plain).runs())
     assert (first.learner.num_games, first.kind.share_parameters) == (32, True)
-    assert first.learner.memory() > 0
+    assert first.learner.peak_bytes() > 0
 
     @jax.jit
     def train(numbers):
         state = first.learner.init(numbers, key=jax.random.key(0))
-        return updates(first.learner, state, no_metrics(first.learner, state), jnp.int32(60))
+        return updates(first.learner, state, zero_metrics(first.learner, state), jnp.int32(60))
 
     every = jax.tree.map(lambda *one: jnp.array(one, jnp.float32), first.hyperparameters, second.hyperparameters)
     state, metrics = jax.device_get(jax.vmap(train)(every))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import adaptive, figures, terminal
+from experiments import adaptive, exact_tables, figures
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import lever, tiny_hanabi
@@ -149,7 +149,7 @@ def test_private_observations_are_refused():
 def test_the_figure(made):
     folder, _ = made
     contents = read(folder)
-    axes = figures.adaptive(contents, terminal.adaptive_title(contents)).axes
+    axes = figures.adaptive(contents, exact_tables.adaptive_title(contents)).axes
     texts = [text.get_text() for text in axes[0].texts]
     assert texts == ["0.35", "0.2", "0", "0.4", "0.7", "0", "0.175", "0.2"]
     # In the second round, with a partner of level 1: level 0 up to 1/3, level 1 above it.

@@ -191,8 +191,8 @@ def test_the_list_of_games(tacit):
     said = tacit("games")
     assert (said.status, said.err) == (0, "")
     assert max(map(len, said.out.splitlines())) <= 120
-    simulators, _, library = said.out.partition("\ntabular games")
-    (line,) = [line for line in simulators.splitlines() if line.startswith("hanabi ")]
+    simulated, _, library = said.out.partition("\ntabular games")
+    (line,) = [line for line in simulated.splitlines() if line.startswith("hanabi ")]
     assert line.split()[1:8] == ["hanabi-1", "2", "21", "0", "…", "25", "97"]
     assert line.endswith("  hle (658), minimal (308), belief (658)")
     rows = {line.split()[0]: re.split("  +", line)[1:] for line in library.partition("\n\n")[0].splitlines()[1:]}

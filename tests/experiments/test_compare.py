@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import compare, compare_formats, runs
+from experiments import compare, runs, tables
 from experiments.runs.collection import load
 from games.errors import TacitError
 from marl.crossplay.estimators import summarise
@@ -110,9 +110,8 @@ def test_by_and_where(synthetic_run, tmp_path):
     (found,), said = compare.read([tmp_path], where=["gamma=0.9", "game=lever"])
     assert [row.keys for row in found.rows] == [{"learner.entropy_coef": 0.1}, {"learner.entropy_coef": 0.3}]
     (found,), _ = compare.read([tmp_path], by=["seeds"])
-    assert compare.head(found)[:3] == ["seeds", "run", "SP"]
-    assert all(len(compare.cells(row)) == len(compare.head(found)) for row in found.rows)
-    assert r"\nseeds & run & SP & XP &" in repr(compare_formats.as_latex([found]))
+    assert [column.name for column in tables.texts(compare.table(found))[0]][:3] == ["seeds", "run", "SP"]
+    assert "\nseeds & run & SP & XP &" in tables.as_latex([compare.table(found)])
     for wrong, says in [({"by": ["gamm"]}, "did you mean"), ({"where": ["gamma=0.7"]}, "no run meets --where")]:
         with pytest.raises(TacitError, match=says):
             compare.read([tmp_path], **wrong)
@@ -125,8 +124,8 @@ def test_the_mark_is_on_the_greatest_and_what_is_not_less(folder):
         {"sampled": True, "greedy": True},
         {"sampled": True, "greedy": True},
     ]
-    marked = [[column for column, text in zip(compare.head(found), compare.cells(row), strict=True) if "*" in text]
-              for row in found.rows]  # fmt: skip
+    columns, texts = tables.texts(compare.table(found))
+    marked = [[column.name for column, text in zip(columns, row, strict=True) if "*" in text] for row in texts]
     assert marked == [[], ["XP", "greedy XP"], ["XP", "greedy XP"]]
     legend = [sentence for sentence in compare.sentences(found) if sentence.startswith("*")]
     assert legend == [
@@ -142,7 +141,7 @@ def test_where_the_mark_cannot_be_said(synthetic_run, tmp_path):
     assert all(row.best == {"sampled": None, "greedy": None} for row in found.rows)
     why = "no marks of significance: a test needs an interval of the greatest XP and of another row"
     assert why in compare.sentences(found)
-    assert compare.MARK not in "".join(text for row in found.rows for text in compare.cells(row))
+    assert compare.MARK not in "".join(text for row in tables.texts(compare.table(found))[1] for text in row)
 
     fewer = synthetic_run(tmp_path / "fewer", seeds=4, score=level(0.3))
     (found,), _ = compare.read([low, fewer, middle], by=["gamma"])
@@ -171,9 +170,10 @@ def test_games_are_apart(synthetic_run, tmp_path):
     assert said == ["scores of different games or boards do not compare: a table each for 2 of them"]
     with pytest.raises(TacitError, match="different games or boards do not compare"):
         compare.compare([record.path for record in load(tmp_path, index=False)])
-    rows = list(csv.DictReader(io.StringIO(compare_formats.as_csv(found))))
+    shown = list(map(compare.table, found))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
-    assert compare_formats.as_latex(found).count("\\begin{tabular}") == 2
+    assert tables.as_latex(shown).count("\\begin{tabular}") == 2
 
 
 def change(file, *steps):
@@ -217,19 +217,20 @@ def test_rows_that_do_not_compare_are_warned_of(synthetic_run, tmp_path, file, s
 
 
 def test_the_formats_say_the_same(folder):
-    found, _ = compare.read([folder])
-    plain = json.loads(compare_formats.as_json(found))
-    rows = list(csv.DictReader(io.StringIO(compare_formats.as_csv(found))))
-    tabular = [line.split(" & ") for line in compare_formats.as_latex(found).splitlines() if line.endswith(r" \\")]
+    (found,), _ = compare.read([folder])
+    shown = [compare.table(found)]
+    plain = json.loads(tables.as_json(shown))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
+    tabular = [line.split(" & ") for line in tables.as_latex(shown).splitlines() if line.endswith(r" \\")]
     assert tabular[0] == [r"entropy\_coef", "seeds", "SP", "XP", "SP $-$ XP", "greedy SP", r"greedy XP \\"]
     for one, row, line in zip(plain, rows, tabular[1:], strict=True):
         greedy = one["greedy"]["cross_play"]
         assert (one["game"], row["game"], one["seeds"], row["seeds"]) == ("lever", "lever", 8, "8")
         assert float(row["learner.entropy_coef"]) == one["learner.entropy_coef"] == float(line[0])
         for part in ("se", "low", "high"):
-            assert float(row[f"greedy_xp_{part}"]) == greedy[part]
-        assert float(row["greedy_xp"]) == greedy["mean"]
-        assert row["greedy_best"] == str(one["best"]["greedy"])
+            assert float(row[f"greedy_cross_play_{part}"]) == greedy[part]
+        assert float(row["greedy_cross_play"]) == greedy["mean"]
+        assert row["best_greedy"] == str(one["best"]["greedy"])
         star = "^{*}" if one["best"]["greedy"] else ""
         assert line[-1] == rf"${greedy['mean']:.2f}\ [{greedy['low']:.2f}, {greedy['high']:.2f}]{star}$ \\"
 
@@ -238,7 +239,7 @@ def test_latex_is_escaped(synthetic_run, tmp_path):
     path = synthetic_run(tmp_path, seeds=2)
     change(path / "run.json", "science", "learner", "note", r"50% of $x_1 & {y} #~^\ ")
     (found,), _ = compare.read([path], by=["note"])
-    text = compare_formats.as_latex([found]).replace(r"\\", "")
+    text = tables.as_latex([compare.table(found)]).replace(r"\\", "")
     assert r"50\% of \$x\_1 \& \{y\} \#\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert [part in body for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}")] == [True] * 4
@@ -267,7 +268,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
     found = compare.compare([path])
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
-        compare_formats.write(found, tmp_path / "file", draw=False)
+        compare.write(found, tmp_path / "file", draw=False)
     said = tacit("compare", path, "--output", tmp_path / "file")
     assert (said.status, said.err.count("\n")) == (0, 1)
     assert said.err.startswith(f"tacit: warning: the table is not kept: {tmp_path / 'file'}")
@@ -276,7 +277,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
 
 def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_path, monkeypatch):
     path = synthetic_run(tmp_path, seeds=2)
-    monkeypatch.setattr(compare_formats, "_MOST_DRAWN", 0)
+    monkeypatch.setattr(compare, "_MOST_DRAWN", 0)
     said = tacit("compare", path)
     (folder,) = (tmp_path / "compare").iterdir()
     assert said.out.endswith(f"\ntable in {folder}\n")

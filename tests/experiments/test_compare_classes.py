@@ -9,7 +9,7 @@ import math
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments import compare, compare_figures, compare_formats
+from experiments import compare, compare_figures, tables
 from games.errors import TacitError
 from marl.crossplay.estimators import Estimate, Summary
 
@@ -35,9 +35,10 @@ def folder(synthetic_run, tmp_path_factory):
 
 def shown(comparison):
     """The columns of keys, and their texts in each row."""
-    head = compare.head(comparison)
-    keys = head[: head.index("seeds")]
-    return keys, [compare.cells(row)[: len(keys)] for row in comparison.rows]
+    columns, texts = tables.texts(compare.table(comparison))
+    names = [column.name for column in columns]
+    number = names.index("seeds")
+    return names[:number], [row[:number] for row in texts]
 
 
 # ------------------------------------------------------------------------------------------------------------- columns
@@ -52,8 +53,8 @@ def test_arguments_of_a_class_are_no_columns(folder):
     )
     assert found.following == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
     assert "not shown, since it changes with policy: activation, memory, torso" in compare.sentences(found)
-    columns = next(csv.reader(io.StringIO(compare_formats.as_csv([found]))))
-    assert columns[2:5] == ["learner.entropy_coef", "policy._target_", "seeds"]
+    columns = next(csv.reader(io.StringIO(tables.as_csv([compare.table(found)]))))
+    assert columns[:4] == ["learner.entropy_coef", "policy._target_", "run", "seeds"]
 
 
 def test_asked_for_the_class_its_arguments_are_no_hidden_difference(folder):
@@ -83,7 +84,7 @@ def test_keys_that_change_together_are_one_column(synthetic_run, tmp_path):
     (found,), said = compare.read([tmp_path])
     assert (shown(found), said) == ((["entropy_coef"], [["0.1"], ["0.3"]]), [])
     assert "not shown, since it changes with entropy_coef: gamma" in compare.sentences(found)
-    assert "% not shown, since it changes with entropy_coef: gamma" in compare_formats.as_latex([found])
+    assert "% not shown, since it changes with entropy_coef: gamma" in tables.as_latex([compare.table(found)])
 
 
 def test_the_version_of_a_game_decides_nothing(synthetic_run, tmp_path):
@@ -109,9 +110,9 @@ def test_rows_that_look_alike_have_the_names_of_their_runs(folder):
     assert not any("minus" in sentence for sentence in compare.sentences(found))  # it would not say which rows
     assert compare.markdown(found).splitlines()[0].count("| run |") == 1
     assert f"| {found.rows[0].path.name} |" in compare.markdown(found)
-    assert f"0.01 & {found.rows[0].path.name[:6]} & 6 &" in compare_formats.as_latex([found])
+    assert f"0.01 & {found.rows[0].path.name[:6]} & 6 &" in tables.as_latex([compare.table(found)])
     (plain,), _ = compare.read([folder], by=["entropy_coef", "policy"])
-    assert "run" not in compare.head(plain)
+    assert shown(plain)[0] == ["entropy_coef", "policy"]
     assert any("minus" in sentence for sentence in compare.sentences(plain))
 
 
@@ -144,14 +145,14 @@ def test_on_the_screen(folder, tacit, tmp_path):
 
 def test_other_settings_are_another_folder(folder, tmp_path):
     asked = [[], ["policy"], ["learner.entropy_coef"], ["learner.entropy_coef", "policy"], ["policy", "entropy_coef"]]
-    made = [compare_formats.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
+    made = [compare.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
     assert len(set(made)) == 5
     assert len(list((tmp_path / "compare").iterdir())) == 5
     names = "".join(sorted(path.name for path in folder.iterdir() if path.name != "compare"))
     assert made[0].name == hashlib.sha256(names.encode()).hexdigest()[:12]  # what it was before there were settings
-    same = compare_formats.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
+    same = compare.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
     assert same == made[1]
-    one = compare_formats.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
+    one = compare.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
     assert one not in made
 
 

@@ -46,9 +46,9 @@ def test_a_run_of_hanabi(hanabi_run, said):
         "conventions.json", "conventions.npz", "conventions_greedy.png", "conventions_greedy.svg",
         "conventions_sampled.png", "conventions_sampled.svg",
     }  # fmt: skip
-    assert runs.among([hanabi_run, hanabi_run.parent / "conventions"]) == [hanabi_run]
+    assert runs.training_runs([hanabi_run, hanabi_run.parent / "conventions"]) == [hanabi_run]
     found = json.loads((folder / "conventions.json").read_text())
-    assert found["settings"] == {"version": 2, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
+    assert found["settings"] == {"version": 3, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
     assert found["labels"] == [f"{hanabi_run.name[:6]}/{seed}" for seed in range(4)]
     assert found["actions"][0] == "discard slot 0"
     assert "no-op" not in found["actions"]

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from experiments import compare, compare_figures, compare_formats, figures, runs
+from experiments import compare, compare_figures, figures, runs
 from experiments.config import JobConfig
 from experiments.job import run_job
 from marl.crossplay import CrossPlay, seatings
@@ -164,7 +164,7 @@ def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_pat
         {"learner.entropy_coef": 0.1, "learner.gamma": 0.99},
     ]
     assert "| entropy_coef | gamma |" in compare.markdown(comparison)
-    folder = compare_formats.write(comparison, tmp_path, draw=True)
+    folder = compare.write(comparison, tmp_path, draw=True)
     drawn = (folder / "figure.svg").read_text()
     ElementTree.fromstring(drawn)
     for label in ("entropy coef, gamma", "0.01, 0.99", "0.1, 0.5"):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import methods, runs
+from experiments import methods, runs, tables
 from experiments.config import CrossPlayConfig
 from games.errors import TacitError
 from marl.crossplay import CrossPlay
@@ -124,13 +124,11 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypa
     for test, (one,) in table.comparisons["greedy"].items():
         assert plain["greedy"]["comparisons"][test][0]["verdict"] == one.verdict
     assert runs.read_crossplay(tmp_path / "out")["greedy"].labels == greedy.labels
-    from experiments import terminal
-
-    terminal.show_methods(table)
+    tables.show(methods.shown(table))
     shown = capsys.readouterr().out
     assert "greedy play (best 2)" in shown
-    assert "by disjoint pairs" in shown
-    assert f"tables and figure in {tmp_path / 'out'}" in shown
+    assert "p, disjoint pairs" in shown
+    assert shown.count("greedy play of all but iggi, uniform, whose draws are their play") == 1
 
 
 def test_one_name_for_two_runs_is_refused(trained):

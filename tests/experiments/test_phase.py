@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import compose, exact, figures, runs, terminal
+from experiments import compose, exact, exact_tables, figures, runs
 from experiments import phase as command
 from experiments.exact import PhaseConfig
 from games.errors import TacitError
@@ -134,7 +134,7 @@ def unique(low, high):
 )
 def test_other_sentences(made, changes, sentence):
     table = copy.deepcopy(contents(made[0])) | changes
-    sentences = terminal.phase_sentences(table)
+    sentences = exact_tables.phase_sentences(table)
     assert any(f"{sentence}\n" in f"{said}\n" or f"{sentence} (searched" in said for said in sentences)
 
 

@@ -314,7 +314,7 @@ def test_time_left():
 def test_what_does_not_fit_is_refused_before_it_compiles(many, tmp_path, monkeypatch):
     job = many(tmp_path, {"learner.num_games": 64, "budget.steps": 64 * 32})
     learner = job.runs()[0].build().learner
-    room = 4 * dataclasses.replace(learner, num_games=16).memory()
+    room = 4 * dataclasses.replace(learner, num_games=16).peak_bytes()
     monkeypatch.setattr(memory, "memory_of", lambda device: room)
     stages = []
     sentence = r"4 learners with 64 games of 4 steps need about .* learner\.num_games=16 would fit"
@@ -331,7 +331,7 @@ def test_the_estimate_is_near_what_the_compiler_says(many, tmp_path, changes):
     state = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
     analysis = jax.jit(learner.update).lower(state).compile().memory_analysis()
     said = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes
-    assert 0.5 < learner.memory() / said < 2, (learner.memory(), said)
+    assert 0.5 < learner.peak_bytes() / said < 2, (learner.peak_bytes(), said)
 
 
 def test_a_full_device_is_one_sentence():

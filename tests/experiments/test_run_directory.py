@@ -312,14 +312,14 @@ def test_result_folders_beside_runs_are_no_runs(finished_runs):
     root = finished_runs[0].parent
     everything = sorted(root.iterdir())
     assert root / "compare" in everything
-    assert runs.among(everything) == sorted(finished_runs)
+    assert runs.training_runs(everything) == sorted(finished_runs)
     with pytest.raises(TacitError, match=r"there is no run among .*compare"):
-        runs.among([root / "compare"])
+        runs.training_runs([root / "compare"])
 
 
 def test_exact_runs_beside_trained_ones_are_left_out(finished_runs, tmp_path):
     exact = tmp_path / "exact"
     exact.mkdir()
     (exact / "run.json").write_text('{"science": {"command": "phase"}}')
-    assert runs.among([*finished_runs, exact]) == list(finished_runs)
-    assert runs.among([exact]) == [exact]
+    assert runs.training_runs([*finished_runs, exact]) == list(finished_runs)
+    assert runs.training_runs([exact]) == [exact]

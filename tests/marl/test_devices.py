@@ -135,7 +135,7 @@ def shared_gradient() -> dict[str, Any]:
     """A learner that fits a plane to a minibatch of its games: w ← w − ∇ ½ mean (x·w − 1)²."""
 
     def update(state: Shared) -> tuple[Shared, Any]:
-        chosen = state.playing[devices.share(jnp.array([5, 0, 3, 6, 1, 1, 7, 2], jnp.int32))]
+        chosen = state.playing[devices.shard_rows(jnp.array([5, 0, 3, 6, 1, 1, 7, 2], jnp.int32))]
         loss, gradient = jax.value_and_grad(lambda w: 0.5 * jnp.mean((chosen @ w - 1) ** 2))(state.weights)
         return Shared(state.weights - gradient, state.playing * 2), loss
 
@@ -285,7 +285,7 @@ def test_more_layouts_are_the_same(found, found_more):
 
 def test_without_a_mesh_nothing_is_shared():
     index = jnp.arange(4, dtype=jnp.int32)
-    assert devices.share(index) is index
+    assert devices.shard_rows(index) is index
 
 
 def test_what_was_placed_is_a_copy():

@@ -125,7 +125,7 @@ def test_the_defect_by_hand():
     assert found.largest == pytest.approx(0.3, abs=1e-6)
     assert alone != found  # games of its own
     parts = measure_defect(Levers(), [REPEAT, REPEAT], games=600, greedy=False, key=KEY, symmetries=5, max_lanes=500)
-    np.testing.assert_allclose(parts, [found, alone], rtol=1e-6)  # 250 games of either agent in a call
+    np.testing.assert_allclose(parts, [found, alone], rtol=1e-6)  # a call of 500 games, and one of the rest
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ PRINTED = {
         "alpha_certified   1.36529 (finite horizon)",
         "best self-play    1\n",
         "| 0.6 | 2 | ",
-        "Reinforce, 0.6 − IPPO, 1",
+        "| Reinforce, 0.6 | IPPO, 1 |",
     ],
     "6_statistics": ["cells_as_independent  5.63 ± 0.20 [5.23, 6.02]", "failures"],
     "7_structure": ["self-play               1.00  1.00  1.000              0.250"],

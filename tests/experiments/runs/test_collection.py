@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import runs, terminal
+from experiments import runs, tables
 from experiments.config import name_of
-from experiments.runs.collection import EXPECTED, Runs, game_name, load
-from experiments.status import standing
+from experiments.runs.collection import EXPECTED, Runs, load
+from experiments.runs.record import game_name
+from experiments.status import standing, table
 from games.errors import TacitError
 
 COEFFICIENT = "learner.entropy_coef"
@@ -180,7 +181,7 @@ def test_damage_is_a_state_with_its_reason(synthetic_run, tmp_path, spoiled, rea
     assert record.state == "damaged"
     assert record.reason.startswith(reason)
     assert str(path) not in record.reason
-    terminal.show_status(standing(load(path.parent)))  # whatever is wrong can be shown
+    tables.show([table(standing(load(path.parent))["unfinished"])])  # whatever is wrong can be shown
 
 
 def test_other_commands_lack_groups_that_a_training_has(synthetic_run, tmp_path):

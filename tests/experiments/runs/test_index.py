@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from experiments import config
-from experiments.runs import collection, directory, files, index
+from experiments.runs import collection, directory, files, index, record
 from experiments.runs.collection import load
 from experiments.runs.index import Index, cache_folder, index_file
 from marl.crossplay import estimators
@@ -41,8 +41,8 @@ def counted(monkeypatch):
 
         return call
 
-    for name in done:
-        monkeypatch.setattr(collection, name, counting(name, getattr(collection, name)))
+    for module, name in ((collection, "_facts"), (record, "summarise")):
+        monkeypatch.setattr(module, name, counting(name, getattr(module, name)))
     return done
 
 
@@ -185,7 +185,7 @@ def test_it_does_not_outlive_the_code_that_made_it(folder, counted, monkeypatch,
     assert counted["_facts"] == 6
 
 
-@pytest.mark.parametrize("module", [config, estimators, collection, directory, files, index])
+@pytest.mark.parametrize("module", [config, estimators, collection, directory, files, index, record])
 def test_the_code_that_makes_it(folder, counted, monkeypatch, module):
     load(folder)
     read_bytes = index.Path.read_bytes

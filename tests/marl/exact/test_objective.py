@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from games.tabular import histories
 from games.tabular.library import dectiger, hint, lever, tiny_hanabi, two_stage_lever
 from marl.exact import crossplay, gradient_flow, objective
-from marl.exact.objective import Listed, Square, double_precision
+from marl.exact.objective import Dense, Sparse, double_precision
 from marl.exact.starts import normal_starts
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.policies.tabular import Tabular
 
 ALPHA = 1.3
@@ -198,8 +198,8 @@ def test_matrix_form_and_list_agree(games, random_policy, monkeypatch, name):
     policies = random_policy(tree, 9, zeros=True)
     several = tuple(np.stack(both) for both in zip(logs(policies), logs(random_policy(tree, 10)), strict=True))
     results, returns = [], []
-    for fill, form in ((0.0, Square), (2.0, Listed)):
-        monkeypatch.setattr(objective, "_SQUARE_FILL", fill)
+    for fill, form in ((0.0, Dense), (2.0, Sparse)):
+        monkeypatch.setattr(objective, "_DENSE_FILL", fill)
         forget_tables()
         with jax.enable_x64(True):
             assert all(isinstance(stage, form) for stage in objective.tables(tree).stages)
@@ -219,10 +219,10 @@ def forget_tables():
 
 def test_three_agents_and_sparse_games_are_listed(games):
     with jax.enable_x64(True):
-        assert all(isinstance(stage, Listed) for stage in objective.tables(games["three"]).stages)
-        assert all(isinstance(stage, Square) for stage in objective.tables(games["dectiger"]).stages)
+        assert all(isinstance(stage, Sparse) for stage in objective.tables(games["three"]).stages)
+        assert all(isinstance(stage, Dense) for stage in objective.tables(games["dectiger"]).stages)
         sparse = objective.tables(histories.build(hint.problem(5), 2)).stages
-        assert isinstance(sparse[0], Square) and isinstance(sparse[1], Listed)
+        assert isinstance(sparse[0], Dense) and isinstance(sparse[1], Sparse)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_learner_gets_the_same_bits_before_and_around_exact_calls():
         update = jax.jit(functools.partial(updates, learner))  # compiled anew
         state = jax.jit(lambda key: learner.init(numbers, key=key))(jax.random.key(5))
         for _ in range(2):
-            state, _ = update(state, no_metrics(learner, state), jnp.int32(3))
+            state, _ = update(state, zero_metrics(learner, state), jnp.int32(3))
             between()
         leaves, structure = jax.tree.flatten(state)
         plain = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in leaves]

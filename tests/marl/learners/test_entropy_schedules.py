@@ -12,7 +12,7 @@ from games.errors import TacitError
 from games.tabular.dec_pomdp import matrix_game
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import ENTROPY_COEF_RANGE, next_entropy_coef, no_metrics, relative_entropy, updates
+from marl.learners.learner import ENTROPY_COEF_RANGE, next_entropy_coef, relative_entropy, updates, zero_metrics
 from marl.learners.rollout import Trajectory
 from marl.policies.feed_forward import FeedForward
 
@@ -48,7 +48,7 @@ def train(learner, count=UPDATES, last=1, **hyperparameters):
 def nothing():
     """The metrics of no update, which are the same for all learners."""
     state = jax.eval_shape(lambda: learner().init(Hyperparameters(), key=jax.random.key(0)))
-    return no_metrics(learner(), state)
+    return zero_metrics(learner(), state)
 
 
 # ------------------------------------------------------------------------------------------------------ literal values

@@ -15,7 +15,7 @@ from games.tabular.dec_pomdp import matrix_game
 from games.tabular.library.lever import make as lever_game
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.policies.feed_forward import FeedForward
 from marl.policies.policy import apply_in_parts, replay_in_turn
 from marl.policies.recurrent import Recurrent
@@ -198,7 +198,7 @@ def programs(learner):
 def nothing():
     """The metrics of no update, which are the same for all learners."""
     some = learner(Bandit(), linear(Bandit()))
-    return no_metrics(some, jax.eval_shape(lambda: some.init(Hyperparameters(), key=jax.random.key(0))))
+    return zero_metrics(some, jax.eval_shape(lambda: some.init(Hyperparameters(), key=jax.random.key(0))))
 
 
 def learner(game, policy, observer="own", **settings):

@@ -12,7 +12,7 @@ import pytest
 from games import hanabi
 from games.game import Game, Layout, Observer
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import NEVER, no_metrics
+from marl.learners.learner import NEVER, zero_metrics
 from marl.learners.learner import updates as run_updates
 from marl.policies.feed_forward import FeedForward
 
@@ -49,7 +49,7 @@ def updates(state, count, batch="acting", metrics=None):
 
 @functools.cache
 def nothing(batch="acting"):
-    return no_metrics(LEARNER, new(0)) if batch == "acting" else nothing()
+    return zero_metrics(LEARNER, new(0)) if batch == "acting" else nothing()
 
 
 @functools.cache
@@ -346,7 +346,7 @@ def test_a_reward_that_is_no_number_is_found_at_its_update():
         minibatches=1, total_updates=6,
     )  # fmt: skip
     state = jax.jit(lambda key: learner.init(numbers(), key=key))(jax.random.key(0))
-    run, metrics = jax.jit(functools.partial(run_updates, learner)), no_metrics(learner, state)
+    run, metrics = jax.jit(functools.partial(run_updates, learner)), zero_metrics(learner, state)
     for count, diverged in ((1, NEVER), (1, NEVER), (2, 3), (1, 3)):
         state, metrics = run(state, metrics, jnp.int32(count))
         assert metrics.diverged == diverged

@@ -17,7 +17,7 @@ from games.tabular.library.lever import make as lever_game
 from games.tabular.library.two_stage_lever import make as two_stage_lever
 from games.tabular.simulator import Simulator
 from marl.learners import rollout
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.learners.magrpo import MAGRPO, Hyperparameters, group_advantages
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
@@ -55,7 +55,7 @@ def train(learner, *, last=10, **start):
 @functools.cache
 def nothing():
     """The metrics of no update, which are the same for all learners."""
-    return no_metrics(OF_HANABI, new(OF_HANABI))
+    return zero_metrics(OF_HANABI, new(OF_HANABI))
 
 
 def mean_return(metrics):

@@ -15,7 +15,7 @@ from games.tabular.library.two_stage_lever import make as two_stage_lever
 from marl.agent import Agent, Kind, check_parameters
 from marl.crossplay import crossplay
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.learners.mappo import MAPPO, CentralisedCritic, observer_of_all
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
@@ -57,7 +57,7 @@ def nothing():
     """The metrics of no update, which are the same for all learners."""
     game = lever_game(payoffs=(1.0, 1.0, 1.0))
     some = learner(game, network(game))
-    return no_metrics(some, jax.eval_shape(lambda: some.init(Hyperparameters(), key=jax.random.key(0))))
+    return zero_metrics(some, jax.eval_shape(lambda: some.init(Hyperparameters(), key=jax.random.key(0))))
 
 
 def mean_return(metrics):

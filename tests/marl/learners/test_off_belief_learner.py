@@ -13,7 +13,7 @@ from games.errors import TacitError
 from games.hanabi.beliefs import HandBelief
 from games.hanabi.rules import Hanabi
 from games.tabular.library.lever import make as lever
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.learners.off_belief import Hyperparameters, OffBelief
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
@@ -68,12 +68,13 @@ def test_the_target_is_the_mean_over_hands_decks_and_the_partners_actions():
 
     @jax.jit
     def drawn(real, player, action, keys):
-        playing = jax.tree.map(lambda leaf: leaf[0], state.ppo.playing)._replace(states=real)
-        return jax.vmap(lambda key: own._fictitious(state, playing, player, action, key))(keys)
+        return jax.vmap(lambda key: own._fictitious(state, real, state.ppo.playing.memories[0], player, action, key))(
+            keys
+        )
 
     @jax.jit
     def look(seen, player):
-        return own._look(state.ppo.params, seen, player)[2:]
+        return own._log_probs(state.ppo.params, seen, player), own._value(state.ppo.params, seen, player)
 
     compared = []
     for seed, moves in [(0, ()), (3, (4,)), (5, (1, 3))]:
@@ -144,7 +145,7 @@ def test_an_update_learns_from_what_was_played():
     state = jax.eval_shape(lambda key: one.init(Hyperparameters(), key=key), jax.random.key(0))
     assert state.ppo.playing.memories.shape == (32, 2, 0)  # of one level nobody listens
     assert state.belief_params == ()
-    assert one.memory() > 32 * 8 * BOARD.observer("hle").size / 8
+    assert one.peak_bytes() > 32 * 8 * BOARD.observer("hle").size / 8
 
 
 @pytest.mark.slow
@@ -177,7 +178,7 @@ def test_who_listens_believes_in_the_policy_of_the_level_before():
     state = state._replace(ppo=state.ppo._replace(params=params["now"]), belief_params=params["before"])
     real, action = deal(3), np.int32(1)
     player, listener = np.int32(real.player), np.int32(1 - real.player)
-    look = jax.jit(lambda params, seen: own._look(params, seen, player)[2][action])
+    look = jax.jit(lambda params, seen: own._log_probs(params, seen, player)[action])
     told = jax.jit(own._heard)(state, real, player, action, jnp.zeros((2, 4), jnp.float32))[listener]
     under = {
         name: [float(look(one, with_hand(real, listener, np.int32(hand)))) for hand in range(4)]
@@ -194,7 +195,7 @@ def test_it_learns_a_board():
     own = learner(game, total_updates=150, policy=network(game, torso=(32,)))
     state = jax.jit(lambda key: own.init(Hyperparameters(learning_rate=5e-3), key=key))(jax.random.key(0))
     run = jax.jit(functools.partial(updates, own))
-    nothing = no_metrics(own, state)
+    nothing = zero_metrics(own, state)
     state, first = run(state, nothing, jnp.int32(3))
     state, _ = run(state, nothing, jnp.int32(130))
     _, last = run(state, nothing, jnp.int32(17))

@@ -14,7 +14,7 @@ from games.game import Game, Layout, Observer, Symmetry
 from games.relabelled import Relabelled
 from games.tabular.library.lever import make as lever
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.policies.feed_forward import FeedForward
 
 
@@ -91,7 +91,7 @@ def trained(other_play):
         return own.policy.apply(params, (), jnp.ones(1, jnp.float32), jnp.arange(4) < 3)[1]
 
     states = jax.jit(lambda keys: jax.lax.map(start, keys))(jax.random.split(jax.random.key(0), 6))
-    nothing = no_metrics(own, jax.eval_shape(start, jax.random.key(0)))
+    nothing = zero_metrics(own, jax.eval_shape(start, jax.random.key(0)))
     run = jax.jit(lambda states, count: jax.lax.map(lambda state: updates(own, state, nothing, count), states))
     states, _ = run(states, jnp.int32(90))
     states, last = run(states, jnp.int32(10))

@@ -15,8 +15,8 @@ from games.errors import TacitError
 from games.game import Game, Layout, Observer
 from marl.learners import rollout
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics
 from marl.learners.learner import updates as run_updates
+from marl.learners.learner import zero_metrics
 from marl.policies.feed_forward import FeedForward
 from marl.policies.recurrent import Recurrent
 
@@ -137,7 +137,7 @@ def program(learner):
 def nothing():
     """The metrics of no update, which are the same for all learners."""
     some = learner("some of 3")
-    return no_metrics(some, new(some))
+    return zero_metrics(some, new(some))
 
 
 def updates(learner, state, count, metrics=None):

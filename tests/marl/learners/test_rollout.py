@@ -472,10 +472,10 @@ def test_memories_go_to_whom_they_belong(dtype):
     """Of five players the third and the first move; the last place is a copy of the first place and does not."""
     player, moves = jnp.array([2, 0, 2], jnp.int32), jnp.array([True, True, False])
     every = {"a": jnp.arange(10, dtype=dtype).reshape(5, 2), "b": jnp.arange(5, dtype=dtype)}
-    hers = jax.jit(rollout.memories_of)(every, player)
+    hers = jax.jit(rollout.gather_memories)(every, player)
     assert hers["a"].tolist() == [[4, 5], [0, 1], [4, 5]] and hers["b"].tolist() == [2, 0, 2]
     after = {"a": jnp.array([[70, 71], [80, 81], [90, 91]], dtype), "b": jnp.array([7, 8, 9], dtype)}
-    found = jax.jit(rollout.with_memories)(every, player, moves, after)
+    found = jax.jit(rollout.scatter_memories)(every, player, moves, after)
     assert found["a"].tolist() == [[80, 81], [2, 3], [70, 71], [6, 7], [8, 9]]
     assert found["b"].tolist() == [8, 1, 7, 3, 4]
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves((hers, found)))
@@ -485,7 +485,7 @@ def test_memories_go_to_whom_they_belong(dtype):
 def test_a_memory_that_is_no_number_stays_its_players():
     every = jnp.array([jnp.nan, 1.0, 2.0], jnp.float32)
     player = jnp.array([1, 2], jnp.int32)
-    assert rollout.memories_of(every, player).tolist() == [1, 2]
+    assert rollout.gather_memories(every, player).tolist() == [1, 2]
     after = jnp.array([jnp.inf, 5.0], jnp.float32)
-    found = rollout.with_memories(every, player, jnp.array([False, True]), after)
+    found = rollout.scatter_memories(every, player, jnp.array([False, True]), after)
     np.testing.assert_array_equal(found, [jnp.nan, 1.0, 5.0])

@@ -16,7 +16,7 @@ from games.tabular.dec_pomdp import from_functions, matrix_game
 from games.tabular.simulator import Simulator
 from marl.crossplay import crossplay
 from marl.learners.ippo import IPPO, Hyperparameters
-from marl.learners.learner import no_metrics, updates
+from marl.learners.learner import updates, zero_metrics
 from marl.policies.tabular import Tabular, agent_of, numbering
 
 
@@ -147,7 +147,7 @@ def train(game, number, share_parameters):
     )  # fmt: skip
     settings = Hyperparameters(learning_rate=0.05, entropy_coef=0.001, gamma=1.0)
     state = jax.jit(lambda key: learner.init(settings, key=key))(jax.random.key(0))
-    run, nothing = jax.jit(functools.partial(updates, learner)), no_metrics(learner, state)
+    run, nothing = jax.jit(functools.partial(updates, learner)), zero_metrics(learner, state)
     state, _ = run(state, nothing, jnp.int32(number))
     state, metrics = run(state, nothing, jnp.int32(1))
     assert metrics.maxima["first_ratio_error"] < 1e-5

@@ -1,0 +1,341 @@
+"""What the tables of docs/ need: the commands of each piece, and how its tables are read from what they leave.
+
+`python -m docs.results` makes them. What is chosen on which seeds, and reported on which, says docs/protocol.md.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from docs.records import Found, Piece, Records, made_now
+from experiments import (
+    adaptive,
+    compare,
+    conventions,
+    exact,
+    exact_tables,
+    figures,
+    methods,
+    runs,
+    structure_table,
+    tables,
+    zsc_table,
+)
+from experiments.config import CrossPlayConfig
+from experiments.tables import Column, Table
+from games.errors import TacitError
+from marl.crossplay import estimators, self_play_seatings
+from marl.crossplay.comparisons import difference_test, holm, own_cells
+
+FIGURES = Path(__file__).parent / "figures"
+
+COEFFICIENTS = (0.002, 0.02, 0.07)
+"""The grid of every method's entropy coefficient, each at the budget of the table: docs/protocol.md."""
+LOW = COEFFICIENTS[0]
+METHODS = {
+    "IPPO": "experiment=methods/ippo",
+    "MAPPO": "experiment=methods/mappo",
+    "IPPO, separate critic": "experiment=methods/separate_critic",
+    "Other-Play": "experiment=methods/other_play",
+    "OBL level 1": "experiment=methods/off_belief",
+    "MAGRPO, batch_std": "experiment=methods/magrpo learner.advantage_normaliser=batch_std",
+    "MAGRPO, group_std": "experiment=methods/magrpo learner.advantage_normaliser=group_std",
+}
+PARTNERS = "iggi,piers,outer,van_den_bergh,hle_simple,focus,uniform"
+CONTRASTS = (
+    ("IPPO", "IPPO, low"),
+    ("MAPPO", "IPPO, separate critic"),
+    ("Other-Play", "IPPO, low"),
+)
+"""Named before they were run: greedy XP of the first minus that of the second; corrected among themselves."""
+PHASES = (
+    "-m game=asymmetric_lever,broadcast_channel,dectiger,lever,recycling,skewed_dectiger,two_stage_lever",
+    "-m game=tiny_hanabi variant=A,B,C,D,E,F",
+    "game=dectiger horizon=2",
+    "game=equal_levers n=3",
+    "game=hint size=3",
+)
+"""The phase diagrams of the table of exact.md."""
+GAMES_A_TABLE = 4
+
+
+def trained(command: str, figure: str = "") -> Piece:
+    """A piece of trainings: the tables of `tacit compare`, one a game, and a figure in docs/ if it has a name."""
+
+    def read(folder: Path, small: bool) -> Found:
+        comparisons, _ = compare.read(made_now(folder / "runs"))
+        if figure and not small:
+            figures.save(compare.figure(comparisons[0]), FIGURES / figure)
+        made = [compare.table(one, names=True) for one in comparisons]
+        shown = tables.as_markdown(made) if len(made) > 1 else tables.markdown(made[0])
+        paths = [row.path for one in comparisons for row in one.rows]
+        return Found({"table": shown}, json.loads(tables.as_json(made)), paths)
+
+    return Piece(lambda records: [f"train {command}"], read)
+
+
+def choose(method: str) -> Piece:
+    """The grid of a method's entropy coefficient on seeds 0 to 7."""
+    grid = ",".join(map(str, COEFFICIENTS))
+    return trained(f"{METHODS[method]} learner.entropy_coef=[{grid}] seeds=8 first_seed=0")
+
+
+def chosen(records: Records, method: str) -> float:
+    """The coefficient of the grid with the greatest greedy XP."""
+    record = records.read(f"choose/{_slug(method)}")
+    if record is None:
+        raise TacitError(f"the piece methods needs the record of choose/{_slug(method)}")
+    rows = record["numbers"]
+    return max(rows, key=lambda row: row["greedy"]["cross_play"]["mean"])["learner.entropy_coef"]
+
+
+def fresh_seeds(records: Records) -> list[str]:
+    """Every method at the coefficient that was chosen for it, and IPPO at the lowest, on 16 other seeds."""
+    commands, fresh = [], "seeds=16 first_seed=100"
+    for method, experiment in METHODS.items():
+        coefficient = chosen(records, method)
+        commands.append(
+            f"train {experiment} {fresh} learner.entropy_coef={coefficient} execution.output={_slug(method)}"
+        )
+    return [*commands, f"train {METHODS['IPPO']} {fresh} learner.entropy_coef={LOW} execution.output=ippo_low"]
+
+
+def with_each_other(folder: Path, small: bool) -> Found:
+    """The tables of `tacit methods` of all methods, and the contrasts that were named."""
+    named = []
+    for method in (*METHODS, "IPPO, low"):
+        (path,) = made_now(folder / _slug(method))
+        named.append((method, path))
+    config = CrossPlayConfig(games=20 if small else 1000)
+    table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
+    greedy = own_cells(*table.results["greedy"].cells, table.method_of_agent)
+    tested = [difference_test(greedy[first], greedy[second]) for first, second in CONTRASTS]
+    corrected = holm([one.p for one in tested])
+    lines = ["| greedy XP | difference | p, Holm over these |", "|---|---|---|"]
+    lines += [
+        f"| {first} − {second} | {tables.text_of(one.difference)} | {p:.3f} |"
+        for (first, second), one, p in zip(CONTRASTS, tested, corrected, strict=True)
+    ]
+    sections = dict(part.split("\n", 1) for part in methods.markdown(table).split("### ")[1:])
+    tables = {name.split()[0].lower(): text.strip() for name, text in sections.items()}
+    numbers = runs.read_json(folder / "methods" / "table.json")
+    return Found({**tables, "contrasts": "\n".join(lines)}, numbers, [path for _, path in named])
+
+
+def phase_diagrams(folder: Path, small: bool) -> Found:
+    """The thresholds and best values of phase diagrams, a row for each."""
+    paths, contents = in_order(folder / "runs", exact.read_phase)
+    if not small:
+        by_game = {exact_tables.game(one): one for one in contents}
+        for game, draw, name in (
+            ("dectiger h3", figures.phase_diagram, "dectiger_phase"),
+            ("lever", figures.branch_diagram, "lever_branch"),
+        ):
+            figures.save(draw(by_game[game], exact_tables.title(by_game[game])), FIGURES / name)
+    head = [
+        "game",
+        "symmetries",
+        "certified",
+        "several up to",
+        "one from",
+        "stable",
+        "best self-play",
+        "best equivariant",
+    ]
+    head += ["greedy above", "greedy at the least α", "windows", "not converged"]
+    return Found({"table": markdown(head, map(_phase_row, contents))}, list(map(_thresholds, contents)), paths)
+
+
+def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
+    unique, branch = contents["alpha_unique"], contents["branch"]
+    low, high = unique["several_up_to"], unique["one_from"]
+    orders = dict.fromkeys(exact_tables.symmetries(int(contents["symmetries"][name])) for name in ("swap", "no_swap"))
+    best = dict.fromkeys(str(exact_tables.bounds(contents["equivariant"][name]).text) for name in ("swap", "no_swap"))
+    above = [row["greedy_cross_play"] for row in contents["rows"] if high is not None and row["alpha"] >= high]
+    least = contents["rows"][0]
+    stable = "not looked for" if branch is None else "never lost"
+    return [
+        exact_tables.game(contents),
+        " / ".join(orders),
+        f"{contents['alpha_certified']['alpha']:.4g}",
+        "none" if low is None else f"{low:.6g}",
+        "none" if high is None else f"{high:.6g}",
+        stable if contents["alpha_stable"] is None else f"{contents['alpha_stable']:.6g}",
+        exact_tables.bounds(contents["optimum"]),
+        " / ".join(best),
+        ", then ".join(dict.fromkeys(f"{value:z.4f}" for value in above if value is not None)),
+        " / ".join(
+            "–" if least[key] is None else f"{least[key]:z.4f}" for key in ("greedy_self_play", "greedy_cross_play")
+        ),
+        ", ".join(f"{low:.6g} – {high:.6g}" for low, high in branch["windows"]) if branch else "",
+        str(sum(row["converged"] < row["starts"] for row in contents["rows"])),
+    ]
+
+
+def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record keeps of a phase.json."""
+    kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
+    rows = [
+        {key: row[key] for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")}
+        for row in contents["rows"]
+    ]
+    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, "rows": rows}
+
+
+def method_tables(folder: Path, small: bool) -> Found:
+    """`tacit zsc-table`, a few games a table."""
+    paths, contents = in_order(folder / "runs", zsc_table.read_zsc)
+    if not small:
+        figures.save(figures.zsc_table(contents, exact_tables.games(contents)), FIGURES / "zsc_table")
+    parts = [contents[first : first + GAMES_A_TABLE] for first in range(0, len(contents), GAMES_A_TABLE)]
+    numbers = [
+        {"game": exact_tables.game(one), **{key: one[key] for key in ("optimum", "equivariant")}}
+        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
+        for one in contents
+    ]
+    return Found({"table": "\n\n".join(tables.markdown(exact_tables.methods(part)) for part in parts)}, numbers, paths)
+
+
+def structure_tables(folder: Path, small: bool) -> Found:
+    """`tacit structure-table`."""
+    paths, contents = in_order(
+        folder / "runs",
+        structure_table.read_structure,
+        by=lambda one: (one["title"], structure_table.NAMES.index(one["structure"])),
+    )
+    numbers = [
+        {"game": one["title"], "structure": one["structure"], "solo": one["solo"]}
+        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
+        for one in contents
+    ]
+    return Found({"table": tables.markdown(exact_tables.structures(contents))}, numbers, paths)
+
+
+def in_order(
+    folder: Path, read: Callable[[Path], dict[str, Any]], by: Callable[[dict[str, Any]], Any] = exact_tables.game
+) -> tuple[list[Path], list[dict[str, Any]]]:
+    """The runs of the code's versions in a folder and what they hold, sorted; by default by game."""
+    found = sorted(((path, read(path)) for path in made_now(folder)), key=lambda one: by(one[1]))
+    return [path for path, _ in found], [contents for _, contents in found]
+
+
+def convention_tables(folder: Path, small: bool) -> Found:
+    """`tacit conventions` of the piece's runs, in greedy play: the listing of the first, and a row for each."""
+    paths = sorted(made_now(folder / "runs"), key=_entropy_coef)
+    games = 20 if small else 500
+    looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
+    if not small:
+        figures.save(conventions.figure(looked_at[0], "greedy"), FIGURES / "conventions_2x3")
+    head = [
+        "entropy_coef",
+        "SP − XP",
+        "SP − OP",
+        "defect",
+        "distance (halves of one seed)",
+        "Spearman of distance and XP",
+    ]
+    rows, numbers = [], []
+    for path, found in zip(paths, looked_at, strict=True):
+        play = found.plays["greedy"]
+        relabelled, matrices = play.relabelled, play.conventions
+        assert not isinstance(relabelled, str) and not isinstance(matrices, str)
+        alone = self_play_seatings(len(found.labels), 2)
+        gap = estimators.gap(*runs.read_crossplay(path)["greedy"].cells)
+        apart = matrices.distance[np.triu_indices(len(found.labels), 1)].mean()
+        rows.append(
+            [
+                f"{_entropy_coef(path):g}",
+                tables.text_of(gap),
+                tables.text_of(estimators.self_play(alone, relabelled.self_play - relabelled.other_play)),
+                tables.text_of(estimators.self_play(alone, np.array([one.mean for one in relabelled.defect]))),
+                f"{apart:.3f} ({matrices.sampling.mean():.3f})",
+                str(matrices.predicts),
+            ]
+        )
+        numbers.append(
+            runs.read_json(found.folder / "conventions.json")["greedy"] | {"entropy_coef": _entropy_coef(path)}
+        )
+    listing = f"```\n{conventions.describe(looked_at[0])}\n```"
+    return Found({"listing": listing, "table": markdown(head, rows)}, numbers, paths)
+
+
+def _entropy_coef(path: Path) -> float:
+    return runs.read_json(path / "run.json")["science"]["learner"]["entropy_coef"]
+
+
+def adaptive_table(folder: Path, small: bool) -> Found:
+    """`tacit adaptive`."""
+    (path,) = made_now(folder / "runs")
+    contents = adaptive.read_adaptive(path)
+    if not small:
+        figures.save(figures.adaptive(contents, exact_tables.adaptive_title(contents)), FIGURES / "adaptive")
+    numbers = {key: contents[key] for key in ("agents", "returns", "regrets", "best")}
+    return Found({"table": tables.markdown(exact_tables.adaptive(contents))}, numbers, [path])
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown whose first column is of words."""
+    columns = [Column(name, words=not place) for place, name in enumerate(head)]
+    return tables.markdown(Table("", columns, list(rows)))
+
+
+FEW_STARTS = "alpha_count=2 normal_starts=2 wide_starts=0 pure_starts=2 refine=false"
+GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 first_seed=0"
+
+PIECES: dict[str, Piece] = {
+    "choose/demo": trained("experiment=demo first_seed=0"),
+    "demo": trained("experiment=demo", "demo"),
+    "small_sweep": trained("experiment=small_sweep", "small_sweep"),
+    "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),
+    "ablation_gae_lambda": trained("experiment=ablation/gae_lambda", "ablation_gae_lambda"),
+    "ablation_recurrence": trained(
+        "-m experiment=ablation/recurrence policy=feed_forward,recurrent", "ablation_recurrence"
+    ),
+    "ablation_off_belief": trained(f"-m experiment=methods/off_belief {GRID_OF_OBL}"),
+    "precision": trained(
+        "-m experiment=ablation/recurrence policy=feed_forward policy.precision=float32,bfloat16 "
+        "learner.entropy_coef=0.05"
+    ),
+    "many_edits": trained(
+        "-m game=many_edits game.slots=6 game.agents=2,3,4,5,6 learner.entropy_coef=[0.01,0.1] seeds=12 "
+        "budget.steps=5e5"
+    ),
+    "conventions": Piece(
+        lambda records: [
+            "train game=hanabi_2x3 learner.entropy_coef=[0.01,0.1] budget.steps=1e6 crossplay.games=500 seeds=8"
+        ],
+        convention_tables,
+    ),
+    "exact": Piece(
+        lambda records: [f"phase {games} execution.figures=false" for games in PHASES],
+        phase_diagrams,
+        smaller=FEW_STARTS,
+    ),
+    "exact_methods": Piece(
+        lambda records: ["zsc-table execution.figures=false"],
+        method_tables,
+        smaller="game=lever,tiny_hanabi starts=2 method=self-play,other-play",
+    ),
+    "structures": Piece(
+        lambda records: ["structure-table execution.figures=false"],
+        structure_tables,
+        smaller="game=task_claiming starts=2 restarts=2 method=self-play",
+    ),
+    "adaptive": Piece(
+        lambda records: ["adaptive payoffs=[[11,-30,0],[-30,7,6],[0,0,5]] execution.figures=false"],
+        adaptive_table,
+        smaller="rounds=2",
+    ),
+}
+
+
+def _slug(method: str) -> str:
+    return re.sub(r"\W+", "_", method.lower())
+
+
+PIECES |= {f"choose/{_slug(method)}": choose(method) for method in METHODS}
+PIECES["methods"] = Piece(fresh_seeds, with_each_other, needs=tuple(f"choose/{_slug(method)}" for method in METHODS))

@@ -1,0 +1,138 @@
+"""One run, as its directory tells it."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.config import canonical
+from experiments.runs import directory
+from experiments.runs.index import Index
+from marl.crossplay import CrossPlay
+from marl.crossplay.estimators import Estimate, Summary, far_seeds, summarise
+
+State = Literal["finished", "running", "cut", "failed", "damaged"]
+GAMES_NOT_KEPT = (
+    "the scores of its games were not kept, so what the decks add to the error is unknown: made again it has them"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One run, as its directory tells it.
+
+    Attributes:
+      path: the run directory.
+      command: what made it: train, phase, zsc-table, ….
+      name: the run's name, a hash of its science.
+      science: what decides its result, nested as in run.json; empty where that cannot be read.
+      versions: of what made it.
+      state: finished; running; cut (interrupted, or its process is gone); failed; damaged (files are missing or
+        unreadable, or of another format).
+      reason: why it is not finished; empty if it is.
+      steps: steps of games done for each seed.
+      updated: when it last said how it stands, ISO 8601 in UTC.
+    """
+
+    path: Path
+    command: str
+    name: str
+    science: Mapping[str, Any]
+    versions: Mapping[str, str]
+    state: State
+    reason: str
+    steps: int
+    updated: str
+    index: Index | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def keys(self) -> dict[str, Any]:
+        """The science as one flat mapping, {"learner.entropy_coef": 0.1, …}, and "game", the game's short name."""
+        flat = {key: value for key, value in flatten(self.science).items() if key not in ("format", "game")}
+        return {"game": game_name(self.science.get("game") or {}), **flat}
+
+    @functools.cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """SP, XP and their gap of the "sampled" and the "greedy" cross-play; empty if it is no finished training run.
+
+        Takes about 20 ms for each, unless the index knows them.
+        """
+        return {
+            play: Summary(*(Estimate(*estimate) for estimate in estimates))
+            for play, estimates in self._found["summaries"].items()
+        }
+
+    @property
+    def far_seeds(self) -> list[str]:
+        """The labels of seeds that play far from all others in the greedy cross-play (`estimators.far_seeds`)."""
+        return self._found["far_seeds"]
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Any]:
+        """What is concluded from the cross-play, as plain data, which the index remembers."""
+        if self.command != "train" or self.state != "finished":
+            return {"summaries": {}, "far_seeds": []}
+        known = None if self.index is None else self.index.summaries(self.path.name)
+        if known is not None:
+            return known
+        results = self.crossplay()
+        greedy = results["greedy"]
+        found = {
+            "summaries": {play: list(map(list, _summary(cells))) for play, cells in results.items()},
+            "far_seeds": [greedy.labels[seed] for seed in far_seeds(*greedy.cells)],
+        }
+        if self.index is not None:
+            self.index.keep_summaries(self.path.name, found)
+        return found
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The arrays of metrics.npz as in `directory.read_metrics`; TacitError if it is missing or damaged."""
+        return directory.read_metrics(self.path)
+
+    def crossplay(self) -> dict[str, CrossPlay]:
+        """The "sampled" and the "greedy" cross-play; TacitError if the file is missing or damaged."""
+        return directory.read_crossplay(self.path)
+
+
+def _summary(cells: CrossPlay) -> Summary:
+    found = summarise(*cells.cells)
+    return found if cells.scores is not None else Summary(*map(without_error, found))
+
+
+def without_error(estimate: Estimate) -> Estimate:
+    """An estimate from cells whose games were not kept."""
+    return estimate if estimate.mean is None else Estimate(estimate.mean, note=GAMES_NOT_KEPT)
+
+
+def game_name(game: Mapping[str, Any]) -> str:
+    """A game's short name, from the `game` group of a configuration.
+
+    Its preset in small letters ("hanabi-small"), where it has one; else the name of its file without the ending; else
+    the last part of `_target_`, or the one before where that is `make` ("lever").
+    """
+    if game.get("preset"):
+        return str(game["preset"]).lower()
+    if game.get("file"):
+        return Path(str(game["file"])).stem
+    parts = [part for part in str(game.get("_target_", "")).split(".") if part != "make"]
+    return parts[-1] if parts else ""
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by points."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def plain_text(value: Any) -> str:
+    """A configuration's value as JSON, the same for equal numbers."""
+    return json.dumps(canonical(value), sort_keys=True)
