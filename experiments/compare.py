@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments import facts, runs, tables, terminal
 from experiments import keys as keys_of
 from experiments.config import build_game, canonical
-from experiments.runs.collection import Runs, load, run_directories
+from experiments.runs.collection import PLAYS, Runs, load, run_directories
 from experiments.runs.record import Record, without_error
 from experiments.tables import Cell, Column, Table
 from games.errors import TacitError
@@ -31,7 +31,6 @@ COLUMNS = {
     "greedy SP − XP": ("greedy", "gap"),
 }
 """The play and the estimate in each column."""
-_PLAYS = ("sampled", "greedy")
 _IN_PAPERS = ("SP", "XP", "SP − XP", "greedy SP", "greedy XP")
 MARK = "*"
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
@@ -337,14 +336,14 @@ def table(comparison: Comparison, *, names: bool = False) -> Table:
     estimates = [Column(name, path, in_papers=name in _IN_PAPERS) for name, path in COLUMNS.items()]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
-    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in _PLAYS)]
+    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]
     rows = []
     for row in comparison.rows:
         name = Cell(row.path.name, row.short_name) if alike and not names else row.path.name
         first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
         first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
         found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in COLUMNS]
-        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, _PLAYS)])
+        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
     title = f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
     columns = [*leading, *estimates, *([run] if names else []), *hidden]

@@ -10,6 +10,7 @@ import numpy as np
 from experiments import figures, runs
 from experiments.config import CrossPlayConfig, name_of
 from experiments.job import cross_play_both
+from experiments.runs.collection import PLAYS
 from games.errors import TacitError, one_of, whole_number
 from marl.conventions import (
     Correlation,
@@ -25,7 +26,6 @@ from marl.crossplay import CrossPlay, self_play_seatings
 from marl.crossplay.estimators import self_play
 from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
 
-PLAYS = ("sampled", "greedy")
 VERSION = 3
 """Of what is measured, part of a folder's name: since 3 all games are those of the cross-play's self-play cells."""
 

@@ -162,10 +162,11 @@ def markdown(table: MethodsTable) -> str:
 
 
 def _of_play(table: MethodsTable, play: str) -> list[Table]:
-    return [made(table, play, table.blocks[play]) for made in (_scores, _together, _verdicts)]
+    return [made(table, play) for made in (_scores, _together, _verdicts)]
 
 
-def _scores(table: MethodsTable, play: str, found: Blocks) -> Table:
+def _scores(table: MethodsTable, play: str) -> Table:
+    found = table.blocks[play]
     title = f"{table.game}, {play} play (best {table.score_range[1]:g}); 95 % intervals over seeds"
     columns = [_PLAY, Column("method", words=True), Column("SP", ("self_play",)), Column("XP", ("cross_play",))]
     rows = [
@@ -175,7 +176,8 @@ def _scores(table: MethodsTable, play: str, found: Blocks) -> Table:
     return Table(title, columns, rows)
 
 
-def _together(table: MethodsTable, play: str, found: Blocks) -> Table:
+def _together(table: MethodsTable, play: str) -> Table:
+    found = table.blocks[play]
     seats = next(iter(table.results.values())).seatings.shape[1]
     how = "over both seatings" if seats == 2 else "one of the row's, in any seat, with copies of one of the column's"
     columns = [_PLAY, Column("method", words=True), *(Column(name, ("with", name)) for name in found.methods)]
@@ -186,8 +188,7 @@ def _together(table: MethodsTable, play: str, found: Blocks) -> Table:
     return Table(f"With each other, {play}, mean ± SE over seeds: {how}", columns, rows)
 
 
-def _verdicts(table: MethodsTable, play: str, found: Blocks) -> Table:
-    del found
+def _verdicts(table: MethodsTable, play: str) -> Table:
     comparisons = table.comparisons[play]
     columns = [
         _PLAY,
@@ -232,13 +233,13 @@ def _said(key: str, value: Any) -> str:
 
 def _with_error(estimate: Estimate) -> str:
     if estimate.mean is None:
-        return "–"
+        return NOTHING
     return f"{estimate.mean:z.2f}" + ("" if estimate.se is None else f" ± {estimate.se:.2f}")
 
 
 def _p(value: float | None) -> str:
     if value is None:
-        return "–"
+        return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

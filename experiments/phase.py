@@ -1,7 +1,7 @@
 """`tacit phase` and `tacit symmetries`: the exact lab on the command line."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def run(config: PhaseConfig, *, in_sweep: bool = False, form: str = tables.SHOWN
     if config.execution.figures:
         draw(path, table)
     if not in_sweep:
-        conclude([path], config.execution.figures, form=form)
+        _put([table], [path], form)
     return table["alpha_unique"]["one_from"]
 
 
@@ -55,7 +55,11 @@ def main(arguments: Sequence[str], form: str = tables.SHOWN) -> None:
 
 def conclude(paths: Sequence[Path], draw: bool, *, form: str) -> None:
     """Print the tables of finished runs."""
-    found = [exact_tables.phase(exact.read_phase(path)) for path in paths]
+    _put([exact.read_phase(path) for path in paths], paths, form)
+
+
+def _put(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path], form: str) -> None:
+    found = list(map(exact_tables.phase, contents))
     if form != tables.SHOWN:
         tables.put(found, form)
         return

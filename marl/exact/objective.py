@@ -347,13 +347,13 @@ def _meet(stage: Dense | Sparse, own: list[Array], policies: list[Array], entrop
     joined = [weight[:, None] * policy for weight, policy in zip(own, policies, strict=True)]
     weighted = [weight * entropy for weight, entropy in zip(own, entropies, strict=True)]
     return (
-        _meet_square(stage, own, joined, weighted)
+        _meet_dense(stage, own, joined, weighted)
         if isinstance(stage, Dense)
-        else _meet_listed(stage, own, joined, entropies)
+        else _meet_sparse(stage, own, joined, entropies)
     )
 
 
-def _meet_square(stage: Dense, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
+def _meet_dense(stage: Dense, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
     num_states, _, num_actions = stage.reward.shape
     right = stage.chance @ jnp.concatenate([joined[1], weighted[1][:, None]], axis=1)
     right = right.reshape(num_states, len(own[0]), num_actions + 1)
@@ -368,7 +368,7 @@ def _meet_square(stage: Dense, own: list[Array], joined: list[Array], weighted: 
     return [first, (left[:, -2], left[:, :-2], left[:, -1])]
 
 
-def _meet_listed(stage: Sparse, own: list[Array], joined: list[Array], entropies: list[Array]) -> list[tuple]:
+def _meet_sparse(stage: Sparse, own: list[Array], joined: list[Array], entropies: list[Array]) -> list[tuple]:
     agents = range(len(own))
     weight = [own[i][stage.local[:, i]] for i in agents]
     chosen = [joined[i][stage.local[:, i]] for i in agents]

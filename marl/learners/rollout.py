@@ -131,7 +131,7 @@ def scatter_memories(memories: Any, player: Array, moves: Array, after: Any) -> 
 
 def joint_action(game: Game, actors: Array, acting: Array, action: Array) -> Array:
     """int32[P]: the actions [K] of those of the players `actors` [K] who act, bool[K] `acting`, and no-ops."""
-    is_actor = (actors[:, None] == jnp.arange(game.num_players, dtype=jnp.int32)[None]) & acting[:, None]  # [K, P]
+    is_actor = _is(actors, game.num_players) & acting[:, None]  # [K, P]
     actions = jnp.max(jnp.where(is_actor, action[:, None], -1), axis=0)
     return jnp.where(actions < 0, game.noop, actions)
 
