@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import Timing
-from experiments.compose import compose
-from experiments.exact import PhaseConfig, run_phase
+from experiments.studies import study
+from experiments.studies.phase import STUDY
 from games.tabular import efg
 from games.tabular.histories import Tree, build
 from games.tabular.library import dectiger, equal_levers, hint
@@ -96,7 +96,7 @@ def phase(*, repeats: int = 3) -> list[str]:
     """
     runs = [_phase_seconds(compiled=False) for _ in range(repeats)]
     again = _phase_seconds(compiled=True)
-    config = PhaseConfig.parse(compose(PHASE, "phase"))
+    (config,) = study.configs(STUDY, PHASE)
     count = config.normal_starts + config.wide_starts + config.pure_starts
     goals = {"diagram": 60.0}
     lines = [
@@ -224,12 +224,13 @@ def _phase_seconds(*, compiled: bool) -> dict[str, float]:
     begun = {"game and symmetries": time.perf_counter()}
     names = {"starts": "diagram", "branch": "principal branch", "best policies": "best policies"}
 
-    def report(progress: Any) -> None:
-        if progress.stage in names:
-            begun.setdefault(names[progress.stage], time.perf_counter())
+    def report(stage: str, done: int, total: int) -> None:
+        if stage in names:
+            begun.setdefault(names[stage], time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        run_phase(PhaseConfig.parse(compose([*PHASE, f"execution.output={folder}"], "phase")), report=report)
+        (config,) = study.configs(STUDY, [*PHASE, f"execution.output={folder}"])
+        study.make(STUDY, config, report=report)
     marks = [*begun.values(), time.perf_counter()]
     seconds = {part: end - start for part, start, end in zip(begun, marks[:-1], marks[1:], strict=True)}
     return {**seconds, "whole": marks[-1] - marks[0]}

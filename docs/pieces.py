@@ -13,19 +13,15 @@ import numpy as np
 
 from docs.records import Found, Piece, Records, made_now
 from experiments import (
-    adaptive,
     compare,
     conventions,
-    exact,
-    exact_tables,
     figures,
     methods,
     runs,
-    structure_table,
     tables,
-    zsc_table,
 )
 from experiments.config import CrossPlayConfig
+from experiments.studies import adaptive, exact_figures, exact_tables, phase, structure_table, study, zsc_table
 from experiments.tables import Column, Table
 from games.errors import TacitError
 from marl.crossplay import estimators, self_play_seatings
@@ -121,19 +117,19 @@ def with_each_other(folder: Path, small: bool) -> Found:
         for (first, second), one, p in zip(CONTRASTS, tested, corrected, strict=True)
     ]
     sections = dict(part.split("\n", 1) for part in methods.markdown(table).split("### ")[1:])
-    tables = {name.split()[0].lower(): text.strip() for name, text in sections.items()}
+    by_play = {name.split()[0].lower(): text.strip() for name, text in sections.items()}
     numbers = runs.read_json(folder / "methods" / "table.json")
-    return Found({**tables, "contrasts": "\n".join(lines)}, numbers, [path for _, path in named])
+    return Found({**by_play, "contrasts": "\n".join(lines)}, numbers, [path for _, path in named])
 
 
 def phase_diagrams(folder: Path, small: bool) -> Found:
     """The thresholds and best values of phase diagrams, a row for each."""
-    paths, contents = in_order(folder / "runs", exact.read_phase)
+    paths, contents = in_order(folder / "runs", phase.STUDY)
     if not small:
         by_game = {exact_tables.game(one): one for one in contents}
         for game, draw, name in (
-            ("dectiger h3", figures.phase_diagram, "dectiger_phase"),
-            ("lever", figures.branch_diagram, "lever_branch"),
+            ("dectiger h3", exact_figures.phase_diagram, "dectiger_phase"),
+            ("lever", exact_figures.branch_diagram, "lever_branch"),
         ):
             figures.save(draw(by_game[game], exact_tables.title(by_game[game])), FIGURES / name)
     head = [
@@ -177,20 +173,20 @@ def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
 
 
 def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record keeps of a phase.json."""
+    """What a record keeps of a phase.json; of the rows over α columns with six digits."""
     kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
-    rows = [
-        {key: row[key] for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")}
-        for row in contents["rows"]
-    ]
-    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, "rows": rows}
+    columns = {
+        key: [None if row[key] is None else float(f"{row[key]:.6g}") for row in contents["rows"]]
+        for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
+    }
+    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}
 
 
 def method_tables(folder: Path, small: bool) -> Found:
     """`tacit zsc-table`, a few games a table."""
-    paths, contents = in_order(folder / "runs", zsc_table.read_zsc)
+    paths, contents = in_order(folder / "runs", zsc_table.STUDY)
     if not small:
-        figures.save(figures.zsc_table(contents, exact_tables.games(contents)), FIGURES / "zsc_table")
+        figures.save(exact_figures.zsc_table(contents, exact_tables.games(contents)), FIGURES / "zsc_table")
     parts = [contents[first : first + GAMES_A_TABLE] for first in range(0, len(contents), GAMES_A_TABLE)]
     numbers = [
         {"game": exact_tables.game(one), **{key: one[key] for key in ("optimum", "equivariant")}}
@@ -204,7 +200,7 @@ def structure_tables(folder: Path, small: bool) -> Found:
     """`tacit structure-table`."""
     paths, contents = in_order(
         folder / "runs",
-        structure_table.read_structure,
+        structure_table.STUDY,
         by=lambda one: (one["title"], structure_table.NAMES.index(one["structure"])),
     )
     numbers = [
@@ -216,10 +212,10 @@ def structure_tables(folder: Path, small: bool) -> Found:
 
 
 def in_order(
-    folder: Path, read: Callable[[Path], dict[str, Any]], by: Callable[[dict[str, Any]], Any] = exact_tables.game
+    folder: Path, of: study.Study, by: Callable[[dict[str, Any]], Any] = exact_tables.game
 ) -> tuple[list[Path], list[dict[str, Any]]]:
     """The runs of the code's versions in a folder and what they hold, sorted; by default by game."""
-    found = sorted(((path, read(path)) for path in made_now(folder)), key=lambda one: by(one[1]))
+    found = sorted(((path, study.read(of, path)) for path in made_now(folder)), key=lambda one: by(one[1]))
     return [path for path, _ in found], [contents for _, contents in found]
 
 
@@ -270,9 +266,9 @@ def _entropy_coef(path: Path) -> float:
 def adaptive_table(folder: Path, small: bool) -> Found:
     """`tacit adaptive`."""
     (path,) = made_now(folder / "runs")
-    contents = adaptive.read_adaptive(path)
+    contents = study.read(adaptive.STUDY, path)
     if not small:
-        figures.save(figures.adaptive(contents, exact_tables.adaptive_title(contents)), FIGURES / "adaptive")
+        figures.save(exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)), FIGURES / "adaptive")
     numbers = {key: contents[key] for key in ("agents", "returns", "regrets", "best")}
     return Found({"table": tables.markdown(exact_tables.adaptive(contents))}, numbers, [path])
 
@@ -318,7 +314,7 @@ PIECES: dict[str, Piece] = {
     "exact_methods": Piece(
         lambda records: ["zsc-table execution.figures=false"],
         method_tables,
-        smaller="game=lever,tiny_hanabi starts=2 method=self-play,other-play",
+        smaller="-m game=lever,tiny_hanabi starts=2 method=[self-play,other-play]",
     ),
     "structures": Piece(
         lambda records: ["structure-table execution.figures=false"],

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import exact, runs, targets
+from experiments import runs, targets
 from experiments.config import build_game
+from experiments.studies.tabular import SEARCH
 from marl import crossplay
 
 
@@ -82,6 +83,6 @@ def outdated(record: Mapping[str, Any]) -> list[str]:
         found += [(game["version"], now)]
     for target, then in depends.get("learners", {}).items():
         found += [(then, getattr(targets.find("learner", {"_target_": target}), "version", None))]
-    now = {"cross-play": crossplay.VERSION, "search": f"search-{exact.SEARCH}"}
+    now = {"cross-play": crossplay.VERSION, "search": f"search-{SEARCH}"}
     found += [(depends[name], version) for name, version in now.items() if name in depends]
     return [f"{then}, now {now}" for then, now in dict.fromkeys(found) if then != now]

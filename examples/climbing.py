@@ -11,7 +11,7 @@ still tries things out climbs down to the safe corner:
 
     tacit games climbing.make
     tacit phase game=climbing.make penalty=-5 alpha=[1,2,4,8]
-    tacit zsc-table game=climbing.make method=self-play,high-entropy-greedy
+    tacit zsc-table game=climbing.make method=[self-play,high-entropy-greedy]
 """
 
 import math

@@ -29,9 +29,9 @@ tacit: independently trained agents, played with each other
   tacit methods [NAME=]RUN …         learned methods, every one with every other: tables, tests and a figure
   tacit conventions RUN [RUN …]      what seeds' conventions look like, and what relabelling changes
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
-  tacit zsc-table [KEY=VALUE …]      exact: methods of zero-shot coordination × tabular games
-  tacit structure-table [KEY=VALUE …]  exact: structures × methods × tabular games, in units of the solo value
-  tacit adaptive KEY=VALUE …         exact: infer a partner's reasoning depth in a repeated matrix game
+  tacit zsc-table [-m] [KEY=VALUE …]  exact: methods of zero-shot coordination × tabular games
+  tacit structure-table [-m] [KEY=VALUE …]  exact: structures × methods × tabular games, in units of the solo value
+  tacit adaptive [-m] KEY=VALUE …    exact: infer a partner's reasoning depth in a repeated matrix game
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
   tacit games NAME --check           try whether a game keeps the contract, law by law
@@ -46,7 +46,7 @@ tacit COMMAND --help says more. Examples:
   tacit train -m game=hanabi_2x3,lever learner.gae_lambda=0.9,0.95
   tacit phase game=dectiger horizon=3
   tacit phase game=tiny_hanabi variant=E alpha=[1,2,4,8]
-  tacit zsc-table game=lever,two_stage_lever method=self-play,other-play
+  tacit zsc-table -m game=lever,two_stage_lever method=[self-play,other-play]
   tacit symmetries game.file=PATH
 """
 
@@ -123,7 +123,8 @@ def _configured(module: str, arguments: list[str]) -> None:
         parser = _Parser(f"tacit {module.replace('_', '-')}", add_help=False, allow_abbrev=False)
         _with_format(parser)
         options, others = parser.parse_known_args(arguments)
-        importlib.import_module(f"experiments.{module}").main(others, options.format)
+        study = importlib.import_module("experiments.studies.study")
+        study.main(importlib.import_module(f"experiments.studies.{module}").STUDY, others, options.format)
 
 
 def _with_format(parser: argparse.ArgumentParser) -> None:
@@ -148,13 +149,13 @@ def _symmetries(arguments: list[str]) -> None:
             raise TacitError(
                 f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
             )
-    from experiments import phase
+    from experiments.studies import symmetries
 
     overrides = [text if "=" in text else f"game={text}" for text in options.overrides]
     games = [text for text in overrides if text.startswith("game=")]
     if len(games) != 1 and (games or not any(text.startswith("game.file=") for text in overrides)):
         raise TacitError(f"symmetries needs one game, such as dectiger or game.file=PATH, not {len(games)}")
-    print(phase.describe_symmetries(overrides, options.generators))
+    print(symmetries.describe(overrides, options.generators))
 
 
 def _config(arguments: list[str]) -> None:

@@ -121,12 +121,12 @@ def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewh
     """One job of a sweep over the keys `swept`, in this process or elsewhere."""
     job = HydraConfig.get()
     name = f"job {job.job.num}: {sweeps.short(job.overrides.task, swept)}"
-    print(name, flush=True)
+    print(name, file=sys.stderr, flush=True)
     plain = _plain(composed)
     if elsewhere:  # the bars of several processes would write over each other
         plain["execution"]["progress"] = False
     value = command.run(command.parse(plain), in_sweep=True)
-    print(f"{name}: finished", flush=True)
+    print(f"{name}: finished", file=sys.stderr, flush=True)
     return value
 
 
@@ -199,26 +199,14 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
         raise TacitError(_one_line(error, root)) from error
 
 
-def each_game(arguments: Sequence[str], root: str, *, lists: Sequence[str]) -> list[list[str]]:
-    """Overrides for each game that KEY=VALUE arguments stand for: KEY=A,B is a game for each, or a list if in `lists`.
-
-    Without a game in them, the games of conf/ROOT.yaml, each a name with overrides of its own.
+def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
+    """Overrides of each job that arguments stand for, in the grammar of a sweep: KEY=A,B is a job for each.
 
     Raises:
-      TacitError: for a key or a choice that is not there.
+      TacitError: if they cannot be read, or a key has no end of choices.
     """
-    overrides: list[list[str]] = [[]]
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        choices = re.split(r",(?![^\[{(]*[\])}])", value) if equals else [value]
-        if key in lists and len(choices) > 1:
-            choices = [f"[{value}]"]
-        overrides = [[*before, f"{key}{equals}{choice}"] for before in overrides for choice in choices]
-    if not any(argument.startswith(("game=", "game.file=")) for argument in arguments):
-        listed = compose(overrides[0], root)["games"]
-        games = [str(game).split() for game in ([listed] if isinstance(listed, str) else listed)]
-        overrides = [[f"game={name}", *changes, *rest] for name, *changes in games for rest in overrides]
-    return overrides
+    parsed = OverridesParser.create().parse_overrides(spelled_out(arguments, root))
+    return [list(job) for job in itertools.product(*map(sweeps.choices, parsed))]
 
 
 def default_choices(root: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import exact_tables
+from experiments.studies import exact_tables
 from games.errors import TacitError
 from games.game import Game
 from games.tabular.dec_pomdp import DecPOMDP

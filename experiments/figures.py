@@ -1,4 +1,4 @@
-"""Figures of runs: learning curves, cross-play matrices, conventions, phase diagrams and tables of methods."""
+"""Figures of training runs: learning curves, cross-play matrices, conventions, methods with each other."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from experiments.runs.files import write_bytes
 from marl.crossplay import CrossPlay
@@ -152,224 +151,6 @@ def conventions(
     return figure
 
 
-def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
-    """Returns, distinct solutions and equivariance defect against α, from a run's phase.json, with the thresholds."""
-    rows = table["rows"]
-    alphas = np.array([row["alpha"] for row in rows])
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 6.6), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True)
-        for axis, kind in ((axes[0, 0], "soft"), (axes[0, 1], "greedy")):
-            for what, color, marker in (("self", SELF_PLAY, "s"), ("cross", CROSS_PLAY, "o")):
-                values = _column(rows, f"{kind}_{what}_play")
-                axis.plot(alphas, values, color=color, marker=marker, ms=3.5, label=f"{what}-play")
-            axis.set(title=f"{kind} play", ylabel="expected return")
-        optimum, equivariant = table["optimum"], table["equivariant"]["swap"]
-        for value, style, label in (
-            (optimum["value"], "-", "best self-play" if optimum["exact"] else "best self-play found"),
-            (equivariant["value"], "--", "best equivariant" if equivariant["exact"] else "best equivariant found"),
-        ):
-            axes[0, 1].axhline(value, color="0.35", linestyle=style, linewidth=1, label=f"{label}: {value:.4g}")
-        numbers = _column(rows, "solutions")
-        top = max(2.2, 1.2 * numbers.max())  # also where no start converged, and there is nothing to draw
-        axes[1, 0].set(title="distinct stationary points", ylabel="number", ylim=(0.9, top), yscale="log")
-        found = np.where(numbers > 0, numbers, np.nan)
-        axes[1, 0].plot(alphas, found, color="0.2", marker="o", ms=3.5, drawstyle="steps-mid")
-        axes[1, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-        axes[1, 0].yaxis.set_major_formatter("{x:g}")
-        axes[1, 0].yaxis.set_minor_locator(NullLocator())
-        axes[1, 1].plot(alphas, _column(rows, "defect"), color="0.2", marker="o", ms=3.5)
-        axes[1, 1].set(title="equivariance defect (weighted by reach)", ylabel="total variation", ylim=(-0.03, 1.03))
-        for axis in axes.flat:
-            alpha_axis(axis, table, alphas)
-        for axis in axes[1]:
-            axis.set_xlabel("α (weight of the entropies, in units of reward)")
-        for axis in axes[0]:
-            axis.legend(fontsize=8)
-        _name_thresholds(figure, axes[1, 1], table)
-        figure.suptitle(title)
-    return figure
-
-
-def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
-    """The branch from α = ∞ among all solutions found, and its largest eigenvalue, from a run's phase.json."""
-    rows, followed = table["rows"], _with_crossings(table["branch"])
-    alphas = np.array([row["alpha"] for row in rows])
-    # The line leaves the figure at its edge: it goes on to where α is greater for the first time.
-    inside = np.convolve(followed["alpha"] <= alphas[-1], (1, 1, 1), "same") > 0
-    stable, unstable = followed["eigenvalue"] < 1 + 1e-9, followed["eigenvalue"] > 1 - 1e-9
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12, 3.7), layout="constrained")
-        axes = figure.subplots(1, 3, sharex=True)
-        for axis, kind in ((axes[0], "soft"), (axes[1], "greedy")):
-            for row, found in zip(rows, table["solutions"], strict=True):
-                axis.plot([row["alpha"]] * len(found[kind]), found[kind], ".", color="0.65", ms=4, zorder=1)
-            for shown, style, label in ((stable, "-", "stable"), (unstable, ":", "unstable")):
-                line = np.where(inside & shown, followed[kind], np.nan)
-                name = f"branch from ∞, {label}"
-                axis.plot(followed["alpha"], line, style, color=CROSS_PLAY, linewidth=1.8, label=name)
-            axis.set(title=f"{kind} return in self-play", ylabel="expected return")
-        axes[0].plot([], [], ".", color="0.65", label="ends of the starts")
-        axes[2].plot(followed["alpha"], np.where(inside, followed["eigenvalue"], np.nan), color=CROSS_PLAY)
-        axes[2].axhline(1, color="0.35", linewidth=1)
-        axes[2].set(title="largest eigenvalue of soft policy iteration", ylabel="eigenvalue")
-        for axis in axes:
-            alpha_axis(axis, table, alphas)
-            axis.set_xlabel("α")
-        axes[0].legend(fontsize=8)
-        _name_thresholds(figure, axes[2], table)
-        figure.suptitle(title)
-    return figure
-
-
-def _with_crossings(branch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Columns of a branch with a point more, by interpolation, wherever the eigenvalue crosses 1."""
-    eigenvalue = np.array(branch["eigenvalue"])
-    before = np.flatnonzero((eigenvalue[:-1] < 1) != (eigenvalue[1:] < 1))
-    share = (1 - eigenvalue[before]) / (eigenvalue[before + 1] - eigenvalue[before])
-    filled = {}
-    for name in ("alpha", "eigenvalue", "soft", "greedy"):
-        values = np.array(branch[name])
-        between = values[before] + share * (values[before + 1] - values[before])
-        filled[name] = np.insert(values, before + 1, between)
-    return filled
-
-
-def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
-    """The three thresholds of a phase.json by name; `alpha_unique` is the least α found to have one solution above."""
-    return {
-        "alpha_certified": table["alpha_certified"]["alpha"],
-        "alpha_unique": table["alpha_unique"]["one_from"],
-        "alpha_stable": table["alpha_stable"],
-    }
-
-
-WINDOW = "#ead9f7"
-_FEW = 6
-"""So many values of α are named on the axis themselves."""
-THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
-    "alpha_certified": ("#3a7d44", "-."),
-    "alpha_unique": ("#8a2be2", "--"),
-    "alpha_stable": ("#b8860b", ":"),
-}
-
-
-def alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None:
-    """A logarithmic axis over the α of a diagram, float64[A] ascending, with the thresholds of `table` on it.
-
-    Shaded are the windows between two folds, in which the branch from α = ∞ has several points.
-    """
-    low, high = alphas[0] / 1.1, alphas[-1] * 1.1
-    axis.set(xscale="log", xlim=(low, high))
-    axis.xaxis.set_major_locator(FixedLocator(alphas.tolist()) if len(alphas) <= _FEW else LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_locator(NullLocator())
-    for start, end in table["branch"]["windows"] if table["branch"] else ():
-        axis.axvspan(start, end, color=WINDOW, linewidth=0.8, zorder=0)  # the edge shows also where it is narrow
-    for name, value in thresholds(table).items():
-        if value is not None and low <= value <= high:
-            color, style = THRESHOLD_LINES[name]
-            axis.axvline(value, color=color, linestyle=style, linewidth=1.3)
-
-
-def _name_thresholds(figure: Figure, axis: Any, table: Mapping[str, Any]) -> None:
-    """A legend below the figure; thresholds beyond the axis are named as well."""
-    low, high = axis.get_xlim()
-    lines = [
-        Line2D([], [], color=THRESHOLD_LINES[name][0], linestyle=THRESHOLD_LINES[name][1],
-               label=f"{name} {value:.5g}{'' if low <= value <= high else ' (off the axis)'}")
-        for name, value in thresholds(table).items()
-        if value is not None
-    ]  # fmt: skip
-    if lines:
-        figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8)
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    return np.array([np.nan if row[name] is None else row[name] for row in rows])
-
-
-def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
-    """Methods × games: cross-play, coloured by its place between uniform play (0) and the best equivariant policy (1).
-
-    Args:
-      contents: a zsc.json for each game.
-      names: of the games.
-    """
-    methods = [method["name"] for method in contents[0]["methods"]]
-    values = np.array([[_cross_play(one["methods"][row]) for one in contents] for row in range(len(methods))])
-    low = np.array([one["random"] for one in contents])
-    span = np.array([one["equivariant"]["value"] for one in contents]) - low
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(span > 1e-9, (values - low) / span, np.where(np.isnan(values), np.nan, 1.0))
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(3.4 + 0.62 * len(contents), 1.9 + 0.3 * len(methods)), layout="constrained")
-        axis = figure.subplots()
-        image = heat_map(axis, share, values, (0.0, 1.0))
-        axis.set_xticks(range(len(contents)), names, rotation=40, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(len(methods)), methods)
-        figure.colorbar(image, ax=axis, label="0: uniform play, 1: best equivariant", shrink=0.7, aspect=30)
-        swaps = "with" if contents[0]["agent_swaps"] else "without"
-        axis.set_title(f"cross-play of independent runs, relabelled ({swaps} agent swaps); –: does not apply")
-    return figure
-
-
-def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
-    """Cross-play of the methods of a zsc.json with each other: agent 0 of the row's, agent 1 of the column's."""
-    names = [method["name"] for method in table["methods"] if not method["refused"]]
-    values = np.array(table["matrix"]).reshape(len(names), len(names))
-    low, high = table["random"], max(table["equivariant"]["value"], table["optimum"]["value"])
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        side = 2.6 + 0.42 * len(names)
-        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-        axis = figure.subplots()
-        image = heat_map(axis, values, values, (low, high if high > low else low + 1.0))
-        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(len(names)), names)
-        axis.set(xlabel="agent 1", ylabel="agent 0")
-        figure.colorbar(image, ax=axis, label="expected return, relabelled", shrink=0.7, aspect=30)
-        figure.suptitle(title)
-    return figure
-
-
-def adaptive(table: Mapping[str, Any], title: str) -> Figure:
-    """Regrets of an adaptive.json, agents × the partner's levels, and the adaptive agent's beliefs by round."""
-    regrets, beliefs = np.array(table["regrets"]), np.array(table["beliefs"])
-    agents, levels = regrets.shape
-    edges = np.arange(len(beliefs) + 1) + 0.5
-    columns = min(levels, 4)
-    rows = -(-levels // columns)
-    with matplotlib.rc_context(STYLE):
-        width, height = 3.0 + 0.55 * levels, max(1.4 + 0.32 * agents, 1.3 + 1.6 * rows)
-        figure = Figure(figsize=(width + 0.6 + 1.7 * columns, height), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[width, 0.6 + 1.7 * columns], squeeze=False)[0]
-        axis = left.subplots()
-        axis.grid(visible=False)
-        image = heat_map(axis, regrets, regrets, (0.0, max(float(regrets.max()), 1e-9)))
-        axis.set_xticks(range(levels), [str(level) for level in range(levels)])
-        axis.set_yticks(range(agents), table["agents"])
-        axis.axhline(agents - 1.5, color="white", linewidth=3)
-        axis.set(xlabel="level of the partner", ylabel="agent", title="regret")
-        left.colorbar(image, ax=axis, shrink=0.8, aspect=25)
-        axes = right.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.95, levels))
-        drawn: Any = None
-        for level, axis in enumerate(axes.flat):
-            if level >= levels:
-                axis.set_axis_off()
-                continue
-            steps = beliefs[[*range(len(beliefs)), -1], level].T  # the last one up to its right edge
-            drawn = axis.stackplot(edges, steps, step="post", colors=colors, labels=range(levels))
-            axis.set_title(f"partner of level {level}", fontsize=8)
-            axis.set(xlim=(edges[0], edges[-1]), ylim=(0, 1))
-            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-        right.supxlabel("round", fontsize=9)
-        right.supylabel("mean belief before the round", fontsize=9)
-        right.legend(handles=drawn[::-1], title="level", loc="outside right center", fontsize=8, title_fontsize=8)
-        figure.suptitle(title)
-    return figure
-
-
 def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game: str) -> Figure:
     """Methods × methods, `Blocks.together`: a heat map for each play, self-play in a column of its own.
 
@@ -398,10 +179,6 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
         figure.colorbar(image, ax=axes.tolist(), label="mean score", shrink=0.7, aspect=30)
         figure.suptitle(f"{game}: methods with each other; on the diagonal different seeds of one method")
     return figure
-
-
-def _cross_play(method: Mapping[str, Any]) -> float:
-    return np.nan if method["refused"] else method["cross_play"]
 
 
 def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:

@@ -11,10 +11,10 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from experiments import compose, exact, runs, structure_table, zsc_table
+from experiments import compose, runs
 from experiments.config import JobConfig, build_game
 from experiments.job import run_job
-from experiments.phase import PHASE
+from experiments.studies import phase, structure_table, study, zsc_table
 from games.errors import TacitError
 from games.tabular.simulator import Simulator
 from marl.exact import crossplay
@@ -54,18 +54,18 @@ def examples() -> Path:
 
 
 def phases(*arguments: str) -> list[dict[str, Any]]:
-    """`tacit phase`, a diagram for each game that the arguments stand for (KEY=A,B are several, alpha=A,B a list).
+    """`tacit phase`, a diagram for each job that the arguments stand for (KEY=A,B are several).
 
     Returns:
       phase.json of each, and in its `solutions` beside each α's lists
         probabilities   for each agent float64[K, H, A]
-        soft_cells, greedy_cells   float64[K, K], cross-play (of two agents; see `experiments.exact` for more)
+        soft_cells, greedy_cells   float64[K, K], cross-play (of two agents; see `experiments.studies.phase` for more)
       and the words for the histories and actions of agent 0, `decisions` (see `decisions`).
 
     Raises:
       TacitError: as the command.
     """
-    return [_phase(arguments) for arguments in compose.each_game(arguments, PHASE, lists=("alpha",))]
+    return [_with_solutions(config) for config in study.configs(phase.STUDY, arguments)]
 
 
 def methods(*arguments: str) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def methods(*arguments: str) -> list[dict[str, Any]]:
     Raises:
       TacitError: as the command.
     """
-    return [_methods(config) for config in zsc_table.configs(arguments)]
+    return [_with_outcomes(config) for config in study.configs(zsc_table.STUDY, arguments)]
 
 
 def structures(*arguments: str) -> list[dict[str, Any]]:
@@ -89,10 +89,8 @@ def structures(*arguments: str) -> list[dict[str, Any]]:
     Raises:
       TacitError: as the command.
     """
-    return [
-        structure_table.read_structure(structure_table.run_structure(config))
-        for config in structure_table.configs(arguments)
-    ]
+    made = (study.make(structure_table.STUDY, config) for config in study.configs(structure_table.STUDY, arguments))
+    return [study.read(structure_table.STUDY, path) for path in made]
 
 
 def decisions(simulator: Simulator) -> list[dict[str, Any]]:
@@ -116,10 +114,9 @@ def decisions(simulator: Simulator) -> list[dict[str, Any]]:
     return found
 
 
-def _phase(arguments: list[str]) -> dict[str, Any]:
-    config = exact.PhaseConfig.parse(compose.compose(arguments, PHASE))
-    path = exact.run_phase(config)
-    contents = exact.read_phase(path)
+def _with_solutions(config: phase.PhaseConfig) -> dict[str, Any]:
+    path = study.make(phase.STUDY, config)
+    contents = study.read(phase.STUDY, path)
     arrays = runs.read_arrays(path / "solutions.npz")
     for number, solutions in enumerate(contents["solutions"]):
         solutions |= {
@@ -127,22 +124,21 @@ def _phase(arguments: list[str]) -> dict[str, Any]:
             "soft_cells": arrays[f"soft_{number}"],
             "greedy_cells": arrays[f"greedy_{number}"],
         }
-    return {**contents, "decisions": decisions(exact.build_tabular(config.game))}
+    return {**contents, "decisions": decisions(config.simulator)}
 
 
-def _methods(config: zsc_table.ZscConfig) -> dict[str, Any]:
-    path = zsc_table.run_zsc(config)
-    contents = zsc_table.read_zsc(path)
-    simulator = exact.build_tabular(config.game)
+def _with_outcomes(config: zsc_table.ZscConfig) -> dict[str, Any]:
+    path = study.make(zsc_table.STUDY, config)
+    contents = study.read(zsc_table.STUDY, path)
     arrays = runs.read_arrays(path / "policies.npz")
     keys = {method.name: method.key for method in METHODS}
     for method in contents["methods"]:
         if not method["refused"]:
-            probabilities = _probabilities(arrays, keys[method["name"]], simulator.num_players)
+            probabilities = _probabilities(arrays, keys[method["name"]], config.simulator.num_players)
             with np.errstate(divide="ignore"):
-                cells = crossplay.cross_play(simulator.tree, tuple(np.log(own) for own in probabilities))
+                cells = crossplay.cross_play(config.simulator.tree, tuple(np.log(own) for own in probabilities))
             method |= {"probabilities": probabilities, "cells": cells}
-    return {**contents, "decisions": decisions(simulator)}
+    return {**contents, "decisions": decisions(config.simulator)}
 
 
 def _probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> tuple[np.ndarray, ...]:

@@ -76,7 +76,7 @@ class GridSweeper(Sweeper):
             [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
         )
         jobs = list(
-            itertools.product(*{override.get_key_element(): _choices(override) for override in overrides}.values())
+            itertools.product(*{override.get_key_element(): choices(override) for override in overrides}.values())
         )
         plans: dict[Path, str] = {}  # of every run of the sweep
         todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
@@ -142,7 +142,12 @@ class Composer:
         )
 
 
-def _choices(override: Override) -> list[str]:
+def choices(override: Override) -> list[str]:
+    """The overrides, one for each job, that one of a sweep stands for.
+
+    Raises:
+      TacitError: if they have no end, as an interval.
+    """
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
@@ -217,7 +222,7 @@ def _say_what_is_left_out(jobs: int, todo: int) -> None:
     left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
         todo < jobs
     )
-    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", flush=True)
+    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
 
 
 def short(job: Sequence[str], swept: Set[str]) -> str:

@@ -51,14 +51,14 @@ def zsc_table() -> str:
     methods = [f"  {one['key']:<34} {one['source']}; uses {one['uses']}" for one in facts.read()["methods"]]
     return "\n".join(
         [
-            "usage: tacit zsc-table [game=NAME,… | game.file=PATH] [method=NAME,…] [KEY=VALUE …]",
+            "usage: tacit zsc-table [-m] [game=NAME | game.file=PATH] [method=[NAME,…]] [KEY=VALUE …]",
             "",
             *explained("zsc_table"),
             "",
             "methods:",
             *methods,
             "",
-            "horizon=3, variant=A,B, …: keys of the games themselves; KEY=A,B is a game for each",
+            "horizon=3, variant=A, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
             _FORMAT,
         ]
@@ -70,14 +70,14 @@ def structure_table() -> str:
     structures = [f"  {one['name']:<16} {one['adds']}" for one in facts.read()["structures"]]
     return "\n".join(
         [
-            "usage: tacit structure-table [game=NAME,…] [structure=NAME,…] [method=NAME,…] [KEY=VALUE …]",
+            "usage: tacit structure-table [-m] [game=NAME] [structure=[NAME,…]] [method=[NAME,…]] [KEY=VALUE …]",
             "",
             *explained("structure_table"),
             "",
             "structures, and what each adds:",
             *structures,
             "",
-            "agents=3, …: keys of the games themselves; KEY=A,B is a game for each",
+            "agents=3, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
             "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
             _FORMAT,
         ]
@@ -88,7 +88,7 @@ def adaptive() -> str:
     """What `tacit adaptive --help` prints: conf/adaptive.yaml explains its keys."""
     return "\n".join(
         [
-            "usage: tacit adaptive game=NAME | game.file=PATH | payoffs=[[…],…] [KEY=VALUE …]",
+            "usage: tacit adaptive [-m] game=NAME | game.file=PATH | payoffs=[[…],…] [KEY=VALUE …]",
             "",
             *explained("adaptive"),
             "",

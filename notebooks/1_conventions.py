@@ -15,7 +15,8 @@ levers = [2, 4]  # full: [2, 3, 4, 6, 8, 10]
 
 # %%
 # %matplotlib inline
-from experiments import compare, exact_figures, exact_tables, figures, phase, results, runs, tables
+from experiments import compare, figures, results, runs, tables
+from experiments.studies import exact_figures, exact_tables, symmetries
 
 # %% [markdown]
 # ## Self-play and cross-play
@@ -46,7 +47,7 @@ print(compare.markdown(compare.compare(paths)))
 # where it is. Two of the generators:
 
 # %%
-print(phase.describe_symmetries(["game=lever"], generators=2))
+print(symmetries.describe(["game=lever"], generators=2))
 
 # %% [markdown]
 # Two learners who cannot tell the nine levers apart have no reason to settle on the same one. So self-play's score
@@ -60,7 +61,7 @@ print(phase.describe_symmetries(["game=lever"], generators=2))
 # symmetries. Other-Play trains against such relabelled copies of itself.
 
 # %%
-lever = results.methods("game=lever", "method=self-play,other-play")
+lever = results.methods("game=lever", "method=[self-play,other-play]")
 print(tables.markdown(exact_tables.methods(lever)))
 
 # %% [markdown]
@@ -72,7 +73,7 @@ print(tables.markdown(exact_tables.methods(lever)))
 # the symmetries does not help when there is nothing left to tell the actions apart.
 
 # %%
-equal = results.methods("game=equal_levers", f"n={','.join(map(str, levers))}", "method=self-play,other-play")
+equal = results.methods("game=equal_levers", f"n={','.join(map(str, levers))}", "method=[self-play,other-play]")
 print(tables.markdown(exact_tables.methods(equal)))
 
 # %% [markdown]

@@ -16,16 +16,17 @@ normalised first.
 
 # %% tags=["parameters"]
 # The small size takes about two minutes on two cores, most of it to compile. Full is `tacit phase` without these.
-dectiger = ["alpha=3,9,11,12,17,20", "normal_starts=4", "wide_starts=0", "pure_starts=4"]  # full: []
+dectiger = ["alpha=[3,9,11,12,17,20]", "normal_starts=4", "wide_starts=0", "pure_starts=4"]  # full: []
 variants = "A,B,C,D"  # full: "A,B,C,D,E,F"
 tiny_hanabi = ["alpha_count=7", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
 lever = ["alpha_count=9"]  # full: []
 levers = "2,3,10"  # full: "2,3,4,5,10"
-lever_alpha = "0.08,0.15,0.2,0.25,0.3,0.35,0.45,0.55"
+lever_alpha = "[0.08,0.15,0.2,0.25,0.3,0.35,0.45,0.55]"
 
 # %%
 # %matplotlib inline
-from experiments import exact_figures, exact_tables, figures, results
+from experiments import results
+from experiments.studies import exact_figures, exact_tables
 
 # %% [markdown]
 # ## Dec-tiger's window
@@ -34,7 +35,7 @@ from experiments import exact_figures, exact_tables, figures, results
 
 # %%
 (tiger,) = results.phases("game=dectiger", "horizon=3", "branch=false", "refine=false", *dectiger)
-figures.phase_diagram(tiger, exact_tables.title(tiger))
+exact_figures.phase_diagram(tiger, exact_tables.title(tiger))
 
 # %% [markdown]
 # * Up to α = 11 starts end in different conventions, and mixing them opens the door on the tiger: cross-play is far
@@ -70,7 +71,7 @@ exact_figures.windows(tiny)
 # %%
 (ten,) = results.phases("game=lever", *lever)
 print("\n".join(exact_tables.phase_sentences(ten)))
-figures.branch_diagram(ten, exact_tables.game(ten))
+exact_figures.branch_diagram(ten, exact_tables.game(ten))
 
 # %% [markdown]
 # The ten levers again, nine of 1.0 and one of 0.9. The proof needs α = 0.5, the search finds one solution from 0.2194

@@ -11,11 +11,12 @@ among the symmetries of the game (`docs/methods.md`).
 # The small size takes about a minute on two cores.
 starts = 8  # full: 16
 grid = ["alpha_count=10", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
-methods = "self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-play,other-play-tie-breaking"
+methods = "[self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-play,other-play-tie-breaking]"
 
 # %%
 # %matplotlib inline
-from experiments import exact_figures, exact_tables, figures, results, tables
+from experiments import results, tables
+from experiments.studies import exact_figures, exact_tables
 
 # %%
 levers = results.methods("game=lever,two_stage_lever", f"method={methods}", f"starts={starts}")
@@ -23,7 +24,7 @@ hanabi = results.methods("game=tiny_hanabi", "variant=C", f"method={methods}", f
 print(tables.markdown(exact_tables.methods([*levers, *hanabi])))
 
 # %%
-figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *hanabi])])
+exact_figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *hanabi])])
 
 # %% [markdown]
 # ## The lever game: uniform is the one solution
@@ -33,7 +34,7 @@ figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *hanabi
 # split evenly, and earns 1/9.
 
 # %%
-(lever,) = results.phases("game=lever", "alpha=0.05,0.15,0.3", "refine=false", "branch=false")
+(lever,) = results.phases("game=lever", "alpha=[0.05,0.15,0.3]", "refine=false", "branch=false")
 exact_figures.solutions(lever, 2)
 
 # %% [markdown]
@@ -69,7 +70,7 @@ exact_figures.outcomes(two_stage, "Other-Play")
 # %%
 (c,) = results.phases("game=tiny_hanabi", "variant=C", *grid)
 print("\n".join(exact_tables.phase_sentences(c)))
-figures.branch_diagram(c, exact_tables.title(c))
+exact_figures.branch_diagram(c, exact_tables.title(c))
 
 # %% [markdown]
 # At the least α with one solution its greedy policy earns 2.0: the safe one. Annealing follows that solution down

@@ -10,15 +10,16 @@ module and class.
 
 # %% tags=["parameters"]
 # The small size takes under two minutes on two cores. A finished run is read, not made again.
-alphas = "0.02,0.1,0.2,0.3,0.4,0.45,0.6,0.9"
+alphas = "[0.02,0.1,0.2,0.3,0.4,0.45,0.6,0.9]"
 starts = ["normal_starts=4", "wide_starts=2", "pure_starts=4"]  # full: []
 seeds = 8  # full: 32
 steps = 200_000  # full: 1_000_000
 
 # %%
 # %matplotlib inline
-from experiments import compare, exact_tables, figures, methods, results, tables
+from experiments import compare, figures, methods, results, tables
 from experiments.config import CrossPlayConfig
+from experiments.studies import exact_figures, exact_tables
 
 examples = results.examples()
 own_game = [f"game.file={examples}/own_game.dpomdp", "horizon=3"]
@@ -48,7 +49,7 @@ solution, and its greedy policy is the better code: every run ends in it, so tha
 # %%
 (phase,) = results.phases(*own_game, f"alpha={alphas}", *starts)
 print("\n".join(exact_tables.phase_sentences(phase)))
-figures.phase_diagram(phase, exact_tables.title(phase))
+exact_figures.phase_diagram(phase, exact_tables.title(phase))
 
 # %% [markdown]
 """
@@ -57,7 +58,7 @@ lowers it slowly keeps the better code and gets its full value. The dots are oth
 """
 
 # %%
-figures.branch_diagram(phase, exact_tables.title(phase))
+exact_figures.branch_diagram(phase, exact_tables.title(phase))
 
 # %% [markdown]
 """

@@ -14,15 +14,16 @@ These are small formal games, no language models. What is published about teams 
 
 # %% tags=["parameters"]
 # The small size takes under two minutes on two cores, the full one about 20. A finished run is read, not made again.
-size = ["starts=4", "restarts=4", "method=self-play,high-entropy-greedy,other-play"]  # full: []
-structures = "none,isolation,leader"  # full: "none,commitments,claims,isolation,leader"
-structures_of_silos = "none,isolation"  # full: "none,commitments,claims,isolation,leader"
+size = ["starts=4", "restarts=4", "method=[self-play,high-entropy-greedy,other-play]"]  # full: []
+structures = "[none,isolation,leader]"  # full: "[none,commitments,claims,isolation,leader]"
+structures_of_silos = "[none,isolation]"  # full: "[none,commitments,claims,isolation,leader]"
 agents = "2,3"  # full: "2,3,4"
 penalties = "0,0.125,0.5"  # full: "0,0.0625,0.125,0.1875,0.25,0.375,0.5,1"
 
 # %%
 # %matplotlib inline
-from experiments import results, structure_figures, structure_table
+from experiments import results
+from experiments.studies import structure_figures, structure_table
 
 games = structure_table.with_splits(
     [
@@ -105,5 +106,5 @@ for method in silos["methods"]:
 
 # %%
 both = ("game=task_claiming,overlapping_edits", *size)
-hard, soft = ("structure=none,isolation",), ("structure=isolation", f"penalty={penalties}")
+hard, soft = ("structure=[none,isolation]",), ("structure=isolation", f"penalty={penalties}")
 structure_figures.soft_isolation([*results.structures(*both, *hard), *results.structures(*both, *soft)])

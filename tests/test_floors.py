@@ -38,8 +38,8 @@ ONLY_IN = {
     "mlflow": {"experiments/export.py"},
     "tensorboard": {"experiments/export.py"},
     "matplotlib": {
-        "experiments/compare_figures.py", "experiments/exact_figures.py", "experiments/figures.py",
-        "experiments/statistics_figures.py", "experiments/structure_figures.py",
+        "experiments/compare_figures.py", "experiments/figures.py", "experiments/statistics_figures.py",
+        "experiments/studies/exact_figures.py", "experiments/studies/structure_figures.py",
     },
     "safetensors": {"experiments/runs/files.py"},
 }  # fmt: skip

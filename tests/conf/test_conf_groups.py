@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from experiments import compose
 from experiments.config import JobConfig
-from experiments.exact import PhaseConfig, read_phase, run_phase
 from experiments.job import run_job
 from experiments.runs import check_finished
+from experiments.studies import phase, study
 from experiments.targets import find
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
@@ -122,7 +122,7 @@ def test_every_tabular_game_has_a_phase_diagram():
     spans = {"lever": 1.0, "dectiger": 121.0, "two_stage_lever": 2.0, "hint": 1.0}  # dec-tiger: from -101 to 20
     games = [choice for group, choice in CHOICES if group == "game" and choice != "file" and "hanabi_" not in choice]
     for game in sorted({*games, "tiny_hanabi"} - {"hanabi", "many_edits"}):
-        config = PhaseConfig.parse(compose.compose([f"game={game}"], "phase"))
+        (config,) = study.configs(phase.STUDY, [f"game={game}"])
         assert len(config.alpha) == 32
         if game in spans:
             assert (config.alpha[0], config.alpha[-1]) == pytest.approx((0.01 * spans[game], 0.6 * spans[game]))
@@ -253,12 +253,12 @@ def swept(experiment):
     ],
 )
 def test_every_member_of_a_sweep_is_a_configuration(experiment, members):
-    root, parse = ("phase", PhaseConfig.parse) if experiment in EXACT else ("config", JobConfig.parse)
+    root, parse = ("phase", phase.PhaseConfig.parse) if experiment in EXACT else ("config", JobConfig.parse)
     jobs = [
         parse(compose.compose([f"experiment={experiment}", *chosen], root))
         for chosen in itertools.product(*swept(experiment))
     ]
-    names = {run.name() for job in jobs for run in (job.runs() if root == "config" else [job])}
+    names = {run.name() for job in jobs for run in (job.runs() if root == "config" else job)}
     assert len(jobs) == members
     assert len(names) == members * (4 if experiment.startswith("sweep/") else 1)
 
@@ -284,8 +284,9 @@ def test_no_sweep_is_left_out_above():
 def test_an_exact_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     second = [choices[1] for choices in swept(experiment)]
     tiny = ["alpha=0.7", "normal_starts=2", "wide_starts=0", "pure_starts=0", "refine=false", "branch=false"]
-    plain = compose.compose([f"experiment={experiment}", *second, *tiny, f"execution.output={tmp_path}"], "phase")
-    (row,) = read_phase(run_phase(PhaseConfig.parse(plain)))["rows"]
+    arguments = [f"experiment={experiment}", *second, *tiny, f"execution.output={tmp_path}"]
+    (config,) = study.configs(phase.STUDY, arguments)
+    (row,) = study.read(phase.STUDY, study.make(phase.STUDY, config))["rows"]
     assert (row["alpha"], row["solutions"]) == (0.7, 1)
 
 

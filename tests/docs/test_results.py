@@ -102,13 +102,13 @@ def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monke
         ),
         (
             "exact_methods",
-            "zsc-table game=lever method=self-play,other-play execution.figures=false",
+            "zsc-table game=lever method=[self-play,other-play] execution.figures=false",
             {"search": "search-2"},
             "| Other-Play | 0.9000 |",
         ),
         (
             "structures",
-            "structure-table game=task_claiming structure=none,leader method=self-play execution.figures=false",
+            "structure-table game=task_claiming structure=[none,leader] method=self-play execution.figures=false",
             {"search": "search-2"},
             "|  | leader | 2 | 2.0000 | 2.0000 | 2.000 (100%) |",
         ),

@@ -52,7 +52,7 @@ def test_its_phases(tacit, folder):
 def test_methods_on_it(tacit, folder):
     """Without symmetries independent optimisers that find the optimum agree on it; high entropy ends in the corner."""
     said = tacit(
-        "zsc-table", "game=climbing.make", "penalty=-5", "method=self-play,high-entropy-greedy", "starts=4", *QUIET
+        "zsc-table", "game=climbing.make", "penalty=-5", "method=[self-play,high-entropy-greedy]", "starts=4", *QUIET
     )
     assert said.status == 0, said.err
     rows = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in said.out.splitlines() if "│" in line}

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import adaptive, exact_tables, figures
+from experiments.studies import adaptive, exact_figures, exact_tables, study
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import lever, tiny_hanabi
@@ -74,7 +74,7 @@ def test_a_finished_run_is_found(made, tacit, monkeypatch):
 def test_a_run_that_failed_says_so(tacit, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptive, "_contents", lambda config: {"no JSON": object()})
     with pytest.raises(TypeError):
-        adaptive.main(["game=lever", f"execution.output={tmp_path}"])
+        study.main(adaptive.STUDY, ["game=lever", f"execution.output={tmp_path}"])
     (status,) = tmp_path.glob("*/status.json")
     assert json.loads(status.read_text())["state"] == "failed"
 
@@ -107,7 +107,7 @@ def test_a_game_is_its_matrix(tmp_path):
         [f"game.file={tmp_path / 'mine.dpomdp'}", "horizon=1"],
         ["payoffs=[[3,-2],[-2,1]]"],
     ):
-        config = adaptive.AdaptiveConfig.parse(adaptive.compose.compose(arguments, adaptive.ROOT))
+        (config,) = study.configs(adaptive.STUDY, arguments)
         np.testing.assert_array_equal(config.matrix(), [[3, -2], [-2, 1]])
 
 
@@ -149,7 +149,7 @@ def test_private_observations_are_refused():
 def test_the_figure(made):
     folder, _ = made
     contents = read(folder)
-    axes = figures.adaptive(contents, exact_tables.adaptive_title(contents)).axes
+    axes = exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)).axes
     texts = [text.get_text() for text in axes[0].texts]
     assert texts == ["0.35", "0.2", "0", "0.4", "0.7", "0", "0.175", "0.2"]
     # In the second round, with a partner of level 1: level 0 up to 1/3, level 1 above it.

@@ -92,13 +92,13 @@ def test_a_sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
     # game.mismatch 0 and 0.0 are one run: of these four jobs two find theirs finished.
     swept = ["game.mismatch=0,0.0", "learner.gamma=0.5,0.6", "execution.figures=false", "execution.progress=true"]
     said = tacit("train", *tiny_overrides, "-m", *swept)
-    assert (said.status, said.err) == (0, "")
+    assert (said.status, "tacit:" in said.err) == (0, False)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     made = [path.parent for path in tmp_path.glob("runs/*/run.json")]
     assert sorted(runs.check_finished(path)["science"]["learner"]["gamma"] for path in made) == [0.5, 0.6]
     allowed = {path.name for path in made} | {"compare", "sweeps"}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == allowed
-    assert said.out.startswith("sweep of 4 jobs, 2 of them left out: ")
+    assert said.err.startswith("sweep of 4 jobs, 2 of them left out: ")
     assert said.out.count("table in ") == 1
     assert said.out.count("compiling: 0 of 64 steps a seed\n") == 2
     assert not list(tmp_path.glob("runs/**/*.png"))

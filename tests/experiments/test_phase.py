@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import compose, exact, exact_tables, figures, runs
-from experiments import phase as command
-from experiments.exact import PhaseConfig
+from experiments import figures, runs
+from experiments.studies import exact_figures, exact_tables, phase, study
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import equal_levers
@@ -41,7 +40,8 @@ def made(tacit, tmp_path_factory):
 
 
 def config(*overrides):
-    return PhaseConfig.parse(compose.compose([*SMALL, *overrides], "phase"))
+    (one,) = study.configs(phase.STUDY, [*SMALL, *overrides])
+    return one
 
 
 def cells(said):
@@ -158,7 +158,7 @@ def test_the_run_directory(made):
     assert (science["command"], science["alpha"], science["normal_starts"]) == ("phase", [0.3, 0.7], 2)
     assert science["game"]["version"] == equal_levers.make(2).version
     assert config().name() == path.name
-    assert exact.read_phase(path) == contents(path)
+    assert study.read(phase.STUDY, path) == contents(path)
 
 
 def test_phase_json(made):
@@ -212,7 +212,7 @@ def test_the_saved_policies_are_stationary(made):
 def test_the_same_command_finds_the_finished_run(made, tacit, monkeypatch):
     path, said = made
     before = {file: file.stat().st_mtime_ns for file in path.iterdir()}
-    monkeypatch.setattr(exact, "_compute", None)
+    monkeypatch.setattr(phase, "_compute", None)
     # In another order, and a whole number for a float: the same diagram.
     for order in ("alpha=[0.7,0.3]", "alpha=[0.3,0.7,0.3]"):
         again = tacit("phase", *SMALL, order, "match=1", f"execution.output={path.parent}")
@@ -260,14 +260,14 @@ def test_an_interrupted_run_is_started_again(tacit, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(exact.phase, "phase_diagram", interrupt)
+        patch.setattr(phase.phase, "phase_diagram", interrupt)
         said = tacit(*arguments)
     assert (said.status, said.err) == (130, "tacit: interrupted\n")
     (path,) = tmp_path.iterdir()
     assert runs.read_status(path)["state"] == "interrupted"
     assert not (path / "phase.json").exists()
     with pytest.raises(TacitError, match="is not finished: interrupted"):
-        exact.read_phase(path)
+        study.read(phase.STUDY, path)
     assert tacit(*arguments).status == 0
     assert runs.read_status(path)["state"] == "finished"
     assert {file.name for file in path.iterdir()} == FILES
@@ -279,10 +279,10 @@ def test_a_defect_leaves_its_reason(tmp_path, monkeypatch):
     def fail(*given, **named):
         raise RuntimeError("something broke")
 
-    monkeypatch.setattr(exact, "best_values", fail)
+    monkeypatch.setattr(phase, "best_values", fail)
     small = config(f"execution.output={tmp_path}")
     with pytest.raises(RuntimeError, match="something broke"):
-        exact.run_phase(small)
+        study.make(phase.STUDY, small)
     status = runs.read_status(tmp_path / small.name())
     assert (status["state"], status["reason"]) == ("failed", "something broke")
 
@@ -304,7 +304,7 @@ def test_a_training_run_has_no_diagram(made, tmp_path):
     runs.write_json(tmp_path / "run.json", plain)
     runs.write_status(tmp_path, "finished", steps=64)
     with pytest.raises(TacitError, match="was made by tacit train, and a run of tacit phase is needed"):
-        exact.read_phase(tmp_path)
+        study.read(phase.STUDY, tmp_path)
 
 
 # --- figures ---
@@ -313,13 +313,11 @@ def test_a_training_run_has_no_diagram(made, tmp_path):
 @pytest.mark.slow
 def test_the_same_table_gives_the_same_figures(made, tmp_path):
     path, _ = made
-    command.draw(tmp_path, contents(path))  # the title names the folder
-    first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert set(first) == FIGURES
-    for file in list(tmp_path.iterdir()):
-        file.unlink()
-    command.draw(tmp_path, contents(path))
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+    for name, figure in phase.STUDY.draw(contents(path), f"run {path.name}").items():
+        figures.save(figure, tmp_path / name)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        name: (path / name).read_bytes() for name in FIGURES
+    }
     for name in ("phase.svg", "branch.svg"):
         drawn = (path / name).read_text()
         ElementTree.fromstring(drawn)
@@ -329,13 +327,13 @@ def test_the_same_table_gives_the_same_figures(made, tmp_path):
 
 def test_a_threshold_beyond_the_axis_is_named(made):
     table = contents(made[0]) | {"alpha_certified": {"alpha": 9.0, "method": ""}, "alpha_stable": None}
-    (legend,) = figures.phase_diagram(table, "title").legends
+    (legend,) = exact_figures.phase_diagram(table, "title").legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["alpha_certified 9 (off the axis)", "alpha_unique 0.5005"]
 
 
 def test_the_branch_changes_its_line_where_it_loses_stability(made):
-    figure = figures.branch_diagram(contents(made[0]), "title")
+    figure = exact_figures.branch_diagram(contents(made[0]), "title")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     stable, unstable = (lines[f"branch from ∞, {label}"] for label in ("stable", "unstable"))
     shown = [np.asarray(line.get_xdata())[np.isfinite(line.get_ydata())] for line in (stable, unstable)]
@@ -374,8 +372,9 @@ def test_three_agents(tacit, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_and_a_single_alpha(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = tacit("phase", "-m", "game=tiny_hanabi", "variant=A,B", "alpha=0.5", "branch=false", *FEW)
-    assert (said.status, said.err) == (0, "")
+    sweep = ("phase", "-m", "game=tiny_hanabi", "variant=A,B", "alpha=0.5", "branch=false", *FEW)
+    said = tacit(*sweep)
+    assert (said.status, "tacit:" in said.err) == (0, False)
     assert re.findall(r"(tiny_hanabi .*): 6 x 6 histories", said.out) == [
         f"tiny_hanabi variant={variant}, horizon 2, discount 1" for variant in "AB"
     ]
@@ -392,6 +391,9 @@ def test_a_sweep_and_a_single_alpha(tacit, tmp_path, monkeypatch):
         (row,) = table["rows"]
         assert (row["solutions"], row["defect"], table["branch"]) == (1, 0.0, None)
         assert row["greedy_cross_play"] == pytest.approx(table["optimum"]["value"], abs=1e-12)
+    assert [(row["game"], row["alpha"]) for row in json.loads(tacit(*sweep, "--format", "json").out)] == [
+        (f"tiny_hanabi variant={variant}, horizon 2, discount 1", 0.5) for variant in "AB"
+    ]  # and nothing else
     assert not list(tmp_path.glob("**/*.png"))  # one α is no axis
     assert not list(tmp_path.glob("**/*.svg"))
 
@@ -415,6 +417,6 @@ def test_help_explains_every_key(tacit, tmp_path, monkeypatch):
         said = tacit("phase", flag)
         assert (said.status, said.err) == (0, "")
     explained = set(re.findall(r"^(\w+): \S+ +# \S", said.out, re.M))
-    fields = {field.name for field in dataclasses.fields(PhaseConfig)} - {"game", "execution"}
+    fields = {field.name for field in dataclasses.fields(phase.PhaseConfig)} - {"game", "execution"}
     assert explained == fields | {"alpha_count", "alpha_min", "alpha_max"}
     assert not list(tmp_path.iterdir())

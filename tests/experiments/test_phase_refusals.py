@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import compose
-from experiments.exact import PhaseConfig
+from experiments.studies.phase import PhaseConfig
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import exact_figures, figures, results
+from experiments import figures, results
+from experiments.studies import exact_figures
 from games.errors import TacitError
 from games.tabular.library import dectiger, two_stage_lever
 
@@ -22,7 +23,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def levers(folder):
     """Two levers at an α with both conventions and at one with neither."""
-    (table,) = results.phases("game=equal_levers", "n=2", "alpha=0.3,0.7", *FEW, f"execution.output={folder}")
+    (table,) = results.phases("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW, f"execution.output={folder}")
     return table
 
 
@@ -45,7 +46,7 @@ class TestPhases:
 
     def test_a_finished_run_is_read(self, levers, folder):
         before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-        (again,) = results.phases("game=equal_levers", "n=2", "alpha=0.3,0.7", *FEW, f"execution.output={folder}")
+        (again,) = results.phases("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW, f"execution.output={folder}")
         assert again["rows"] == levers["rows"]
         assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
 

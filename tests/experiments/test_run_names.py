@@ -8,6 +8,7 @@ import pytest
 
 from experiments import compose
 from experiments.config import JobConfig, RunConfig, canonical, declared_defaults
+from experiments.studies import adaptive, phase, structure_table, study, zsc_table
 from games.tabular.simulator import Simulator
 from marl.learners.ippo import IPPO
 from marl.learners.magrpo import MAGRPO
@@ -42,6 +43,25 @@ def test_a_literal_name():
     # Another name here means that finished runs everywhere are no longer found. It may change only together with
     # experiments.config.FORMAT, or with the version of tabular games ("tabular-1") or of the learner ("ippo-3").
     assert name(LITERAL) == "c508a666afcc"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "names"),
+    [
+        (phase, ["game=equal_levers", "n=2"], ["e1579c826b3e"]),
+        (zsc_table, ["game=two_stage_lever", "method=[self-play,other-play]"], ["f117618dfcef"]),
+        (
+            structure_table,
+            ["game=task_claiming", "structure=[claims,isolation]", "penalty=0.5"],
+            ["cf0688fa7098", "1d46704d9813"],
+        ),
+        (adaptive, ["payoffs=[[1,0],[0.8,0.9]]"], ["c411354ff2b6"]),
+        (adaptive, ["game=lever"], ["e1a104912985"]),
+    ],
+)
+def test_literal_names_of_studies(command, arguments, names):
+    # As above; they may also change with the version of the search (`experiments.studies.tabular.SEARCH`).
+    assert [config.name() for config in study.configs(command.STUDY, arguments)] == names
 
 
 def test_the_order_of_keys_does_not_matter():

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from experiments import structure_figures, structure_table
-from experiments.structure_table import configs, read_structure, run_structure, with_splits
+from experiments.studies import structure_figures, structure_table, study
+from experiments.studies.structure_table import STUDY, with_splits
 from games.errors import TacitError
 
-SMALL = ("game=task_claiming", "structure=none,isolation,claims,shared_history", "method=self-play,other-play",
+SMALL = ("game=task_claiming", "structure=[none,isolation,claims,shared_history]", "method=[self-play,other-play]",
          "starts=4", "execution.progress=false")  # fmt: skip
 ONE_STEP = "the game has one step, and nothing is done after it"
 
@@ -24,7 +24,7 @@ def made(tacit, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def contents(made):
-    return [read_structure(made[0] / config.name()) for config in configs(SMALL)]
+    return [study.read(STUDY, made[0] / config.name()) for config in study.configs(STUDY, SMALL)]
 
 
 def cell(contents, structure, method, key):
@@ -70,7 +70,7 @@ def test_what_has_no_meaning_says_why(made, contents):
 @pytest.mark.slow
 def test_run_directories_are_found_again(made, tacit, monkeypatch):
     folder, first = made
-    names = sorted(config.name() for config in configs(SMALL))
+    names = sorted(config.name() for config in study.configs(STUDY, SMALL))
     assert sorted(path.name for path in folder.iterdir() if path.name != "compare") == names
     for name in names:
         assert {"run.json", "status.json", "structure.json"} <= {file.name for file in (folder / name).iterdir()}
@@ -104,8 +104,8 @@ def test_the_folder_of_the_table(made):
 @pytest.mark.slow
 def test_information_and_a_soft_penalty(tmp_path):
     def method(*arguments):
-        (config,) = configs([*arguments, "method=self-play", "starts=4", f"execution.output={tmp_path}"])
-        return read_structure(run_structure(config))["methods"][0]
+        (config,) = study.configs(STUDY, [*arguments, "method=self-play", "starts=4", f"execution.output={tmp_path}"])
+        return study.read(STUDY, study.make(STUDY, config))["methods"][0]
 
     # Everybody says its number and uses what it hears; a stranger's words are read right by chance alone.
     silos = method("game=silos", "structure=none")
@@ -123,12 +123,15 @@ def test_information_and_a_soft_penalty(tmp_path):
 
 def test_the_penalty_is_part_of_the_name_of_isolation_alone():
     def names(*more):
-        return [config.name() for config in configs(["game=task_claiming", "structure=none,claims,isolation", *more])]
+        return [
+            config.name()
+            for config in study.configs(STUDY, ["game=task_claiming", "structure=[none,claims,isolation]", *more])
+        ]
 
     hard, soft, softer = names(), names("penalty=0.5"), names("penalty=0.25")
     assert hard[:2] == soft[:2] == softer[:2]
     assert len({hard[2], soft[2], softer[2]}) == 3
-    assert [config.structure for config in configs(["game=silos"])] == list(structure_table.NAMES)
+    assert [config.structure for config in study.configs(STUDY, ["game=silos"])] == list(structure_table.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_refusals(tacit, argument, words):
 
 def test_an_unfinished_run_is_not_read(tmp_path):
     with pytest.raises(TacitError):
-        read_structure(tmp_path)
+        study.read(STUDY, tmp_path)
 
 
 def by_hand(structure, *cross_plays, penalty=None):

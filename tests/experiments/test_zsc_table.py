@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from experiments import exact, exact_tables, figures, zsc_table
+from experiments.studies import exact_figures, exact_tables, phase, study, zsc_table
 from games.errors import TacitError
 from marl.exact.methods import METHODS
 
-METHOD = "method=self-play,other-play,other-play-tie-breaking,obl-level-0"
-SMALL = ("game=lever,two_stage_lever,tiny_hanabi", METHOD, "starts=8", "execution.progress=false")
+METHOD = "method=[self-play,other-play,other-play-tie-breaking,obl-level-0]"
+SMALL = ("-m", "game=lever,two_stage_lever,tiny_hanabi", METHOD, "starts=8", "execution.progress=false")
 REFUSED = "the group is trivial: Other-Play is self-play here"
 
 
@@ -20,7 +20,7 @@ def made(tacit, tmp_path_factory):
     """(folder of runs, Said). Tests only read it."""
     folder = tmp_path_factory.mktemp("zsc") / "runs"
     said = tacit("zsc-table", *SMALL, f"execution.output={folder}")
-    assert (said.status, said.err) == (0, "")
+    assert (said.status, said.err.splitlines()[0]) == (0, "sweep of 3 jobs")
     return folder, said
 
 
@@ -90,7 +90,7 @@ def test_the_folder_of_the_table(made):
     folder, said = made
     (table,) = (folder / "compare").iterdir()
     assert f"table and figure in {table}" in said.out
-    assert {file.name for file in table.iterdir()} == {"table.md", "table.png", "table.svg"}
+    assert {file.name for file in table.iterdir()} == {"table.md", "table.json", "table.png", "table.svg"}
     lines = (table / "table.md").read_text().splitlines()
     assert lines[0] == "| method | lever | two_stage_lever h2 | tiny_hanabi A h2 |"
     assert "| Other-Play | 0.9000 | 0.0000 (0.5000) | n/a |" in lines
@@ -109,21 +109,21 @@ def test_finished_games_are_not_made_again(made, tacit, monkeypatch):
 
 @pytest.mark.slow
 def test_an_interrupted_game_is_made_again_and_the_others_stay(tacit, tmp_path, monkeypatch):
-    arguments = ("zsc-table", "game=lever,two_stage_lever", "method=obl-level-0", "execution.figures=false",
+    arguments = ("zsc-table", "-m", "game=lever,two_stage_lever", "method=obl-level-0", "execution.figures=false",
                  "execution.progress=false", f"execution.output={tmp_path}")  # fmt: skip
     compute = zsc_table._compute
 
-    def stop(config, simulator, *rest):
-        if simulator.name == "two_stage_lever":
+    def stop(config, *rest):
+        if config.label() == "two_stage_lever":
             raise KeyboardInterrupt
-        compute(config, simulator, *rest)
+        return compute(config, *rest)
 
     monkeypatch.setattr(zsc_table, "_compute", stop)
     assert tacit(*arguments).status == 130
     states = [json.loads(file.read_text())["state"] for file in tmp_path.glob("*/status.json")]
     assert sorted(states) == ["finished", "interrupted"]
     redone = []
-    monkeypatch.setattr(zsc_table, "_compute", lambda *all: redone.append(all[1].name) or compute(*all))
+    monkeypatch.setattr(zsc_table, "_compute", lambda *all: redone.append(all[0].label()) or compute(*all))
     assert tacit(*arguments).status == 0
     assert redone == ["two_stage_lever"]
 
@@ -141,17 +141,20 @@ def test_without_agent_swaps(tacit, tmp_path):
 
 @pytest.mark.slow
 def test_which_games():
-    default = [(config.game["_target_"].split(".")[-2], config.game.get("variant")) for config in zsc_table.configs([])]
+    default = [
+        (config.game["_target_"].split(".")[-2], config.game.get("variant"))
+        for config in study.configs(zsc_table.STUDY, [])
+    ]
     assert len(default) == len(set(default)) == 16
     assert {name for name, _ in default} == {
         "lever", "equal_levers", "two_stage_lever", "asymmetric_lever", "tiny_hanabi", "hint", "dectiger",
         "skewed_dectiger", "recycling", "broadcast_channel", "grid_small",
     }  # fmt: skip
-    several = zsc_table.configs(["game=tiny_hanabi", "variant=C,E", "method=[self-play,high-entropy]"])
+    several = study.configs(zsc_table.STUDY, ["game=tiny_hanabi", "variant=C,E", "method=[self-play,high-entropy]"])
     assert [config.game["variant"] for config in several] == ["C", "E"]
     assert several[0].method == ("self-play", "high-entropy")
     assert several[0].name() != several[1].name()
-    listed = zsc_table.configs(["game=lever", "payoffs=[1,1,0.5]"])
+    listed = study.configs(zsc_table.STUDY, ["game=lever", "payoffs=[1,1,0.5]"])
     assert [config.game["payoffs"] for config in listed] == [[1, 1, 0.5]]
     assert listed[0].method == tuple(method.key for method in METHODS)
 
@@ -161,7 +164,7 @@ def test_which_games():
     ("arguments", "sentence"),
     [
         (["game=lever", "method=sad"], "method must be one of self-play, high-entropy"),
-        (["game=lever", "method=[]"], "method must be one or several methods, not an empty list"),
+        (["game=lever", "method=[]"], "method must be one or several of self-play, high-entropy"),
         (["game=lever", "players=3"], "zsc-table needs a game of 2 players, and lever has 3"),
         (["game=hanabi_2x3"], "exact commands need a tabular game"),
         (["game=lever", "starts=1"], "starts"),
@@ -209,7 +212,7 @@ def test_games_that_differ_in_parameters_have_names_that_differ():
 def test_the_figure_says_where_a_method_does_not_apply(made):
     folder, _ = made
     games = [contents(folder, name) for name in ("lever", "tiny_hanabi")]
-    axis = figures.zsc_table(games, list(map(exact_tables.game, games))).axes[0]
+    axis = exact_figures.zsc_table(games, list(map(exact_tables.game, games))).axes[0]
     texts = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axis.texts}
     assert texts[0, 0] == "0.111" and texts[0, 1] == "0.9" and texts[1, 1] == "–"
     shares = np.ma.filled(axis.images[0].get_array(), np.nan)
@@ -221,6 +224,6 @@ def test_the_figure_says_where_a_method_does_not_apply(made):
 def test_a_damaged_or_other_run_is_refused(made, tmp_path):
     folder, _ = made
     with pytest.raises(TacitError, match="there is no run directory"):
-        zsc_table.read_zsc(tmp_path / "none")
+        study.read(zsc_table.STUDY, tmp_path / "none")
     with pytest.raises(TacitError, match="was made by tacit zsc-table, and a run of tacit phase is needed"):
-        exact.read_phase(next(folder.glob("*/zsc.json")).parent)
+        study.read(phase.STUDY, next(folder.glob("*/zsc.json")).parent)

@@ -1,77 +1,21 @@
-"""`tacit phase` and `tacit symmetries`: the exact lab on the command line."""
+"""`tacit symmetries`: the symmetry group of a tabular game, in words."""
 
-import functools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from experiments import compose, exact, exact_tables, figures, tables, terminal
-from experiments.exact import PhaseConfig
+from experiments import compose
+from experiments.studies import exact_tables
+from experiments.studies.phase import STUDY
+from experiments.studies.tabular import build_tabular, groups
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import Automorphism
 
-PHASE = "phase"
-"""The configuration of `tacit phase` in conf/."""
 _SHOWN = 5
 
 
-def run(config: PhaseConfig, *, in_sweep: bool = False, form: str = tables.SHOWN) -> float | None:
-    """Make a phase diagram, draw it and, unless it is one of a sweep, print its table in a format.
-
-    Returns:
-      The least α that was found to have one solution above, for sweepers.
-    """
-    with terminal.counter(show=config.execution.progress and form == tables.SHOWN) as report:
-        path = exact.run_phase(config, report=lambda progress: report(*progress))
-    table = exact.read_phase(path)
-    if config.execution.figures:
-        draw(path, table)
-    if not in_sweep:
-        _put([table], [path], form)
-    return table["alpha_unique"]["one_from"]
-
-
-def draw(path: Path, table: dict[str, Any]) -> None:
-    """The figures of a phase run, into its directory, if they are not there."""
-    if (path / "phase.svg").exists():
-        return
-    title = f"{exact_tables.title(table)}, run {path.name}"
-    if len(table["rows"]) > 1:
-        if table["branch"]:
-            figures.save(figures.branch_diagram(table, title), path / "branch")
-        figures.save(figures.phase_diagram(table, title), path / "phase")
-
-
-def main(arguments: Sequence[str], form: str = tables.SHOWN) -> None:
-    """Run `tacit phase ARGUMENTS` and print tables in a format.
-
-    Raises:
-      TacitError: for anything wrong with the configuration, before anything compiles.
-    """
-    show, work = functools.partial(conclude, form=form), functools.partial(run, form=form)
-    command = compose.Command("phase", PHASE, PhaseConfig.parse, work, lambda config: [config], show)
-    compose.main(command, arguments)
-
-
-def conclude(paths: Sequence[Path], draw: bool, *, form: str) -> None:
-    """Print the tables of finished runs."""
-    _put([exact.read_phase(path) for path in paths], paths, form)
-
-
-def _put(contents: Sequence[Mapping[str, Any]], paths: Sequence[Path], form: str) -> None:
-    found = list(map(exact_tables.phase, contents))
-    if form != tables.SHOWN:
-        tables.put(found, form)
-        return
-    for table, path in zip(found, paths, strict=True):
-        tables.show([table])
-        print(f"run {path}")
-
-
-def describe_symmetries(overrides: Sequence[str], generators: int) -> str:
+def describe(overrides: Sequence[str], generators: int) -> str:
     """The orders of a tabular game's symmetry groups, and up to `generators` generators in words."""
-    simulator = exact.build_tabular(compose.compose(overrides, PHASE)["game"])
-    both = exact.groups(simulator)
+    simulator = build_tabular(compose.compose(overrides, STUDY.root)["game"])
+    both = groups(simulator)
     problem = simulator.problem
     lines = [
         f"{simulator.name}: {problem.num_agents} agents, {problem.num_states} states, "

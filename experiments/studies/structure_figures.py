@@ -1,6 +1,6 @@
 """Figures of `tacit structure-table`: what structures and ways of training buy, in six pictures.
 
-Every function takes structure.json contents (`experiments.structure_table.read_structure`) and makes a Figure of them.
+Every function takes structure.json contents (`tacit structure-table`) and makes a Figure of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def gap_parts(contents: Contents) -> Figure:
     """The gap of cross-play to the solo value without structure, in its spatial and semantic parts, for each game.
 
     Args:
-      contents: as `experiments.structure_table.with_splits` gives them.
+      contents: as `experiments.studies.structure_table.with_splits` gives them.
     """
     bare = _without_structure(contents)
     with matplotlib.rc_context(STYLE):

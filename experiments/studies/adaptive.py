@@ -10,21 +10,19 @@ A run's directory holds, beside run.json and status.json,
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments import compose, exact, exact_tables, figures, runs, tables
-from experiments.config import FORMAT, ExecutionConfig, canonical, name_of, parse_dataclass, refuse_unknown
+from experiments.config import FORMAT, ExecutionConfig, canonical, parse_dataclass, refuse_unknown
+from experiments.studies import exact_figures, exact_tables
+from experiments.studies.study import Arrays, Report, Study, StudyConfig
+from experiments.studies.tabular import parameters
 from games.errors import TacitError, number, whole_number
 from games.tabular.simulator import Simulator
 from marl.exact.adaptive import adaptive_table, reasoning_levels
 
-COMMAND = "adaptive"
-ROOT = "adaptive"
-"""The configuration of `tacit adaptive` in conf/."""
 _MOST_ROUNDS = 1000
 _MOST_LEVELS = 20
 
@@ -33,22 +31,22 @@ Rows = tuple[Row, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class AdaptiveConfig:
+class AdaptiveConfig(StudyConfig):
     """A repeated matrix game, checked: either `game` or `payoffs`. The keys are explained in conf/adaptive.yaml.
 
     Raises:
       TacitError: in one sentence, for an unknown key, a value out of range, or a game that is no matrix game.
     """
 
-    game: Mapping[str, Any] | None
-    execution: ExecutionConfig
+    made_by: ClassVar = {"command": "adaptive"}
+
     payoffs: Rows | None
     rounds: int
     levels: int
     level_zero: tuple[Row, Row] | None
 
     @classmethod
-    def parse(cls, plain: Mapping[str, Any]) -> "AdaptiveConfig":
+    def parse(cls, plain: Mapping[str, Any]) -> Sequence["AdaptiveConfig"]:
         """Read nested plain data as hydra composes it from conf/adaptive.yaml.
 
         Raises:
@@ -62,7 +60,7 @@ class AdaptiveConfig:
                 "; a key of the game of that name is game.payoffs"
             )
         config = cls(
-            game=None if game is None else dict(game),
+            game=dict(game or {}),
             execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
             payoffs=None if payoffs is None else _rows("payoffs", payoffs),
             rounds=whole_number("rounds", plain.get("rounds"), 1, _MOST_ROUNDS),
@@ -70,7 +68,7 @@ class AdaptiveConfig:
             level_zero=None if level_zero is None else _distributions("level_zero", level_zero),
         )
         config.matrix()  # refuses what is none
-        return config
+        return [config]
 
     def matrix(self) -> np.ndarray:
         """float64[A, B], what both players get.
@@ -83,19 +81,7 @@ class AdaptiveConfig:
                 said = " and ".join(map(str, sorted(lengths)))
                 raise TacitError(f"payoffs must be rows of one length, not of {said}")
             return np.array(self.payoffs)
-        return matrix_of(exact.build_tabular(self.game or {}))
-
-    def science(self) -> dict[str, Any]:
-        """What decides the result, as plain data: the run's name is the hash of this."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del plain["execution"]
-        if self.game is not None:
-            plain["game"] = {**self.game, "version": exact.build_tabular(self.game).version}
-        return {**plain, "format": FORMAT, "command": COMMAND}
-
-    def name(self) -> str:
-        """Twelve hexadecimal digits that stand for `science()`."""
-        return name_of(self.science())
+        return matrix_of(self.simulator)
 
 
 def matrix_of(simulator: Simulator) -> np.ndarray:
@@ -111,54 +97,6 @@ def matrix_of(simulator: Simulator) -> np.ndarray:
         why = f"horizon {simulator.horizon}" if simulator.horizon > 1 else "observations before the first action"
         raise TacitError(f"adaptive repeats a matrix game, and {simulator.name} is none: it has {why}")
     return (problem.expected_reward @ problem.start).reshape(problem.num_actions)
-
-
-def run_adaptive(config: AdaptiveConfig) -> Path:
-    """Make the table of a repeated matrix game, or find the finished one: its run directory.
-
-    Raises:
-      TacitError: if the directory is taken; and, before there is one, if level 0 plays no distributions or the game is
-        too large.
-    """
-    root = Path(config.execution.output)
-    path = root / config.name()
-    if not runs.needs_training(path, config, overwrite=config.execution.overwrite):
-        return path
-    contents = _contents(config)
-    with runs.in_progress(root, config, overwrite=config.execution.overwrite):
-        runs.write_json(path / "adaptive.json", contents)
-    return path
-
-
-def read_adaptive(path: Path) -> dict[str, Any]:
-    """The contents of a finished run's adaptive.json.
-
-    Raises:
-      TacitError: if the run is not finished, is of another kind, or is damaged.
-    """
-    runs.check_finished(path, command=COMMAND)
-    return runs.read_json(path / "adaptive.json")
-
-
-def run(config: AdaptiveConfig, form: str = tables.SHOWN) -> None:
-    """The run, its figure, and the table, printed in a format."""
-    path = run_adaptive(config)
-    contents = read_adaptive(path)
-    if config.execution.figures and not (path / "adaptive.svg").exists():
-        title = f"{exact_tables.adaptive_title(contents)}, run {path.name}"
-        figures.save(figures.adaptive(contents, title), path / ROOT)
-    tables.put([exact_tables.adaptive(contents)], form)
-    if form == tables.SHOWN:
-        print(f"run {path}")
-
-
-def main(arguments: Sequence[str], form: str = tables.SHOWN) -> None:
-    """Run `tacit adaptive ARGUMENTS` and print the table in a format.
-
-    Raises:
-      TacitError: for anything wrong with the configuration.
-    """
-    run(AdaptiveConfig.parse(compose.compose(arguments, ROOT)), form)
 
 
 def _rows(name: str, given: Any) -> Rows:
@@ -181,21 +119,38 @@ def _contents(config: AdaptiveConfig) -> dict[str, Any]:
     matrix = config.matrix()
     table = adaptive_table(matrix, config.rounds, config.levels, level_zero=config.level_zero)
     rows, columns = reasoning_levels(matrix, config.levels, level_zero=config.level_zero)
-    if config.game is None:
-        game, parameters = "matrix", {"payoffs": json.dumps(canonical(config.payoffs), separators=(",", ":"))}
+    if config.payoffs is not None:
+        game, given = "matrix", {"payoffs": json.dumps(canonical(config.payoffs), separators=(",", ":"))}
     else:
-        game = exact.build_tabular(config.game).name
-        parameters = {key: value for key, value in config.game.items() if key not in exact.NO_PARAMETERS}
+        game, given = config.simulator.name, parameters(config.game)
     alike: dict[bytes, list[int]] = {}
     for level, own in enumerate(columns):
         alike.setdefault(own.tobytes(), []).append(level)
     return {
         "format": FORMAT,
         "game": game,
-        "parameters": parameters,
+        "parameters": given,
         "rounds": config.rounds,
         "row_player": rows.tolist(),
         "column_player": columns.tolist(),
         "alike": list(alike.values()),
         **{name: np.asarray(value).tolist() for name, value in table._asdict().items()},
     }
+
+
+def _prepare(config: AdaptiveConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
+    contents = _contents(config)
+    return lambda: (contents, {})
+
+
+STUDY = Study(
+    command="adaptive",
+    root="adaptive",
+    file="adaptive.json",
+    parse=AdaptiveConfig.parse,
+    prepare=_prepare,
+    tables=lambda contents: list(map(exact_tables.adaptive, contents)),
+    draw=lambda contents, run: {
+        "adaptive": exact_figures.adaptive(contents, f"{exact_tables.adaptive_title(contents)}, {run}")
+    },
+)

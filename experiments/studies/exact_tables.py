@@ -24,6 +24,7 @@ def phase(contents: Mapping[str, Any]) -> Table:
         *(Column(words, (name,), digits=4) for name, words in _PHASE_RETURNS.items()),
         Column("defect"),
         Column("residual"),
+        Column("game", shown=False),
     ]
     rows = [
         [
@@ -32,6 +33,7 @@ def phase(contents: Mapping[str, Any]) -> Table:
             row["solutions"],
             *(row[name] for name in _PHASE_RETURNS),
             *(Cell(row[name], NOTHING if row[name] is None else f"{row[name]:.1e}") for name in ("defect", "residual")),
+            title(contents),
         ]
         for row in contents["rows"]
     ]

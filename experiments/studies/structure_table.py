@@ -14,16 +14,16 @@ and a folder below `compare/`, named after the runs, the table of all and its fi
 import dataclasses
 import importlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments import compose, exact, exact_tables, figures, runs, structure_figures, tables, terminal
-from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
-from experiments.tables import SHOWN
+from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.studies import exact_tables, structure_figures
+from experiments.studies.study import Report, Study, StudyConfig, games_of
+from experiments.studies.tabular import SEARCH, bounds_of, build_tabular, chosen, groups, parameters
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.centralised import centralised
 from games.tabular.histories import Tree
@@ -39,26 +39,21 @@ from marl.exact.methods import METHODS, Method, Outcomes, Setting, score
 from marl.exact.optimum import optimum
 from marl.exact.structure_scores import Floor, floor, retention, split_gap
 
-COMMAND = "structure-table"
-ROOT = "structure_table"
-"""The configuration of `tacit structure-table` in conf/."""
 NONE = "none"
 NAMES = (NONE, *(structure.name for structure in STRUCTURES))
 _MOST_STARTS = 1000
 
-Report = Callable[[str, int, int], None]
-
 
 @dataclasses.dataclass(frozen=True)
-class StructureConfig:
+class StructureConfig(StudyConfig):
     """Methods on one game under one structure, checked. The keys are explained in conf/structure_table.yaml.
 
     Raises:
       TacitError: in one sentence, for an unknown key or a value out of range.
     """
 
-    game: Mapping[str, Any]
-    execution: ExecutionConfig
+    made_by: ClassVar = {"command": "structure-table", "search": SEARCH}
+
     structure: str
     penalty: float | None
     method: tuple[str, ...]
@@ -68,102 +63,43 @@ class StructureConfig:
     seed: int
 
     @classmethod
-    def parse(cls, plain: Mapping[str, Any]) -> list["StructureConfig"]:
-        """Read nested plain data as hydra composes it from conf/structure_table.yaml: one for each structure."""
+    def parse(cls, plain: Mapping[str, Any]) -> Sequence["StructureConfig"]:
+        """Read nested plain data as hydra composes it from conf/structure_table.yaml: one for each game and structure.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it.
+        """
         refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
-        exact.build_tabular(plain["game"])
         penalty = plain.get("penalty")
-        methods = tuple(method.key for method in METHODS)
-        return [
+        configs = [
             cls(
-                game=dict(plain["game"]),
+                game=game,
                 execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
                 structure=structure,
                 penalty=None if penalty is None else number("penalty", penalty, 0),
-                method=_chosen("method", plain.get("method"), methods),
+                method=chosen("method", plain.get("method"), [method.key for method in METHODS]),
                 agent_swaps=one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
                 starts=whole_number("starts", plain.get("starts"), 2, _MOST_STARTS),
                 restarts=whole_number("restarts", plain.get("restarts"), 1, _MOST_STARTS),
                 seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
             )
-            for structure in _chosen("structure", plain.get("structure"), NAMES)
+            for game in games_of(plain, "structure_table")
+            for structure in chosen("structure", plain.get("structure"), NAMES)
         ]
+        for config in configs:
+            _ = config.simulator  # refuses what is not tabular before the first is made
+        return configs
 
     def science(self) -> dict[str, Any]:
         """What decides the result, as plain data: the run's name is the hash of this."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del plain["execution"]
+        plain = super().science()
         if self.structure != "isolation" or self.penalty is None:
             del plain["penalty"]
-        game = {**self.game, "version": build_game(self.game).version}
-        made = {"format": FORMAT, "command": COMMAND, "search": exact.SEARCH}
-        return {**plain, **made, "method": list(self.method), "game": game}
+        return plain
 
-    def name(self) -> str:
-        """Twelve hexadecimal digits that stand for `science()`."""
-        return name_of(self.science())
-
-
-def configs(arguments: Sequence[str]) -> list[StructureConfig]:
-    """One configuration for each game and structure that KEY=VALUE arguments stand for; KEY=A,B are several.
-
-    Raises:
-      TacitError: for anything wrong with one of them.
-    """
-    return [
-        config
-        for overrides in compose.each_game(arguments, ROOT, lists=("structure", "method"))
-        for config in StructureConfig.parse(compose.compose(overrides, ROOT))
-    ]
-
-
-def run_structure(config: StructureConfig, *, report: Report = lambda stage, done, total: None) -> Path:
-    """Carry out the methods on one game under one structure, or find the finished run: its directory.
-
-    Raises:
-      TacitError: if the directory is taken.
-    """
-    root = Path(config.execution.output)
-    path = root / config.name()
-    if runs.needs_training(path, config, overwrite=config.execution.overwrite):
-        with runs.in_progress(root, config, overwrite=config.execution.overwrite):
-            runs.write_json(path / "structure.json", _contents(config, report))
-    return path
-
-
-def read_structure(path: Path) -> dict[str, Any]:
-    """The contents of a finished run's structure.json.
-
-    Raises:
-      TacitError: if the run is not finished, is of another kind, or is damaged.
-    """
-    runs.check_finished(path, command=COMMAND)
-    return runs.read_json(path / "structure.json")
-
-
-def run(cells: Sequence[StructureConfig], form: str = SHOWN) -> None:
-    """All cells: runs, the figure, and the table, printed in a format."""
-    execution = cells[0].execution
-    paths = []
-    with terminal.counter(show=execution.progress and form == SHOWN) as report:
-        for done, config in enumerate(cells, start=1):
-            label = f"{done} of {len(cells)}, {build_game(config.game).name} with {config.structure}"
-
-            def on_cell(stage: str, done: int, total: int, label: str = label) -> None:
-                report(f"{label}: {stage}", done, total)
-
-            paths.append(run_structure(config, report=on_cell))
-    contents = with_splits([read_structure(path) for path in paths])
-    folder = Path(execution.output) / "compare" / name_of({"runs": [path.name for path in paths]})
-    folder.mkdir(parents=True, exist_ok=True)
-    table = exact_tables.structures(contents)
-    runs.write_bytes(folder / "table.md", (tables.markdown(table) + "\n").encode())
-    runs.write_json(folder / "table.json", contents)
-    if execution.figures:
-        figures.save(structure_figures.structure_table(contents), folder / "table")
-    tables.put([table], form)
-    if form == SHOWN:
-        terminal.say_where(folder)
+    def label(self) -> str:
+        """Which run of several this is, for whoever watches."""
+        return f"{self.simulator.name} with {self.structure}"
 
 
 def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -188,15 +124,6 @@ def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return whole
 
 
-def main(arguments: Sequence[str], form: str = SHOWN) -> None:
-    """Run `tacit structure-table ARGUMENTS` and print the table in a format.
-
-    Raises:
-      TacitError: for anything wrong with the configuration, before anything is computed.
-    """
-    run(configs(arguments), form)
-
-
 def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[str, Mapping[str, Any] | str]]:
     """The task of a game for one agent alone, and each structure's arguments there, or why it has no meaning in it.
 
@@ -207,7 +134,7 @@ def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[st
     given = {key: value for key, value in config.items() if key != "_target_"}
     if hasattr(module, "solo") and hasattr(module, "arguments"):
         return module.solo(**given), module.arguments(**given)
-    game = exact.build_tabular(config)
+    game = build_tabular(config)
     planner = Simulator(centralised(game.problem), game.horizon, f"{game.name} solo")
     parts = "the game does not say which of its actions are whose part"
     one_step = "the game has one step, and nothing is done after it"
@@ -229,17 +156,16 @@ def _module(config: Mapping[str, Any]) -> ModuleType:
 
 def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
     """What structure.json says."""
-    game = exact.build_tabular(config.game)
+    game = config.simulator
     solo, arguments = solo_and_arguments(config.game)
     report("solo", 0, 1)
     alone = optimum(solo.problem, solo.horizon, restarts=config.restarts, seed=config.seed)
     worst = floor(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
-    parameters = {key: value for key, value in config.game.items() if key not in exact.NO_PARAMETERS}
     said = {
         "format": FORMAT,
         "game": game.name,
-        "parameters": parameters,
-        "title": " ".join([game.name, *(f"{key}={value}" for key, value in parameters.items())]),
+        "parameters": parameters(config.game),
+        "title": " ".join([game.name, *(f"{key}={value}" for key, value in parameters(config.game).items())]),
         "structure": config.structure,
         "penalty": config.penalty if config.structure == "isolation" else None,
         "agent_swaps": config.agent_swaps,
@@ -280,12 +206,12 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
 def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:
     """What methods are given, and the best values as plain data."""
     report("best policies", 0, 1)
-    both = exact.groups(game)
+    both = groups(game)
     group = both.swap if config.agent_swaps else both.no_swap
     best = optimum(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
     tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, restarts=config.restarts, seed=config.seed)
     setting = Setting(game.tree, group, best.value, tied.value, starts=config.starts, seed=config.seed)
-    return setting, {"optimum": exact.bounds_of(best), "equivariant": exact.bounds_of(tied)}
+    return setting, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}
 
 
 def _row(method: Method, setting: Setting, solo: float, worst: Floor, roles: Roles | None) -> dict[str, Any]:
@@ -354,11 +280,14 @@ def _cross_play(contents: Mapping[str, Any] | None, place: int) -> float | None:
     return None if contents is None else contents["methods"][place]["cross_play"]
 
 
-def _chosen(name: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    """One or several of `known`, in their order; null for all."""
-    several = known if given is None else given if isinstance(given, list | tuple) else [given]
-    if not several:
-        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
-    for one in several:
-        one_of(name, one, known)
-    return tuple(one for one in known if one in several)
+STUDY = Study(
+    command="structure-table",
+    root="structure_table",
+    file="structure.json",
+    parse=StructureConfig.parse,
+    prepare=lambda config, report: lambda: (_contents(config, report), {}),
+    tables=lambda contents: [exact_tables.structures(contents)],
+    draw=lambda contents, run: {},
+    draw_together=structure_figures.structure_table,
+    together=with_splits,
+)

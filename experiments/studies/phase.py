@@ -1,6 +1,6 @@
-"""The exact lab's jobs: the phase diagram of a tabular game as a run like any other, and the symmetries of a game.
+"""`tacit phase`: where the gradient flow of a tabular game ends, from many starts at every α.
 
-Knows neither hydra nor the terminal. A phase run's directory holds, beside run.json and status.json,
+A run's directory holds, beside run.json and status.json,
 
     phase.json      the table over α, the thresholds, the best values, the branch
     solutions.npz   for the i-th α the distinct stationary joint policies (solutions_<i>_agent_<k>, [K, H, A]
@@ -10,48 +10,41 @@ Knows neither hydra nor the terminal. A phase run's directory holds, beside run.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments import runs
-from experiments.config import FORMAT, ExecutionConfig, build_game, name_of, parse_dataclass, refuse_unknown
+from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.studies import exact_figures, exact_tables
+from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
+from experiments.studies.tabular import SEARCH, Groups, best_values, bounds_of, build_tabular, groups, parameters
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import MEMORY_LIMIT
 from games.tabular.simulator import Simulator
-from games.tabular.symmetry import SymmetryGroup, automorphisms, orbits
+from games.tabular.symmetry import SymmetryGroup, orbits
 from marl.exact import branches, crossplay, gradient_flow, phase
 from marl.exact.certified import alpha_certified
-from marl.exact.equivariant import BestEquivariant, best_equivariant
-from marl.exact.optimum import Optimum, optimum
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
-SEARCH = 2
-"""The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
-of α narrower than a step of the grid."""
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
 _LEAST_ALPHA = 1e-12
 """In units of the span of one step's rewards. Below, double precision knows no action values divided by α."""
-NO_PARAMETERS = ("_target_", "horizon", "discount", "file")
-"""Keys of a game that phase.json has elsewhere: the name of the game, horizon and discount."""
 _COPIES = 4
 """Arrays of the size of all starts' policies that a phase diagram holds at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PhaseConfig:
+class PhaseConfig(StudyConfig):
     """A phase diagram to be made, checked. The keys are explained in conf/phase.yaml.
 
     Raises:
       TacitError: in one sentence, for an unknown key or a value out of range.
     """
 
-    game: Mapping[str, Any]
-    execution: ExecutionConfig
+    made_by: ClassVar = {"command": "phase", "search": SEARCH}
+
     alpha: tuple[float, ...]
     normal_starts: int
     wide_starts: int
@@ -65,7 +58,7 @@ class PhaseConfig:
     branch: bool
 
     @classmethod
-    def parse(cls, plain: Mapping[str, Any]) -> "PhaseConfig":
+    def parse(cls, plain: Mapping[str, Any]) -> Sequence["PhaseConfig"]:
         """Read nested plain data as hydra composes it from conf/phase.yaml.
 
         Raises:
@@ -82,7 +75,7 @@ class PhaseConfig:
         if sum(whole.values()) < 2:
             raise TacitError("normal_starts, wide_starts and pure_starts must be at least 2 together: XP needs two")
         switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch")}
-        return cls(
+        config = cls(
             game=dict(plain["game"]),
             execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
             alpha=_alphas(simulator, plain),
@@ -94,83 +87,7 @@ class PhaseConfig:
             max_steps=whole_number("max_steps", plain.get("max_steps"), 1),
             **switches,
         )
-
-    def science(self) -> dict[str, Any]:
-        """What decides the result, as plain data: the run's name is the hash of this."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del plain["execution"]
-        game = {**self.game, "version": build_game(self.game).version}
-        made = {"format": FORMAT, "command": "phase", "search": SEARCH}
-        return {**plain, **made, "alpha": list(self.alpha), "game": game}
-
-    def name(self) -> str:
-        """Twelve hexadecimal digits that stand for `science()`."""
-        return name_of(self.science())
-
-
-class Progress(NamedTuple):
-    """How a phase diagram stands: `done` of `total` in this stage."""
-
-    stage: str
-    done: int
-    total: int
-
-
-Report = Callable[[Progress], None]
-
-
-class Groups(NamedTuple):
-    """The symmetries of a game, with and without agent swaps."""
-
-    swap: SymmetryGroup
-    no_swap: SymmetryGroup
-
-
-def build_tabular(config: Mapping[str, Any]) -> Simulator:
-    """The tabular game that a `game` group stands for.
-
-    Raises:
-      TacitError: if the game is not tabular.
-    """
-    game = build_game(config)
-    if not isinstance(game, Simulator):
-        raise TacitError(
-            f"exact commands need a tabular game, such as game=dectiger or game.file=PATH, and {game.name} is none"
-        )
-    return game
-
-
-def groups(simulator: Simulator) -> Groups:
-    """Both symmetry groups of a game."""
-    return Groups(*(automorphisms(simulator.problem, swap_agents=swap) for swap in (True, False)))
-
-
-def run_phase(config: PhaseConfig, *, report: Report = lambda progress: None) -> Path:
-    """Make a phase diagram, or find the finished one: its run directory.
-
-    Raises:
-      TacitError: if the directory is taken; and, before there is one, if the game or the number of starts is too large
-        or the symmetries cannot be computed.
-    """
-    root = Path(config.execution.output)
-    path = root / config.name()
-    if not runs.needs_training(path, config, overwrite=config.execution.overwrite):
-        return path
-    simulator = build_tabular(config.game)
-    both, starts = groups(simulator), _starts(config, simulator)
-    with runs.in_progress(root, config, overwrite=config.execution.overwrite):
-        _compute(config, simulator, both, starts, path, report)
-    return path
-
-
-def read_phase(path: Path) -> dict[str, Any]:
-    """The contents of a finished run's phase.json.
-
-    Raises:
-      TacitError: if the run is not finished, is of another kind, or is damaged.
-    """
-    runs.check_finished(path, command="phase")
-    return runs.read_json(path / "phase.json")
+        return [config]
 
 
 def _alphas(simulator: Simulator, plain: Mapping[str, Any]) -> tuple[float, ...]:
@@ -208,6 +125,11 @@ def _switch(name: str, value: Any) -> bool:
     return value
 
 
+def _prepare(config: PhaseConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
+    both, starts = groups(config.simulator), _starts(config, config.simulator)
+    return lambda: _compute(config, both, starts, report)
+
+
 def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]:
     """The starts at one α, if those at all α fit into memory."""
     tree = simulator.tree
@@ -226,10 +148,11 @@ def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]
 
 
 def _compute(
-    config: PhaseConfig, simulator: Simulator, both: Groups, starts: tuple[np.ndarray, ...], path: Path, report: Report
-) -> None:
-    tree = simulator.tree
-    report(Progress("best policies", 0, 1))  # first: where it refuses a game for its size nothing else was in vain
+    config: PhaseConfig, both: Groups, starts: tuple[np.ndarray, ...], report: Report
+) -> tuple[dict[str, Any], Arrays]:
+    """What phase.json says, and the arrays of solutions.npz."""
+    simulator, tree = config.simulator, config.simulator.tree
+    report("best policies", 0, 1)  # first: where it refuses a game for its size nothing else was in vain
     best, equivariant = best_values(simulator, both, seed=config.seed)
     branch = None
     if config.branch:
@@ -246,7 +169,7 @@ def _compute(
         learning_rate=config.learning_rate,
         max_steps=config.max_steps,
         refine=config.refine,
-        report=lambda stage, done, total: report(Progress(stage, done, total)),
+        report=report,
     )
     certificate = alpha_certified(tree)
     arrays: dict[str, np.ndarray] = {}
@@ -268,33 +191,30 @@ def _compute(
             "windows": branches.windows(followed),
             "ended": followed.ended,
         }
-    runs.write_arrays(path / "solutions.npz", arrays)
-    runs.write_json(
-        path / "phase.json",
-        {
-            "format": FORMAT,
-            "game": simulator.name,
-            "parameters": {key: value for key, value in config.game.items() if key not in NO_PARAMETERS},
-            "horizon": simulator.horizon,
-            "discount": simulator.problem.discount,
-            "agents": simulator.num_players,
-            "histories": [own.size for own in tree.agents],
-            "symmetries": {name: str(group.policy_order) for name, group in both._asdict().items()},
-            "rows": [row._asdict() for row in diagram.rows],
-            "solutions": [
-                {name: getattr(s, name).tolist() for name in ("starts", "soft", "greedy", "defect")}
-                for s in diagram.solutions
-            ],
-            "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
-            "alpha_stable": None if followed is None else followed.alpha_stable,
-            "alpha_certified": certificate._asdict(),
-            "branch": branch_table,
-            "branch_refused": branch if isinstance(branch, str) else None,
-            "optimum": bounds_of(best),
-            "equivariant": {name: bounds_of(value) for name, value in equivariant.items()},
-            "known_optimum": simulator.known_optimum,
-        },
-    )
+    contents = {
+        "format": FORMAT,
+        "game": simulator.name,
+        "parameters": parameters(config.game),
+        "horizon": simulator.horizon,
+        "discount": simulator.problem.discount,
+        "agents": simulator.num_players,
+        "histories": [own.size for own in tree.agents],
+        "symmetries": {name: str(group.policy_order) for name, group in both._asdict().items()},
+        "rows": [row._asdict() for row in diagram.rows],
+        "solutions": [
+            {name: getattr(s, name).tolist() for name in ("starts", "soft", "greedy", "defect")}
+            for s in diagram.solutions
+        ],
+        "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
+        "alpha_stable": None if followed is None else followed.alpha_stable,
+        "alpha_certified": certificate._asdict(),
+        "branch": branch_table,
+        "branch_refused": branch if isinstance(branch, str) else None,
+        "optimum": bounds_of(best),
+        "equivariant": {name: bounds_of(value) for name, value in equivariant.items()},
+        "known_optimum": simulator.known_optimum,
+    }
+    return contents, {"solutions.npz": arrays}
 
 
 def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
@@ -302,22 +222,27 @@ def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report
     tied = orbits(group, simulator.tree)
     try:
         return branches.principal_branch(
-            simulator.tree, tied, alpha_min=alpha_min, report=lambda done, of: report(Progress("branch", done, of))
+            simulator.tree, tied, alpha_min=alpha_min, report=lambda done, of: report("branch", done, of)
         )
     except TacitError as error:
         return str(error)
 
 
-def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
-    """The best self-play policy, and the best equivariant ones with and without agent swaps."""
-    best = optimum(simulator.problem, simulator.horizon, seed=seed)
-    # A policy that also respects the swaps is one of those that respect the rest.
-    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
-    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
-    return best, {"swap": swapped, "no_swap": without}
+def _draw(contents: Contents, run: str) -> dict[str, exact_figures.Figure]:
+    if len(contents["rows"]) < 2:
+        return {}
+    title = f"{exact_tables.title(contents)}, {run}"
+    branch = {"branch": exact_figures.branch_diagram(contents, title)} if contents["branch"] else {}
+    return {**branch, "phase": exact_figures.phase_diagram(contents, title)}
 
 
-def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
-    """A best value and what is known of it, as plain data; no bound where it is infinite."""
-    upper = found.upper_bound if math.isfinite(found.upper_bound) else None
-    return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}
+STUDY = Study(
+    command="phase",
+    root="phase",
+    file="phase.json",
+    parse=PhaseConfig.parse,
+    prepare=_prepare,
+    tables=lambda contents: list(map(exact_tables.phase, contents)),
+    draw=_draw,
+    objective=lambda contents: contents["alpha_unique"]["one_from"],
+)

@@ -1,0 +1,76 @@
+"""Tabular games for studies: how they are chosen, their symmetries, and the best values that can be reached."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from experiments.config import build_game
+from games.errors import TacitError, one_of
+from games.tabular.simulator import Simulator
+from games.tabular.symmetry import SymmetryGroup, automorphisms
+from marl.exact.equivariant import BestEquivariant, best_equivariant
+from marl.exact.optimum import Optimum, optimum
+
+SEARCH = 2
+"""The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
+of α narrower than a step of the grid."""
+
+
+class Groups(NamedTuple):
+    """The symmetries of a game, with and without agent swaps."""
+
+    swap: SymmetryGroup
+    no_swap: SymmetryGroup
+
+
+def build_tabular(config: Mapping[str, Any]) -> Simulator:
+    """The tabular game that a `game` group stands for.
+
+    Raises:
+      TacitError: if the game is not tabular.
+    """
+    game = build_game(config)
+    if not isinstance(game, Simulator):
+        raise TacitError(
+            f"exact commands need a tabular game, such as game=dectiger or game.file=PATH, and {game.name} is none"
+        )
+    return game
+
+
+def groups(simulator: Simulator) -> Groups:
+    """Both symmetry groups of a game."""
+    return Groups(*(automorphisms(simulator.problem, swap_agents=swap) for swap in (True, False)))
+
+
+def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a `game` group that no JSON file of a run has elsewhere: without name, horizon and discount."""
+    return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
+
+
+def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
+    """The best self-play policy, and the best equivariant ones with and without agent swaps."""
+    best = optimum(simulator.problem, simulator.horizon, seed=seed)
+    # A policy that also respects the swaps is one of those that respect the rest.
+    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
+    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
+    return best, {"swap": swapped, "no_swap": without}
+
+
+def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
+    """A best value and what is known of it, as plain data; no bound where it is infinite."""
+    upper = found.upper_bound if math.isfinite(found.upper_bound) else None
+    return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}
+
+
+def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
+    """One or several of `known`, in their order; null for all.
+
+    Raises:
+      TacitError: for any other, or none.
+    """
+    several = known if given is None else given if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
+    for one in several:
+        one_of(name, one, known)
+    return tuple(one for one in known if one in several)

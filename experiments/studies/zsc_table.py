@@ -1,0 +1,158 @@
+"""`tacit zsc-table`: all exact methods of zero-shot coordination on tabular games, a run for each game.
+
+A run's directory holds, beside run.json and status.json,
+
+    zsc.json        for each method its self-play and cross-play, the gap to the best equivariant value, or why it does
+                    not apply; the methods' cross-play with each other; the best values
+    policies.npz    the joint policies that each method ends in (<method>_agent_<k>, [N, H, A] log-probabilities)
+    crossplay.*     the matrix of methods
+
+and a folder below `compare/`, named after the runs, the table of all games and its figure.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.studies import exact_figures, exact_tables
+from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
+from experiments.studies.tabular import SEARCH, bounds_of, chosen, groups, parameters
+from games.errors import TacitError, one_of, whole_number
+from marl.exact import crossplay
+from marl.exact.equivariant import best_equivariant
+from marl.exact.methods import METHODS, Setting, between, score
+from marl.exact.optimum import optimum
+
+_MOST_STARTS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class ZscConfig(StudyConfig):
+    """The methods on one game, checked. The keys are explained in conf/zsc_table.yaml.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key or a value out of range.
+    """
+
+    made_by: ClassVar = {"command": "zsc-table", "search": SEARCH}
+
+    method: tuple[str, ...]
+    agent_swaps: bool
+    starts: int
+    seed: int
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> Sequence["ZscConfig"]:
+        """Read nested plain data as hydra composes it from conf/zsc_table.yaml: one for each game.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it; for a game that is too large or
+            is not of 2 players.
+        """
+        refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
+        configs = [
+            cls(
+                game=game,
+                execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+                method=chosen("method", plain.get("method"), [method.key for method in METHODS]),
+                agent_swaps=one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
+                starts=whole_number("starts", plain.get("starts"), 2, _MOST_STARTS),
+                seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+            )
+            for game in games_of(plain, "zsc_table")
+        ]
+        for simulator in (config.simulator for config in configs):
+            if simulator.num_players != 2:
+                raise TacitError(
+                    f"zsc-table needs a game of 2 players, and {simulator.name} has {simulator.num_players}"
+                )
+            _ = simulator.tree  # refuses what is too large before the first game is made
+        return configs
+
+
+def _prepare(config: ZscConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
+    setting, best = _setting(config, report)
+    return lambda: _compute(config, setting, best, report)
+
+
+def _setting(config: ZscConfig, report: Report) -> tuple[Setting, dict[str, Any]]:
+    """What methods are given, and the best values as plain data."""
+    simulator = config.simulator
+    tree, both = simulator.tree, groups(simulator)
+    report("best policies", 0, len(config.method))
+    best = optimum(simulator.problem, simulator.horizon, seed=config.seed)
+    group, tied, known = both.no_swap, best, {"optimum": bounds_of(best)}
+    if group.policy_order > 1:
+        tied = best_equivariant(tree, group, upper_bound=best.upper_bound, seed=config.seed)
+    if config.agent_swaps and both.swap.policy_order > group.policy_order:
+        # A policy that also respects the swaps is one of those that respect the rest.
+        group = both.swap
+        tied = best_equivariant(tree, group, upper_bound=tied.upper_bound, seed=config.seed)
+    known["equivariant"] = bounds_of(tied)
+    return Setting(tree, group, best.value, tied.value, starts=config.starts, seed=config.seed), known
+
+
+def _compute(
+    config: ZscConfig, setting: Setting, best: dict[str, Any], report: Report
+) -> tuple[dict[str, Any], Arrays]:
+    """What zsc.json says, and the arrays of policies.npz."""
+    simulator, tree = config.simulator, setting.tree
+    rows: list[dict[str, Any]] = []
+    scores, arrays = [], {}
+    methods = [method for method in METHODS if method.key in config.method]
+    for number, method in enumerate(methods):
+        report(method.name, number, len(methods))
+        said = {"name": method.name, "source": method.source, "uses": method.uses}
+        try:
+            outcomes = method.outcomes(setting)
+        except TacitError as error:
+            rows.append({**said, "refused": str(error)})
+            continue
+        scored = score(setting, outcomes)
+        scores.append(scored)
+        arrays |= {f"{method.key}_agent_{k}": own for k, own in enumerate(outcomes.log_probs)}
+        rows.append(
+            {
+                **said,
+                "refused": None,
+                "note": outcomes.note,
+                "outcomes": len(outcomes.log_probs[0]),
+                "self_play": scored.self_play,
+                "cross_play": scored.cross_play,
+                "gap": setting.best_equivariant - scored.cross_play,
+            }
+        )
+    with np.errstate(divide="ignore"):
+        random = crossplay.self_play(tree, tuple(np.log(own)[None] for own in tree.uniform()))
+    contents = {
+        "format": FORMAT,
+        "game": simulator.name,
+        "parameters": parameters(config.game),
+        "horizon": simulator.horizon,
+        "discount": simulator.problem.discount,
+        "histories": [own.size for own in tree.agents],
+        "agent_swaps": config.agent_swaps,
+        "symmetries": str(setting.group.policy_order),
+        "methods": rows,
+        "matrix": between(tree, scores).tolist() if scores else [],
+        "random": float(random[0]),
+        **best,
+    }
+    return contents, {"policies.npz": arrays}
+
+
+STUDY = Study(
+    command="zsc-table",
+    root="zsc_table",
+    file="zsc.json",
+    parse=ZscConfig.parse,
+    prepare=_prepare,
+    tables=lambda contents: [exact_tables.methods(contents)],
+    draw=lambda contents, run: {
+        "crossplay": exact_figures.zsc_matrix(contents, f"{exact_tables.title(contents)}, {run}")
+    },
+    draw_together=lambda contents: exact_figures.zsc_table(contents, exact_tables.games(contents)),
+)
