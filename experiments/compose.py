@@ -1,5 +1,6 @@
 """Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
 
+import contextlib
 import functools
 import itertools
 import os
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -268,8 +270,9 @@ def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> Di
       TacitError: for a key or a choice that is not there.
     """
     _read_paths()
+    here = GlobalHydra.instance().is_initialized()  # within a job
     try:
-        with hydra.initialize_config_module("conf", version_base="1.3"):
+        with contextlib.nullcontext() if here else hydra.initialize_config_module("conf", version_base="1.3"):
             return hydra.compose(root, overrides, return_hydra_config=with_hydra)
     except TacitError:
         raise

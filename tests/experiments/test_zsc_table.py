@@ -1,5 +1,6 @@
 """`tacit zsc-table`: the printed table, run directories, figures, going on, and refusals."""
 
+import csv
 import json
 import re
 
@@ -157,6 +158,16 @@ def test_which_games():
     listed = study.configs(zsc_table.STUDY, ["game=lever", "payoffs=[1,1,0.5]"])
     assert [config.game["payoffs"] for config in listed] == [[1, 1, 0.5]]
     assert listed[0].method == tuple(method.key for method in METHODS)
+
+
+def test_the_listed_games(tacit, tmp_path):
+    said = tacit("zsc-table", "games=[lever,'equal_levers n=3']", "method=[obl-level-0]", "execution.figures=false",
+                 "execution.progress=false", f"execution.output={tmp_path}", "--format", "csv")  # fmt: skip
+    assert (said.status, said.err) == (0, "")
+    scores = {line["method"]: line for line in csv.DictReader(said.out.splitlines())}["OBL level 0"]
+    # Uniform play: of ten levers nine pay 1 and one 0.9, of three equal ones each pays 1.
+    assert float(scores["lever_cross_play"]) == pytest.approx((9 + 0.9) / 100)
+    assert float(scores["equal_levers 3_cross_play"]) == pytest.approx(1 / 3)
 
 
 @pytest.mark.slow
