@@ -118,8 +118,22 @@ def with_each_other(folder: Path, small: bool) -> Found:
     ]
     sections = dict(part.split("\n", 1) for part in methods.markdown(table).split("### ")[1:])
     by_play = {name.split()[0].lower(): text.strip() for name, text in sections.items()}
-    numbers = runs.read_json(folder / "methods" / "table.json")
+    whole = runs.read_json(folder / "methods" / "table.json")
+    numbers = {
+        play: {
+            "methods": found["methods"],
+            "self_play": list(map(_with_interval, found["self_play"])),
+            "together": [list(map(_with_interval, row)) for row in found["together"]],
+            "comparisons": found["comparisons"],
+        }
+        for play, found in whole.items()
+        if play in table.results
+    }
     return Found({**by_play, "contrasts": "\n".join(lines)}, numbers, [path for _, path in named])
+
+
+def _with_interval(estimate: Mapping[str, Any]) -> list[float | None]:
+    return [estimate[key] for key in ("mean", "low", "high")]
 
 
 def phase_diagrams(folder: Path, small: bool) -> Found:
@@ -173,10 +187,10 @@ def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
 
 
 def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record keeps of a phase.json; of the rows over α columns with six digits."""
+    """What a record keeps of a phase.json."""
     kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
     columns = {
-        key: [None if row[key] is None else float(f"{row[key]:.6g}") for row in contents["rows"]]
+        key: [row[key] for row in contents["rows"]]
         for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
     }
     return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}

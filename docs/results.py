@@ -80,13 +80,22 @@ def make(piece: str, records: Records, *, small: bool) -> None:
         "depends": depends_on(found.paths),
         "made": {**provenance(), "seconds": round(runs.read_json(spent)["seconds"])},
         "tables": found.tables,
-        "numbers": found.numbers,
+        "numbers": rounded(found.numbers),
     }
     size = len(json.dumps(made))
     if size > MOST_BYTES:
         raise TacitError(f"the record of {piece} has {size} bytes, and at most {MOST_BYTES} belong into the repository")
     records.folder.mkdir(parents=True, exist_ok=True)
     runs.write_json(records.file(piece), made)
+
+
+def rounded(plain: Any) -> Any:
+    """Plain data with six digits of every number."""
+    if isinstance(plain, Mapping):
+        return {key: rounded(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return list(map(rounded, plain))
+    return float(f"{plain:.6g}") if isinstance(plain, float) else plain
 
 
 def provenance() -> dict[str, str]:
