@@ -123,8 +123,11 @@ def with_each_other(folder: Path, small: bool) -> Found:
         play: {
             "methods": found["methods"],
             "self_play": list(map(_with_interval, found["self_play"])),
-            "together": [list(map(_with_interval, row)) for row in found["together"]],
-            "comparisons": found["comparisons"],
+            "together": [[[one["mean"], one["se"]] for one in row] for row in found["together"]],
+            "comparisons": {
+                test: [{**one, "difference": _with_interval(one["difference"])} for one in tested]
+                for test, tested in found["comparisons"].items()
+            },
         }
         for play, found in whole.items()
         if play in table.results
