@@ -53,7 +53,8 @@ class Mutant(NamedTuple):
     def stages(self, tree: Path) -> Iterator[list[str]]:
         """pytest's arguments: the tests most likely to fail, then the others."""
         module = Path(self.file)
-        folder = Path("tests") / module.parent
+        mirrored = Path("tests") / module.parent
+        folder = next(one for one in (mirrored, *mirrored.parents) if (tree / one).exists())
         named = [path.relative_to(tree).as_posix() for path in sorted((tree / folder).glob(f"test_*{module.stem}*.py"))]
         begin = [file for file in self.first if (tree / file).exists()] or named
         if begin:

@@ -12,17 +12,12 @@ from typing import Any
 import numpy as np
 
 from docs.records import Found, Piece, Records, made_now
-from experiments import (
-    compare,
-    conventions,
-    figures,
-    methods,
-    runs,
-    tables,
-)
-from experiments.config import CrossPlayConfig
+from experiments import runs
+from experiments.analysis import compare, conventions, methods
+from experiments.configuration.config import CrossPlayConfig
+from experiments.presentation import figures, tables
+from experiments.presentation.tables import Column, Table
 from experiments.studies import adaptive, exact_figures, exact_tables, phase, structure_table, study, zsc_table
-from experiments.tables import Column, Table
 from games.errors import TacitError
 from marl.crossplay import estimators, self_play_seatings
 from marl.crossplay.comparisons import difference_test, holm, own_cells
@@ -166,7 +161,7 @@ def phase_diagrams(folder: Path, small: bool) -> Found:
 def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
     unique, branch = contents["alpha_unique"], contents["branch"]
     low, high = unique["several_up_to"], unique["one_from"]
-    orders = dict.fromkeys(exact_tables.symmetries(int(contents["symmetries"][name])) for name in ("swap", "no_swap"))
+    orders = dict.fromkeys(tables.whole(int(contents["symmetries"][name])) for name in ("swap", "no_swap"))
     best = dict.fromkeys(str(exact_tables.bounds(contents["equivariant"][name]).text) for name in ("swap", "no_swap"))
     above = [row["greedy_cross_play"] for row in contents["rows"] if high is not None and row["alpha"] >= high]
     least = contents["rows"][0]

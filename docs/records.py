@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import runs, targets
-from experiments.config import build_game
+from experiments import runs
+from experiments.configuration import targets
+from experiments.configuration.config import build_game
 from experiments.studies.tabular import SEARCH
 from marl import crossplay
 

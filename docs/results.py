@@ -33,7 +33,7 @@ from benchmarks.measure import processor
 from docs.pieces import PIECES
 from docs.records import Records, depends_on, outdated
 from experiments import runs
-from experiments.config import name_of
+from experiments.configuration.config import name_of
 from games.errors import TacitError
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.stopping import Paused
+from experiments.training.stopping import Paused
 from games.errors import TacitError, whole_number
 
 USAGE = """\
@@ -129,7 +129,7 @@ def _configured(module: str, arguments: list[str]) -> None:
 
 def _with_format(parser: argparse.ArgumentParser) -> None:
     """`--format`, of every command that shows a table."""
-    from experiments import tables
+    from experiments.presentation import tables
 
     parser.add_argument(
         "--format", choices=[tables.SHOWN, *tables.FORMATS], default=tables.SHOWN, help="of the table (%(default)s)"
@@ -162,7 +162,7 @@ def _config(arguments: list[str]) -> None:
     parser = _Parser("tacit config", description="Print the composed configuration as JSON, as run_piece reads it.")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for tacit train")
     options = parser.parse_args(arguments)
-    from experiments import compose
+    from experiments.launching import compose
 
     print(json.dumps(compose.compose(options.overrides), indent=1))
 
@@ -173,7 +173,8 @@ def _crossplay(arguments: list[str]) -> None:
         "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
     )
     options, config = _playing(parser, arguments)
-    from experiments import crossplay, runs
+    from experiments import runs
+    from experiments.analysis import crossplay
 
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in options.runs if text not in game]
@@ -190,8 +191,8 @@ def _crossplay(arguments: list[str]) -> None:
 
 def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
     """The options of a command that plays agents with each other, and its `CrossPlayConfig`."""
-    from experiments import facts
-    from experiments.config import CrossPlayConfig
+    from experiments.catalogue import facts
+    from experiments.configuration.config import CrossPlayConfig
 
     defaults = CrossPlayConfig()
     parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=facts.read()["partner_choices"])
@@ -208,14 +209,16 @@ def _zoo(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, default=Path("zoo"), help="folder of the files (%(default)s)")
     options = parser.parse_args(arguments)
-    from experiments import runs, zoo
+    from experiments import runs
+    from experiments.analysis import zoo
 
     for path in runs.training_runs(options.runs):
         print(zoo.keep(path, options.output), flush=True)
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments import compare, tables, terminal
+    from experiments.analysis import compare
+    from experiments.presentation import tables, terminal
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
@@ -244,7 +247,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    from experiments import export
+    from experiments.analysis import export
 
     parser = _Parser("tacit export", description="Finished training runs for MLflow or TensorBoard.")
     parser.add_argument("tracker", choices=list(export.TRACKERS))
@@ -282,7 +285,7 @@ def _status(arguments: list[str]) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
     parser.add_argument("--json", action="store_true", help="as JSON")
     options = parser.parse_args(arguments)
-    from experiments import status
+    from experiments.analysis import status
 
     status.status(options.folders, as_json=options.json)
 
@@ -292,7 +295,7 @@ def _runs(arguments: list[str]) -> int:
     parser.add_argument("what", choices=["check"])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
     options = parser.parse_args(arguments)
-    from experiments import status
+    from experiments.analysis import status
 
     return 0 if status.check(options.folders) else 1
 
@@ -302,7 +305,8 @@ def _methods(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
     _with_format(parser)
     options, config = _playing(parser, arguments)
-    from experiments import methods, tables
+    from experiments.analysis import methods
+    from experiments.presentation import tables
 
     table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
     tables.put(methods.shown(table), options.format)
@@ -321,7 +325,8 @@ def _conventions(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder conventions/… (beside each run)")
     options = parser.parse_args(arguments)
-    from experiments import conventions, runs
+    from experiments import runs
+    from experiments.analysis import conventions
 
     for path in runs.training_runs(options.runs):
         found = conventions.conventions_run(
@@ -336,15 +341,15 @@ def _games(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
     parser.add_argument("--check", action="store_true", help="play it at random and try every law of the contract")
     options = parser.parse_intermixed_args(arguments)
-    from experiments import catalogue
+    from experiments.catalogue import listing
 
     if options.check:
         if not options.name:
             raise TacitError("--check needs the NAME of a game, as in tacit games my_game.make --check")
-        text, holds = catalogue.check_game(options.name, options.overrides)
+        text, holds = listing.check_game(options.name, options.overrides)
         print(text)
         return 0 if holds else 1
-    print(catalogue.describe_game(options.name, options.overrides) if options.name else catalogue.list_games())
+    print(listing.describe_game(options.name, options.overrides) if options.name else listing.list_games())
     return 0
 
 

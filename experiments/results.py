@@ -11,10 +11,11 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from experiments import compose, runs
-from experiments.config import JobConfig, build_game
-from experiments.job import run_job
+from experiments import runs
+from experiments.configuration.config import JobConfig, build_game
+from experiments.launching import compose
 from experiments.studies import phase, structure_table, study, zsc_table
+from experiments.training.job import run_job
 from games.errors import TacitError
 from games.tabular.simulator import Simulator
 from marl.exact import crossplay

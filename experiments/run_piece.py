@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from experiments import hosts
-from experiments.job import run_one
-from experiments.stopping import INTERRUPTED, Paused
-from experiments.training import Progress
+from experiments.training import hosts
+from experiments.training.job import run_one
+from experiments.training.loop import Progress
+from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError
 
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import jax
 
-from experiments import compare, compose, figures, hosts, runs, terminal
-from experiments.config import JobConfig
-from experiments.job import run_job
+from experiments import runs
+from experiments.analysis import compare
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
+from experiments.presentation import figures, terminal
+from experiments.training import hosts
+from experiments.training.job import run_job
 from marl.crossplay.estimators import cross_play
 
 

@@ -2,15 +2,15 @@
 
 import textwrap
 
-from experiments import facts
-from experiments.conf_files import choices, explained
+from experiments.catalogue import facts
+from experiments.configuration.conf_files import choices, explained
 
 _FORMAT = "--format table, markdown, csv, latex or json: of the table, with nothing else on the standard output"
 
 
 def train() -> str:
     """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
-    from experiments import compose  # and hydra
+    from experiments.launching import compose  # and hydra
 
     lines = ["usage: tacit train [-m] [GROUP=CHOICE …] [KEY=VALUE …]", "", *explained("config")]
     for group, choice in compose.default_choices(compose.TRAIN).items():

@@ -6,7 +6,7 @@ A job trains L learners at once, as leaves [L, ...]. The devices form a mesh wit
 `games`     the devices of one row share the games of their learners, leaves [L, G, ...] of the field `playing` of a
             learner's state. The compiler cuts the rollout over them and sends what the update needs.
 
-With as many processes as hosts (`experiments.hosts`) every process runs the same program on all devices of all
+With as many processes as hosts (`experiments.training.hosts`) every process runs the same program on all devices of all
 processes, and each holds only its own part of an array.
 """
 

@@ -15,7 +15,9 @@ levers = [2, 4]  # full: [2, 3, 4, 6, 8, 10]
 
 # %%
 # %matplotlib inline
-from experiments import compare, figures, results, runs, tables
+from experiments import results, runs
+from experiments.analysis import compare
+from experiments.presentation import figures, tables
 from experiments.studies import exact_figures, exact_tables, symmetries
 
 # %% [markdown]

@@ -15,7 +15,8 @@ methods = "[self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-pla
 
 # %%
 # %matplotlib inline
-from experiments import results, tables
+from experiments import results
+from experiments.presentation import tables
 from experiments.studies import exact_figures, exact_tables
 
 # %%

@@ -23,7 +23,9 @@ full_game = "runs/hanabi_full"
 
 # %%
 # %matplotlib inline
-from experiments import compare, conventions, figures, results, runs
+from experiments import results, runs
+from experiments.analysis import compare, conventions
+from experiments.presentation import figures
 
 board = [
     "game=hanabi_2x3",

@@ -17,8 +17,10 @@ steps = 200_000  # full: 1_000_000
 
 # %%
 # %matplotlib inline
-from experiments import compare, figures, methods, results, tables
-from experiments.config import CrossPlayConfig
+from experiments import results
+from experiments.analysis import compare, methods
+from experiments.configuration.config import CrossPlayConfig
+from experiments.presentation import figures, tables
 from experiments.studies import exact_figures, exact_tables
 
 examples = results.examples()

@@ -19,7 +19,7 @@ seeds = [6, 8, 16]  # full: [6, 8, 16, 32]
 
 # %%
 # %matplotlib inline
-from experiments import statistics_figures
+from experiments.presentation import statistics_figures
 from marl.crossplay import estimators, synthetic
 
 ways = ["cells_as_independent", "cross_play_disjoint", "cross_play"]

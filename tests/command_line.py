@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import cli, runs
-from experiments.config import RunConfig, build_game, build_kind
+from experiments.configuration.config import RunConfig, build_game, build_kind
 from experiments.runs import claims, directory
 from marl.agent import declared_parameters
 from marl.crossplay import CrossPlay, seatings

@@ -5,8 +5,10 @@ from typing import Any
 from generated import Generated, table
 from sphinx.application import Sphinx
 
-from experiments import compose, conf_files, facts
-from experiments.config import build_game
+from experiments.catalogue import facts
+from experiments.configuration import conf_files
+from experiments.configuration.config import build_game
+from experiments.launching import compose
 from games.errors import TacitError
 from games.game import Game, Section
 

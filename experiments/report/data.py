@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
-from experiments.config import build_game, canonical
+from experiments.configuration.config import build_game, canonical
 from experiments.runs.record import Record
 from games.errors import TacitError
 from marl.conventions import responses

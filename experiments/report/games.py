@@ -38,7 +38,7 @@ import jax
 import numpy as np
 
 from experiments import runs
-from experiments.config import CrossPlayConfig, parse_dataclass
+from experiments.configuration.config import CrossPlayConfig, parse_dataclass
 from games.errors import TacitError
 from games.game import Game
 from games.hanabi import Hanabi, render

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.config import name_of
+from experiments.configuration.config import name_of
 from experiments.runs import directory
 from experiments.runs.collection import STATES, is_name, run_directories
 from experiments.runs.complete import check_complete, checked_status, read_science

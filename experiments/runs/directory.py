@@ -3,7 +3,7 @@
     run.json               format version, the science that names the run, versions of what made it
     status.json            running | finished | interrupted | failed, with the reason
     metrics.npz            steps [rows], and each metric [rows, seeds]; greedy evaluations during training
-    checkpoints/           while it is not finished: see experiments.checkpoints
+    checkpoints/           while it is not finished: see experiments.training.checkpoints
     policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
     crossplay.json         the cells of the sampled and of the greedy cross-play
     crossplay.npz          the score of each of their games, float32[cells, games]; game g has one deck in all cells
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from experiments.config import FORMAT, RunConfig, build_game, build_kind
+from experiments.configuration.config import FORMAT, RunConfig, build_game, build_kind
 from experiments.runs import claims
 from experiments.runs.files import read_arrays, read_json, read_tensors, write_arrays, write_json, write_tensors
 from games.errors import TacitError
@@ -383,7 +383,7 @@ def _exact(path: Path) -> bool:
 
 
 def read_run(path: Path) -> Run:
-    """A finished run from its directory, or from a file of the zoo (`experiments.zoo`).
+    """A finished run from its directory, or from a file of the zoo (`experiments.analysis.zoo`).
 
     Raises:
       TacitError: if it is missing, is not a run, is not finished, or is from another version.

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import config
+from experiments.configuration import config
 from experiments.runs.files import write_bytes
 from games.errors import TacitError
 from marl.crossplay import estimators, standard_error

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.config import canonical
+from experiments.configuration.config import canonical
 from experiments.runs import directory
 from experiments.runs.index import Index
 from marl.crossplay import CrossPlay

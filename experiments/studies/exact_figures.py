@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from experiments.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
+from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
 from experiments.studies.exact_tables import game as game_title
 
 _WIDEST = 40

@@ -1,11 +1,10 @@
 """The tables of the exact lab's commands, and the words in them: from a phase.json, zsc.json, structure.json …"""
 
-import decimal
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.tables import NOTHING, Cell, Column, Table
+from experiments.presentation.tables import NOTHING, Cell, Column, Table, whole
 
 _LONGEST = 40
 """Characters of a game's parameter in a title."""
@@ -65,7 +64,7 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
     ways += [f"{len(unique['beside'])} α beside folds and bifurcations"] if unique["beside"] else []
     ways += [] if contents["branch"] else ["the branch from α = ∞ was not followed"]
     certified, stable = contents["alpha_certified"], contents["alpha_stable"]
-    orders = {name: symmetries(int(order)) for name, order in contents["symmetries"].items()}
+    orders = {name: whole(int(order)) for name, order in contents["symmetries"].items()}
     proved = "none" if certified["alpha"] is None else f"{certified['alpha']:.6g}"
     if contents["branch_refused"]:
         where = contents["branch_refused"]
@@ -94,11 +93,6 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
 def title(contents: Mapping[str, Any]) -> str:
     """For example "tiny_hanabi variant=E, horizon 2, discount 1"; long parameters are cut."""
     return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}"
-
-
-def symmetries(order: int) -> str:
-    """A number of symmetries: exact up to 15 digits."""
-    return f"{order:,}" if order < 10**15 else f"{decimal.Decimal(order):.6e}"
 
 
 def bounds(found: Mapping[str, Any]) -> Cell:
@@ -134,9 +128,7 @@ def methods(contents: Sequence[Mapping[str, Any]]) -> Table:
     for name, words in (("equivariant", "best equivariant"), ("optimum", "best self-play")):
         rows.append([words, *(bounds(one[name]) for one in contents)])
     swaps = "with" if contents[0]["agent_swaps"] else "without"
-    orders = ", ".join(
-        f"{name} {symmetries(int(one['symmetries']))}" for name, one in zip(called, contents, strict=True)
-    )
+    orders = ", ".join(f"{name} {whole(int(one['symmetries']))}" for name, one in zip(called, contents, strict=True))
     return Table(
         "cross-play of independent runs, relabelled (self-play where it is another)",
         columns,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
 from experiments.studies.tabular import SEARCH, Groups, best_values, bounds_of, build_tabular, groups, parameters

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from experiments.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
+from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
 
 Contents = Sequence[Mapping[str, Any]]
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
 from experiments.studies import exact_tables, structure_figures
 from experiments.studies.study import Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import SEARCH, bounds_of, build_tabular, chosen, groups, parameters

@@ -13,10 +13,12 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from experiments import compose, figures, runs, tables, terminal
-from experiments.config import FORMAT, ExecutionConfig, name_of
+from experiments import runs
+from experiments.configuration.config import FORMAT, ExecutionConfig, name_of
+from experiments.launching import compose
+from experiments.presentation import figures, tables, terminal
+from experiments.presentation.tables import SHOWN, Table
 from experiments.studies.tabular import build_tabular
-from experiments.tables import SHOWN, Table
 from games.tabular.simulator import Simulator
 
 Contents = Mapping[str, Any]

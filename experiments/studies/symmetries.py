@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments import compose
-from experiments.studies import exact_tables
+from experiments.launching import compose
+from experiments.presentation import tables
 from experiments.studies.phase import STUDY
 from experiments.studies.tabular import build_tabular, groups
 from games.tabular.simulator import Simulator
@@ -27,8 +27,8 @@ def describe(overrides: Sequence[str], generators: int) -> str:
     for words, attribute in (("symmetries of policies", "policy_order"), ("automorphisms, states included", "order")):
         lines.append(
             f"{words:<34}"
-            f"{exact_tables.symmetries(getattr(both.swap, attribute)):>24}"
-            f"{exact_tables.symmetries(getattr(both.no_swap, attribute)):>24}"
+            f"{tables.whole(getattr(both.swap, attribute)):>24}"
+            f"{tables.whole(getattr(both.no_swap, attribute)):>24}"
         )
     shown = both.swap.acting[:generators]
     if shown:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.config import build_game
+from experiments.configuration.config import build_game
 from games.errors import TacitError, one_of
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms

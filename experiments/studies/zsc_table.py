@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import SEARCH, bounds_of, chosen, groups, parameters

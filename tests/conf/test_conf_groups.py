@@ -12,12 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 import conf
-from experiments import compose
-from experiments.config import JobConfig
-from experiments.job import run_job
+from experiments.configuration.config import JobConfig
+from experiments.configuration.targets import find
+from experiments.launching import compose
 from experiments.runs import check_finished
 from experiments.studies import phase, study
-from experiments.targets import find
+from experiments.training.job import run_job
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import compose
-from experiments.config import build_game
+from experiments.configuration.config import build_game
+from experiments.launching import compose
 from tests.docs import named
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,37 @@ def test_every_page_is_in_a_table_of_contents():
             names = [line for line in block.splitlines() if line and not line.startswith(":")]
             listed |= {page.parent / f"{name}.md" for name in names}
     assert {page for page in PAGES if DOCS in page.parents} == listed
+
+
+def walks():
+    """Of architecture.md: the items of each walk, by its title."""
+    section = (DOCS / "architecture.md").read_text().partition("## Three walks")[2].partition("\n## ")[0]
+    _, *parts = re.split(r"^\*\*(.+?)\*\*", section, flags=re.MULTILINE)
+    items = [re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:] for text in parts[1::2]]
+    return dict(zip(parts[::2], items, strict=True))
+
+
+def test_walks_name_what_there_is_and_enter_each_room_once():
+    assert len(walks()) == 3
+    for title, items in walks().items():
+        assert len(items) <= 12
+        rooms = []
+        for item in items:
+            files = [ROOT / file for file in re.findall(r"`((?:experiments|marl|games)/[\w/]+\.py)`", item)]
+            scripts = [ROOT / "experiments/report" / file for file in re.findall(r"`(static/\w+\.js)`", item)]
+            source = "\n".join(file.read_text() for file in [*files, *scripts])
+            defined = set(re.findall(r"(?:def|class|function) (\w+)", source))
+            for name in re.findall(r"`([A-Za-z_]+(?:\.[a-z_]+)?)`", item):
+                if not name.endswith((".json", ".npz", ".js")):
+                    assert set(name.split(".")) <= defined, f"{title}: {name} is in none of the files of its item"
+            rooms.append(files[0].parent)
+        assert len(set(rooms)) == len(rooms), title
+
+
+def test_every_room_of_experiments_is_in_the_table():
+    text = (DOCS / "architecture.md").read_text()
+    rooms = [file.parent.name for file in (ROOT / "experiments").glob("*/__init__.py")]
+    assert sorted(re.findall(r"^\| `(\w+)/` \| ", text, re.MULTILINE)) == sorted(rooms)
 
 
 def test_every_command_is_shown_with_its_help_and_an_output():

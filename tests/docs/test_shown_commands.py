@@ -24,9 +24,10 @@ import numpy as np
 import pytest
 import yaml
 
-import experiments.job
-from experiments import compose, run_piece, runs, train
-from experiments.config import JobConfig
+import experiments.training.job
+from experiments import run_piece, runs, train
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
 from experiments.runs import directory
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
@@ -328,7 +329,7 @@ def test_the_commands_of_the_page_run(page, workplace, pretend, invent, monkeypa
     monkeypatch.setattr(runs.index, "cache_folder", lambda: workplace / "cache")
     if page not in TRAINED:
         monkeypatch.setattr(train, "run_job", lambda config, **_: pretend(config))
-        monkeypatch.setattr(experiments.job, "crossplay", invent)
+        monkeypatch.setattr(experiments.training.job, "crossplay", invent)
     done = set()
     for command in COMMANDS[page]:
         if command.text in done or any(fnmatch.fnmatchcase(command.text, pattern) for pattern, _ in NOT_RUN):

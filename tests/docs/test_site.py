@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import compose
-from experiments.config import build_game
+from experiments.configuration.config import build_game
+from experiments.launching import compose
 from games.errors import TacitError
 from tests.docs import named
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from examples.linear import Linear
-from experiments import compose
+from experiments.launching import compose
 from games.errors import TacitError
 
 

@@ -8,9 +8,9 @@ import textwrap
 
 import pytest
 
-from experiments import compose
-from experiments.config import JobConfig, RunConfig
-from experiments.targets import completed, default_group
+from experiments.configuration.config import JobConfig, RunConfig
+from experiments.configuration.targets import completed, default_group
+from experiments.launching import compose
 from games.errors import TacitError
 
 OWN = """

@@ -6,8 +6,9 @@ import textwrap
 import jax
 import pytest
 
-from experiments import compose, targets
-from experiments.config import JobConfig
+from experiments.configuration import targets
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
 from games.errors import TacitError
 from games.tabular.library import lever
 

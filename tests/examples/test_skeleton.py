@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from examples.spo import SPO
-from experiments import compose
-from experiments.config import JobConfig
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
 from marl.learners.ippo import Hyperparameters
 from marl.learners.learner import updates, zero_metrics
 

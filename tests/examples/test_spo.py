@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from examples.spo import SPO
-from experiments import compose
+from experiments.launching import compose
 from games.tabular.library import lever
 from marl.learners.ippo import Hyperparameters
 from marl.policies.tabular import Tabular

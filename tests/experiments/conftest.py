@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments import compose, runs
-from experiments.config import JobConfig
+from experiments import runs
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
 from experiments.runs import index
 from tests.command_line import TINY, call, write_synthetic_run
 

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import compose, runs
-from experiments.config import JobConfig
-from experiments.job import run_job, run_one
+from experiments import runs
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
+from experiments.training.job import run_job, run_one
 from games.errors import TacitError
 
 COLUMNS = [

@@ -23,7 +23,7 @@ from experiments.runs.claims import owner
 NURSERY = """
 import json, os, sys, warnings
 import jax
-import experiments.job
+import experiments.training.job
 from experiments import cli, train
 
 warnings.simplefilter("ignore")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import figures, results
+from experiments import results
+from experiments.presentation import figures
 from experiments.studies import exact_figures
 from games.errors import TacitError
 from games.tabular.library import dectiger, two_stage_lever

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from experiments import catalogue, compose, conf_files, described, facts
-from experiments.config import build_game
+from experiments.catalogue import described, facts, listing
+from experiments.configuration import conf_files
+from experiments.configuration.config import build_game
+from experiments.launching import compose
 
 PROGRAM = """
 import contextlib, io, json, signal, sys
@@ -71,7 +73,7 @@ def test_every_command_with_help_is_tried(tacit):
 
 @pytest.mark.slow
 def test_the_facts_hold():
-    assert facts.computed() == facts.read(), "python -m experiments.facts writes the file anew"
+    assert facts.computed() == facts.read(), "python -m experiments.catalogue.facts writes the file anew"
 
 
 @pytest.mark.parametrize("name", ["dectiger", "hanabi_very_small"])
@@ -94,10 +96,10 @@ def test_a_game_that_was_changed_is_built_and_not_remembered(monkeypatch):
     written, known = conf_files.written, facts.read()["games"]
     assert facts.of_game(written("game", "lever") | {"mismatch": 0}) == known["lever"]  # 0 is 0.0
     assert facts.of_game(written("game", "lever") | {"mismatch": 0.5}) is None
-    before = catalogue.list_games().splitlines()
+    before = listing.list_games().splitlines()
     changed = {"dectiger": {"horizon": 2}}
     monkeypatch.setattr(conf_files, "written", lambda group, name: written(group, name) | changed.get(name, {}))
-    differing = [line for line in catalogue.list_games().splitlines() if line not in before]
+    differing = [line for line in listing.list_games().splitlines() if line not in before]
     assert [re.split("  +", line) for line in differing] == [
         ["dectiger", "2", "2", "3 x 3", "2 x 2", "2", "1", "4 / 2", "-4"]
     ]

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import compose
-from experiments.config import build_game
+from experiments.configuration.config import build_game
+from experiments.launching import compose
 from games.check import check, commutes
 from games.errors import TacitError
 from games.game import Game, Layout, Observer, Symmetry

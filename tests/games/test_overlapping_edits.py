@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config import build_game
+from experiments.configuration.config import build_game
 from games.check import commutes
 from games.errors import TacitError
 from games.overlapping_edits import EditsState, OverlappingEdits

@@ -9,8 +9,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from experiments import launchers
-from experiments.stopping import Paused, Stopper
+from experiments.launching import launchers
+from experiments.training.stopping import Paused, Stopper
 from games.errors import TacitError
 
 

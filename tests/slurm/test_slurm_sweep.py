@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from experiments import compose, runs
-from experiments.config import JobConfig
+from experiments import runs
+from experiments.configuration.config import JobConfig
+from experiments.launching import compose
 
 UPDATES = 32
 TINY = [

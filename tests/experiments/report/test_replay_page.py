@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.config import CrossPlayConfig
+from experiments.configuration.config import CrossPlayConfig
 from experiments.report.build import build
 from experiments.report.games import record
 from games import hanabi

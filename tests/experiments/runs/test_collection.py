@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import runs, tables
-from experiments.config import name_of
+from experiments import runs
+from experiments.analysis.status import standing, table
+from experiments.configuration.config import name_of
+from experiments.presentation import tables
 from experiments.runs.collection import EXPECTED, Runs, load
 from experiments.runs.record import game_name
-from experiments.status import standing, table
 from games.errors import TacitError
 
 COEFFICIENT = "learner.entropy_coef"

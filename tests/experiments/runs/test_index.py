@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from experiments import config
+from experiments.configuration import config
 from experiments.runs import collection, directory, files, index, record
 from experiments.runs.collection import load
 from experiments.runs.index import Index, cache_folder, index_file

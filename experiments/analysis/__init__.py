@@ -1,0 +1,1 @@
+"""Finished training runs: played with others, compared, described, exported."""

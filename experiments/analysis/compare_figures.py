@@ -1,0 +1,215 @@
+"""Self-play against cross-play over configurations: the figures of `tacit compare`."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE
+from marl.crossplay.estimators import Estimate, Summary
+
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+"""Of lines side by side, told apart by the color-blind, too (Okabe and Ito, 2008)."""
+_LETTER = 0.08
+"""Inches: more than the mean width of a letter in the size of tick labels."""
+_PANEL = 3.7
+"""Inches: the width of a panel of a comparison without what is left of it."""
+_OPEN: dict[str, Any] = {"marker": "s", "linestyle": "--", "markerfacecolor": "white"}
+_FILLED: dict[str, Any] = {"marker": "o", "linestyle": "-"}
+
+
+def comparison(
+    values: Sequence[Any], summaries: Mapping[str, Sequence[Summary]], axis_name: str, score_range: tuple[float, float]
+) -> Figure:
+    """Self-play and cross-play with their intervals along one axis; one panel each for `summaries`.
+
+    Args:
+      values: of each configuration on the axis: numbers above 0 on a logarithmic scale, anything else equally spaced.
+      summaries: of each configuration, by play.
+      axis_name: of what `values` are.
+      score_range: the least and the greatest score.
+    """
+    numeric = _is_logarithmic(values)
+    places = np.asarray(values, float) if numeric else np.arange(len(values))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(summaries), 3.6), layout="constrained")
+        axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
+        for axis, (name, rows) in zip(axes[0], summaries.items(), strict=True):
+            for label, color, marker, estimates in [
+                ("self-play", SELF_PLAY, "s", [row.self_play for row in rows]),
+                ("cross-play", CROSS_PLAY, "o", [row.cross_play for row in rows]),
+            ]:
+                mean = np.array([estimate.mean for estimate in estimates], float)
+                axis.errorbar(
+                    places, mean, yerr=_bars(estimates), color=color, marker=marker, ms=5, capsize=3, label=label
+                )
+            axis.set(title=f"{name} play", xlabel=axis_name)
+            _name_ticks(axis, values, logarithmic=numeric)
+        axes[0, 0].set_ylim(*_score_limits(summaries, score_range))
+        axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
+        axes[0, 0].legend()
+    return figure
+
+
+def comparison_of_lines(
+    values: Sequence[float],
+    lines: Sequence[str],
+    summaries: Mapping[str, Sequence[Summary]],
+    axis_name: str,
+    lines_name: str,
+    score_range: tuple[float, float],
+) -> Figure:
+    """Self-play (broken, open squares) and cross-play (dots) along one axis, a color for each line.
+
+    Args:
+      values: of each configuration on the axis.
+      lines: the name of the line that each configuration is on.
+      summaries: of each configuration, by play: one panel each.
+      axis_name, lines_name: of what `values` and `lines` are.
+      score_range: the least and the greatest score.
+    """
+    ticks, names = sorted(set(values)), list(dict.fromkeys(lines))
+    logarithmic = _is_logarithmic(ticks)
+    at = dict(zip(ticks, np.log(ticks) if logarithmic else np.arange(len(ticks)), strict=True))
+    apart = 0.025 * (at[ticks[-1]] - at[ticks[0]] or 1)
+    step = min(apart, 0.5 * min(np.diff(list(at.values())), default=1) / len(names))  # lines do not hide each other
+    texts = {name: textwrap.fill(name, 32) for name in names}
+    letters = max(len(line) for text in texts.values() for line in text.split("\n"))
+    height = 1.4 + 0.18 * sum(1 + text.count("\n") for text in texts.values())
+    with matplotlib.rc_context(STYLE):
+        size = (4.4 * len(summaries) + 0.7 + _LETTER * max(letters, len(lines_name)), max(3.6, height))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
+        for axis, (play, rows) in zip(axes[0], summaries.items(), strict=True):
+            for number, (name, color) in enumerate(zip(names, _colors(len(names)), strict=True)):
+                of_line = [place for place, line in enumerate(lines) if line == name]
+                of_line.sort(key=lambda place: values[place])
+                places = np.array([at[values[place]] for place in of_line]) + step * (number - (len(names) - 1) / 2)
+                for looks, own, shift in ((_OPEN, "self_play", -step / 4), (_FILLED, "cross_play", step / 4)):
+                    estimates = [getattr(rows[place], own) for place in of_line]
+                    axis.errorbar(
+                        np.exp(places + shift) if logarithmic else places + shift,
+                        np.array([estimate.mean for estimate in estimates], float),
+                        yerr=_bars(estimates), color=color, ms=5, capsize=3, **looks,
+                    )  # fmt: skip
+            axis.set(title=f"{play} play", xlabel=axis_name)
+            _name_ticks(axis, ticks, logarithmic=logarithmic)
+        axes[0, 0].set_ylim(*_score_limits(summaries, score_range))
+        axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
+        colored = zip(texts.values(), _colors(len(names)), strict=True)
+        handles = [Line2D([], [], color=color, linewidth=2.5, label=text) for text, color in colored]
+        handles += [
+            Line2D([], [], color="0.35", label=label, **looks)
+            for label, looks in (("self-play", _OPEN), ("cross-play", _FILLED))
+        ]
+        figure.legend(handles=handles, title=lines_name, loc="outside right upper", alignment="left")
+    return figure
+
+
+def comparison_of_categories(
+    names: Sequence[str],
+    summaries: Mapping[str, Sequence[Summary]],
+    axis_name: str,
+    score_range: tuple[float, float],
+) -> Figure:
+    """Self-play and cross-play with their intervals below each other, for configurations that have no order.
+
+    Args:
+      names: of the configurations, from top to bottom.
+      summaries: of each configuration, by play: one panel each.
+      axis_name: of what `names` are.
+      score_range: the least and the greatest score.
+    """
+    texts = [textwrap.fill(name, 36) for name in names]
+    lines = [text.split("\n") for text in texts]
+    letters = max(len(line) for text in lines for line in text)
+    places = np.arange(len(names))
+    with matplotlib.rc_context(STYLE):
+        size = (3.8 * len(summaries) + _LETTER * letters, 1.3 + sum(max(0.32, 0.17 * len(text)) for text in lines))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(summaries), sharex=True, sharey=True, squeeze=False)
+        for axis, (play, rows) in zip(axes[0], summaries.items(), strict=True):
+            for label, color, marker, shift, estimates in [
+                ("self-play", SELF_PLAY, "s", -0.14, [row.self_play for row in rows]),
+                ("cross-play", CROSS_PLAY, "o", 0.14, [row.cross_play for row in rows]),
+            ]:
+                mean = np.array([estimate.mean for estimate in estimates], float)
+                axis.errorbar(
+                    mean, places + shift, xerr=_bars(estimates), color=color, marker=marker, linestyle="none", ms=5,
+                    capsize=3, label=label,
+                )  # fmt: skip
+            axis.set(title=f"{play} play", xlabel=f"mean score (best {score_range[1]:g})")
+        axes[0, 0].set_yticks(places, texts)
+        axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
+        axes[0, 0].set_xlim(*_score_limits(summaries, score_range))
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        title = f"rows: {axis_name}"
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, title=title)
+    return figure
+
+
+def _is_logarithmic(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and value > 0 for value in values) and len(values) > 1
+
+
+def _score_limits(summaries: Mapping[str, Sequence[Summary]], score_range: tuple[float, float]) -> tuple[float, float]:
+    """The limits of an axis that shows all intervals."""
+    shown = [
+        number
+        for rows in summaries.values()
+        for summary in rows
+        for estimate in (summary.self_play, summary.cross_play)
+        for number in (estimate.mean, estimate.low, estimate.high)
+        if number is not None
+    ]
+    margin = 0.06 * max(max(shown) - min(shown), 0.05 * (score_range[1] - score_range[0]))
+    return min(shown) - margin, min(score_range[1], max(shown)) + margin
+
+
+def _name_ticks(axis: Any, values: Sequence[Any], *, logarithmic: bool) -> None:
+    """Ticks at numbers on a logarithmic scale, else at 0, 1, …; labels that would meet turn, or are left out."""
+    labels = [f"{value:g}" if logarithmic or isinstance(value, float) else str(value) for value in values]
+    if logarithmic:
+        places = np.log(np.asarray(values, float))
+        inches = places * _PANEL / (1.1 * (np.ptp(places) or 1))
+        axis.set_xscale("log")
+    else:
+        inches = np.arange(len(values)) * _PANEL / len(values)
+        axis.set_xlim(-0.5, len(values) - 0.5)
+    gaps, lengths = np.diff(inches), np.array(list(map(len, labels)))
+    meet = bool((gaps < _LETTER * (lengths[1:] + lengths[:-1]) / 2 + 0.04).any())
+    turned: dict[str, Any] = {}
+    if meet and (gaps < 0.32).any():
+        turned = {"rotation": 90}
+        last = -np.inf
+        for place, inch in enumerate(inches):
+            if inch - last < 0.17:
+                labels[place] = ""
+            else:
+                last = inch
+    elif meet or (not logarithmic and sum(map(len, labels)) > 40):
+        turned = {"rotation": 30, "ha": "right"}
+    axis.set_xticks(values if logarithmic else range(len(values)), labels, **turned)
+    if logarithmic:
+        axis.minorticks_off()
+
+
+def _colors(number: int) -> list[Any]:
+    if number <= len(_COLORS):
+        return list(_COLORS[:number])
+    return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.95, number)))
+
+
+def _bars(estimates: Sequence[Estimate]) -> np.ndarray:
+    """The distances to both ends of each interval, [2, n]; nothing where there is no interval."""
+    ends = [
+        (0.0, 0.0)
+        if estimate.low is None or estimate.high is None or estimate.mean is None
+        else (estimate.mean - estimate.low, estimate.high - estimate.mean)
+        for estimate in estimates
+    ]
+    return np.maximum(np.array(ends).T, 0)

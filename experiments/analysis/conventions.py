@@ -1,0 +1,297 @@
+"""`tacit conventions RUN …`: what the conventions of saved seeds look like, and what a relabelling changes in them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import runs
+from experiments.configuration.config import CrossPlayConfig, name_of
+from experiments.presentation import figures
+from experiments.runs.collection import PLAYS
+from experiments.training.job import cross_play_both
+from games.errors import TacitError, one_of, whole_number
+from marl.conventions import (
+    Correlation,
+    action_orbits,
+    check_turns,
+    convention_counts,
+    correlation,
+    distances,
+    merged,
+    responses,
+)
+from marl.crossplay import CrossPlay, self_play_seatings
+from marl.crossplay.estimators import self_play
+from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
+
+VERSION = 3
+"""Of what is measured, part of a folder's name: since 3 all games are those of the cross-play's self-play cells."""
+
+
+class Relabelled(NamedTuple):
+    """What a relabelling changes, for each of N seeds."""
+
+    self_play: np.ndarray  # float64[N, games] scores
+    other_play: np.ndarray  # float64[N, games] scores from the same decks, with every player relabelled
+    defect: list[Defect]
+
+
+class Conventions(NamedTuple):
+    """The convention matrices of N seeds and how far they are apart."""
+
+    counts: np.ndarray  # int64[N, A, A]
+    distance: np.ndarray  # float64[N, N]
+    sampling: np.ndarray  # float64[N] distance between two halves of a seed's games
+    predicts: Correlation  # of the distance with cross-play
+    merged_distance: np.ndarray  # float64[N, N], actions that symmetries take to each other counted as one
+    merged_predicts: Correlation
+
+
+class Play(NamedTuple):
+    """What was found in sampled or in greedy play; a text is the reason why something has no meaning in the game."""
+
+    self_play: np.ndarray  # float64[N]
+    cross_play: np.ndarray  # float64[N, N], see `CrossPlay.matrix`
+    relabelled: Relabelled | str
+    conventions: Conventions | str
+
+
+class Found(NamedTuple):
+    """What was found of one run, and where it was written."""
+
+    run: str
+    game: str
+    labels: list[str]
+    actions: list[str]
+    plays: dict[str, Play]
+    folder: Path
+
+
+def conventions_run(
+    path: Path,
+    *,
+    games: int = 1000,
+    symmetries: int = 4,
+    seed: int = 0,
+    plays: Sequence[str] = PLAYS,
+    output: Path | None = None,
+) -> Found:
+    """Look at the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
+
+    Cross-play is the run's own, from its directory; a file of the zoo has none: its seeds play. Self-play beside the
+    Other-Play return is played anew, from the same decks and draws.
+
+    Args:
+      path: a run directory or a file of the zoo.
+      games: self-play games of each seed, for each quantity.
+      symmetries: relabellings through which each game is followed for the equivariance defect.
+      seed: of decks and draws.
+      plays: the ways of playing to look at.
+      output: where to make the folder, which is named after run and settings; by default beside the run.
+
+    Raises:
+      TacitError: if the run cannot be read, or a setting is not a whole number in its range.
+    """
+    whole_number("--games", games, 1)
+    whole_number("--symmetries", symmetries, 1)
+    whole_number("--seed", seed, 0)
+    plays = [one_of("plays", play, PLAYS) for play in plays]
+    run = runs.read_run(path.resolve())
+    crossed = (
+        runs.read_crossplay(run.path)
+        if run.path.is_dir()
+        else cross_play_both(run.game, run.agents, CrossPlayConfig(games=games, seed=seed))
+    )
+    settings = {"version": VERSION, "run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
+    settings |= {} if tuple(plays) == PLAYS else {"plays": list(plays)}
+    key = jax.random.key(seed)
+    looked_at = {
+        name: _play(run, crossed[name], greedy=name == "greedy", games=games, symmetries=symmetries, key=key)
+        for name in plays
+    }
+    digest = name_of(settings)
+    folder = (output or run.path.parent) / "conventions" / digest
+    game = run.game
+    found = Found(
+        run=run.name,
+        game=game.name,
+        labels=[agent.label for agent in run.agents],
+        actions=[game.action_name(action) for action in range(game.noop)],
+        plays=looked_at,
+        folder=folder,
+    )
+    _write(found, settings)
+    return found
+
+
+def describe(found: Found) -> str:
+    """What was found in words: a table of the seeds and the correlations, for each way of playing."""
+    lines = []
+    for name, play in found.plays.items():
+        lines += [f"{name} play", *_seed_table(found.labels, play), *_convention_lines(play.conventions), ""]
+    return "\n".join(lines[:-1])
+
+
+def figure(found: Found, name: str) -> figures.Figure:
+    """The convention matrices of the seeds, and their cross-play against how far these are apart.
+
+    Args:
+      found: of a game with convention matrices.
+      name: of the way of playing, "sampled" or "greedy".
+
+    Raises:
+      TacitError: if convention matrices have no meaning in the game.
+    """
+    play = found.plays[name]
+    if isinstance(play.conventions, str):
+        raise TacitError(f"there is no figure of convention matrices: {play.conventions}")
+    return figures.conventions(
+        responses(play.conventions.counts),
+        found.actions,
+        found.labels,
+        play.conventions.distance,
+        (play.cross_play + play.cross_play.T) / 2,
+        f"{found.game}, run {found.run}, {name} play",
+        f"Spearman {play.conventions.predicts}",
+    )
+
+
+def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmetries: int, key: jax.Array) -> Play:
+    game, agents = run.game, run.agents
+    settings: Any = {"greedy": greedy, "key": key}
+    relabelled: Relabelled | str = _refusal(check_symmetric, game)
+    if not relabelled:
+        own, other = other_play_return(game, agents, games=games, **settings)
+        defect = measure_defect(game, agents, games=games, symmetries=symmetries, **settings)
+        relabelled = Relabelled(own.cells[1].astype(np.float64), other.cells[1].astype(np.float64), defect)
+    crossed_matrix = crossed.matrix()
+    conventions: Conventions | str = _refusal(check_turns, game)
+    if not conventions:
+        first, second = (
+            convention_counts(game, agents, games=number, greedy=greedy, key=half)
+            for half, number in zip(jax.random.split(key), (-(-games // 2), max(1, games // 2)), strict=True)
+        )
+        conventions = _compare(first, second, action_orbits(game), crossed_matrix)
+    return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions)
+
+
+def _refusal(check: Any, game: Any) -> str:
+    """Why `check` refuses the game; empty if it does not."""
+    try:
+        check(game)
+    except TacitError as error:
+        return str(error)
+    return ""
+
+
+def _compare(first: np.ndarray, second: np.ndarray, orbits: np.ndarray, scores: np.ndarray) -> Conventions:
+    """Of two halves of the games; cross-play scores [N, N]."""
+    counts = first + second
+    apart, merged_apart = distances(counts), distances(merged(counts, orbits))
+    return Conventions(
+        counts=counts,
+        distance=apart,
+        sampling=np.array([distances(np.stack(halves))[0, 1] for halves in zip(first, second, strict=True)]),
+        predicts=_predicts(apart, scores),
+        merged_distance=merged_apart,
+        merged_predicts=_predicts(merged_apart, scores),
+    )
+
+
+def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
+    others = ~np.eye(len(scores), dtype=bool)
+    if not np.isfinite(scores[others]).all():
+        return Correlation(None, note="not all pairs of seeds meet in the run's cross-play")
+    return correlation(apart, scores)
+
+
+# ------------------------------------------------------------------------------------------------------ what is shown
+
+
+def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
+    seating = self_play_seatings(len(labels), 2)
+    if isinstance(play.relabelled, str):
+        rows = [f"  {label:10}{score:8.2f}" for label, score in zip(labels, play.self_play, strict=True)]
+        return [
+            f"  {'seed':10}{'SP':>8}",
+            *rows,
+            f"  Other-Play return and equivariance defect: n/a ({play.relabelled})",
+        ]
+    lines = [f"  {'seed':10}{'SP':>8}{'OP':>8}{'SP − OP':>9}{'defect':>9}{'± SE':>8}{'largest':>9}"]
+    own, other, defect = play.relabelled
+    for label, plain, relabelled, one in zip(labels, own.mean(axis=1), other.mean(axis=1), defect, strict=True):
+        lines.append(
+            f"  {label:10}{plain:8.2f}{relabelled:8.2f}{plain - relabelled:9.2f}"
+            f"{one.mean:9.4f}{one.standard_error:8.4f}{one.largest:9.4f}"
+        )
+    over_seeds = {
+        "SP": own,
+        "OP": other,
+        "SP − OP": own - other,
+        "defect": np.array([one.mean for one in defect]),
+    }
+    return lines + [f"  {name:8} over seeds  {self_play(seating, values):z.3f}" for name, values in over_seeds.items()]
+
+
+def _convention_lines(conventions: Conventions | str) -> list[str]:
+    if isinstance(conventions, str):
+        return [f"  convention matrices: n/a ({conventions})"]
+    if len(conventions.counts) < 2:
+        return ["  distances between seeds: n/a (there is one seed)"]
+    pairs = np.triu_indices(len(conventions.counts), 1)
+    return [
+        f"  distance of convention matrices  mean {conventions.distance[pairs].mean():.3f} over pairs of seeds, "
+        f"{conventions.sampling.mean():.3f} between halves of one seed's games",
+        f"  Spearman of distance and XP      {conventions.predicts}",
+        f"  the same, relabelled actions as one  mean {conventions.merged_distance[pairs].mean():.3f}, "
+        f"Spearman {conventions.merged_predicts}",
+    ]
+
+
+def _write(found: Found, settings: dict[str, Any]) -> None:
+    folder = found.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {name: _plain(play) for name, play in found.plays.items()}
+    runs.write_json(
+        folder / "conventions.json", {"settings": settings, "labels": found.labels, "actions": found.actions, **plain}
+    )
+    arrays = {
+        name: play.conventions.counts for name, play in found.plays.items() if not isinstance(play.conventions, str)
+    }
+    if not arrays:
+        return
+    runs.write_arrays(folder / "conventions.npz", arrays)
+    for name in arrays:
+        figures.save(figure(found, name), folder / f"conventions_{name}")
+
+
+def _plain(play: Play) -> dict[str, Any]:
+    """A play without its counts, for JSON."""
+    plain: dict[str, Any] = {"self_play": play.self_play.tolist(), "cross_play": _numbers(play.cross_play)}
+    if isinstance(play.relabelled, str):
+        plain["relabelled"] = play.relabelled
+    else:
+        plain["relabelled"] = {
+            "self_play": play.relabelled.self_play.mean(axis=1).tolist(),
+            "other_play": play.relabelled.other_play.mean(axis=1).tolist(),
+            "defect": [one._asdict() for one in play.relabelled.defect],
+        }
+    if isinstance(play.conventions, str):
+        plain["conventions"] = play.conventions
+    else:
+        plain["conventions"] = {
+            "distance": play.conventions.distance.tolist(),
+            "sampling": play.conventions.sampling.tolist(),
+            "predicts": play.conventions.predicts._asdict(),
+            "merged_distance": play.conventions.merged_distance.tolist(),
+            "merged_predicts": play.conventions.merged_predicts._asdict(),
+        }
+    return plain
+
+
+def _numbers(matrix: np.ndarray) -> list[list[float | None]]:
+    """With None for nan, which JSON does not have."""
+    return [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]

@@ -1,0 +1,219 @@
+"""`tacit crossplay RUN … [--with PARTNERS]`: play saved seeds with each other and with partners that nobody trained."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import runs
+from experiments.catalogue.described import ALL_PARTNERS, FOREIGN
+from experiments.configuration.config import CrossPlayConfig, build_game, name_of
+from experiments.launching import compose
+from experiments.presentation import figures
+from experiments.training.job import cross_play_both
+from games.errors import TacitError
+from games.game import Game
+from marl.agent import Agent
+from marl.crossplay import CrossPlay, seatings
+from marl.crossplay.estimators import Estimate, self_play, summarise
+from marl.partners import PARTNERS, jaxmarl_agent, partners
+
+
+class Played(NamedTuple):
+    """What `tacit crossplay` found, and where it wrote it.
+
+    The agents are the seeds, one run behind the other, then the partners.
+    """
+
+    results: dict[str, CrossPlay]
+    folder: Path
+    runs: tuple[tuple[str, int], ...]
+    """Name and number of seeds of each run."""
+    sampling: tuple[str, ...] = ()
+    """The agents that sample in greedy play, too."""
+
+
+def crossplay_runs(
+    paths: Sequence[Path],
+    config: CrossPlayConfig,
+    output: Path | None = None,
+    *,
+    with_partners: str = "",
+    game: Sequence[str] = (),
+) -> Played:
+    """Play all seeds of finished runs with each other and with partners, and write the result and its figure.
+
+    Args:
+      paths: run directories of one game; none to play partners with each other.
+      config: games, seating, seed.
+      output: the folder to write to; by default one named after runs and settings, beside the first run.
+      with_partners: who else plays, see `partner_names`. Each seed plays with copies of each partner in all other
+        seats, from every seat, and each partner alone.
+      game: where there is no run, the game as overrides such as game=hanabi players=3.
+
+    Raises:
+      TacitError: if a run cannot be read, the runs are of different games, there is nobody to play, or a partner cannot
+        play the game.
+    """
+    loaded = read_runs(paths)
+    if loaded and game:
+        raise TacitError(f"a run brings its own game: leave out {' '.join(game)}")
+    if not loaded and not (with_partners and game):
+        raise TacitError("crossplay needs a RUN, or a game and partners: game=NAME --with partners")
+    played_game = loaded[0].game if loaded else _composed_game(game)
+    joining = named_partners(played_game, with_partners)
+    settings = {"runs": [run.name for run in loaded], **dataclasses.asdict(config)}
+    if joining:
+        settings |= {"with": partner_names(with_partners), "game": list(game)}
+    agents = [agent for run in loaded for agent in run.agents]
+    cells = _cells(played_game, len(agents), len(joining), config)
+    results = cross_play_both(played_game, agents + joining, config, seating=cells)
+    if output is None:
+        digest = name_of(settings)
+        output = (loaded[0].path.parent if loaded else Path("runs")) / "crossplay" / digest
+    output.mkdir(parents=True, exist_ok=True)
+    runs.write_crossplay(output, results, settings)
+    who = [f"runs {', '.join(run.name for run in loaded)}"] * bool(loaded) + ["partners"] * bool(joining)
+    figure = figures.crossplay_matrices(results, played_game.score_range, f"{played_game.name}: {' and '.join(who)}")
+    figures.save(figure, output / "crossplay")
+    members = tuple((run.name, len(run.agents)) for run in loaded)
+    return Played(results, output, members, sampling(agents + joining))
+
+
+def sampling(agents: Sequence[Agent]) -> tuple[str, ...]:
+    """The labels of the agents that sample in greedy play, too."""
+    return tuple(agent.label for agent in agents if agent.kind.always_sampled)
+
+
+def sampling_in_words(labels: Sequence[str]) -> str:
+    """What a table of greedy play says of agents that sample all the same, or ""."""
+    return f"greedy play of all but {', '.join(labels)}, whose draws are their play" if labels else ""
+
+
+def read_runs(paths: Sequence[Path]) -> list[runs.Run]:
+    """Finished runs of one game, each once.
+
+    Raises:
+      TacitError: if a run cannot be read, or they are of different games.
+    """
+    loaded = [runs.read_run(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    for run in loaded[1:]:
+        if run.game != loaded[0].game:
+            raise TacitError(
+                f"runs {loaded[0].name} and {run.name} are of different games: {loaded[0].game}, {run.game}"
+            )
+    return loaded
+
+
+def named_partners(game: Game, names: str) -> list[Agent]:
+    """The agents that `partner_names` stand for.
+
+    Raises:
+      TacitError: for an unknown name or a file that cannot be read, if one cannot play the game, or if two partners
+        have one name.
+    """
+    found = [_partner(game, text) for text in partner_names(names)]
+    labels = [agent.label for agent in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise TacitError(f"two partners are called {label}: give one a name of its own, as in NAME={FOREIGN}FILE")
+    return found
+
+
+def partner_names(names: str) -> list[str]:
+    """What `--with` lists with commas, each once: names of `marl.partners`, "partners" for all of these, and files.
+
+    [NAME=]jaxmarl:FILE is an agent that JaxMARL trained, called after its file unless it is given a name.
+    """
+    texts = names.split(",") if names else []
+    return list(dict.fromkeys(one for text in texts for one in (PARTNERS if text == ALL_PARTNERS else (text,))))
+
+
+def _partner(game: Game, text: str) -> Agent:
+    before, foreign, file = text.partition(FOREIGN)
+    if not foreign or not (before == "" or before.endswith("=")):
+        return partners(game, [text])[0]
+    tensors, metadata = runs.read_tensors(Path(file))
+    if "science" in metadata:
+        raise TacitError(f"{file} was written by Tacit: name it as a RUN, not as {FOREIGN}{file}")
+    return jaxmarl_agent(game, tensors, label=before[:-1] or Path(file).stem, file=file)
+
+
+def _composed_game(overrides: Sequence[str]) -> Game:
+    """The game that game=NAME and its other keys stand for."""
+    named = [text if text.startswith("game=") else f"game.{text.removeprefix('game.')}" for text in overrides]
+    return build_game(compose.compose(named)["game"])
+
+
+def _cells(game: Game, seeds: int, joining: int, config: CrossPlayConfig) -> np.ndarray:
+    """int[C, players]: the seeds among each other, each with each partner, and each partner alone.
+
+    Partners without seeds play with each other as seeds do.
+    """
+    players = game.num_players
+    own = seatings(seeds or joining, players, config.seating, max_seatings=config.max_seatings)
+    if not seeds:
+        return own
+    mixed = [
+        [seed if seat == taken else partner for seat in range(players)]
+        for partner in range(seeds, seeds + joining)
+        for seed in range(seeds)
+        for taken in range(players)
+    ]
+    alone = [[partner] * players for partner in range(seeds, seeds + joining)]
+    return np.array([*own.tolist(), *mixed, *alone], np.int32)
+
+
+def with_partner(result: CrossPlay, seeds: range, partner: int) -> Estimate:
+    """The mean score of some seeds with copies of a partner, over all seats, with its error over seeds.
+
+    Args:
+      result: of `crossplay_runs`.
+      seeds: the agents' numbers.
+      partner: the partner's number.
+    """
+    met = np.sort(result.seatings, axis=1)  # seeds have lower numbers than partners
+    ours = (met[:, 1:] == partner).all(axis=1)
+    _, cells = result.cells
+    scores = [cells[ours & (met[:, 0] == seed)].mean(axis=0) for seed in seeds]
+    return self_play([[seed] * met.shape[1] for seed in seeds], scores)
+
+
+def describe(played: Played) -> str:
+    """The estimates in words, a line each."""
+    seeds = sum(number for _, number in played.runs)
+    lines = []
+    for name, result in played.results.items():
+        if seeds:
+            own = (result.seatings < seeds).all(axis=1)
+            summary = summarise(*(of_cells[own] for of_cells in result.cells))
+            lines += [
+                f"{name:>8}  SP       {summary.self_play}",
+                f"{name:>8}  XP       {summary.cross_play}",
+                f"{name:>8}  SP − XP  {summary.gap}",
+                f"{name:>8}  XP over disjoint groups  {summary.cross_play_disjoint}",
+                f"{name:>8}  bombed games {int(result.bombed[own].sum())} of {int(result.games[own].sum())}, "
+                f"mean length {result.length[own].mean():.1f} steps",
+            ]
+        for partner in range(seeds, len(result.labels)):
+            lines += [f"{name:>8}  {text}" for text in _with_partner_in_words(played, result, partner)]
+    lines += [sampling_in_words(played.sampling)] * bool(played.sampling)
+    return "\n".join(lines)
+
+
+def _with_partner_in_words(played: Played, result: CrossPlay, partner: int) -> list[str]:
+    """A partner's own self-play, and the score of each run's seeds with it."""
+    (alone,) = np.flatnonzero((result.seatings == partner).all(axis=1))
+    error = f" ± {result.standard_error[alone]:.2f}" if result.games[alone] > 1 else ""
+    lines = [
+        f"partner {result.labels[partner]}  self-play {result.mean[alone]:.2f}{error} over games, "
+        f"bombed {result.bombed[alone]} of {result.games[alone]}"
+    ]
+    first = 0
+    for run, number in played.runs:
+        estimate = with_partner(result, range(first, first + number), partner)
+        lines.append(f"partner {result.labels[partner]}  with run {run}  {estimate}")
+        first += number
+    return lines

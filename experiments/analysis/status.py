@@ -1,0 +1,86 @@
+"""`tacit status` and `tacit runs check`: how the runs of a folder stand, from their own directories."""
+
+import collections
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.presentation import tables, terminal
+from experiments.presentation.tables import Column, Table
+from experiments.runs import check as checking
+from experiments.runs.collection import STATES, Runs, load
+from experiments.runs.record import Record
+
+_ALL = (*STATES, "damaged")
+
+
+def status(roots: Sequence[Path], *, as_json: bool) -> None:
+    """Print how many runs stand how, and each that is not finished with its reason.
+
+    A scheduler's word does not count: it reports jobs as completed whose runs failed.
+
+    Raises:
+      TacitError: if there is no such folder, or no run in it.
+    """
+    contents = standing(load(roots))
+    if as_json:
+        print(json.dumps(contents, indent=1))
+        return
+    print(", ".join(f"{number:,} {state}" for state, number in contents["counts"].items()))
+    if contents["unfinished"]:
+        tables.show([table(contents["unfinished"])])
+
+
+def table(unfinished: Sequence[Mapping[str, Any]]) -> Table:
+    """The runs that are not finished, as `standing` gives them."""
+    now = datetime.datetime.now(datetime.UTC)
+    rows = [
+        [
+            Path(run["path"]).name,
+            run["state"],
+            run["game"],
+            f"{run['steps']:,}" if run["total"] is None else f"{run['steps']:,} of {run['total']:,}",
+            terminal.ago(run["updated"], now) if run["updated"] else "",
+            run["reason"],
+        ]
+        for run in unfinished
+    ]
+    names = ("run", "state", "game", "steps", "last heard", "reason")
+    return Table("", [Column(name, words=name != "steps") for name in names], rows)
+
+
+def standing(runs: Runs) -> dict[str, Any]:
+    """`counts` of the runs in each state and, of those that are `unfinished`, what is known; as plain data."""
+    counts = collections.Counter(record.state for record in runs)
+    unfinished = [record for state in _ALL[1:] for record in runs if record.state == state]
+    return {"counts": {state: counts[state] for state in _ALL}, "unfinished": [_plain(one) for one in unfinished]}
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {
+        "path": str(record.path),
+        "name": record.name,
+        "state": record.state,
+        "game": record.keys["game"],
+        "steps": record.steps,
+        "total": record.science.get("steps"),
+        "updated": record.updated,
+        "reason": record.reason,
+    }
+
+
+def check(roots: Sequence[Path]) -> bool:
+    """Print what is damaged in the runs of some folders, a line each; whether nothing is.
+
+    Raises:
+      TacitError: if there is no such folder, or no run in it.
+    """
+    checked = [checking.check(root) for root in roots]
+    total, findings = sum(number for number, _ in checked), [one for _, found in checked for one in found]
+    for finding in findings:
+        print(f"{'DAMAGED ' if finding.damage else ''}{finding.path}: {finding.sentence}")
+    bad = len({finding.path for finding in findings if finding.damage})
+    print(f"{total} run{'s' if total > 1 else ''} checked, {bad or 'none'} damaged")
+    return not bad

@@ -1,0 +1,1 @@
+"""What there is to choose: games, methods, structures and partners, known without a computation."""

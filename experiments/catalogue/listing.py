@@ -1,0 +1,95 @@
+"""`tacit games`: which games there are, and what a game is made of.
+
+Games of conf/ as they stand there are known (`experiments.catalogue.facts`); any other one is built and looked at.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.catalogue import facts
+from experiments.catalogue.facts import FROM_FILE
+from experiments.configuration import conf_files
+
+SIMULATED = ("game", "version", "players", "actions", "score", "steps", "observers (size)")
+TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "discount", "symmetries", "optimum")
+
+
+def list_games() -> str:
+    """A line for each game of conf/: those that are only simulated, then the tabular library."""
+    simulated: list[tuple[str, ...]] = [SIMULATED]
+    tabular: list[tuple[str, ...]] = [TABULAR]
+    for name in conf_files.choices("game"):
+        if name == FROM_FILE:
+            continue
+        is_tabular, row = _row(conf_files.written("game", name))
+        (tabular if is_tabular else simulated).append((name, *row))
+    return "\n".join(
+        [
+            "games of their own, which learners play",
+            *_columns(simulated, left=(0, 1, 6)),
+            "",
+            "tabular games, which exact commands take as well",
+            *_columns(tabular, left=(0,)),
+            "",
+            "symmetries: of policies, with agent swaps / without; –: needs igraph, pip install 'tacit[symmetry]'",
+            "optimum: the best expected return in self-play at this horizon and discount, where it is known",
+            "tacit games NAME shows a game's names and layouts; KEY=VALUE changes it, such as horizon=4 or variant=E",
+            f"tacit games {FROM_FILE} file=PATH shows the game of a .dpomdp file of your own",
+        ]
+    )
+
+
+def _row(group: dict[str, Any]) -> tuple[bool, list[str]]:
+    """Whether a game of conf/ is tabular, and its cells in the list."""
+    if (known := facts.of_game(group)) is not None:
+        return known["is_tabular"], known["row"]
+    from experiments.catalogue import described
+    from experiments.configuration.config import build_game
+
+    game = build_game(group)
+    return described.is_tabular(game), described.row(game)
+
+
+def _columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
+    """Rows of cells as lines, the columns `left` aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def describe_game(name: str, overrides: Sequence[str]) -> str:
+    """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
+    if not overrides and name in conf_files.choices("game"):
+        known = facts.of_game(conf_files.written("game", name))
+        if known is not None:
+            return "\n".join(known["page"])
+    from experiments.catalogue import described
+    from experiments.configuration.config import build_game
+
+    group = _group(name, overrides)
+    return "\n".join(described.page(name, group, build_game(group)))
+
+
+def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
+    """A line for each law of the contract, "ok" or what breaks it, and whether one game, with `overrides`, keeps it."""
+    from experiments.configuration.config import build_game
+    from games import check
+
+    found = check.check(build_game(_group(name, overrides)))
+    lines = [
+        f"WRONG  {finding.law}: {finding.wrong}" if finding.wrong else f"ok     {finding.law}" for finding in found
+    ]
+    return "\n".join(lines), not any(finding.wrong for finding in found)
+
+
+def _group(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The group `game` of the game called `name`, with `overrides` such as players=3."""
+    from experiments.launching import compose
+
+    given = (f"game.{override.removeprefix('game.')}" for override in overrides)
+    return compose.compose([f"game={name}", *given])["game"]

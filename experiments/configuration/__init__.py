@@ -1,0 +1,1 @@
+"""What a job is: plain data, checked, and what its keys name."""

@@ -1,0 +1,361 @@
+"""Configurations: what they contain, checked before anything compiles, and how a run gets its name.
+
+A configuration is nested plain data (from hydra, or from a JSON file). `game`, `policy` and `learner` name what they
+build with `_target_`, so that a class of the user's own is configured like one of ours; every other key is an argument
+of that target. A **job** may give lists for the learner's hyperparameters; it stands for one **run** for each
+combination, and all runs of a job train in one compiled program.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.configuration.targets import call, completed, find, hyperparameters, refuse_unknown
+from games.errors import TacitError, number, one_of, whole_number
+from marl.crossplay import Seating, seatings
+
+if TYPE_CHECKING:
+    from games.game import Game
+    from marl.agent import Kind
+    from marl.learners.learner import Learner
+
+FORMAT = 1
+"""Version of the run directory's format; part of a run's name."""
+
+_MOST_SEEDS = 4096
+_MOST_UPDATES = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossPlayConfig:
+    """How the seeds of a run are played with each other after training.
+
+    Attributes:
+      games: games in each cell.
+      seating: see `marl.crossplay.seatings`.
+      max_seatings: random seatings beyond those of disjoint groups, where there are more.
+      max_lanes: games in one compiled call.
+      seed: of decks and draws.
+    """
+
+    games: int = 1000
+    seating: Seating = "all"
+    max_seatings: int = 200
+    max_lanes: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in [
+            ("games", 1, 2**31 - 1), ("max_seatings", 1, None), ("max_lanes", 1, 2**31 - 1), ("seed", 0, 2**31 - 1)
+        ]:  # fmt: skip
+            object.__setattr__(self, name, whole_number(f"crossplay.{name}", getattr(self, name), low, high))
+        one_of("crossplay.seating", self.seating, ("all", "distinct", "one_against_copies"))
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+    """How a job is carried out: nothing here changes what a run finds out.
+
+    Attributes:
+      output: the folder that holds the run directories.
+      overwrite: train finished runs again instead of skipping them.
+      retry_failed: in a sweep, train what failed before again instead of leaving it out.
+      progress: show a progress bar.
+      rows: rows of the metrics table.
+      evaluations: greedy cross-plays during training; 0 for none.
+      evaluation_games: games in each cell of these.
+      figures: draw learning curves, cross-play matrices and the comparison of the job's runs.
+      checkpoint_minutes: wall-clock time between two checkpoints.
+      devices: how many devices share the learners (and the games of a learner); None for all.
+      distributed: whether this process is one of several, on one or many hosts (`experiments.training.hosts`).
+
+    Raises:
+      TacitError: for a value that is none, naming its key.
+    """
+
+    output: str = "runs"
+    overwrite: bool = False
+    retry_failed: bool = False
+    progress: bool = True
+    rows: int = 100
+    evaluations: int = 10
+    evaluation_games: int = 64
+    figures: bool = True
+    checkpoint_minutes: float = 10.0
+    devices: int | None = None
+    distributed: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("overwrite", "retry_failed", "progress", "figures", "distributed"):
+            one_of(f"execution.{name}", getattr(self, name), (True, False))
+        for name, low in [("rows", 1), ("evaluations", 0), ("evaluation_games", 1)]:
+            object.__setattr__(self, name, whole_number(f"execution.{name}", getattr(self, name), low))
+        number("execution.checkpoint_minutes", self.checkpoint_minutes, 0, above=True)
+        if self.devices is not None:
+            object.__setattr__(self, "devices", whole_number("execution.devices", self.devices, 1))
+        if not isinstance(self.output, str) or not self.output:
+            raise TacitError(f"execution.output must be a folder's name, not {self.output!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class JobConfig:
+    """A whole configuration, checked.
+
+    Attributes:
+      game, policy, learner: what to build, `_target_` and its arguments; `policy.observer` names the game's observer.
+      seeds: independent learners in each run, numbered from `first_seed`.
+      first_seed: the first learner's number, which alone decides its randomness.
+      steps: steps of games for each learner.
+      minutes: wall-clock time after which the job saves everything and stops; None for none.
+      crossplay, execution: see there.
+
+    Raises:
+      TacitError: in one sentence, for an unknown key or a value out of range.
+    """
+
+    game: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    seeds: int
+    first_seed: int
+    steps: int
+    minutes: float | None
+    crossplay: CrossPlayConfig
+    execution: ExecutionConfig
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
+        """Read nested plain data as hydra composes it from `conf/`; every part is built once, so that all checks speak.
+
+        Raises:
+          TacitError: for a key that does not exist or a value that is none, naming it.
+        """
+        keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
+        if not isinstance(plain, Mapping):
+            raise TacitError(f"a configuration must be a mapping with the keys {', '.join(keys)}, not {plain!r}")
+        refuse_unknown("the configuration", plain, keys)
+        plain = {"crossplay": {}, "execution": {}, **plain}
+        for group in ("game", "policy", "learner", "crossplay", "execution", "budget"):
+            if not isinstance(plain.get(group), Mapping):
+                raise TacitError(f"the configuration needs a group {group!r} of keys, not {plain.get(group)!r}")
+        refuse_unknown("budget", plain["budget"], ("steps", "minutes"))
+        minutes = plain["budget"].get("minutes")
+        job = cls(
+            game=completed("game", plain["game"]),
+            policy=completed("policy", plain["policy"]),
+            learner=completed("learner", plain["learner"]),
+            seeds=whole_number("seeds", plain.get("seeds"), 1, _MOST_SEEDS),
+            first_seed=whole_number("first_seed", plain.get("first_seed", 0), 0, 2**31 - 1),
+            steps=whole_number("budget.steps", plain["budget"].get("steps"), 1),
+            minutes=None if minutes is None else number("budget.minutes", minutes, 0, above=True),
+            crossplay=parse_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
+            execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
+        )
+        job = dataclasses.replace(job, learner=_with_defaults_of_the_game(job.game, job.learner))
+        for run in job.runs():  # build every part once, so that all its checks speak now
+            game = run.build().game
+            seatings(job.seeds, game.num_players, job.crossplay.seating)
+        return job
+
+    def runs(self) -> list["RunConfig"]:
+        """One run for each combination of the listed hyperparameters, in the order of the lists.
+
+        Raises:
+          TacitError: if a list is empty, naming it.
+        """
+        target = find("learner", self.learner)
+        names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
+        for name in names:
+            if not self.learner[name]:
+                raise TacitError(f"learner.{name} must be a number or a list of at least one number, not an empty list")
+        return [
+            RunConfig(
+                game=self.game,
+                policy=self.policy,
+                learner={**self.learner, **dict(zip(names, values, strict=True))},
+                seeds=self.seeds,
+                first_seed=self.first_seed,
+                steps=self.steps,
+            )
+            for values in itertools.product(*(self.learner[name] for name in names))
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """The objects that a run's configuration stands for."""
+
+    game: "Game"
+    kind: "Kind"
+    learner: "Learner"
+    hyperparameters: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What one run is about: a job's science with single hyperparameters. Attributes as in `JobConfig`."""
+
+    game: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    learner: Mapping[str, Any]
+    seeds: int
+    first_seed: int
+    steps: int
+
+    def build(self) -> Built:
+        """The game, the policy and the learner.
+
+        Raises:
+          TacitError: for an unknown key or a value out of range.
+        """
+        game = build_game(self.game)
+        kind = build_kind(self.policy, game, share_parameters=self.learner.get("share_parameters", True))
+        fields = find("learner", self.learner).hyperparameters._fields
+        static = {name: value for name, value in self.learner.items() if name not in fields}
+        numbers = hyperparameters(self.learner)
+        unbounded = call(
+            "learner",
+            static,
+            fields,
+            game=game,
+            policy=kind.policy,
+            observer=kind.observer,
+            total_updates=_MOST_UPDATES,
+        )
+        total_updates = self.steps // unbounded.steps_per_update
+        if total_updates < 1:
+            length = "learner.rollout_length" if "rollout_length" in self.learner else "the longest game"
+            raise TacitError(
+                f"budget.steps must be at least one update's {unbounded.steps_per_update} steps "
+                f"(learner.num_games x {length}), not {self.steps}"
+            )
+        if total_updates > _MOST_UPDATES:
+            raise TacitError(f"budget.steps must be below {unbounded.steps_per_update * 2**31:.0e}, not {self.steps:g}")
+        learner = dataclasses.replace(unbounded, total_updates=total_updates)
+        return Built(game=game, kind=kind, learner=learner, hyperparameters=numbers)
+
+    def science(self) -> dict[str, Any]:
+        """What decides the run's results, as plain data: its name is the hash of this."""
+        game, learner = build_game(self.game), find("learner", self.learner)
+        version = {"version": learner.version} if hasattr(learner, "version") else {}
+        return {
+            "format": FORMAT,
+            "game": {**self.game, "version": game.version},
+            "policy": dict(self.policy),
+            "learner": {**_floats(self.learner, learner.hyperparameters._fields), **version},
+            "seeds": self.seeds,
+            "first_seed": self.first_seed,
+            "steps": self.steps,
+        }
+
+    def by_default(self) -> dict[str, Any]:
+        """What of `science()` is a default of the learner's version, which stands for it in the name.
+
+        So a key that a later Tacit adds does not rename the runs that had no choice.
+        """
+        declared = canonical(declared_defaults(find("learner", self.learner)))
+        own = canonical(self.learner)
+        shared = sorted(own.keys() & declared.keys())
+        return {f"learner.{key}": own[key] for key in shared if own[key] == declared[key]}
+
+    def name(self) -> str:
+        """Twelve hexadecimal digits that stand for `science()`."""
+        return name_of(self.science(), self.by_default())
+
+    @classmethod
+    def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
+        """The inverse of `science()`; versions are the caller's to compare."""
+        game, learner = (
+            {key: value for key, value in science[part].items() if key != "version"} for part in ("game", "learner")
+        )
+        return cls(game, science["policy"], learner, science["seeds"], science["first_seed"], science["steps"])
+
+
+def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, Any]) -> dict[str, Any]:
+    """A learner's keys with what null stands for in a game."""
+    learner = dict(learner)
+    if learner.get("share_parameters", True) is None:
+        learner["share_parameters"] = not build_game(game).seats_differ
+    numbers = find("learner", learner).hyperparameters
+    if "gamma" in numbers._fields and learner.get("gamma") is None:
+        learner["gamma"] = 1.0 if build_game(game).discounted else numbers._field_defaults.get("gamma", 1.0)
+    return learner
+
+
+def build_game(config: Mapping[str, Any]) -> "Game":
+    """The game that a `game` group stands for."""
+    return call("game", config)
+
+
+def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
+    """The policy that a `policy` group stands for, given the game and the sizes of its observer where it takes them."""
+    from games.shapes import users_own
+    from marl.agent import Kind
+
+    name = config.get("observer") or next(iter(users_own(game, "observers", lambda: game.observers)), "observer")
+    observer = users_own(game, f"observer {name!r}", game.observer, name)
+    static = {key: value for key, value in config.items() if key != "observer"}
+    policy = call(
+        "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
+    )
+    return Kind(policy, name, share_parameters)
+
+
+def declared_defaults(learner: Any) -> dict[str, Any]:
+    """The defaults of a learner that declares a version, by key: they may only change with it. Of others none.
+
+    Nor of one that extends a learner with a version: its own says nothing of the defaults that it inherits.
+    """
+    declare = ["version" in vars(one) for one in getattr(learner, "__mro__", (learner,))]
+    if not declare[0] or any(declare[1:]):
+        return {}
+    arguments = inspect.signature(learner).parameters.values()
+    own = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
+    return {**learner.hyperparameters._field_defaults, **own}
+
+
+def name_of(science: Mapping[str, Any], by_default: Mapping[str, Any] | None = None) -> str:
+    """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs.
+
+    Args:
+      science: as nested plain data.
+      by_default: keys, as in "learner.clip", that do not count where they have these values.
+    """
+    counted = canonical(science)
+    for dotted, value in (by_default or {}).items():
+        group, _, key = dotted.partition(".")
+        keys = counted.get(group)
+        if isinstance(keys, dict) and key in keys and keys[key] == value:
+            del keys[key]
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def stack_hyperparameters(values: Sequence[Any]) -> Any:
+    """Equal NamedTuples of numbers, stacked to one of float32[len(values)]."""
+    return type(values[0])(*(np.asarray(leaves, np.float32) for leaves in zip(*values, strict=True)))
+
+
+def canonical(plain: Any) -> Any:
+    """Plain data in which equal numbers are written alike: a whole float (1.0, 2e6) becomes an int."""
+    if isinstance(plain, Mapping):
+        return {key: canonical(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [canonical(value) for value in plain]
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+
+
+def parse_dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass from the keys of a group; an unknown key is refused."""
+    refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
+    return cls(**plain)
+
+
+def _floats(learner: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """The learner's keys with all hyperparameters as floats, so that 1 and 1.0 name the same run."""
+    return {key: float(value) if key in fields else value for key, value in learner.items()}

@@ -1,0 +1,249 @@
+"""What `_target_` names, a class or function of ours or of the user's own: its keys, and what it builds of them.
+
+Whatever the user's own code raises while it is imported or called becomes one sentence, with its file and line.
+"""
+
+import contextlib
+import difflib
+import functools
+import importlib
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+from experiments.configuration import annotations
+from experiments.configuration.conf_files import written
+from games.errors import TacitError, users_line
+
+PARTS = ("game", "policy", "learner")
+"""The groups that build something: a choice among them is a name in conf/, or a Python path."""
+
+_GIVEN = {
+    "game": (),
+    "policy": ("game", "observation_size", "num_actions"),
+    "learner": ("game", "policy", "observer", "total_updates"),
+}
+"""Arguments that are filled in from the other groups of the configuration: they have no keys."""
+_ATTRIBUTES = {
+    "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
+    "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
+}
+"""What a target must have."""
+_REQUIRED = "???"
+"""What a configuration says for a key that the user has to give."""
+_OURS = ("games", "marl")
+"""Packages with targets of the lab's own."""
+_NEAR = 0.75
+"""Least share of common letters (`difflib`) of a key and the one that may have been meant."""
+
+
+def default_group(group: str, path: str) -> dict[str, Any]:
+    """The group that a Python path stands for: `_target_` and its keys with their defaults, "???" where there is none.
+
+    The keys are the arguments in the target's signature but for those that are filled in from the other groups; of a
+    learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
+    conf/: one network each in tabular games, one for all in others. A class of ours which a file of conf/ builds has
+    the values of that file; one that extends it begins with them, and goes on with those defaults of its own that are
+    not the extended class's.
+
+    Raises:
+      TacitError: if the path cannot be imported, is nothing that the group builds, or a default is no plain data.
+    """
+    target = find(group, {"_target_": path})
+    keys = _signature(group, path, target)
+    for base in target.__mro__ if isinstance(target, type) else ():
+        extended = f"{base.__module__}.{base.__qualname__}"
+        if extended in _files(group):
+            theirs = _signature(group, extended, base)
+            of_file = written(group, _files(group)[extended])
+            return {
+                name: of_file[name] if name in of_file and name in theirs and value == theirs[name] else value
+                for name, value in keys.items()
+            }
+    return keys
+
+
+def completed(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A group with the keys that it leaves out, so that a run's name does not depend on whether they are written.
+
+    Groups of Tacit's own stay as they are: conf/ writes them out, and runs have been named after what it says.
+    """
+    path = config.get("_target_")
+    if not isinstance(path, str) or _is_ours(path):
+        return dict(config)
+    if _signature(group, path, find(group, config)).keys() <= config.keys():
+        return dict(config)  # without a look at conf/
+    defaults = {name: value for name, value in default_group(group, path).items() if value != _REQUIRED}
+    return {**defaults, **config}
+
+
+def find(group: str, config: Mapping[str, Any]) -> Any:
+    """The class or function that `_target_` names, if it is one that builds what the group stands for.
+
+    A saved run names its targets, too: nothing but a game, a policy or a learner is ever called.
+
+    Raises:
+      TacitError: if there is none, or it builds something else.
+    """
+    from games.game import Game  # and jax: reading a configuration does without
+
+    path = config.get("_target_")
+    if not isinstance(path, str) or "." not in path:
+        raise TacitError(f"{group}._target_ must be a dotted path such as package.module.Class, not {path!r}")
+    target = _imported(group, path)
+    try:
+        builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
+    except (TypeError, NameError):  # no function, or annotations that name nothing
+        builds = None
+    if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
+        raise TacitError(
+            f"game {path!r} must be a class of games (games.game.Game), or a function annotated to return one, as in "
+            "def make(size: int = 3) -> Simulator"
+        )
+    for attribute in _ATTRIBUTES.get(group, ()):
+        if not isinstance(target, type) or not hasattr(target, attribute):
+            raise TacitError(f"{group} {path!r} must be a class with {', '.join(_ATTRIBUTES[group])}")
+    if group == "learner" and not all(hasattr(target.hyperparameters, name) for name in ("_fields", "check")):
+        raise TacitError(f"learner {path!r} must have as hyperparameters a NamedTuple class with check()")
+    return target
+
+
+def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
+    """Call the target of a group with its keys, and with those of `given` that it takes.
+
+    Raises:
+      TacitError: for a key that it does not take, a value that its annotation excludes, or what it raises itself.
+    """
+    target = find(group, config)
+    parameters = inspect.signature(target).parameters
+    takes = [name for name in parameters if name not in given]
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    refuse_unknown(group, arguments, (*takes, *also_known))
+    annotated = annotations.of(target)
+    arguments = {
+        key: annotations.fitted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
+    }
+    accepted = {name: value for name, value in given.items() if name in parameters}
+    with _one_sentence(group, config["_target_"], arguments):
+        return target(**arguments, **accepted)
+
+
+def hyperparameters(config: Mapping[str, Any]) -> Any:
+    """A learner's hyperparameters, of single numbers.
+
+    Raises:
+      TacitError: for one that is missing, no number, or refused by their `check()`.
+    """
+    numbers = find("learner", config).hyperparameters
+    given = {name: config[name] for name in numbers._fields if name in config}
+    given = {name: annotations.fitted(f"learner.{name}", value, float) for name, value in given.items()}
+    with _one_sentence("learner", config["_target_"], given):
+        return numbers(**given).check()
+
+
+def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a key that is not known.
+
+    Raises:
+      TacitError: naming the nearest one, or all.
+    """
+    for key in plain:
+        if key not in known and key != "_target_":
+            near = nearest(str(key), known)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+            raise TacitError(f"{group} has no key {key!r}; {hint}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of the known words that is spelled nearly like it."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
+
+
+def _is_ours(path: str) -> bool:
+    return path.partition(".")[0] in _OURS
+
+
+def _signature(group: str, path: str, target: Any) -> dict[str, Any]:
+    """The keys of a target and their defaults, see `default_group`."""
+    keys: dict[str, Any] = {"_target_": path}
+    if group == "policy":
+        keys["observer"] = None
+    if group == "learner":
+        numbers = target.hyperparameters
+        keys |= {name: numbers._field_defaults.get(name, _REQUIRED) for name in numbers._fields}
+    for name, parameter in inspect.signature(target).parameters.items():
+        if name not in _GIVEN[group] and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            keys[name] = _REQUIRED if parameter.default is parameter.empty else parameter.default
+    if "share_parameters" in keys:
+        keys["share_parameters"] = None
+    return {name: _plain_default(f"{group} {path!r}: {name}", value) for name, value in keys.items()}
+
+
+def _plain_default(name: str, value: Any) -> Any:
+    """A default as a configuration holds it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_default(name, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_default(name, one) for one in value]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise TacitError(f"{name} must have a default of numbers, words, lists or mappings of them, not {value!r}")
+    return value
+
+
+@functools.cache
+def _files(group: str) -> dict[str, str]:
+    """The name of the file of conf/GROUP that builds each target; of several, the one named after its module."""
+    files: dict[str, str] = {}
+    for file in sorted(resources.files("conf").joinpath(group).iterdir(), key=lambda file: file.name):
+        name, suffix = os.path.splitext(file.name)
+        path = written(group, name)["_target_"] if suffix == ".yaml" else None
+        if path and (path not in files or name == path.split(".")[-2]):
+            files[path] = name
+    return files
+
+
+def _imported(group: str, path: str) -> Any:
+    """What a dotted path names, in a module that is installed or lies in the current directory."""
+    module, _, name = path.rpartition(".")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's hides nothing that is installed
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and f"{module}.".startswith(f"{absent}."):  # not one that the module itself imports
+            raise TacitError(
+                f"{group} {path!r} cannot be imported: there is no module {absent!r} in {here} nor among the installed "
+                f"packages; run the command in the folder that holds it, or put that folder on PYTHONPATH"
+            ) from error
+        raise TacitError(f"{group} {path!r} cannot be imported: {_in_short(error)}") from error
+    if not hasattr(found, name):
+        near = nearest(name, [known for known in vars(found) if not known.startswith("_")])
+        hint = f"; did you mean {near!r}?" if near else f" ({found.__file__})"
+        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}{hint}")
+    return getattr(found, name)
+
+
+@contextlib.contextmanager
+def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a target raises into a TacitError; of our own only a TypeError, for arguments that are missing."""
+    try:
+        yield
+    except TacitError:
+        raise
+    except Exception as error:
+        if _is_ours(path) and not isinstance(error, TypeError):
+            raise
+        said = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise TacitError(f"{group} {path}({said}): {_in_short(error)}") from error
+
+
+def _in_short(error: Exception) -> str:
+    """An error's name and the first line of what it says, with the innermost line of the user's own files."""
+    says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{': ' if says else ''}{says}{users_line(error)}"

@@ -1,0 +1,1 @@
+"""Hydra: configurations composed from the command line, sweeps, launchers, searches."""

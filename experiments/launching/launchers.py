@@ -1,0 +1,134 @@
+"""Sweeps on Slurm: what hydra's launcher does through submitit, for jobs that may be killed, cut short or requeued."""
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import submitit
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
+
+from experiments.training.stopping import INTERRUPTED, Paused
+from games.errors import TacitError
+
+_START_SECONDS = 120
+"""Slurm may send its signal a minute early, and before Python has started the signal kills."""
+_POLL_SECONDS = 1.0
+_LARGEST_ARRAY = 1000
+"""Jobs of one array: Slurm's MaxArraySize is 1001 unless a cluster says otherwise; a larger sweep is several arrays."""
+
+
+def register() -> None:
+    """Have hydra use the launcher below where a configuration names the one that it extends (`submitit_slurm`)."""
+    extended = submitit_launcher.SlurmLauncher
+    # Hydra takes classes from packages below hydra_plugins only, by their names.
+    Plugins.instance().class_name_to_class[f"{extended.__module__}.{extended.__name__}"] = SlurmLauncher
+
+
+class SlurmLauncher(submitit_launcher.SlurmLauncher):
+    """Waits for all jobs of a sweep, whatever becomes of one, and says how many are over."""
+
+    def __call__(self, *arguments: Any) -> JobReturn:
+        """One job, on its node."""
+        ended = super().__call__(*arguments)
+        stop = ended._return_value
+        if isinstance(stop, Paused) and stop.status == INTERRUPTED:
+            # Slurm stopped it, and has the last word: it may start it again. A result would say that it is over.
+            raise SystemExit(INTERRUPTED)
+        return ended
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        """Submit the jobs as one array and wait for their ends.
+
+        Returns:
+          For each job in turn what it returned; a job without a result has failed, with a `TacitError`.
+
+        Raises:
+          TacitError: if the configuration leaves jobs no time, or Slurm is not there or refuses them.
+        """
+        check_time(self.params["timeout_min"], self.params["signal_delay_s"])
+        jobs = self._submit(job_overrides, initial_job_idx)
+        try:
+            _wait(jobs)
+        except KeyboardInterrupt:
+            print(f"tacit: the jobs go on without this command; scancel {_array(jobs)} ends them", file=sys.stderr)
+            raise
+        return [_end(job, overrides) for job, overrides in zip(jobs, job_overrides, strict=True)]
+
+    def _submit(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[submitit.Job]:
+        if shutil.which("sbatch") is None or shutil.which("srun") is None:
+            raise TacitError(
+                "hydra/launcher=slurm needs Slurm's commands sbatch and srun, which are not there; "
+                "hydra/launcher=local runs a sweep on this machine"
+            )
+        params = dict(self.params)
+        folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout")
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
+        everywhere = BaseQueueConf.__dataclass_fields__  # submitit's own names; Slurm's are marked as such
+        named = {name if name in everywhere else f"slurm_{name}": value for name, value in params.items()}
+        state = Singleton.get_state()
+        arguments = [
+            (list(overrides), "hydra.sweep.dir", number, f"job_{number}", state)
+            for number, overrides in enumerate(job_overrides, start=first)
+        ]
+        try:
+            executor.update_parameters(**named)
+            jobs: list[submitit.Job] = []
+            for start in range(0, len(arguments), _LARGEST_ARRAY):
+                jobs += executor.map_array(self, *zip(*arguments[start : start + _LARGEST_ARRAY], strict=True))
+            return jobs
+        except (FailedJobError, FailedSubmissionError) as error:
+            said = re.findall(r"sbatch: error: (.*)", str(error)) or str(error).splitlines()
+            raise TacitError(f"Slurm refuses the sweep: {said[-1]}") from error
+
+
+def check_time(timeout_min: int, signal_delay_s: int) -> None:
+    """Refuse a time limit within which a job may be signalled before it can take the signal.
+
+    Args:
+      timeout_min: the limit, in minutes.
+      signal_delay_s: seconds before its end at which Slurm says so.
+
+    Raises:
+      TacitError: if less than two minutes are left for the start.
+    """
+    least = -(-(signal_delay_s + _START_SECONDS) // 60)
+    if timeout_min < least:
+        raise TacitError(
+            f"hydra.launcher.timeout_min must be at least {least} with a signal {signal_delay_s} seconds before the "
+            f"end (hydra.launcher.signal_delay_s), not {timeout_min}: jobs need time to start"
+        )
+
+
+def _wait(jobs: Sequence[submitit.Job]) -> None:
+    """Until all jobs are over; prints a line whenever more of them are."""
+    waiting, over = list(jobs), -1
+    while waiting:
+        waiting = [job for job in waiting if not job.done()]
+        if len(jobs) - len(waiting) != over:
+            over = len(jobs) - len(waiting)
+            print(f"Slurm job {_array(jobs)}: {over} of {len(jobs)} jobs are over", flush=True)
+        if waiting:
+            time.sleep(_POLL_SECONDS)
+
+
+def _array(jobs: Sequence[submitit.Job]) -> str:
+    """The number that all jobs share."""
+    return jobs[0].job_id.partition("_")[0]
+
+
+def _end(job: submitit.Job, overrides: Sequence[str]) -> JobReturn:
+    """What a job returned, or why there is nothing."""
+    try:
+        return job.results()[0]
+    except UncompletedJobError as error:
+        what = "failed outside its run" if isinstance(error, FailedJobError) else f"left no result ({job.state})"
+        lost = TacitError(f"Slurm job {job.job_id} {what}; what it said is in {job.paths.stderr}")
+    return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=lost)

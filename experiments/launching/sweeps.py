@@ -1,0 +1,286 @@
+"""Sweeps: hydra's grid of configurations without those that are done already, to its end whatever becomes of one job.
+
+What became of a run is read from the run's own status file: launchers call a job completed whose training failed.
+"""
+
+import collections
+import contextlib
+import copy
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from experiments import runs
+from experiments.training.stopping import TRY_AGAIN, Paused
+from games.errors import TacitError
+
+MAKE, LEAVE, DAMAGED = "make", "leave", "damaged"
+"""What a sweep does with a run; a directory that does not hold its run is named, and left alone."""
+
+
+class Plan(NamedTuple):
+    """What a sweep has to know of the command whose configurations it goes through."""
+
+    parse: Callable[[DictConfig], Any]
+    """A job's configuration as hydra composes it, checked; has `execution`."""
+    members: Callable[[Any], Sequence[runs.Config]]
+    """The runs that a checked configuration stands for."""
+    conclude: Callable[[Sequence[Path], bool], None]
+    """Shows the finished runs of a sweep; the bool says whether figures are wanted."""
+    caution: Callable[[Sequence[tuple[Any, Path]]], str]
+    """A sentence on finished runs, with the checked configuration of each, that are not what was asked for, or ""."""
+    swept: Set[str]
+    """The keys that it goes over."""
+
+
+class GridSweeper(Sweeper):
+    """Every choice with every other, without what is finished, and what failed unless it is to be tried again.
+
+    Args:
+      max_batch_size: jobs given to the launcher at once; None for all.
+      params: what to sweep over, by key, where the command line does not say it.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any] | None = None) -> None:
+        self._at_once = max_batch_size
+        self._params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by hydra before `sweep`."""
+        self._loader, self._config, self._plan = hydra_context.config_loader, config, vars(task_function)["plan"]
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch the jobs of the overrides `arguments`, then show what is finished and count what is not.
+
+        Raises:
+          Paused: if a run is not finished.
+        """
+        overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
+            [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
+        )
+        jobs = list(
+            itertools.product(*{override.get_key_element(): choices(override) for override in overrides}.values())
+        )
+        plans: dict[Path, str] = {}  # of every run of the sweep
+        todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
+        draw, left = False, []
+        compose = Composer(self._loader, self._config)
+        for job in jobs:
+            config = self._plan.parse(compose(job))
+            members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
+            new = {path: _plan(path, members[path], config.execution) for path in members if path not in plans}
+            plans |= new
+            draw |= config.execution.figures
+            if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
+                todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
+            else:
+                left += [(config, path) for path in new if _state(path) == "finished"]
+        _say_what_is_left_out(len(jobs), len(todo))
+        folder = Path(self._config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, folder / "multirun.yaml")
+        ended: list[JobReturn] = []
+        at_once = self._at_once or max(len(todo), 1)
+        for first in range(0, len(todo), at_once):
+            ended += _launched(self._launcher, todo[first : first + at_once], first)
+        for (job, _), result in zip(todo, ended, strict=True):
+            _say_why(short(job, self._plan.swept), result)
+        if sentence := self._plan.caution(left):
+            print(f"tacit: warning: {sentence}", file=sys.stderr)
+        states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
+        paused = any(isinstance(_error(result), Paused) for result in ended)
+        _conclude(states, lambda finished: self._plan.conclude(finished, draw), paused=paused)
+        return ended
+
+
+class Composer:
+    """Composes the jobs of one sweep, which all change the same keys.
+
+    Hydra takes a tenth of a second for a job: jobs whose overrides differ in plain values alone share what it composes.
+    """
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        self._loader, self._config = loader, config
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def __call__(self, job: Sequence[str]) -> DictConfig:
+        """The configuration of a job, without hydra's own part."""
+        overrides = OverridesParser.create().parse_overrides(list(job))
+        values = {override.key_or_group: override.value() for override in overrides if self._is_value(override)}
+        others = tuple(str(override.input_line) for override in overrides if override.key_or_group not in values)
+        if others not in self._bases:
+            composed = self._loader.load_sweep_config(self._config, list(job))
+            self._bases[others] = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        own = copy.deepcopy(self._bases[others])
+        for key, value in values.items():
+            OmegaConf.update(own, key, value)
+        return own
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether an override sets a plain value, as far as is known: the others choose from a group, add or delete."""
+        return override.type == OverrideType.CHANGE and any(
+            OmegaConf.select(base, override.key_or_group) is not None
+            and not OmegaConf.is_config(OmegaConf.select(base, override.key_or_group))
+            for base in self._bases.values()
+        )
+
+
+def choices(override: Override) -> list[str]:
+    """The overrides, one for each job, that one of a sweep stands for.
+
+    Raises:
+      TacitError: if they have no end, as an interval.
+    """
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or hydra/sweeper=greedy_xp")
+    return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+
+
+def use() -> None:
+    """Make hydra's grid sweeps ours, and its launcher for Slurm, if that is installed."""
+    # Hydra takes plugins by name, and only names of its own packages: ours stands in the place of its basic one.
+    Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"] = GridSweeper
+    # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs, in
+    # which it comes first, are told nothing.
+    with mock.patch.dict(os.environ, {"SUBMITIT_LOG_LEVEL": "NOCONFIG"}), contextlib.suppress(ModuleNotFoundError):
+        from experiments.launching import launchers  # without the extra, composing says what is lacking
+
+        launchers.register()
+
+
+def _plan(path: Path, run: runs.Config, execution: Any) -> str:
+    """Whether a sweep has to make a run: it is not finished, nobody else is at it, and it has not failed before."""
+    try:
+        if not runs.needs_training(path, run, overwrite=execution.overwrite):
+            return LEAVE
+        status = runs.read_status(path)
+    except runs.Busy:
+        return LEAVE
+    except TacitError as error:
+        print(f"tacit: {error}", file=sys.stderr)
+        return DAMAGED
+    failed = status is not None and status["state"] == "failed"
+    return LEAVE if failed and not (execution.retry_failed or execution.overwrite) else MAKE
+
+
+def _launched(
+    launcher: Launcher, batch: Sequence[tuple[tuple[str, ...], list[Path]]], first: int
+) -> Sequence[JobReturn]:
+    """How each job of a batch ended, the `first`-th of the sweep and those after it.
+
+    Where a launcher gives all jobs up because the process of one was killed, those that are not finished are launched
+    again, each at most once more than it has begun.
+    """
+    ended: dict[int, JobReturn] = {}
+    begun: collections.Counter[int] = collections.Counter()
+    todo = list(range(len(batch)))
+    while todo:
+        try:
+            results = launcher.launch([batch[number][0] for number in todo], initial_job_idx=first)
+        except TacitError:
+            raise
+        except Exception as error:  # the launcher's own; jobs keep theirs
+            sentence = f"its process was lost: {type(error).__name__}: {' '.join(str(error).split())}"
+            lost = JobReturn(status=JobStatus.FAILED, _return_value=TacitError(sentence))
+            states = {number: {_state(path) for path in batch[number][1]} for number in todo}
+            began = [number for number in todo if states[number] not in ({"finished"}, {"not begun"})]
+            begun.update(began)
+            ended |= {
+                number: JobReturn(status=JobStatus.COMPLETED) for number in todo if states[number] == {"finished"}
+            }
+            ended |= {number: lost for number in todo if begun[number] > 1}
+            if not began:  # the launcher itself does not work
+                ended |= {number: lost for number in todo if number not in ended}
+            todo = [number for number in todo if number not in ended]
+        else:
+            ended |= dict(zip(todo, results, strict=True))
+            todo = []
+    return [ended[number] for number in range(len(batch))]
+
+
+def _say_what_is_left_out(jobs: int, todo: int) -> None:
+    left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
+        todo < jobs
+    )
+    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
+
+
+def short(job: Sequence[str], swept: Set[str]) -> str:
+    """A job's overrides without those that all jobs of the sweep share."""
+    return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in swept)
+
+
+def _say_why(job: str, result: JobReturn) -> None:
+    """What a job ended with, if it was not its end."""
+    error = _error(result)
+    if error is not None:
+        sentence = str(error) if isinstance(error, TacitError | Paused) else f"{type(error).__name__}: {error}"
+        print(f"tacit: job {job}: {sentence}", file=sys.stderr)
+
+
+def _error(result: JobReturn) -> Exception | None:
+    return result._return_value if result.status is JobStatus.FAILED else None
+
+
+def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None], *, paused: bool) -> None:
+    """Show what is finished and count what is not.
+
+    Raises:
+      Paused: if anything is not finished.
+    """
+    finished = [path for path, state in states.items() if state == "finished"]
+    if finished:
+        show(finished)
+        _say_other_versions(finished)
+    counts = collections.Counter(state for state in states.values() if state != "finished")
+    if counts:
+        said = ", ".join(f"{number} {state}" for state, number in counts.items())
+        again = "; execution.retry_failed=true tries what failed again" * ("failed" in counts)
+        folder = os.path.commonpath([path.parent for path in states])
+        raise Paused(
+            f"{len(finished)} of {len(states)} runs are finished, {said}: tacit status {folder} says why{again}",
+            TRY_AGAIN if paused else 1,
+        )
+
+
+def _say_other_versions(paths: Sequence[Path]) -> None:
+    """Warn of finished runs that were made with other versions of what results depend on."""
+    here = runs.versions()
+    other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]
+    if other:
+        print(
+            f"tacit: warning: {len(other)} of these runs were made with other versions of jax and its like, or on "
+            f"another device, such as {other[0]}; execution.overwrite=true makes them again",
+            file=sys.stderr,
+        )
+
+
+def _state(path: Path) -> str:
+    try:
+        status = runs.read_status(path)
+        if status is None:
+            return "not begun"
+        state = runs.state_of(path, status)
+        return DAMAGED if state == "finished" and runs.missing(path) else state
+    except TacitError:
+        return DAMAGED

@@ -1,0 +1,251 @@
+"""Tables: what commands found, and how each format shows it.
+
+A command fills a `Table` with values: numbers, words, estimates. How they look on a terminal, in Markdown, LaTeX, CSV
+and JSON is decided here and nowhere else.
+"""
+
+import csv
+import decimal
+import io
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from marl.crossplay.estimators import Estimate
+
+NOTHING = "–"
+"""What stands where there is no value."""
+_WIDTH = 200
+"""Characters of a line where nobody sees a terminal."""
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    name: str
+    """Its header."""
+    path: tuple[str, ...] = ()
+    """Its name in CSV and JSON, where each part but the last is an object of JSON; the header, if empty."""
+    words: bool = False
+    """Words stand to the left, numbers to the right."""
+    digits: int = 2
+    """After the point, where a text is made of a number."""
+    shown: bool = True
+    """Otherwise it is there for CSV and JSON alone."""
+    in_papers: bool = True
+    """Whether it is in LaTeX's tables, which are narrow."""
+
+
+class Cell(NamedTuple):
+    """A value that is shown in another way than its column says."""
+
+    value: Any
+    text: str | None = None
+    mark: str = ""
+    """Follows the text, such as "*"; a note says what it means."""
+
+
+class Table(NamedTuple):
+    """Columns and rows of values: numbers, words, `Estimate`s, mappings with a text (`Cell`); None for none."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = ()
+    """Sentences that stand below."""
+    ends: Sequence[int] = ()
+    """The rows after which a line is drawn."""
+    lead: int = 1
+    """So many columns, the first, stand in each part of a table that is too wide for one."""
+
+
+def text_of(estimate: Estimate, digits: int = 2) -> str:
+    """The mean with its interval, else with what is known."""
+    if estimate.mean is None:
+        return "not estimable"
+    mean = f"{estimate.mean:z.{digits}f}"
+    if estimate.low is not None and estimate.high is not None:
+        return f"{mean} [{estimate.low:z.{digits}f}, {estimate.high:z.{digits}f}]"
+    return f"{mean}{'' if estimate.se is None else f' ± {estimate.se:.{digits}f}'} (no interval)"
+
+
+def text(value: Any, column: Column) -> str:
+    """A value as people read it."""
+    if isinstance(value, Cell):
+        plain = text(value.value, column) if value.text is None else value.text
+        return f"{plain} {value.mark}" if value.mark else plain
+    if value is None:
+        return NOTHING
+    if isinstance(value, Estimate):
+        return text_of(value, column.digits)
+    return f"{value:z.{column.digits}f}" if isinstance(value, float) else str(value)
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print tables on the terminal, each in as many parts below each other as its width asks for, and their notes."""
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    for table in tables:
+        shown, rows = texts(table)
+        for part in _parts(shown, rows, table.lead, console.width):
+            drawn = Drawn(title=Text(table.title) if table.title else None)
+            for place in part:
+                drawn.add_column(
+                    Text(shown[place].name), justify="left" if shown[place].words else "right", overflow="fold"
+                )
+            for number, row in enumerate(rows):
+                drawn.add_row(*(Text(row[place]) for place in part), end_section=number in table.ends)
+            console.print(drawn)
+        for note in table.notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def whole(number: int) -> str:
+    """A whole number of any size: exact up to 15 digits."""
+    return f"{number:,}" if number < 10**15 else f"{decimal.Decimal(number):.6e}"
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown, and its notes; the title stands elsewhere."""
+    shown, rows = texts(table)
+    head, *lines = (f"| {' | '.join(row)} |" for row in ([column.name for column in shown], *rows))
+    rule = "|".join("---" if column.words else "---:" for column in shown)
+    lines = [head, f"|{rule}|", *lines]
+    return "\n\n".join(["\n".join(lines), *table.notes])
+
+
+def as_csv(tables: Sequence[Table]) -> str:
+    """All rows under one header, an estimate in four columns; empty where a row has no such column or value."""
+    lines = [dict(_flat(table.columns, row)) for table in tables for row in table.rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(itertools.chain(*lines))), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().rstrip("\n")
+
+
+def as_json(tables: Sequence[Table]) -> str:
+    """All rows as a JSON list of objects, every estimate in full."""
+    return json.dumps([_nested(table.columns, row) for table in tables for row in table.rows], indent=1)
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    """A tabular for each table, for the package booktabs; its title and its notes are comments above it."""
+    return "\n\n".join(map(_tabular, tables))
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """All tables in Markdown, each below its title."""
+    return "\n\n".join("\n\n".join([f"**{one.title}**"] * bool(one.title) + [markdown(one)]) for one in tables)
+
+
+def put(tables: Sequence[Table], form: str) -> None:
+    """Print tables in one of `FORMATS`, or as `show` does."""
+    if form == SHOWN:
+        show(tables)
+    else:
+        print(FORMATS[form](tables))
+
+
+SHOWN = "table"
+"""The format that is none of `FORMATS`: for people at a terminal."""
+FORMATS: Mapping[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": as_markdown, "csv": as_csv, "latex": as_latex, "json": as_json,
+}  # fmt: skip
+
+
+def texts(table: Table) -> tuple[list[Column], list[list[str]]]:
+    """The columns that people see, and the texts in them."""
+    places = [place for place, column in enumerate(table.columns) if column.shown]
+    rows = [[text(row[place], table.columns[place]) for place in places] for row in table.rows]
+    return [table.columns[place] for place in places], rows
+
+
+def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], lead: int, width: int) -> Iterator[list[int]]:
+    """Places of columns that have room beside each other, the leading ones in every part."""
+    widths = [
+        3 + max(len(line) for text in (column.name, *(row[place] for row in rows)) for line in text.split("\n"))
+        for place, column in enumerate(columns)
+    ]
+    first, part = list(range(lead)), list(range(lead))
+    for place in range(lead, len(columns)):
+        if len(part) > lead and 1 + sum(widths[one] for one in [*part, place]) > width:
+            yield part
+            part = list(first)
+        part.append(place)
+    yield part
+
+
+def _plain(value: Any) -> Any:
+    """A value as data."""
+    if isinstance(value, Cell):
+        return _plain(value.value)
+    return value._asdict() if isinstance(value, Estimate) else value
+
+
+def _nested(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
+    """A row as an object of JSON."""
+    nested: dict[str, Any] = {}
+    for column, value in zip(columns, row, strict=True):
+        *path, last = column.path or (column.name,)
+        inner = nested
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = _plain(value)
+    return nested
+
+
+def _flat(columns: Sequence[Column], row: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """A row as names and numbers of CSV: the mean of an estimate has the column's name."""
+    for column, value in zip(columns, row, strict=True):
+        name, plain = "_".join(column.path or (column.name,)), _plain(value)
+        if not isinstance(plain, Mapping):
+            yield name, plain
+            continue
+        for part, number in plain.items():
+            if part != "note":
+                yield name if part == "mean" else f"{name}_{part}", number
+
+
+def _tabular(table: Table) -> str:
+    columns = [column for column in table.columns if column.shown and column.in_papers]
+    lines = [f"% {sentence}" for sentence in (table.title, *table.notes) if sentence]
+    lines += [f"\\begin{{tabular}}{{{''.join('l' if column.words else 'r' for column in columns)}}}", "\\toprule"]
+    lines += [_latex_line(_escaped(column.name) for column in columns), "\\midrule"]
+    for number, row in enumerate(table.rows):
+        cells = zip(row, table.columns, strict=True)
+        lines.append(_latex_line(_in_latex(value, column) for value, column in cells if column in columns))
+        lines += ["\\midrule"] if number in table.ends and number + 1 < len(table.rows) else []
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _latex_line(texts: Iterator[str]) -> str:
+    return " & ".join(texts) + r" \\"
+
+
+def _in_latex(value: Any, column: Column) -> str:
+    mark = ""
+    if isinstance(value, Cell):
+        if value.text is not None:
+            return _escaped(text(value, column))
+        value, mark = value.value, value.mark
+    if value is None or (isinstance(value, Estimate) and value.mean is None):
+        return "--"
+    if not isinstance(value, Estimate):
+        return _escaped(text(value, column))
+    shown = f"{value.mean:z.{column.digits}f}"
+    if value.low is not None and value.high is not None:
+        shown += rf"\ [{value.low:z.{column.digits}f}, {value.high:z.{column.digits}f}]"
+    elif value.se is not None:
+        shown += rf" \pm {value.se:.{column.digits}f}"
+    return f"${shown}{'^{' + mark + '}' if mark else ''}$"
+
+
+def _escaped(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)

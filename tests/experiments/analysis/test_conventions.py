@@ -1,0 +1,128 @@
+"""`tacit conventions`: what it prints and writes, for a game with relabellings and for one without."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import runs
+from experiments.analysis.conventions import Conventions, Play, conventions_run, describe, figure
+from experiments.presentation import figures
+from games.errors import TacitError
+from marl.conventions import Correlation, distances
+from marl.crossplay import CrossPlay
+
+HANABI = {
+    "game": {"_target_": "games.hanabi.make", "preset": "Hanabi-2x3", "ranks": 2, "max_information_tokens": 2},
+    "policy.torso": [4],
+    "seeds": 4,
+    "learner.share_parameters": True,
+}
+
+
+@pytest.fixture(scope="module")
+def hanabi_run(tmp_path_factory, make_run):
+    """A run of small Hanabi that learned nothing, with cross-play scores 10 i + j."""
+    path = make_run(tmp_path_factory.mktemp("hanabi"), HANABI)
+    seatings = np.array(list(np.ndindex(4, 4)))
+    zeros = np.zeros(16)
+    made_up = CrossPlay(tuple("abcd"), seatings, seatings @ [10.0, 1.0], zeros, zeros, zeros, zeros)
+    runs.write_crossplay(path, {"sampled": made_up, "greedy": made_up}, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def said(hanabi_run, tacit):
+    """What `tacit conventions` says of the run's sampled and greedy play."""
+    said = tacit("conventions", hanabi_run, "--games", 6, "--symmetries", 2)
+    assert said.status == 0, said.err
+    return said
+
+
+@pytest.mark.slow
+def test_a_run_of_hanabi(hanabi_run, said):
+    (folder,) = (hanabi_run.parent / "conventions").iterdir()
+    assert str(folder) in said.out
+    assert {file.name for file in folder.iterdir()} == {
+        "conventions.json", "conventions.npz", "conventions_greedy.png", "conventions_greedy.svg",
+        "conventions_sampled.png", "conventions_sampled.svg",
+    }  # fmt: skip
+    assert runs.training_runs([hanabi_run, hanabi_run.parent / "conventions"]) == [hanabi_run]
+    found = json.loads((folder / "conventions.json").read_text())
+    assert found["settings"] == {"version": 3, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
+    assert found["labels"] == [f"{hanabi_run.name[:6]}/{seed}" for seed in range(4)]
+    assert found["actions"][0] == "discard slot 0"
+    assert "no-op" not in found["actions"]
+    for name in ("sampled", "greedy"):
+        play = found[name]
+        assert play["self_play"] == [0, 11, 22, 33]
+        assert play["cross_play"][2] == [20, 21, 22, 23]
+        assert len(play["relabelled"]["other_play"]) == 4
+        assert all(0 <= one["mean"] <= one["largest"] <= 1 for one in play["relabelled"]["defect"])
+        with np.load(folder / "conventions.npz") as counts:
+            np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
+    assert min(found["sampled"]["conventions"]["sampling"]) > 0  # the halves of a seed's games are different games
+    assert "Spearman of distance and XP" in said.out
+    assert said.out.count("SP − OP  over seeds") == 2
+
+
+@pytest.mark.slow
+def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path):
+    found = conventions_run(finished_runs[0] / "policies.safetensors", games=4, output=tmp_path)
+    text = describe(found)
+    assert text.count("Other-Play return and equivariance defect: n/a (game lever draws no symmetries") == 2
+    assert text.count("convention matrices: n/a (in game lever several players act at once") == 2
+    assert [file.name for file in found.folder.iterdir()] == ["conventions.json"]
+    plain = json.loads((found.folder / "conventions.json").read_text())
+    assert "draws no symmetries" in plain["greedy"]["relabelled"]
+    assert plain["sampled"]["self_play"] == found.plays["sampled"].self_play.tolist()
+
+
+@pytest.mark.slow
+def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
+    found = conventions_run(hanabi_run, games=6, symmetries=2, plays=["greedy"], output=tmp_path)
+    assert describe(found) in said.out
+    assert str(found.folder.name) not in said.out
+    drawn = figure(found, "greedy")
+    assert drawn.get_suptitle() == f"hanabi, run {hanabi_run.name}, greedy play"
+    titles = [axis.get_title() for axis in drawn.get_axes() if len(axis.images)]
+    assert titles == found.labels
+    refused = found._replace(
+        plays={"greedy": found.plays["greedy"]._replace(conventions="in this game nobody answers")}
+    )
+    with pytest.raises(TacitError, match="no figure of convention matrices: in this game nobody answers"):
+        figure(refused, "greedy")
+
+
+def test_bad_settings_are_refused(finished_runs, tmp_path):
+    with pytest.raises(TacitError, match="--symmetries must be"):
+        conventions_run(finished_runs[0], symmetries=0)
+    with pytest.raises(TacitError, match="plays must be one of sampled, greedy, not 'timid'"):
+        conventions_run(finished_runs[0], plays=["timid"])
+    with pytest.raises(TacitError, match="there is no run directory"):
+        conventions_run(tmp_path / "nothing")
+
+
+def test_one_seed_has_no_distance():
+    alone = Conventions(
+        np.ones((1, 2, 2), int), np.zeros((1, 1)), np.zeros(1), Correlation(None, note="x"), np.zeros((1, 1)),
+        Correlation(None, note="x"),
+    )  # fmt: skip
+    play = Play(np.array([1.5]), np.array([[1.5]]), "why not", alone)
+    text = describe(type("Found", (), {"labels": ["a/0"], "plays": {"greedy": play}})())
+    assert "1.50" in text
+    assert "n/a (there is one seed)" in text
+    assert "n/a (why not)" in text
+
+
+def test_the_figure_shows_every_seed_and_pair():
+    matrices = np.full((5, 3, 3), 1 / 3)
+    matrices[0, 2] = np.nan
+    distance = np.arange(25.0).reshape(5, 5) / 25
+    drawn = figures.conventions(matrices, ["a", "b", "c"], [*"vwxyz"], distance, 2 * distance, "title", "note")
+    axes = drawn.get_axes()
+    assert [axis.get_title() for axis in axes if len(axis.images)] == [*"vwxyz"]
+    (scatter,) = [axis for axis in axes if axis.get_xlabel().startswith("distance")]
+    (points,) = scatter.lines
+    np.testing.assert_allclose(points.get_ydata(), 2 * points.get_xdata())
+    assert len(points.get_xdata()) == 10

@@ -1,0 +1,106 @@
+"""Tables of plain data in every format."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from experiments.presentation import tables
+from experiments.presentation.tables import Cell, Column, Table
+from marl.crossplay.estimators import Estimate
+
+WHOLE = Estimate(1.25, 0.5, 0.25, 2.25)
+POINT = Estimate(-0.001, 0.125, None, None, "an interval needs 6 seeds")
+NONE = Estimate(None, note="one seed")
+TABLE = Table(
+    "A & B",
+    [
+        Column("method", words=True),
+        Column("entropy_coef", ("learner.entropy_coef",), digits=1),
+        Column("XP", ("greedy", "cross_play")),
+        Column("note", in_papers=False),
+        Column("best", ("best", "greedy"), shown=False),
+    ],
+    [
+        ["IPPO", 0.25, Cell(WHOLE, mark="*"), None, True],
+        ["50 %", Cell(3, "three"), POINT, 7, False],
+        ["alone", None, NONE, Cell({"return": 1.5, "regret": 0.0}, "1.5 (0)"), None],
+    ],
+    ["* the greatest [of all]"],
+    ends=[1],
+)
+
+
+def test_markdown():
+    assert tables.markdown(TABLE).split("\n") == [
+        "| method | entropy_coef | XP | note |",
+        "|---|---:|---:|---:|",
+        "| IPPO | 0.2 | 1.25 [0.25, 2.25] * | – |",
+        "| 50 % | three | 0.00 ± 0.12 (no interval) | 7 |",
+        "| alone | – | not estimable | 1.5 (0) |",
+        "",
+        "* the greatest [of all]",
+    ]
+    assert tables.as_markdown([TABLE, TABLE]).count("**A & B**\n\n| method |") == 2
+
+
+def test_csv_and_json_hold_what_is_not_shown_and_every_number():
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv([TABLE, TABLE._replace(rows=TABLE.rows[:1])]))))
+    assert [row["method"] for row in rows] == ["IPPO", "50 %", "alone", "IPPO"]
+    assert rows[0] == rows[3] | {"note": ""}
+    assert [rows[0][f"greedy_cross_play{part}"] for part in ("", "_se", "_low", "_high")] == [
+        "1.25",
+        "0.5",
+        "0.25",
+        "2.25",
+    ]
+    assert (rows[0]["best_greedy"], rows[2]["best_greedy"]) == ("True", "")
+    assert (rows[1]["learner.entropy_coef"], rows[2]["note_return"], rows[2]["note_regret"]) == ("3", "1.5", "0.0")
+    plain = json.loads(tables.as_json([TABLE]))
+    assert plain[0] == {
+        "method": "IPPO",
+        "learner.entropy_coef": 0.25,
+        "greedy": {"cross_play": {"mean": 1.25, "se": 0.5, "low": 0.25, "high": 2.25, "note": ""}},
+        "note": None,
+        "best": {"greedy": True},
+    }
+    assert plain[1]["greedy"]["cross_play"]["note"] == "an interval needs 6 seeds"
+
+
+def test_latex():
+    assert tables.as_latex([TABLE]).split("\n") == [
+        "% A & B",
+        "% * the greatest [of all]",
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"method & entropy\_coef & XP \\",
+        r"\midrule",
+        r"IPPO & 0.2 & $1.25\ [0.25, 2.25]^{*}$ \\",
+        r"50 \% & three & $0.00 \pm 0.12$ \\",
+        r"\midrule",
+        r"alone & -- & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_a_wide_table_is_shown_in_parts_that_begin_alike(capsys):
+    wide = Table(
+        "wide", [Column("name", words=True), *(Column(f"column {n}") for n in range(20))], [["[red]a", *range(20)]]
+    )
+    tables.show([wide, TABLE])
+    said = capsys.readouterr().out
+    heads = [line for line in said.splitlines() if line.startswith("┃") and "name" in line]
+    assert len(heads) == 2
+    assert all(len(line) <= 200 for line in said.splitlines())
+    assert said.count("[red]a") == 2  # no markup, and in both parts
+    assert [f"column {n} " in " ".join(heads) for n in range(20)] == [True] * 20
+    assert said.count("* the greatest [of all]\n") == 1
+    assert "best" not in said
+
+
+@pytest.mark.parametrize("form", ["table", *tables.FORMATS])
+def test_every_format_is_printed(form, capsys):
+    tables.put([TABLE], form)
+    assert "IPPO" in capsys.readouterr().out
