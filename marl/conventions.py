@@ -21,7 +21,7 @@ from marl.agent import Agent
 from marl.crossplay import self_play_seatings
 from marl.crossplay.estimators import LEVEL, SEEDS_FOR_INTERVAL
 from marl.crossplay.evaluate import visit_cells
-from marl.crossplay.table import Step, Table
+from marl.crossplay.match import Match, Step
 from marl.policies.policy import Array
 
 PERMUTATIONS = 9_999
@@ -210,13 +210,13 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float:
 class _Pairs:
     """The visitor that counts pairs of actions at consecutive steps."""
 
-    def start(self, table: Table, *, key: Array) -> tuple[Array, Array]:
+    def start(self, match: Match, *, key: Array) -> tuple[Array, Array]:
         del key
-        return jnp.zeros((table.game.num_actions, table.game.num_actions), jnp.int32), jnp.int32(-1)
+        return jnp.zeros((match.game.num_actions, match.game.num_actions), jnp.int32), jnp.int32(-1)
 
     def visit(
         self,
-        table: Table,
+        match: Match,
         seated: tuple[Any, ...],
         tally: tuple[Array, Array],
         step: Step,
@@ -224,13 +224,13 @@ class _Pairs:
         turn: int | None,
         greedy: Array,
     ) -> tuple[Array, Array]:
-        del table, seated, turn, greedy
+        del match, seated, turn, greedy
         counts, before = tally
         action = jnp.max(jnp.where(step.acting, step.actions, -1))  # -1: nobody acts
         pair = (before >= 0) & (action >= 0)
         counts = counts.at[jnp.maximum(before, 0), jnp.maximum(action, 0)].add(pair.astype(jnp.int32))
         return counts, action
 
-    def result(self, table: Table, tally: tuple[Array, Array], state: Any) -> Array:
-        del table, state
+    def result(self, match: Match, tally: tuple[Array, Array], state: Any) -> Array:
+        del match, state
         return tally[0]

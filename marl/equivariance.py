@@ -29,7 +29,7 @@ from marl.agent import Agent
 from marl.crossplay import CrossPlay, crossplay, self_play_seatings
 from marl.crossplay.evaluate import visit_cells
 from marl.crossplay.greedify import as_played
-from marl.crossplay.table import Step, Table
+from marl.crossplay.match import Match, Step
 from marl.policies.policy import Array
 
 
@@ -112,15 +112,15 @@ class _Defects:
 
     symmetries: int
 
-    def start(self, table: Table, *, key: Array) -> _Tally:
+    def start(self, match: Match, *, key: Array) -> _Tally:
         keys = jax.random.split(key, self.symmetries)
         return _Tally(
-            symmetries=jax.vmap(lambda key: table.game.sample_symmetry(key=key))(keys),
+            symmetries=jax.vmap(lambda key: match.game.sample_symmetry(key=key))(keys),
             memories=tuple(
                 jax.tree.map(
                     lambda leaf: jnp.broadcast_to(leaf, (self.symmetries, *leaf.shape)), kind.policy.initial_memory()
                 )
-                for kind in table.kinds
+                for kind in match.kinds
             ),
             total=jnp.float32(0),
             compared=jnp.int32(0),
@@ -128,13 +128,13 @@ class _Defects:
         )
 
     def visit(
-        self, table: Table, seated: tuple[Any, ...], tally: _Tally, step: Step, *, turn: int | None, greedy: Array
+        self, match: Match, seated: tuple[Any, ...], tally: _Tally, step: Step, *, turn: int | None, greedy: Array
     ) -> _Tally:
         memories = list(tally.memories)
-        for seat in table.looking(turn):
-            after, distance = self._compare(table, seated, seat, memories[seat], tally.symmetries, step, greedy)
+        for seat in match.looking(turn):
+            after, distance = self._compare(match, seated, seat, memories[seat], tally.symmetries, step, greedy)
             acts = step.acting[seat]
-            if table.kinds[seat].policy.memory_clock == "own_turns":
+            if match.kinds[seat].policy.memory_clock == "own_turns":
                 after = jax.tree.map(lambda new, old, acts=acts: jnp.where(acts, new, old), after, memories[seat])
             memories[seat] = after
             distance = jnp.where(acts, distance, 0.0)
@@ -147,7 +147,7 @@ class _Defects:
 
     def _compare(
         self,
-        table: Table,
+        match: Match,
         seated: tuple[Any, ...],
         seat: int,
         memories: Any,
@@ -156,14 +156,14 @@ class _Defects:
         greedy: Array,
     ) -> tuple[Any, Array]:
         """What a seat's images remember afterwards, and how far each acts from the seat, float32[S]."""
-        game, kind, player = table.game, table.kinds[seat], jnp.int32(seat)
+        game, kind, player = match.game, match.kinds[seat], jnp.int32(seat)
         observer = game.observer(kind.observer)
         observation, legal = observer.encode(step.state, player), game.legal(step.state, player)
         acted = jnp.exp(as_played(kind, step.log_probs[seat], greedy=greedy))
 
         def through(symmetry: Symmetry, memory: Any) -> tuple[Any, Array]:
             after, image = kind.policy.apply(
-                self._params(table, seated, symmetry.players[player]),
+                self._params(match, seated, symmetry.players[player]),
                 memory,
                 observer.symmetry(symmetry, observation),
                 symmetry.on_legal(player, legal),
@@ -174,14 +174,14 @@ class _Defects:
 
         return jax.vmap(through)(symmetries, memories)
 
-    def _params(self, table: Table, seated: tuple[Any, ...], player: Array) -> Any:
+    def _params(self, match: Match, seated: tuple[Any, ...], player: Array) -> Any:
         """The parameters that one agent in all seats has in a seat int32[]."""
-        if table.kinds[0].share_parameters:
+        if match.kinds[0].share_parameters:
             return seated[0]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves)[player], *seated)
 
-    def result(self, table: Table, tally: _Tally, state: Any) -> tuple[Array, Array, Array]:
-        del table, state
+    def result(self, match: Match, tally: _Tally, state: Any) -> tuple[Array, Array, Array]:
+        del match, state
         return tally.total, tally.compared, tally.largest
 
 

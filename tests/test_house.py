@@ -13,7 +13,7 @@ MODULES = sorted(file for floor in FLOORS for file in (ROOT / floor).rglob("*.py
 
 LONGEST = 500
 LONGER = {  # file -> why it is not in several
-    "marl/learners/ippo.py": "a learner's file reads from top to bottom: configuration, update, losses",
+    "marl/learners/ppo.py": "a learner's file reads from top to bottom: configuration, update, losses",
     "tests/games/tabular/structures/test_structures.py": "each structure beside the program that plays it",
     "tests/games/tabular/test_tabular_symmetry.py": "one module's cases and their oracle, which share the games",
     "tests/experiments/report/test_report_site.py": "one site, made once, that a browser walks through",

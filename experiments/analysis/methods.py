@@ -24,7 +24,7 @@ from experiments.runs.record import flatten
 from experiments.training.job import cross_play_both
 from games.errors import TacitError
 from marl.crossplay import CrossPlay, seatings
-from marl.crossplay.comparisons import Blocks, Comparison, Test, blocks, compare_methods, own_cells
+from marl.crossplay.comparisons import Blocks, PairTest, Test, blocks, compare_methods, own_cells
 from marl.crossplay.estimators import Estimate
 
 
@@ -36,7 +36,7 @@ class MethodsTable(NamedTuple):
     method_of_agent: tuple[str, ...]
     results: dict[str, CrossPlay]
     blocks: dict[str, Blocks]
-    comparisons: dict[str, dict[Test, list[Comparison]]]
+    comparisons: dict[str, dict[Test, list[PairTest]]]
     """Of the cross-play of every two methods with several seeds, by test, corrected for the number of pairs."""
     sampling: tuple[str, ...]
     """The agents that sample in greedy play, too."""
@@ -96,7 +96,7 @@ def methods_table(
     return table
 
 
-def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[Comparison]]:
+def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[PairTest]]:
     own = own_cells(*result.cells, method_of_agent)
     cells = {method: found for method, found in own.items() if method in trained}
     return {test: compare_methods(cells, test=test) for test in get_args(Test)}

@@ -154,10 +154,10 @@ def _action_name(game: Game, player: int, action: int) -> str:
 
 
 def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any]) -> dict[str, Any]:
-    tables = [render.read(state) for state in states]
+    positions = [render.read(state) for state in states]
     return {
         "kind": "hanabi",
-        "ending": tables[-1].turn,
+        "ending": positions[-1].turn,
         "board": {
             "colors": COLOR_LETTERS[: game.colors],
             "ranks": game.ranks,
@@ -166,7 +166,7 @@ def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any]) -> dict[str, An
             "life_tokens": game.max_life_tokens,
         },
         "hanab_live": _hanab_live(game, one),
-        "states": [_table(table) for table in tables],
+        "states": [_position(one) for one in positions],
     }
 
 
@@ -180,7 +180,7 @@ def _hanab_live(game: Hanabi, one: Recording) -> dict[str, Any]:
     return {"url": hanab_live_url(replay), "replay": replay}
 
 
-def _table(table: render.Table) -> dict[str, Any]:
+def _position(position: render.Position) -> dict[str, Any]:
     def card(color: int, rank: int) -> str:
         return f"{COLOR_LETTERS[color]}{rank + 1}"
 
@@ -190,16 +190,16 @@ def _table(table: render.Table) -> dict[str, Any]:
         return [card(slot.color, slot.rank), colors, "".join(str(rank + 1) for rank in slot.ranks), marks]
 
     return {
-        "hands": [[held(slot) for slot in hand] for hand in table.hands],
-        "fireworks": table.fireworks,
-        "discards": [card(color, rank) for color, rank in table.discards],
-        "information_tokens": table.information_tokens,
-        "life_tokens": table.life_tokens,
-        "cards_left": table.cards_left,
-        "score": table.score,
-        "player": table.player,
-        "turn": table.turn,
-        "last_move": table.last_move,
+        "hands": [[held(slot) for slot in hand] for hand in position.hands],
+        "fireworks": position.fireworks,
+        "discards": [card(color, rank) for color, rank in position.discards],
+        "information_tokens": position.information_tokens,
+        "life_tokens": position.life_tokens,
+        "cards_left": position.cards_left,
+        "score": position.score,
+        "player": position.player,
+        "turn": position.turn,
+        "last_move": position.last_move,
     }
 
 

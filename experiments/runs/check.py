@@ -23,7 +23,7 @@ _LEFT_BEHIND = re.compile(r"\.(?!claim\.\d+$).+\.\d+")
 """What a process that was killed while it wrote a file leaves of it."""
 
 
-class Finding(NamedTuple):
+class Remark(NamedTuple):
     """What is wrong with a run directory, or worth to know of it."""
 
     path: Path
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     """Whether results are lost or in doubt."""
 
 
-def check(root: Path | str) -> tuple[int, list[Finding]]:
+def check(root: Path | str) -> tuple[int, list[Remark]]:
     """Look at every file of a run directory, or of all in a folder; nothing is changed.
 
     The files of a finished run are compared with its checksums; those of a run that was made before there were any
@@ -50,12 +50,12 @@ def check(root: Path | str) -> tuple[int, list[Finding]]:
     return len(found), [finding for path, names in found.items() for finding in _of_run(path, names)]
 
 
-def _of_run(path: Path, names: set[str]) -> Iterator[Finding]:
-    def damaged(sentence: str | Exception) -> Finding:
-        return Finding(path, str(sentence).replace(f"{path}{os.sep}", ""), damage=True)
+def _of_run(path: Path, names: set[str]) -> Iterator[Remark]:
+    def damaged(sentence: str | Exception) -> Remark:
+        return Remark(path, str(sentence).replace(f"{path}{os.sep}", ""), damage=True)
 
-    def remark(sentence: str) -> Finding:
-        return Finding(path, sentence, damage=False)
+    def remark(sentence: str) -> Remark:
+        return Remark(path, sentence, damage=False)
 
     try:
         status = checked_status(path, names)

@@ -21,25 +21,26 @@ def text(state: State) -> str:
     refusal = _refusal(state)
     if refusal:
         return refusal
-    table = read(state)
+    position = read(state)
     lines = [
-        f"Hanabi: {len(table.hands)} players, {_count(table.colors, 'color')}, {_count(table.ranks, 'rank')}",
-        f"score {table.score} of {table.colors * table.ranks}, information tokens {table.information_tokens}, "
-        f"life tokens {table.life_tokens}, cards left {table.cards_left}",
-        "fireworks: " + " ".join(f"{COLOR_LETTERS[color]}{height}" for color, height in enumerate(table.fireworks)),
-        "discards: " + (" ".join(_name(color, rank) for color, rank in table.discards) or "none"),
-        f"last move: {table.last_move}",
-        table.turn,
+        f"Hanabi: {len(position.hands)} players, {_count(position.colors, 'color')}, {_count(position.ranks, 'rank')}",
+        f"score {position.score} of {position.colors * position.ranks}, "
+        f"information tokens {position.information_tokens}, life tokens {position.life_tokens}, "
+        f"cards left {position.cards_left}",
+        "fireworks: " + " ".join(f"{COLOR_LETTERS[color]}{height}" for color, height in enumerate(position.fireworks)),
+        "discards: " + (" ".join(_name(color, rank) for color, rank in position.discards) or "none"),
+        f"last move: {position.last_move}",
+        position.turn,
         "",
     ]
-    width = max(table.colors + table.ranks + 5, 8)
+    width = max(position.colors + position.ranks + 5, 8)
 
     def row(label: str, words: Iterable[str]) -> str:
         return f"{label:<12}{''.join(word.ljust(width) for word in words)}".rstrip()
 
-    lines.append(row("", (f"slot {slot}" for slot in range(max(len(hand) for hand in table.hands)))))
-    for player, hand in enumerate(table.hands):
-        mark = ">" if player == table.player else " "
+    lines.append(row("", (f"slot {slot}" for slot in range(max(len(hand) for hand in position.hands)))))
+    for player, hand in enumerate(position.hands):
+        mark = ">" if player == position.player else " "
         lines.append(row(f"{mark} player {player}", (_name(slot.color, slot.rank) for slot in hand)))
         lines.append(row("", (_known(slot) for slot in hand)))
     lines.append("* named by a hint")
@@ -67,7 +68,7 @@ class Slot(NamedTuple):
     touched: bool  # by the last hint
 
 
-class Table(NamedTuple):
+class Position(NamedTuple):
     """A state in plain Python."""
 
     colors: int
@@ -95,7 +96,7 @@ def _refusal(state: State) -> str | None:
     return None
 
 
-def read(state: State) -> Table:
+def read(state: State) -> Position:
     """One game, of concrete arrays, in plain Python."""
     state = jax.tree.map(np.asarray, state)
     players, _ = state.cards.shape
@@ -135,7 +136,7 @@ def read(state: State) -> Table:
                 )
             )
         hands.append(hand)
-    return Table(
+    return Position(
         colors=colors,
         ranks=ranks,
         hands=hands,
@@ -204,27 +205,27 @@ _ROW = _CARD_HEIGHT + 58  # from a hand to the next
 _MARGIN, _LABEL, _CHIP = 16, 94, 19
 
 
-def _picture(table: Table) -> str:
-    slots = max(len(hand) for hand in table.hands)
+def _picture(position: Position) -> str:
+    slots = max(len(hand) for hand in position.hands)
     hands_width = _LABEL + max(slots, 1) * _COLUMN + 4
     board_x = _MARGIN + hands_width + 26
-    most_discards = max((sum(color == c for color, _ in table.discards) for c in range(table.colors)), default=0)
-    board_width = max(250, table.colors * (_CARD_WIDTH + 8), 24 + most_discards * _CHIP)
+    most_discards = max((sum(color == c for color, _ in position.discards) for c in range(position.colors)), default=0)
+    board_width = max(250, position.colors * (_CARD_WIDTH + 8), 24 + most_discards * _CHIP)
     top = 66
-    parts = [_text(_MARGIN, 30, _sentence_case(table.turn), size=17, weight="bold")]
-    parts.append(_text(_MARGIN, 50, f"Last move: {table.last_move}", fill=_PALE))
-    for player, hand in enumerate(table.hands):
-        parts += _hand(_MARGIN, top + player * _ROW, hands_width, player, hand, table)
-    board, board_bottom = _board(board_x, top, table)
+    parts = [_text(_MARGIN, 30, _sentence_case(position.turn), size=17, weight="bold")]
+    parts.append(_text(_MARGIN, 50, f"Last move: {position.last_move}", fill=_PALE))
+    for player, hand in enumerate(position.hands):
+        parts += _hand(_MARGIN, top + player * _ROW, hands_width, player, hand, position)
+    board, board_bottom = _board(board_x, top, position)
     # The widths of the sentences are guesses that are rather too large.
-    words = max(10.9 * len(table.turn), 7.9 * len(table.last_move) + 76)
+    words = max(10.9 * len(position.turn), 7.9 * len(position.last_move) + 76)
     width = max(board_x + board_width, _MARGIN + round(words)) + _MARGIN
-    height = max(top + len(table.hands) * _ROW, board_bottom) + _MARGIN - 6
-    return _document(width, height, [*parts, *board], f"Hanabi: {table.turn}, score {table.score}")
+    height = max(top + len(position.hands) * _ROW, board_bottom) + _MARGIN - 6
+    return _document(width, height, [*parts, *board], f"Hanabi: {position.turn}, score {position.score}")
 
 
-def _hand(x: int, y: int, width: int, player: int, hand: list[Slot], table: Table) -> list[str]:
-    moves = player == table.player
+def _hand(x: int, y: int, width: int, player: int, hand: list[Slot], position: Position) -> list[str]:
+    moves = player == position.player
     parts = [_box(x, y, width, _ROW - 8, fill=_TURN if moves else "#ffffff", edge="#d9a520" if moves else _FAINT)]
     if moves:
         middle = y + 12 + _CARD_HEIGHT // 2
@@ -238,15 +239,15 @@ def _hand(x: int, y: int, width: int, player: int, hand: list[Slot], table: Tabl
                 f'<rect x="{left - 3}" y="{above - 3}" width="{_CARD_WIDTH + 6}" height="{_CARD_HEIGHT + 6}" rx="8" '
                 f'fill="none" stroke="{_INK}" stroke-width="2.5"/>'
             )
-        parts += _knowledge(left, above + _CARD_HEIGHT + 13, slot, table)
+        parts += _knowledge(left, above + _CARD_HEIGHT + 13, slot, position)
     return parts
 
 
-def _knowledge(x: float, y: float, slot: Slot, table: Table) -> list[str]:
+def _knowledge(x: float, y: float, slot: Slot, position: Position) -> list[str]:
     """A dot for each color and a digit for each rank that the card can be, in fixed places; hinted ones framed."""
     parts = []
-    for color in range(table.colors):
-        center = _spread(x, color, table.colors)
+    for color in range(position.colors):
+        center = _spread(x, color, position.colors)
         if color not in slot.colors:
             parts.append(f'<circle cx="{center:g}" cy="{y}" r="1.2" fill="{_FAINT}"/>')
             continue
@@ -254,7 +255,7 @@ def _knowledge(x: float, y: float, slot: Slot, table: Table) -> list[str]:
             parts.append(f'<circle cx="{center:g}" cy="{y}" r="5.8" fill="none" stroke="{_INK}" stroke-width="1.6"/>')
         parts.append(f'<circle cx="{center:g}" cy="{y}" r="3.4" fill="{_FILL[color]}" stroke="{_EDGE[color]}"/>')
     for rank in slot.ranks:
-        center = _spread(x, rank, table.ranks)
+        center = _spread(x, rank, position.ranks)
         if slot.rank_hinted:
             parts.append(_box(center - 5.5, y + 9, 11, 13, fill=_INK, edge=_INK, radius=2.5))
         ink, weight = ("#ffffff", "bold") if slot.rank_hinted else (_INK, "normal")
@@ -262,11 +263,11 @@ def _knowledge(x: float, y: float, slot: Slot, table: Table) -> list[str]:
     return parts
 
 
-def _board(x: int, y: int, table: Table) -> tuple[list[str], int]:
+def _board(x: int, y: int, position: Position) -> tuple[list[str], int]:
     """Fireworks, tokens, deck and discards from (x, y) downwards, and where they end."""
-    parts = [_text(x, y + 8, f"Fireworks: score {table.score} of {table.colors * table.ranks}", weight="bold")]
+    parts = [_text(x, y + 8, f"Fireworks: score {position.score} of {position.colors * position.ranks}", weight="bold")]
     y += 18
-    for color, height in enumerate(table.fireworks):
+    for color, height in enumerate(position.fireworks):
         left = x + color * (_CARD_WIDTH + 8)
         if height:
             parts += _card(left, y, color, height - 1)
@@ -278,19 +279,19 @@ def _board(x: int, y: int, table: Table) -> tuple[list[str], int]:
             parts.append(_text(*middle, COLOR_LETTERS[color], size=14, fill=_EDGE[color], anchor="middle"))
     y += _CARD_HEIGHT + 24
     for label, count, fill in [
-        ("Information tokens", table.information_tokens, "#3a76c2"),
-        ("Life tokens", table.life_tokens, "#cf3f4a"),
+        ("Information tokens", position.information_tokens, "#3a76c2"),
+        ("Life tokens", position.life_tokens, "#cf3f4a"),
     ]:
         parts += [_text(x, y, label), _text(x + 136, y, str(count), weight="bold")]
         if count <= 8:
             parts += [f'<circle cx="{x + 160 + 12 * n}" cy="{y - 4}" r="4.5" fill="{fill}"/>' for n in range(count)]
         y += 20
-    parts += [_text(x, y, "Cards left"), _text(x + 136, y, str(table.cards_left), weight="bold")]
+    parts += [_text(x, y, "Cards left"), _text(x + 136, y, str(position.cards_left), weight="bold")]
     y += 28
-    parts.append(_text(x, y, "Discards" if table.discards else "Discards: none", weight="bold"))
+    parts.append(_text(x, y, "Discards" if position.discards else "Discards: none", weight="bold"))
     y += 9
-    for color in range(table.colors):
-        ranks = [rank for c, rank in table.discards if c == color]
+    for color in range(position.colors):
+        ranks = [rank for c, rank in position.discards if c == color]
         for place, rank in enumerate(ranks):
             left = x + place * _CHIP
             parts.append(_box(left, y, _CHIP - 3, _CHIP, fill=_FILL[color], edge=_EDGE[color], radius=3))

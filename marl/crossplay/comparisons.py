@@ -69,7 +69,7 @@ class Tested(NamedTuple):
     p: float | None
 
 
-class Comparison(NamedTuple):
+class PairTest(NamedTuple):
     """Two methods, one of several comparisons."""
 
     first: str
@@ -104,7 +104,7 @@ def compare_methods(
     alpha: float = ALPHA,
     resamples: int = RESAMPLES,
     rng: int = 0,
-) -> list[Comparison]:
+) -> list[PairTest]:
     """Compare every two methods, in their order, with p-values corrected for the number of comparisons.
 
     Args:
@@ -132,7 +132,7 @@ def compare_methods(
     found = []
     for (a, b), one in zip(pairs, tested, strict=True):
         p = None if one.p is None else next(corrected)
-        found.append(Comparison(a, b, one.difference, one.p, p, _verdict(a, b, one.difference, p, alpha)))
+        found.append(PairTest(a, b, one.difference, one.p, p, _verdict(a, b, one.difference, p, alpha)))
     return found
 
 

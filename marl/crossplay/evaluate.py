@@ -22,7 +22,7 @@ from games.errors import TacitError, whole_number
 from games.game import Game
 from marl.agent import Agent, Kind, check_parameters
 from marl.crossplay.cells import CrossPlay, Seating, seatings
-from marl.crossplay.table import Step, Table
+from marl.crossplay.match import Match, Step
 from marl.devices import fetch, place
 from marl.policies.policy import Array
 
@@ -34,17 +34,17 @@ _CELLS = "cells"
 class Visitor(Protocol):
     """What is kept of a game of cross-play, step by step; hashable, pure functions of arrays."""
 
-    def start(self, table: Table, *, key: Array) -> Any:
+    def start(self, match: Match, *, key: Array) -> Any:
         """The tally before the first step."""
         ...
 
     def visit(
-        self, table: Table, seated: tuple[Any, ...], tally: Any, step: Step, *, turn: int | None, greedy: Array
+        self, match: Match, seated: tuple[Any, ...], tally: Any, step: Step, *, turn: int | None, greedy: Array
     ) -> Any:
-        """The tally after a step, also of a game that is over; the rest as in `Table.play_round`."""
+        """The tally after a step, also of a game that is over; the rest as in `Match.play_round`."""
         ...
 
-    def result(self, table: Table, tally: Any, state: Any) -> Any:
+    def result(self, match: Match, tally: Any, state: Any) -> Any:
         """What is kept of the tally after the last step, which led to `state`."""
         ...
 
@@ -171,19 +171,19 @@ class _Outcome(NamedTuple):
 class _Outcomes:
     """The visitor that keeps how each game ended."""
 
-    def start(self, table: Table, *, key: Array) -> _Outcome:
-        del table, key
+    def start(self, match: Match, *, key: Array) -> _Outcome:
+        del match, key
         return _Outcome(jnp.float32(0), jnp.int32(0), jnp.bool_(False))
 
     def visit(
-        self, table: Table, seated: tuple[Any, ...], tally: _Outcome, step: Step, *, turn: int | None, greedy: Array
+        self, match: Match, seated: tuple[Any, ...], tally: _Outcome, step: Step, *, turn: int | None, greedy: Array
     ) -> _Outcome:
-        del table, seated, turn, greedy
+        del match, seated, turn, greedy
         going_on = (~step.state.ended).astype(jnp.int32)
         return tally._replace(score=tally.score + step.reward, length=tally.length + going_on)
 
-    def result(self, table: Table, tally: _Outcome, state: Any) -> _Outcome:
-        return tally._replace(bombed=table.game.bombed(state))
+    def result(self, match: Match, tally: _Outcome, state: Any) -> _Outcome:
+        return tally._replace(bombed=match.game.bombed(state))
 
 
 def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarray:
@@ -270,7 +270,7 @@ def _play(
     greedy: Array,
 ) -> tuple[Any, Array]:
     """`_play_cells`, each device of the mesh with its own cells, until its own games have ended."""
-    play = functools.partial(_play_cells, Table(game, kinds), visitor)
+    play = functools.partial(_play_cells, Match(game, kinds), visitor)
     if mesh is not None:
         cut, whole = P(_CELLS), P()
         play = jax.shard_map(
@@ -281,7 +281,7 @@ def _play(
 
 
 def _play_cells(
-    table: Table,
+    match: Match,
     visitor: Visitor,
     stacks: tuple[Any, ...],
     rows: tuple[Array, ...],
@@ -295,19 +295,19 @@ def _play_cells(
 
     Then bool[C, G]: an illegal action was played.
     """
-    seated = table.parameters(stacks, rows)
+    seated = match.parameters(stacks, rows)
 
     def start(cell: Array, number: Array) -> tuple[Any, Any, Any, Array]:
-        state, memories, key = table.start(deck_key, draw_key, cell, number)
-        own = jax.random.fold_in(jax.random.wrap_key_data(key), table.rounds)  # rounds have the numbers below
-        return state, memories, visitor.start(table, key=own), key
+        state, memories, key = match.start(deck_key, draw_key, cell, number)
+        own = jax.random.fold_in(jax.random.wrap_key_data(key), match.rounds)  # rounds have the numbers below
+        return state, memories, visitor.start(match, key=own), key
 
     def play_round(
         seated: tuple[Any, ...], state: Any, memories: Any, tally: Any, key: Array, round_: Array
     ) -> tuple[Any, Any, Any]:
-        state, memories, steps = table.play_round(seated, state, memories, key, round_, greedy)
-        for turn, step in zip(table.turns, steps, strict=True):
-            tally = visitor.visit(table, seated, tally, step, turn=turn, greedy=greedy)
+        state, memories, steps = match.play_round(seated, state, memories, key, round_, greedy)
+        for turn, step in zip(match.turns, steps, strict=True):
+            tally = visitor.visit(match, seated, tally, step, turn=turn, greedy=greedy)
         return state, memories, tally
 
     state, memories, tally, keys = jax.vmap(jax.vmap(start, in_axes=(None, 0)), in_axes=(0, None))(cells, numbers)
@@ -315,11 +315,11 @@ def _play_cells(
 
     def going_on(carry: tuple[Any, ...]) -> Array:
         state, *_, round_ = carry
-        return jnp.any(~state.ended & ~state.illegal) & (round_ < table.rounds)
+        return jnp.any(~state.ended & ~state.illegal) & (round_ < match.rounds)
 
     def one_round(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         state, memories, tally, round_ = carry
         return *rounds(seated, state, memories, tally, keys, round_), round_ + 1
 
     state, _, tally, _ = jax.lax.while_loop(going_on, one_round, (state, memories, tally, jnp.int32(0)))
-    return jax.vmap(jax.vmap(functools.partial(visitor.result, table)))(tally, state), state.illegal
+    return jax.vmap(jax.vmap(functools.partial(visitor.result, match)))(tally, state), state.illegal

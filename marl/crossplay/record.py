@@ -12,7 +12,7 @@ from games.errors import TacitError, whole_number
 from games.game import Game
 from marl.agent import Agent, check_parameters
 from marl.crossplay.evaluate import checked_seatings, chunks, played_illegally
-from marl.crossplay.table import Step, Table
+from marl.crossplay.match import Match, Step
 from marl.policies.policy import Array
 
 
@@ -88,10 +88,10 @@ def record_games(
     deck_key, draw_key = jax.random.split(key)
     recorded: list[list[Recording]] = [[] for _ in seated]
     for chunk in chunks(agents, seated, max_cells=max_lanes // games):
-        table = Table(game, chunk.kinds)
+        match = Match(game, chunk.kinds)
         cell_numbers = jnp.asarray(numbers[chunk.cells], jnp.uint32)
         played = jax.device_get(
-            _play(table, chunk.stacks, chunk.rows, cell_numbers, deck_key, draw_key, jnp.bool_(greedy), games=games)
+            _play(match, chunk.stacks, chunk.rows, cell_numbers, deck_key, draw_key, jnp.bool_(greedy), games=games)
         )
         for row, cell in enumerate(chunk.cells[: chunk.filled].tolist()):
             for number in range(games):
@@ -117,9 +117,9 @@ def record_games(
     return recorded
 
 
-@functools.partial(jax.jit, static_argnames=("table", "games"))
+@functools.partial(jax.jit, static_argnames=("match", "games"))
 def _play(
-    table: Table,
+    match: Match,
     stacks: tuple[Any, ...],
     rows: tuple[Array, ...],
     cells: Array,
@@ -134,19 +134,19 @@ def _play(
     Returns:
       The steps [T], the last state, and bool[] whether the game ended in a disaster.
     """
-    game = table.game
+    game = match.game
 
     def one_game(seated: tuple[Any, ...], cell: Array, number: Array) -> tuple[Step, Any, Array]:
-        state, memories, key = table.start(deck_key, draw_key, cell, number)
+        state, memories, key = match.start(deck_key, draw_key, cell, number)
 
         def one_round(carry: tuple[Any, Any], round_: Array) -> tuple[tuple[Any, Any], Step]:
-            state, memories, steps = table.play_round(seated, *carry, key, round_, greedy)
+            state, memories, steps = match.play_round(seated, *carry, key, round_, greedy)
             return (state, memories), jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
 
-        (last, _), steps = jax.lax.scan(one_round, (state, memories), jnp.arange(table.rounds, dtype=jnp.int32))
+        (last, _), steps = jax.lax.scan(one_round, (state, memories), jnp.arange(match.rounds, dtype=jnp.int32))
         steps = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), steps)
         return steps, last, game.bombed(last)
 
     over_games = jax.vmap(one_game, in_axes=(None, None, 0))
     numbers = jnp.arange(games, dtype=jnp.uint32)
-    return jax.vmap(over_games, in_axes=(0, 0, None))(table.parameters(stacks, rows), cells, numbers)
+    return jax.vmap(over_games, in_axes=(0, 0, None))(match.parameters(stacks, rows), cells, numbers)

@@ -31,10 +31,10 @@ import jax.numpy as jnp
 
 from games.errors import TacitError, number, one_of, whole_number
 from games.game import Game
-from marl.learners import ippo, rollout
+from marl.learners import ppo, rollout
 from marl.learners.learner import Anneal, EntropySchedule, Metrics
 from marl.learners.losses import masked_mean
-from marl.policies.policy import Array, apply_in_parts
+from marl.policies.policy import Array
 
 Normaliser = Literal["group_std", "batch_std", "none"]
 Credit = Literal["to_go", "episode"]
@@ -128,18 +128,18 @@ class MAGRPO:
         """
         return self.num_games * self.game.horizon
 
-    def init(self, hyperparameters: Hyperparameters, *, key: Array) -> ippo.IPPOState:
+    def init(self, hyperparameters: Hyperparameters, *, key: Array) -> ppo.PPOState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
         state_key, games_key = jax.random.split(key)
         state = self._ppo.init(_of_ippo(hyperparameters), key=state_key)
         return state._replace(playing=self._fresh_groups(games_key))
 
-    def update(self, state: ippo.IPPOState) -> tuple[ippo.IPPOState, Metrics]:
+    def update(self, state: ppo.PPOState) -> tuple[ppo.PPOState, Metrics]:
         """Play every group to the end and learn from it; `state.playing` are always games that have not begun."""
         key, games_key, rollout_key, shuffle_key = jax.random.split(state.key, 4)
         _, trajectory, episodes = rollout.rollout(
             self.game,
-            self._ppo.policy,
+            self.policy,
             state.params,
             state.playing,
             observer=self.observer,
@@ -161,10 +161,9 @@ class MAGRPO:
         recorded = trajectory.player.shape
         advantage, going_on = (jnp.broadcast_to(x[..., None], recorded) for x in (advantage, going_on))
         state, metrics = self._ppo.learn(state, trajectory, advantage, going_on, episodes, key=shuffle_key)
-        sums = {name: value for name, value in metrics.sums.items() if name != "value_loss"}
-        return state._replace(playing=self._fresh_groups(games_key), key=key), metrics._replace(sums=sums)
+        return state._replace(playing=self._fresh_groups(games_key), key=key), metrics
 
-    def agent_params(self, state: ippo.IPPOState) -> Any:
+    def agent_params(self, state: ppo.PPOState) -> Any:
         """The parameters that the policy plays with."""
         return state.params
 
@@ -173,23 +172,9 @@ class MAGRPO:
         return self._ppo.peak_bytes()
 
     @property
-    def _ppo(self) -> ippo.IPPO:
+    def _ppo(self) -> ppo.PPO:
         """What turns advantages into new parameters."""
-        return ippo.IPPO(
-            game=self.game,
-            policy=_WithoutCritic(self.policy),
-            observer=self.observer,
-            num_games=self.num_games,
-            rollout_length=self.rollout_length,
-            epochs=self.epochs,
-            minibatches=self.minibatches,
-            total_updates=self.total_updates,
-            anneal=self.anneal,
-            normalise_advantages=False,
-            share_parameters=self.share_parameters,
-            microbatches=self.microbatches,
-            entropy_schedule=self.entropy_schedule,
-        )
+        return ppo.made_of(self, _WithoutCritic, normalise_advantages=False)
 
     def _fresh_groups(self, key: Array) -> rollout.Playing:
         one_of_each = rollout.start(self.game, self.policy, self.num_games // self.group_size, key=key)
@@ -235,42 +220,11 @@ def group_advantages(
     return advantage.reshape(reward.shape), going_on
 
 
-def _of_ippo(hyperparameters: Hyperparameters) -> ippo.Hyperparameters:
-    return ippo.Hyperparameters(**hyperparameters._asdict(), value_coef=0.0, gae_lambda=1.0)
+def _of_ippo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
+    return ppo.Hyperparameters(**hyperparameters._asdict(), value_coef=0.0, gae_lambda=1.0)
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class _WithoutCritic:
-    """A policy that expects nothing, so that its critic is never computed."""
+class _WithoutCritic(ppo.PPO):
+    """IPPO whose loss has no value term."""
 
-    policy: Any
-
-    @property
-    def memory_clock(self) -> Literal["every_step", "own_turns"]:
-        return self.policy.memory_clock
-
-    def init(self, *, key: Array) -> Any:
-        return self.policy.init(key=key)
-
-    def initial_memory(self) -> Any:
-        return self.policy.initial_memory()
-
-    def apply(self, params: Any, memory: Any, observation: Array, legal: Array) -> tuple[Any, Array]:
-        return apply_in_parts(self, params, memory, observation, legal)
-
-    def perceive(self, params: Any, observation: Array) -> Any:
-        return self.policy.perceive(params, observation)
-
-    def remember(self, params: Any, memory: Any, percept: Any) -> tuple[Any, Array]:
-        return self.policy.remember(params, memory, percept)
-
-    def replay(self, params: Any, memories: Any, percepts: Any, moves: Array, done: Array) -> Array:
-        return self.policy.replay(params, memories, percepts, moves, done)
-
-    def act(self, params: Any, features: Array, legal: Array) -> Array:
-        return self.policy.act(params, features, legal)
-
-    def value(self, params: Any, features: Array) -> Array:
-        del params, features
-        return jnp.float32(0)
+    critic: ClassVar[bool] = False

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 
 from games.errors import TacitError, one_of, whole_number
 from games.game import Game, Layout, Observer, Symmetry
-from marl.learners import ippo, rollout
-from marl.learners.learner import Anneal, EntropySchedule, Metrics
+from marl.learners import ppo
 from marl.policies.layers import dense, hidden
 from marl.policies.policy import Array, apply_in_parts
 
@@ -30,7 +29,7 @@ CriticSees = Literal["everybody", "own"]
 
 @final
 @dataclasses.dataclass(frozen=True)
-class MAPPO:
+class MAPPO(ppo.PPO):
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
@@ -43,24 +42,7 @@ class MAPPO:
     """
 
     version: ClassVar[str] = "mappo-2"
-    hyperparameters: ClassVar[type[ippo.Hyperparameters]] = ippo.Hyperparameters
 
-    game: Game
-    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
-    observer: str
-    num_games: int
-    rollout_length: int
-    epochs: int
-    minibatches: int
-    total_updates: int
-    batch: rollout.Batch = "acting"
-    anneal: Anneal = "none"
-    normalise_advantages: bool = True
-    no_op_rows: ippo.NoOpRows = "left_out"
-    share_parameters: bool = True
-    sequence_length: int | None = None
-    microbatches: int | None = None
-    entropy_schedule: EntropySchedule = "constant"
     critic_layers: tuple[int, ...] = (64, 64)
     critic_sees: CriticSees = "everybody"
 
@@ -70,45 +52,31 @@ class MAPPO:
         layers = tuple(whole_number("learner.critic_layers", width, 1) for width in self.critic_layers)
         object.__setattr__(self, "critic_layers", layers)
         one_of("learner.critic_sees", self.critic_sees, get_args(CriticSees))
-        seen = self.game.observer(self.observer)
-        features = jax.eval_shape(self._features, jax.ShapeDtypeStruct((seen.size,), seen.dtype))
+        own = self.game.observer(self.observer)
+        features = jax.eval_shape(self._features_of_actor, jax.ShapeDtypeStruct((own.size,), own.dtype))
         if features.ndim != 1:
             raise TacitError(
                 f"a centralised critic needs a policy that is a network, with features in a vector, not {self.policy}"
             )
-        _ = self._ppo  # its checks
+        super().__post_init__()
 
     @property
-    def steps_per_update(self) -> int:
-        """Steps of games that one update plays."""
-        return self._ppo.steps_per_update
+    def actor_critic(self) -> "CentralisedCritic":
+        """The policy as the actor, and a critic of its own."""
+        own = self.game.observer(self.observer)
+        return CentralisedCritic(self.policy, own.size, self.seen.size, self.critic_layers)
 
-    def init(self, hyperparameters: ippo.Hyperparameters, *, key: Array) -> ippo.IPPOState:
-        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
-        return self._ppo.init(hyperparameters, key=key)
+    @property
+    def seen(self) -> Observer:
+        """What the critic sees; it begins with what the actor sees."""
+        own = self.game.observer(self.observer)
+        return own if self.critic_sees == "own" else observer_of_all(self.game, self.observer)
 
-    def update(self, state: ippo.IPPOState) -> tuple[ippo.IPPOState, Metrics]:
-        """Play one rollout and learn from it."""
-        return self._ppo.update(state)
-
-    def agent_params(self, state: ippo.IPPOState) -> Any:
+    def agent_params(self, state: ppo.PPOState) -> Any:
         """The actor's parameters: those of the policy, without the centralised critic."""
         return state.params["actor"]
 
-    def peak_bytes(self) -> int:
-        """Bytes that one learner needs at its peak, estimated from shapes."""
-        return self._ppo.peak_bytes()
-
-    @property
-    def _ppo(self) -> ippo.IPPO:
-        ours = {field.name for field in dataclasses.fields(self)}
-        same = {field.name: getattr(self, field.name) for field in dataclasses.fields(ippo.IPPO) if field.name in ours}
-        own = self.game.observer(self.observer)
-        seen = own if self.critic_sees == "own" else observer_of_all(self.game, self.observer)
-        policy = CentralisedCritic(self.policy, own.size, seen.size, self.critic_layers)
-        return ippo.IPPO(**same | {"policy": policy, "observer": seen})
-
-    def _features(self, observation: Array) -> Array:
+    def _features_of_actor(self, observation: Array) -> Array:
         params = self.policy.init(key=jax.random.key(0))
         percept = self.policy.perceive(params, observation)
         return self.policy.remember(params, self.policy.initial_memory(), percept)[1]

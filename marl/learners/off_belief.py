@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from games.errors import TacitError, whole_number
 from games.game import Game
 from games.hanabi.beliefs import HandBelief
-from marl.learners import ippo, rollout
+from marl.learners import ppo, rollout
 from marl.learners.learner import Anneal, EntropySchedule, Metrics
 from marl.policies.policy import Array
 
@@ -66,7 +66,7 @@ class Hyperparameters(NamedTuple):
 class OffBeliefState(NamedTuple):
     """Everything that `update` changes, and the hyperparameters."""
 
-    ppo: ippo.IPPOState
+    ppo: ppo.PPOState
     """The policy and the real games. In place of memories players have log-likelihoods of their hands given the
     others' actions, float32[num_games, num_players, hands]; of 0 hands at level 1."""
     belief_params: Any  # the policy of the level before, as which the others' actions are understood
@@ -135,9 +135,9 @@ class OffBelief:
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
-        ppo = self._ppo.init(_of_ippo(hyperparameters), key=key)
-        ppo = ppo._replace(playing=self._nothing_heard(ppo.playing))
-        return OffBeliefState(ppo, belief_params=ppo.params if self.levels > 1 else ())
+        begun = self._ppo.init(_of_ippo(hyperparameters), key=key)
+        begun = begun._replace(playing=self._nothing_heard(begun.playing))
+        return OffBeliefState(begun, belief_params=begun.params if self.levels > 1 else ())
 
     def update(self, state: OffBeliefState) -> tuple[OffBeliefState, Metrics]:
         """Play one rollout and learn from it."""
@@ -145,9 +145,9 @@ class OffBelief:
         state = self._at_its_level(state, start_key)
         level = self.level(state.ppo.updates)
         playing, trajectory, advantage, episodes = self._rollout(state, rollout_key)
-        ppo, metrics = self._ppo.learn(state.ppo, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
+        learnt, metrics = self._ppo.learn(state.ppo, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
         metrics = metrics._replace(sums=metrics.sums | {"level": level.astype(jnp.float32)})
-        return state._replace(ppo=ppo._replace(playing=playing, key=key)), metrics
+        return state._replace(ppo=learnt._replace(playing=playing, key=key)), metrics
 
     def agent_params(self, state: OffBeliefState) -> Any:
         """The parameters that the policy plays with: of the highest level so far."""
@@ -166,22 +166,9 @@ class OffBelief:
         return self._ppo.peak_bytes() + 4 * hands * (1 + self.game.observer(self.observer).size)
 
     @property
-    def _ppo(self) -> ippo.IPPO:
+    def _ppo(self) -> ppo.PPO:
         """What turns advantages into new parameters."""
-        return ippo.IPPO(
-            game=self.game,
-            policy=self.policy,
-            observer=self.observer,
-            num_games=self.num_games,
-            rollout_length=self.rollout_length,
-            epochs=self.epochs,
-            minibatches=self.minibatches,
-            total_updates=self.total_updates,
-            anneal=self.anneal,
-            entropy_schedule=self.entropy_schedule,
-            normalise_advantages=self.normalise_advantages,
-            microbatches=self.microbatches,
-        )
+        return ppo.made_of(self)
 
     # --- play --------------------------------------------------------------------------------------------------------
 
@@ -287,5 +274,5 @@ class OffBelief:
         return self.policy.value(params, features)
 
 
-def _of_ippo(hyperparameters: Hyperparameters) -> ippo.Hyperparameters:
-    return ippo.Hyperparameters(**hyperparameters._asdict(), gae_lambda=0.0)
+def _of_ippo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
+    return ppo.Hyperparameters(**hyperparameters._asdict(), gae_lambda=0.0)

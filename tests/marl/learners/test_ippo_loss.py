@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from games.errors import TacitError
 from games.tabular.library.lever import make as lever_game
-from marl.learners import ippo, rollout
+from marl.learners import ppo, rollout
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.learners.learner import annealed
 from marl.learners.losses import clipped_surrogate, clipped_value_error, masked_mean, normalise
@@ -82,7 +82,7 @@ def test_masked_mean_and_normalise_by_hand():
 
 def two_rows(**changes):
     """Two steps of one player each; her distribution is 3/4, 1/4 on the two legal actions, and her value 1."""
-    steps = ippo._Steps(
+    steps = ppo._Steps(
         observation=np.zeros((2, 1, 2), np.float32),
         player=np.zeros((2, 1), np.int32),
         value=f32([0.5], [1.1]),
@@ -98,7 +98,7 @@ def two_rows(**changes):
         done=np.zeros(2, bool),
     )
     steps = steps._replace(**changes)
-    return ippo._Rows((), jax.tree.map(lambda x: x[None], steps))  # two sequences of one step
+    return ppo._Rows((), jax.tree.map(lambda x: x[None], steps))  # two sequences of one step
 
 
 PARAMS = linear(np.zeros((2, 4)), [math.log(3), 0, 9, -9], np.zeros((2, 1)), [1])

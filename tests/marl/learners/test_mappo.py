@@ -120,8 +120,7 @@ def test_the_critic_knows_what_the_player_does_not(kind, knows):
     game = tiny_hanabi("A")
     ours = learner(game, network(game, (16,)), kind=kind, total_updates=150, num_games=128)
     state, _ = train(ours, seed=2, gae_lambda=0.9)
-    ppo = ours if kind is IPPO else ours._ppo
-    _, played, _ = jax.jit(ppo._rollout)(state, jax.random.key(5))
+    _, played, _ = jax.jit(ours._rollout)(state, jax.random.key(5))
     returns, first = np.asarray(played.reward.sum(axis=0)), np.asarray(played.value[0, :, 0])
     assert returns.std() > 0.5
     off = np.sqrt(np.mean((first - returns) ** 2))

@@ -1,4 +1,4 @@
-"""Agents of any kinds at one table: how a step of one game is played in cross-play, and how a game starts."""
+"""Agents of any kinds at one match: how a step of one game is played in cross-play, and how a game starts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class Step(NamedTuple):
     reward: Array  # float32[]
 
 
-class Table(NamedTuple):
+class Match(NamedTuple):
     """A game with agents of some kinds in its seats."""
 
     game: Game
