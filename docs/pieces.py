@@ -267,7 +267,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
         numbers.append(
             runs.read_json(found.folder / "conventions.json")["greedy"] | {"entropy_coef": _entropy_coef(path)}
         )
-    listing = f"```\n{conventions.describe(looked_at[0])}\n```"
+    listing = tables.as_markdown(conventions.shown(looked_at[0]))
     return Found({"listing": listing, "table": markdown(head, rows)}, numbers, paths)
 
 

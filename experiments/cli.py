@@ -172,9 +172,11 @@ def _crossplay(arguments: list[str]) -> None:
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
     )
+    _with_format(parser)
     options, config = _playing(parser, arguments)
     from experiments import runs
     from experiments.analysis import crossplay
+    from experiments.presentation import tables
 
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in options.runs if text not in game]
@@ -185,8 +187,7 @@ def _crossplay(arguments: list[str]) -> None:
         with_partners=options.partners,
         game=game,
     )
-    print(crossplay.describe(played))
-    print(f"cells and figure in {played.folder}")
+    tables.put(crossplay.shown(played), options.format, below=[f"cells and figure in {played.folder}"])
 
 
 def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
@@ -309,9 +310,7 @@ def _methods(arguments: list[str]) -> None:
     from experiments.presentation import tables
 
     table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
-    tables.put(methods.shown(table), options.format)
-    if options.format == tables.SHOWN:
-        print(f"tables and figure in {table.folder}")
+    tables.put(methods.shown(table), options.format, below=[f"tables and figure in {table.folder}"])
 
 
 def _conventions(arguments: list[str]) -> None:
@@ -324,15 +323,20 @@ def _conventions(arguments: list[str]) -> None:
     parser.add_argument("--symmetries", type=int, default=4, help="relabellings tried in each game (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder conventions/… (beside each run)")
+    _with_format(parser)
     options = parser.parse_args(arguments)
     from experiments import runs
     from experiments.analysis import conventions
+    from experiments.presentation import tables
 
+    folders, found = [], []
     for path in runs.training_runs(options.runs):
-        found = conventions.conventions_run(
+        one = conventions.conventions_run(
             path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output
         )
-        print(f"run {path.stem}\n{conventions.describe(found)}\nresults in {found.folder}", flush=True)
+        folders.append(one.folder)
+        found += conventions.shown(one)
+    tables.put(found, options.format, below=[f"results in {folder}" for folder in folders])
 
 
 def _games(arguments: list[str]) -> int:

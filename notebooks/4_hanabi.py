@@ -25,7 +25,7 @@ full_game = "runs/hanabi_full"
 # %matplotlib inline
 from experiments import results, runs
 from experiments.analysis import compare, conventions
-from experiments.presentation import figures
+from experiments.presentation import figures, tables
 
 board = [
     "game=hanabi_2x3",
@@ -120,7 +120,7 @@ Then the distance of two seeds' matrices is set against their score with each ot
 
 # %%
 found = conventions.conventions_run(lowest.path, games=games, plays=["greedy"])
-print(conventions.describe(found))
+print(tables.as_markdown(conventions.shown(found)))
 conventions.figure(found, "greedy")
 
 # %% [markdown]
@@ -130,7 +130,7 @@ The same at the highest coefficient.
 
 # %%
 found = conventions.conventions_run(highest.path, games=games, plays=["greedy"])
-print(conventions.describe(found))
+print(tables.as_markdown(conventions.shown(found)))
 conventions.figure(found, "greedy")
 
 # %% [markdown]

@@ -393,7 +393,7 @@ def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path,
         for row in comparison.rows:
             print(f"run {row.path}")
         try:
-            terminal.say_where(write(comparison, root, draw=draw))
+            print(terminal.where(write(comparison, root, draw=draw)))
         except TacitError as error:
             terminal.warn(f"the table is not kept: {error}")
 

@@ -10,6 +10,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, name_of
 from experiments.presentation import figures
+from experiments.presentation.tables import Cell, Column, Table
 from experiments.runs.collection import PLAYS
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, one_of, whole_number
@@ -127,12 +128,9 @@ def conventions_run(
     return found
 
 
-def describe(found: Found) -> str:
-    """What was found in words: a table of the seeds and the correlations, for each way of playing."""
-    lines = []
-    for name, play in found.plays.items():
-        lines += [f"{name} play", *_seed_table(found.labels, play), *_convention_lines(play.conventions), ""]
-    return "\n".join(lines[:-1])
+def shown(found: Found) -> list[Table]:
+    """A row for each seed and one over seeds, for each way of playing; below it what the convention matrices say."""
+    return [_seed_table(found, name, play) for name, play in found.plays.items()]
 
 
 def figure(found: Found, name: str) -> figures.Figure:
@@ -211,42 +209,48 @@ def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
 # ------------------------------------------------------------------------------------------------------ what is shown
 
 
-def _seed_table(labels: Sequence[str], play: Play) -> list[str]:
-    seating = self_play_seatings(len(labels), 2)
+def _seed_table(found: Found, name: str, play: Play) -> Table:
+    title = f"{found.game}, run {found.run}, {name} play"
+    columns = [Column("play", shown=False), Column("seed", words=True), Column("SP", ("self_play",))]
     if isinstance(play.relabelled, str):
-        rows = [f"  {label:10}{score:8.2f}" for label, score in zip(labels, play.self_play, strict=True)]
-        return [
-            f"  {'seed':10}{'SP':>8}",
-            *rows,
-            f"  Other-Play return and equivariance defect: n/a ({play.relabelled})",
-        ]
-    lines = [f"  {'seed':10}{'SP':>8}{'OP':>8}{'SP − OP':>9}{'defect':>9}{'± SE':>8}{'largest':>9}"]
+        rows = [[name, label, float(score)] for label, score in zip(found.labels, play.self_play, strict=True)]
+        why = f"Other-Play return and equivariance defect: n/a ({play.relabelled})"
+        return Table(title, columns, rows, [why, *_convention_lines(play.conventions)])
+    columns += [
+        Column("OP", ("other_play",)),
+        Column("SP − OP", ("lost",)),
+        Column("defect", digits=3),
+        Column("largest", digits=3),
+    ]
+    seating = self_play_seatings(len(found.labels), 2)
     own, other, defect = play.relabelled
-    for label, plain, relabelled, one in zip(labels, own.mean(axis=1), other.mean(axis=1), defect, strict=True):
-        lines.append(
-            f"  {label:10}{plain:8.2f}{relabelled:8.2f}{plain - relabelled:9.2f}"
-            f"{one.mean:9.4f}{one.standard_error:8.4f}{one.largest:9.4f}"
-        )
-    over_seeds = {
-        "SP": own,
-        "OP": other,
-        "SP − OP": own - other,
-        "defect": np.array([one.mean for one in defect]),
-    }
-    return lines + [f"  {name:8} over seeds  {self_play(seating, values):z.3f}" for name, values in over_seeds.items()]
+    scores = (own, other, own - other)
+    rows = [
+        [
+            name,
+            label,
+            *(float(score[seed].mean()) for score in scores),
+            Cell(one._asdict(), f"{one.mean:.3f} ± {one.standard_error:.3f}"),
+            float(one.largest),
+        ]
+        for seed, (label, one) in enumerate(zip(found.labels, defect, strict=True))
+    ]
+    means = np.array([one.mean for one in defect])
+    rows.append([name, "over seeds", *(self_play(seating, values) for values in (*scores, means)), None])
+    return Table(title, columns, rows, _convention_lines(play.conventions), [len(rows) - 2])
 
 
 def _convention_lines(conventions: Conventions | str) -> list[str]:
     if isinstance(conventions, str):
-        return [f"  convention matrices: n/a ({conventions})"]
+        return [f"convention matrices: n/a ({conventions})"]
     if len(conventions.counts) < 2:
-        return ["  distances between seeds: n/a (there is one seed)"]
+        return ["distances between seeds: n/a (there is one seed)"]
     pairs = np.triu_indices(len(conventions.counts), 1)
     return [
-        f"  distance of convention matrices  mean {conventions.distance[pairs].mean():.3f} over pairs of seeds, "
+        f"distance of convention matrices: mean {conventions.distance[pairs].mean():.3f} over pairs of seeds, "
         f"{conventions.sampling.mean():.3f} between halves of one seed's games",
-        f"  Spearman of distance and XP      {conventions.predicts}",
-        f"  the same, relabelled actions as one  mean {conventions.merged_distance[pairs].mean():.3f}, "
+        f"Spearman of distance and XP: {conventions.predicts}",
+        f"the same, relabelled actions as one: mean {conventions.merged_distance[pairs].mean():.3f}, "
         f"Spearman {conventions.merged_predicts}",
     ]
 

@@ -1,9 +1,10 @@
 """`tacit crossplay RUN … [--with PARTNERS]`: play saved seeds with each other and with partners that nobody trained."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from experiments.catalogue.described import ALL_PARTNERS, FOREIGN
 from experiments.configuration.config import CrossPlayConfig, build_game, name_of
 from experiments.launching import compose
 from experiments.presentation import figures
+from experiments.presentation.tables import Cell, Column, Table
 from experiments.training.job import cross_play_both
 from games.errors import TacitError
 from games.game import Game
@@ -181,39 +183,57 @@ def with_partner(result: CrossPlay, seeds: range, partner: int) -> Estimate:
     return self_play([[seed] * met.shape[1] for seed in seeds], scores)
 
 
-def describe(played: Played) -> str:
-    """The estimates in words, a line each."""
+def shown(played: Played) -> list[Table]:
+    """Estimates for each play; and for each partner its own score, and that of each run's seeds with it."""
     seeds = sum(number for _, number in played.runs)
-    lines = []
-    for name, result in played.results.items():
-        if seeds:
-            own = (result.seatings < seeds).all(axis=1)
-            summary = summarise(*(of_cells[own] for of_cells in result.cells))
-            lines += [
-                f"{name:>8}  SP       {summary.self_play}",
-                f"{name:>8}  XP       {summary.cross_play}",
-                f"{name:>8}  SP − XP  {summary.gap}",
-                f"{name:>8}  XP over disjoint groups  {summary.cross_play_disjoint}",
-                f"{name:>8}  bombed games {int(result.bombed[own].sum())} of {int(result.games[own].sum())}, "
-                f"mean length {result.length[own].mean():.1f} steps",
-            ]
-        for partner in range(seeds, len(result.labels)):
-            lines += [f"{name:>8}  {text}" for text in _with_partner_in_words(played, result, partner)]
-    lines += [sampling_in_words(played.sampling)] * bool(played.sampling)
-    return "\n".join(lines)
+    found = [_of_seeds(played, seeds)] if seeds else []
+    if len(next(iter(played.results.values())).labels) > seeds:
+        found.append(_with_partners(played, seeds))
+    return found
 
 
-def _with_partner_in_words(played: Played, result: CrossPlay, partner: int) -> list[str]:
-    """A partner's own self-play, and the score of each run's seeds with it."""
-    (alone,) = np.flatnonzero((result.seatings == partner).all(axis=1))
-    error = f" ± {result.standard_error[alone]:.2f}" if result.games[alone] > 1 else ""
-    lines = [
-        f"partner {result.labels[partner]}  self-play {result.mean[alone]:.2f}{error} over games, "
-        f"bombed {result.bombed[alone]} of {result.games[alone]}"
+def _of_seeds(played: Played, seeds: int) -> Table:
+    columns = [
+        Column("play", words=True),
+        Column("SP", ("self_play",)),
+        Column("XP", ("cross_play",)),
+        Column("SP − XP", ("gap",)),
+        Column("XP, disjoint groups", ("cross_play_disjoint",)),
+        Column("bombed games", ("bombed",)),
+        Column("games"),
+        Column("mean length", ("length",), digits=1),
     ]
-    first = 0
-    for run, number in played.runs:
-        estimate = with_partner(result, range(first, first + number), partner)
-        lines.append(f"partner {result.labels[partner]}  with run {run}  {estimate}")
-        first += number
-    return lines
+    rows = []
+    for play, result in played.results.items():
+        own = (result.seatings < seeds).all(axis=1)
+        summary = summarise(*(of_cells[own] for of_cells in result.cells))
+        estimates = [summary.self_play, summary.cross_play, summary.gap, summary.cross_play_disjoint]
+        numbers = [int(result.bombed[own].sum()), int(result.games[own].sum()), float(result.length[own].mean())]
+        rows.append([play, *estimates, *numbers])
+    names = ", ".join(name for name, _ in played.runs)
+    return Table(f"{seeds} seeds of {names}; 95 % intervals over seeds", columns, rows)
+
+
+def _with_partners(played: Played, seeds: int) -> Table:
+    columns = [Column("play", words=True), Column("partner", words=True), Column("self-play", ("self_play",))]
+    columns += [Column("bombed"), Column("games"), *(Column(f"with {name}", ("with", name)) for name, _ in played.runs)]
+    firsts = itertools.accumulate((number for _, number in played.runs), initial=0)
+    members = [range(first, first + number) for first, (_, number) in zip(firsts, played.runs, strict=False)]
+    rows: list[list[Any]] = []
+    for play, result in played.results.items():
+        for partner in range(seeds, len(result.labels)):
+            (alone,) = np.flatnonzero((result.seatings == partner).all(axis=1))
+            games, mean = int(result.games[alone]), float(result.mean[alone])
+            error = float(result.standard_error[alone]) if games > 1 else None
+            said = f"{mean:z.2f}" + ("" if error is None else f" ± {error:.2f}")
+            own = Cell({"mean": mean, "standard_error": error}, said)
+            met = [with_partner(result, those, partner) for those in members]
+            rows.append([play, result.labels[partner], own, int(result.bombed[alone]), games, *met])
+    return Table(
+        "partners: with copies of themselves (± error over games) and with seeds, in any seat",
+        columns,
+        rows,
+        [sampling_in_words(played.sampling)] if played.sampling else [],
+        [len(rows) // len(played.results) - 1],
+        lead=2,
+    )

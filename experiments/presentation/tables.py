@@ -144,10 +144,12 @@ def as_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join("\n\n".join([f"**{one.title}**"] * bool(one.title) + [markdown(one)]) for one in tables)
 
 
-def put(tables: Sequence[Table], form: str) -> None:
-    """Print tables in one of `FORMATS`, or as `show` does."""
+def put(tables: Sequence[Table], form: str, *, below: Sequence[str] = ()) -> None:
+    """Print tables in one of `FORMATS`, or as `show` does, with sentences for people `below`."""
     if form == SHOWN:
         show(tables)
+        for sentence in below:
+            print(sentence)
     else:
         print(FORMATS[form](tables))
 

@@ -110,9 +110,9 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def say_where(folder: Path) -> None:
-    """Print where a table is."""
-    print(f"table{' and figure' * any(folder.glob('*.svg'))} in {folder}")
+def where(folder: Path) -> str:
+    """A sentence on where a table is."""
+    return f"table{' and figure' * any(folder.glob('*.svg'))} in {folder}"
 
 
 def ago(updated: str, now: datetime.datetime) -> str:

@@ -201,11 +201,9 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     """Print the tables of finished runs and, if these are compared, keep table and figure in a folder."""
     contents = study.together(contents)
     found = study.tables(contents)
-    tables.put(found, form)
-    if form == SHOWN:
-        for path in paths:
-            print(f"run {path}")
+    below = [f"run {path}" for path in paths]
     if study.draw_together is None:
+        tables.put(found, form, below=below)
         return
     folder = paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]})
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,5 +211,4 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     runs.write_json(folder / "table.json", list(contents))
     if draw:
         figures.save(study.draw_together(contents), folder / "table")
-    if form == SHOWN:
-        terminal.say_where(folder)
+    tables.put(found, form, below=[*below, terminal.where(folder)])

@@ -287,7 +287,7 @@ def test_crossplay_of_one_run(tacit, a_run):
     of_the_job, again = runs.read_crossplay(a_run), runs.read_crossplay(folder)
     for name in ("sampled", "greedy"):
         np.testing.assert_array_equal(again[name].mean, of_the_job[name].mean)
-        assert re.search(rf"{name}  SP +{of_the_job[name].mean[[0, 3]].mean():.2f}", said.out)
+        assert re.search(rf"│ {name} +│ +{of_the_job[name].mean[[0, 3]].mean():.2f}", said.out)
     settings = json.loads((folder / "crossplay.json").read_text())["settings"]
     assert (settings["runs"], settings["games"]) == ([a_run.name], 8)
 

@@ -1,13 +1,14 @@
 """`tacit conventions`: what it prints and writes, for a game with relabellings and for one without."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.analysis.conventions import Conventions, Play, conventions_run, describe, figure
-from experiments.presentation import figures
+from experiments.analysis.conventions import Conventions, Found, Play, conventions_run, figure, shown
+from experiments.presentation import figures, tables
 from games.errors import TacitError
 from marl.conventions import Correlation, distances
 from marl.crossplay import CrossPlay
@@ -63,13 +64,13 @@ def test_a_run_of_hanabi(hanabi_run, said):
             np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
     assert min(found["sampled"]["conventions"]["sampling"]) > 0  # the halves of a seed's games are different games
     assert "Spearman of distance and XP" in said.out
-    assert said.out.count("SP − OP  over seeds") == 2
+    assert len(re.findall(r"^│ over seeds +│", said.out, re.MULTILINE)) == 2
 
 
 @pytest.mark.slow
 def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path):
     found = conventions_run(finished_runs[0] / "policies.safetensors", games=4, output=tmp_path)
-    text = describe(found)
+    text = tables.as_markdown(shown(found))
     assert text.count("Other-Play return and equivariance defect: n/a (game lever draws no symmetries") == 2
     assert text.count("convention matrices: n/a (in game lever several players act at once") == 2
     assert [file.name for file in found.folder.iterdir()] == ["conventions.json"]
@@ -81,7 +82,14 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
 @pytest.mark.slow
 def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
     found = conventions_run(hanabi_run, games=6, symmetries=2, plays=["greedy"], output=tmp_path)
-    assert describe(found) in said.out
+    (table,) = shown(found)
+    assert table.title == f"hanabi, run {hanabi_run.name}, greedy play"
+    assert all(note in said.out for note in table.notes)
+    assert [row[1] for row in table.rows] == [*found.labels, "over seeds"]
+    own, other, lost = (np.array([row[column] for row in table.rows[:-1]]) for column in (2, 3, 4))
+    np.testing.assert_allclose(lost, own - other, atol=1e-9)
+    assert table.rows[-1][2].mean == pytest.approx(own.mean())
+    assert json.loads(tables.as_json([table]))[0]["other_play"] == other[0]
     assert str(found.folder.name) not in said.out
     drawn = figure(found, "greedy")
     assert drawn.get_suptitle() == f"hanabi, run {hanabi_run.name}, greedy play"
@@ -109,10 +117,11 @@ def test_one_seed_has_no_distance():
         Correlation(None, note="x"),
     )  # fmt: skip
     play = Play(np.array([1.5]), np.array([[1.5]]), "why not", alone)
-    text = describe(type("Found", (), {"labels": ["a/0"], "plays": {"greedy": play}})())
-    assert "1.50" in text
-    assert "n/a (there is one seed)" in text
-    assert "n/a (why not)" in text
+    found = Found(run="a", game="g", labels=["a/0"], actions=[], plays={"greedy": play}, folder=None)
+    (table,) = shown(found)
+    assert table.rows == [["greedy", "a/0", 1.5]]
+    assert any("n/a (there is one seed)" in note for note in table.notes)
+    assert "n/a (why not)" in " ".join(table.notes)
 
 
 def test_the_figure_shows_every_seed_and_pair():
