@@ -271,6 +271,25 @@ def convention_tables(folder: Path, small: bool) -> Found:
     return Found({"listing": listing, "table": markdown(head, rows)}, numbers, paths)
 
 
+def by_agents(folder: Path, small: bool) -> Found:
+    """SP and XP in sampled play, a row for each number of agents, columns for each entropy coefficient."""
+    paths = made_now(folder / "runs")
+    scores = {}
+    for path in paths:
+        agents = runs.read_json(path / "run.json")["science"]["game"]["agents"]
+        scores[agents, _entropy_coef(path)] = estimators.summarise(*runs.read_crossplay(path)["sampled"].cells)
+    agents, coefficients = (sorted(set(values)) for values in zip(*scores, strict=True))
+    columns = [(name, coefficient) for coefficient in coefficients for name in ("self_play", "cross_play")]
+    names = {"self_play": "SP", "cross_play": "XP"}
+    head = ["agents", *(f"{names[name]}, {coefficient:g}" for name, coefficient in columns)]
+    rows = [[str(n), *(tables.text_of(getattr(scores[n, c], name)) for name, c in columns)] for n in agents]
+    numbers = [
+        {"agents": n, "entropy_coef": c, **{name: getattr(one, name)._asdict() for name in names}}
+        for (n, c), one in sorted(scores.items())
+    ]
+    return Found({"table": markdown(head, rows)}, numbers, paths)
+
+
 def _entropy_coef(path: Path) -> float:
     return runs.read_json(path / "run.json")["science"]["learner"]["entropy_coef"]
 
@@ -308,9 +327,12 @@ PIECES: dict[str, Piece] = {
         "-m experiment=ablation/recurrence policy=feed_forward policy.precision=float32,bfloat16 "
         "learner.entropy_coef=0.05"
     ),
-    "many_edits": trained(
-        "-m game=many_edits game.slots=6 game.agents=2,3,4,5,6 learner.entropy_coef=[0.01,0.1] seeds=12 "
-        "budget.steps=5e5"
+    "many_edits": Piece(
+        lambda records: [
+            "train -m game=many_edits game.slots=6 game.agents=2,3,4,5,6 learner.entropy_coef=[0.01,0.1] seeds=12 "
+            "budget.steps=5e5"
+        ],
+        by_agents,
     ),
     "conventions": Piece(
         lambda records: [
