@@ -56,7 +56,7 @@ def cells(result):
 def test_it_plays_beside_a_run(tacit, our_run, their_file, tmp_path):
     said = tacit("crossplay", our_run, "--with", f"twin=jaxmarl:{their_file}", "--games", "16", "--output", tmp_path)
     assert said.status == 0, said.err
-    assert "greedy  partner twin  self-play " in said.out
+    assert "│ greedy  │ twin    │" in said.out
     result = runs.read_crossplay(tmp_path)["greedy"]
     assert result.labels[2:] == ("twin",)
     score = cells(result)

@@ -1,8 +1,7 @@
 """The index is a cache: it may be deleted, damaged, or stand where nobody can write."""
 
-import contextlib
+import json
 import os
-import sqlite3
 
 import pytest
 
@@ -51,8 +50,8 @@ def states(folder):
 
 
 def rows(folder):
-    with contextlib.closing(sqlite3.connect(index_file(folder))) as database:
-        return sorted(database.execute("SELECT name, summaries IS NOT NULL FROM runs").fetchall())
+    kept = json.loads(index_file(folder).read_text())["runs"]
+    return sorted((name, "summaries" in entry) for name, entry in kept.items())
 
 
 def test_the_second_time_nothing_is_read_or_computed(folder, counted):
@@ -84,7 +83,7 @@ def test_it_lies_in_the_cache_folder_and_nothing_beside_the_runs(folder, cache):
     assert sorted(folder.rglob("*")) == before
     files = [file.relative_to(cache) for file in cache.rglob("*") if file.is_file()]
     assert [file.parts[:2] for file in files] == [("tacit", "index")]
-    assert files[0].suffix == ".sqlite"
+    assert files[0].suffix == ".json"
 
 
 def test_one_folder_has_one_index_however_it_is_named(folder, monkeypatch):
@@ -159,7 +158,7 @@ def test_one_run_of_a_folder_leaves_the_others_in_its_index(folder, counted):
     assert counted["_facts"] == 3
 
 
-@pytest.mark.parametrize("contents", [b"", b"no database", b"SQLite format 3\0" + bytes(5000)])
+@pytest.mark.parametrize("contents", [b"", b"no JSON", b"[1, 2]", b"{}", b"\xff" * 5000])
 def test_a_damaged_index_is_made_anew(folder, counted, contents):
     load(folder)
     index_file(folder).write_bytes(contents)
@@ -168,10 +167,11 @@ def test_a_damaged_index_is_made_anew(folder, counted, contents):
     assert len(rows(folder)) == 3
 
 
-def test_a_database_of_another_layout_is_made_anew(folder, counted):
+@pytest.mark.parametrize("entries", [{"run0": {}}, {"run0": 1}, ["run0"]])
+def test_an_index_of_another_layout_is_made_anew(folder, counted, entries):
     load(folder)
-    with contextlib.closing(sqlite3.connect(index_file(folder))) as database, database:
-        database.execute("DROP TABLE runs")
+    written = json.loads(index_file(folder).read_text())
+    index_file(folder).write_text(json.dumps(written | {"runs": entries}))
     assert states(folder) == ["finished", "finished", "cut"]
     assert len(rows(folder)) == 3
 
