@@ -17,7 +17,16 @@ from experiments.analysis import compare, conventions, methods
 from experiments.configuration.config import CrossPlayConfig
 from experiments.presentation import figures, tables
 from experiments.presentation.tables import Column, Table
-from experiments.studies import adaptive, exact_figures, exact_tables, phase, structure_table, study, zsc_table
+from experiments.studies import (
+    adaptive,
+    exact_figures,
+    exact_tables,
+    phase,
+    structure_figures,
+    structure_table,
+    study,
+    zsc_table,
+)
 from games.errors import TacitError
 from marl.crossplay import estimators, self_play_seatings
 from marl.crossplay.comparisons import difference_test, holm, own_cells
@@ -215,6 +224,9 @@ def structure_tables(folder: Path, small: bool) -> Found:
         structure_table.STUDY,
         by=lambda one: (one["title"], structure_table.NAMES.index(one["structure"])),
     )
+    if not small:
+        drawn = structure_figures.structure_table(structure_table.with_splits(contents))
+        figures.save(drawn, FIGURES / "structure_table")
     numbers = [
         {"game": one["title"], "structure": one["structure"], "solo": one["solo"]}
         | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}

@@ -5,7 +5,10 @@ import textwrap
 from experiments.catalogue import facts
 from experiments.configuration.conf_files import choices, explained
 
-_FORMAT = "--format table, markdown, csv, latex or json: of the table, with nothing else on the standard output"
+_OF_STUDIES = (
+    "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
+    "--format table, markdown, csv, latex or json: of the table, with nothing else on the standard output",
+)
 
 
 def train() -> str:
@@ -40,8 +43,7 @@ def phase() -> str:
             *explained("phase"),
             "",
             "horizon=3, variant=E, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-            _FORMAT,
+            *_OF_STUDIES,
         ]
     )
 
@@ -59,8 +61,7 @@ def zsc_table() -> str:
             *methods,
             "",
             "horizon=3, variant=A, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-            _FORMAT,
+            *_OF_STUDIES,
         ]
     )
 
@@ -78,8 +79,7 @@ def structure_table() -> str:
             *structures,
             "",
             "agents=3, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
-            "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
-            _FORMAT,
+            *_OF_STUDIES,
         ]
     )
 
@@ -92,7 +92,7 @@ def adaptive() -> str:
             "",
             *explained("adaptive"),
             "",
-            "n=3, horizon=1, …: keys of the game itself, which tacit games NAME shows",
-            "execution.output=FOLDER, execution.overwrite=true, execution.figures=false",
+            "n=3, horizon=1, …: keys of the game itself, which tacit games NAME shows; -m sweeps over KEY=A,B",
+            *_OF_STUDIES,
         ]
     )

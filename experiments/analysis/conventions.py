@@ -129,7 +129,7 @@ def conventions_run(
 
 
 def shown(found: Found) -> list[Table]:
-    """A row for each seed and one over seeds, for each way of playing; below it what the convention matrices say."""
+    """For each way of playing: each seed, all seeds where relabelling has a meaning, and the correlations."""
     return [_seed_table(found, name, play) for name, play in found.plays.items()]
 
 
@@ -211,9 +211,11 @@ def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
 
 def _seed_table(found: Found, name: str, play: Play) -> Table:
     title = f"{found.game}, run {found.run}, {name} play"
-    columns = [Column("play", shown=False), Column("seed", words=True), Column("SP", ("self_play",))]
+    hidden = [Column(key, shown=False) for key in ("game", "run", "play")]
+    which = [found.game, found.run, name]
+    columns = [*hidden, Column("seed", words=True), Column("SP", ("self_play",))]
     if isinstance(play.relabelled, str):
-        rows = [[name, label, float(score)] for label, score in zip(found.labels, play.self_play, strict=True)]
+        rows = [[*which, label, float(score)] for label, score in zip(found.labels, play.self_play, strict=True)]
         why = f"Other-Play return and equivariance defect: n/a ({play.relabelled})"
         return Table(title, columns, rows, [why, *_convention_lines(play.conventions)])
     columns += [
@@ -227,7 +229,7 @@ def _seed_table(found: Found, name: str, play: Play) -> Table:
     scores = (own, other, own - other)
     rows = [
         [
-            name,
+            *which,
             label,
             *(float(score[seed].mean()) for score in scores),
             Cell(one._asdict(), f"{one.mean:.3f} ± {one.standard_error:.3f}"),
@@ -236,7 +238,7 @@ def _seed_table(found: Found, name: str, play: Play) -> Table:
         for seed, (label, one) in enumerate(zip(found.labels, defect, strict=True))
     ]
     means = np.array([one.mean for one in defect])
-    rows.append([name, "over seeds", *(self_play(seating, values) for values in (*scores, means)), None])
+    rows.append([*which, "over seeds", *(self_play(seating, values) for values in (*scores, means)), None])
     return Table(title, columns, rows, _convention_lines(play.conventions), [len(rows) - 2])
 
 

@@ -78,9 +78,9 @@ def check(roots: Sequence[Path]) -> bool:
       TacitError: if there is no such folder, or no run in it.
     """
     checked = [checking.check(root) for root in roots]
-    total, findings = sum(number for number, _ in checked), [one for _, found in checked for one in found]
-    for finding in findings:
-        print(f"{'DAMAGED ' if finding.damage else ''}{finding.path}: {finding.sentence}")
-    bad = len({finding.path for finding in findings if finding.damage})
+    total, remarks = sum(number for number, _ in checked), [one for _, found in checked for one in found]
+    for remark in remarks:
+        print(f"{'DAMAGED ' if remark.damage else ''}{remark.path}: {remark.sentence}")
+    bad = len({remark.path for remark in remarks if remark.damage})
     print(f"{total} run{'s' if total > 1 else ''} checked, {bad or 'none'} damaged")
     return not bad

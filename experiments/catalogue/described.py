@@ -27,7 +27,7 @@ def is_tabular(game: Game) -> bool:
 
 
 def row(game: Game) -> list[str]:
-    """The game's cells in the list: those of `catalogue.TABULAR` or `catalogue.SIMULATED` but for the name."""
+    """The game's cells in the list: those of `listing.TABULAR` or `listing.SIMULATED` but for the name."""
     return list(_tabular_row(game) if isinstance(game, Simulator) else _simulated_row(game))
 
 

@@ -312,7 +312,8 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None) 
 
 def _instead(key: str, chosen: Sequence[str], root: str) -> str:
     """What a key that is not there may have meant: one spelled nearly like it, or any key of its group."""
-    plain: Any = OmegaConf.to_container(_compose(list(chosen), root))
+    there = [override for override in chosen if override.partition("=")[0] != key]
+    plain: Any = OmegaConf.to_container(_compose(there, root))
     names = [name for name in _keys(plain) if name != key]
     group, _, last = key.rpartition(".")
 

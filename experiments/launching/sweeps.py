@@ -152,7 +152,7 @@ def choices(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
-        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or hydra/sweeper=greedy_xp")
+        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
     return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
 
 

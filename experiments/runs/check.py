@@ -39,7 +39,7 @@ def check(root: Path | str) -> tuple[int, list[Remark]]:
     are read. Checkpoints are left out: their arrays have checksums of their own, which a training looks at.
 
     Returns:
-      The number of run directories, and the findings in their order.
+      The number of run directories, and the remarks in their order.
 
     Raises:
       TacitError: if there is no such folder, or no run in it.
@@ -47,7 +47,7 @@ def check(root: Path | str) -> tuple[int, list[Remark]]:
     found = run_directories(Path(root))
     if not found:
         raise TacitError(f"there is no run in {root}")
-    return len(found), [finding for path, names in found.items() for finding in _of_run(path, names)]
+    return len(found), [remark for path, names in found.items() for remark in _of_run(path, names)]
 
 
 def _of_run(path: Path, names: set[str]) -> Iterator[Remark]:

@@ -231,10 +231,11 @@ def adaptive(contents: Mapping[str, Any]) -> Table:
     ]
     knows = [Cell({"return": value, "regret": 0.0}, f"{value:z.4f}") for value in _and_mean(contents["best"])]
     rows.append(["knows the level", *knows])
+    rows = [[*row, adaptive_title(contents)] for row in rows]
     alike = alike_sentence(contents["alike"])
     return Table(
         f"{adaptive_title(contents)}: expected return (regret) with partners of each level",
-        [Column("agent", words=True), *map(Column, (*levels, "mean"))],
+        [Column("agent", words=True), *map(Column, (*levels, "mean")), Column("game", shown=False)],
         rows,
         [alike] if alike else [],
         ends=[number for number, row in enumerate(rows) if row[0] == "adaptive"],

@@ -67,7 +67,7 @@ class StructureConfig(StudyConfig):
         """Read nested plain data as hydra composes it from conf/structure_table.yaml: one for each game and structure.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it.
+          TacitError: for a key that does not exist or a value that is none, naming it; for a game that is not tabular.
         """
         refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
         penalty = plain.get("penalty")

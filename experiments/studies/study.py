@@ -19,6 +19,7 @@ from experiments.launching import compose
 from experiments.presentation import figures, tables, terminal
 from experiments.presentation.tables import SHOWN, Table
 from experiments.studies.tabular import build_tabular
+from games.errors import TacitError
 from games.tabular.simulator import Simulator
 
 Contents = Mapping[str, Any]
@@ -139,10 +140,16 @@ def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
     """The `game` group of a configuration of conf/ROOT.yaml or, if it has none, those of its list `games`.
 
     Each of these is a name, and what is changed in that game: "hint size=3".
+
+    Raises:
+      TacitError: if there is neither.
     """
     if plain.get("game") is not None:
         return [dict(plain["game"])]
-    listed = [str(game).split() for game in plain["games"]]
+    games = [plain["games"]] if isinstance(plain["games"], str) else plain["games"]
+    if not isinstance(games, list | tuple) or not games:
+        raise TacitError(f"games must be a list of games, such as [lever,dectiger], not {games!r}; or give game=NAME")
+    listed = [str(game).split() for game in games]
     return [compose.compose([f"game={name}", *changes], root)["game"] for name, *changes in listed]
 
 
@@ -189,8 +196,8 @@ def _run(study: Study, job: Job, *, in_sweep: bool = False, form: str) -> float 
     contents = [read(study, path) for path in paths]
     if job.execution.figures:
         for path, one in zip(paths, contents, strict=True):
-            if not any(path.glob("*.svg")):
-                for name, figure in study.draw(one, f"run {path.name}").items():
+            for name, figure in study.draw(one, f"run {path.name}").items():
+                if not (path / f"{name}.svg").exists():
                     figures.save(figure, path / name)
     if not in_sweep:
         _show(study, paths, contents, form, draw=job.execution.figures)

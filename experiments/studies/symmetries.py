@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from experiments.launching import compose
 from experiments.presentation import tables
-from experiments.studies.phase import STUDY
 from experiments.studies.tabular import build_tabular, groups
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import Automorphism
@@ -14,7 +13,7 @@ _SHOWN = 5
 
 def describe(overrides: Sequence[str], generators: int) -> str:
     """The orders of a tabular game's symmetry groups, and up to `generators` generators in words."""
-    simulator = build_tabular(compose.compose(overrides, STUDY.root)["game"])
+    simulator = build_tabular(compose.compose(overrides, "phase")["game"])
     both = groups(simulator)
     problem = simulator.problem
     lines = [

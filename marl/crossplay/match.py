@@ -1,4 +1,4 @@
-"""Agents of any kinds at one match: how a step of one game is played in cross-play, and how a game starts."""
+"""Agents of any kinds in one match: how a step of one game is played in cross-play, and how a game starts."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

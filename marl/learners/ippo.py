@@ -1,6 +1,7 @@
 """Independent proximal policy optimisation with a shared reward, and Other-Play.
 
-All of it is `marl.learners.ppo`; a variant of the user's own extends the class here: it overrides `surrogate` or
+Every player maximises the team's return from its own observations; nothing is centralised. All of it is
+`marl.learners.ppo`; a variant of the user's own extends the class here: it overrides `surrogate` or
 `penalty`, names `hyperparameters` of its own, or adds fields.
 """
 
@@ -9,9 +10,9 @@ from typing import ClassVar
 
 from games.errors import one_of
 from games.relabelled import relabelled
-from marl.learners.ppo import PPO, Actions, Hyperparameters, NoOpRows, PPOState
+from marl.learners.ppo import PPO, Actions, Hyperparameters
 
-__all__ = ["IPPO", "Actions", "Hyperparameters", "NoOpRows", "PPOState"]
+__all__ = ["IPPO", "Actions", "Hyperparameters"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ where the mean runs over the games of the group that still go on at step t (in t
 
 With `credit: episode` R_0^g takes the place of R_t^g at every step, as in GRPO, where the reward comes at the end.
 
-The loss of a minibatch is IPPO's without the value term (`marl.learners.ippo`), means over all actions of the players
+The loss of a minibatch is PPO's without the value term (`marl.learners.ppo`), means over all actions of the players
 in turn. The source's public code takes one gradient step a batch instead, without clipping: `epochs: 1`,
 `minibatches: 1`.
 """
@@ -62,7 +62,7 @@ class Hyperparameters(NamedTuple):
           TacitError: naming the first that is not.
         """
         number("learner.clip", self.clip, 0, above=True)
-        _of_ippo(self).check()
+        _of_ppo(self).check()
         return self
 
 
@@ -131,7 +131,7 @@ class MAGRPO:
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> ppo.PPOState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
         state_key, games_key = jax.random.split(key)
-        state = self._ppo.init(_of_ippo(hyperparameters), key=state_key)
+        state = self._ppo.init(_of_ppo(hyperparameters), key=state_key)
         return state._replace(playing=self._fresh_groups(games_key))
 
     def update(self, state: ppo.PPOState) -> tuple[ppo.PPOState, Metrics]:
@@ -220,11 +220,11 @@ def group_advantages(
     return advantage.reshape(reward.shape), going_on
 
 
-def _of_ippo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
+def _of_ppo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
     return ppo.Hyperparameters(**hyperparameters._asdict(), value_coef=0.0, gae_lambda=1.0)
 
 
 class _WithoutCritic(ppo.PPO):
-    """IPPO whose loss has no value term."""
+    """PPO whose loss has no value term."""
 
     critic: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 MAPPO (Yu et al. 2022, "The surprising effectiveness of PPO in cooperative multi-agent games"): while it learns, the
 critic sees what all players see, the player's own observation first and then the others' in the order of the seats;
-the actor sees its own only, and it alone is saved and plays. All else is `marl.learners.ippo`; the source's
+the actor sees its own only, and it alone is saved and plays. All else is `marl.learners.ppo`; the source's
 normalisation of values is left out, so that the two differ in the critic alone.
 
 The critic is a network of its own, with no memory; a recurrent actor keeps its own. A critic head of the policy stays
@@ -43,6 +43,7 @@ class MAPPO(ppo.PPO):
 
     version: ClassVar[str] = "mappo-2"
 
+    _: dataclasses.KW_ONLY
     critic_layers: tuple[int, ...] = (64, 64)
     critic_sees: CriticSees = "everybody"
 

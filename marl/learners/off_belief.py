@@ -1,6 +1,6 @@
 """Off-belief learning with an exact belief, as a policy-gradient learner.
 
-Hu et al. 2021, "Off-Belief Learning" (ICML; arXiv:2103.04000), with the actor-critic of `marl.learners.ippo` in place
+Hu et al. 2021, "Off-Belief Learning" (ICML; arXiv:2103.04000), with the actor-critic of `marl.learners.ppo` in place
 of Q-learning. Level 1 learns the best play with partners from here on, while what a player believes of its own hand
 rests on a policy that says nothing: so no action gets a meaning beyond the rules, and independent seeds find the same
 play. Level k + 1 does the same with the beliefs that level k's play justifies.
@@ -59,7 +59,7 @@ class Hyperparameters(NamedTuple):
         Raises:
           TacitError: naming the first that is not.
         """
-        _of_ippo(self).check()
+        _of_ppo(self).check()
         return self
 
 
@@ -135,7 +135,7 @@ class OffBelief:
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
         """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
-        begun = self._ppo.init(_of_ippo(hyperparameters), key=key)
+        begun = self._ppo.init(_of_ppo(hyperparameters), key=key)
         begun = begun._replace(playing=self._nothing_heard(begun.playing))
         return OffBeliefState(begun, belief_params=begun.params if self.levels > 1 else ())
 
@@ -274,5 +274,5 @@ class OffBelief:
         return self.policy.value(params, features)
 
 
-def _of_ippo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
+def _of_ppo(hyperparameters: Hyperparameters) -> ppo.Hyperparameters:
     return ppo.Hyperparameters(**hyperparameters._asdict(), gae_lambda=0.0)

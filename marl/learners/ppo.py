@@ -1,9 +1,8 @@
 """Proximal policy optimisation with a shared reward, which the learners of this folder are made of.
 
 Schulman et al. 2017 (the clipped surrogate), de Witt et al. 2020 and Yu et al. 2022 (independent learners with shared
-parameters in cooperative games). Every player maximises the team's return from its own observations; nothing is
-centralised. The entropy coefficient is in units of the advantage, which is normalised in every minibatch: it is not
-the reward-unit alpha of the theorem.
+parameters in cooperative games). Every player maximises the team's return. The entropy coefficient is in units of the
+advantage, which is normalised in every minibatch: it is not the reward-unit alpha of the theorem.
 
 Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and targets G = A_raw + v_old:
 
@@ -545,7 +544,7 @@ class PPO:
         entropies = entropy(log_probs)
         policy_loss = -of_policy(policy) - counts.no_ops / jnp.maximum(counts.in_policy, 1.0)
         value_loss = masked_mean(values, rows.in_value_term, counts.in_value)
-        loss = policy_loss + hyperparameters.value_coef * value_loss
+        loss = policy_loss + hyperparameters.value_coef * value_loss if self.critic else policy_loss
         loss -= hyperparameters.entropy_coef * of_policy(entropies)
         actions = Actions(log_probs, rows.legal, rows.action, ratio, rows.advantage)
         if (penalty := self.penalty(actions, hyperparameters)) is not None:

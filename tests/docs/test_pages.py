@@ -90,10 +90,15 @@ def test_walks_name_what_there_is_and_enter_each_room_once():
         assert len(set(rooms)) == len(rooms), title
 
 
-def test_every_room_of_experiments_is_in_the_table():
+def test_every_room_of_experiments_is_in_the_table_below_what_it_needs():
     text = (DOCS / "architecture.md").read_text()
     rooms = [file.parent.name for file in (ROOT / "experiments").glob("*/__init__.py")]
-    assert sorted(re.findall(r"^\| `(\w+)/` \| ", text, re.MULTILINE)) == sorted(rooms)
+    listed = re.findall(r"^\| `(\w+)/` \| ", text, re.MULTILINE)
+    assert sorted(listed) == sorted(rooms)
+    for place, room in enumerate(listed):  # each imports from those above it
+        for file in (ROOT / "experiments" / room).glob("*.py"):
+            imported = set(re.findall(r"from experiments\.(\w+)", file.read_text()))
+            assert imported & set(listed) <= set(listed[: place + 1]), file
 
 
 def test_every_command_is_shown_with_its_help_and_an_output():

@@ -19,17 +19,17 @@ SMALL_HANABI = [
 TINY = {
     "1_conventions": {"seeds": 6, "levers": [2]},
     "2_high_entropy": {
-        "dectiger": ["horizon=2", "alpha=3,14", "normal_starts=2", "wide_starts=0", "pure_starts=2"],
+        "dectiger": ["horizon=2", "alpha=[3,14]", "normal_starts=2", "wide_starts=0", "pure_starts=2"],
         "variants": "C",
-        "tiny_hanabi": ["alpha=0.4,0.9", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
+        "tiny_hanabi": ["alpha=[0.4,0.9]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
         "lever": ["payoffs=[1.0,1.0,0.9]", "alpha_count=3", "normal_starts=2", "wide_starts=0", "pure_starts=3"],
         "levers": "2",
-        "lever_alpha": "0.4,0.6",
+        "lever_alpha": "[0.4,0.6]",
     },
     "3_where_it_fails": {
         "starts": 2,
-        "grid": ["alpha=0.4,0.9", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
-        "methods": "self-play,annealed-greedy,other-play,other-play-tie-breaking",
+        "grid": ["alpha=[0.4,0.9]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
+        "methods": "[self-play,annealed-greedy,other-play,other-play-tie-breaking]",
     },
     "4_hanabi": {
         "entropy_coefs": [0.01, 0.1],
@@ -41,15 +41,15 @@ TINY = {
         "games": 4,
     },
     "5_your_own": {
-        "alphas": "0.2,0.6",
+        "alphas": "[0.2,0.6]",
         "starts": ["normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
         "seeds": 2,
         "steps": 2048,
     },
     "6_statistics": {"samples": 20, "resamples": 50, "seeds": [6, 8]},
     "7_structure": {
-        "size": ["starts=2", "restarts=2", "method=self-play,other-play"],
-        "structures": "none,isolation",
+        "size": ["starts=2", "restarts=2", "method=[self-play,other-play]"],
+        "structures": "[none,isolation]",
         "structures_of_silos": "none",
         "agents": "2",
         "penalties": "0.5",
@@ -75,7 +75,7 @@ PRINTED = {
         "| 0.01 | 2 | ",
         "| FeedForward | 0.1 | 2 | ",
         "| Recurrent | 0.1 | 2 | ",
-        "SP − OP  over seeds",
+        "| over seeds | ",
         "no finished training run is stored in runs/hanabi_full",
     ],
     "5_your_own": [

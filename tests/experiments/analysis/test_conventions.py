@@ -85,10 +85,10 @@ def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
     (table,) = shown(found)
     assert table.title == f"hanabi, run {hanabi_run.name}, greedy play"
     assert all(note in said.out for note in table.notes)
-    assert [row[1] for row in table.rows] == [*found.labels, "over seeds"]
-    own, other, lost = (np.array([row[column] for row in table.rows[:-1]]) for column in (2, 3, 4))
+    assert [row[3] for row in table.rows] == [*found.labels, "over seeds"]
+    own, other, lost = (np.array([row[column] for row in table.rows[:-1]]) for column in (4, 5, 6))
     np.testing.assert_allclose(lost, own - other, atol=1e-9)
-    assert table.rows[-1][2].mean == pytest.approx(own.mean())
+    assert table.rows[-1][4].mean == pytest.approx(own.mean())
     assert json.loads(tables.as_json([table]))[0]["other_play"] == other[0]
     assert str(found.folder.name) not in said.out
     drawn = figure(found, "greedy")
@@ -119,7 +119,7 @@ def test_one_seed_has_no_distance():
     play = Play(np.array([1.5]), np.array([[1.5]]), "why not", alone)
     found = Found(run="a", game="g", labels=["a/0"], actions=[], plays={"greedy": play}, folder=None)
     (table,) = shown(found)
-    assert table.rows == [["greedy", "a/0", 1.5]]
+    assert table.rows == [["g", "a", "greedy", "a/0", 1.5]]
     assert any("n/a (there is one seed)" in note for note in table.notes)
     assert "n/a (why not)" in " ".join(table.notes)
 

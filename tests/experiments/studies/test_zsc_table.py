@@ -183,6 +183,10 @@ def test_the_listed_games(tacit, tmp_path):
         (["game=levers"], "there is no game 'levers'"),
         (["game=lever", "method=self-play", "colour=1"], "the configuration has no key 'colour'"),
         (["game=dectiger", "horizon=9"], "take a smaller horizon"),
+        (["experiment=demo"], "the configuration has no key 'experiment'"),
+        (["learner=ippo"], "the configuration has no key 'learner'"),
+        (["games=[]"], "games must be a list of games, such as [lever,dectiger], not []"),
+        (["games=null"], "games must be a list of games, such as [lever,dectiger], not None"),
     ],
 )
 def test_refusals(arguments, sentence, tacit, tmp_path):

@@ -162,14 +162,13 @@ def test_a_recurrent_actor_keeps_its_memory():
 def test_a_critic_that_sees_its_own_has_the_same_networks_on_less():
     game = hanabi.make("Hanabi-Small")
     every, own = (
-        learner(game, network(game, (8,), "hle"), observer="hle", critic_sees=sees, critic_layers=(5,))._ppo
+        learner(game, network(game, (8,), "hle"), observer="hle", critic_sees=sees, critic_layers=(5,)).actor_critic
         for sees in ("everybody", "own")
     )
     size = game.observer("hle").size
-    assert (every.policy.every, own.policy.every, own.policy.own) == (2 * size, size, size)
+    assert (every.every, own.every, own.own) == (2 * size, size, size)
     shapes = [
-        jax.tree.map(jnp.shape, jax.eval_shape(lambda one=one: one.policy.init(key=jax.random.key(0))))
-        for one in (every, own)
+        jax.tree.map(jnp.shape, jax.eval_shape(lambda one=one: one.init(key=jax.random.key(0)))) for one in (every, own)
     ]
     assert shapes[0]["actor"] == shapes[1]["actor"]
     assert [one["critic"]["Dense_0"]["kernel"] for one in shapes] == [(2 * size, 5), (size, 5)]
