@@ -137,6 +137,6 @@ def test_from_training_to_cross_play(tacit, small, folder):
     (run,) = folder.glob("runs/*/policies.safetensors")
     said = tacit("crossplay", run.parent, "--games", "16")
     assert said.status == 0, said.err
-    assert "sampled  XP " in said.out
+    assert "│ sampled │" in said.out
     said = tacit("conventions", run.parent, "--games", "8", "--symmetries", "1")  # which draws symmetries
     assert said.status == 0, said.err
