@@ -123,12 +123,12 @@ def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewh
     """One job of a sweep over the keys `swept`, in this process or elsewhere."""
     job = HydraConfig.get()
     name = f"job {job.job.num}: {sweeps.short(job.overrides.task, swept)}"
-    print(name, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{name}\n")  # in one piece: several processes may say so at once
     plain = _plain(composed)
     if elsewhere:  # the bars of several processes would write over each other
         plain["execution"]["progress"] = False
     value = command.run(command.parse(plain), in_sweep=True)
-    print(f"{name}: finished", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{name}: finished\n")
     return value
 
 
