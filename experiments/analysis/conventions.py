@@ -10,7 +10,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, name_of
 from experiments.presentation import figures
-from experiments.presentation.tables import Cell, Column, Table
+from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.runs.collection import PLAYS
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, one_of, whole_number
@@ -232,7 +232,7 @@ def _seed_table(found: Found, name: str, play: Play) -> Table:
             *which,
             label,
             *(float(score[seed].mean()) for score in scores),
-            Cell(one._asdict(), f"{one.mean:.3f} ± {one.standard_error:.3f}"),
+            Cell(one._asdict(), with_error(one.mean, one.standard_error, 3)),
             float(one.largest),
         ]
         for seed, (label, one) in enumerate(zip(found.labels, defect, strict=True))

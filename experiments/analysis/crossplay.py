@@ -13,7 +13,7 @@ from experiments.catalogue.described import ALL_PARTNERS, FOREIGN
 from experiments.configuration.config import CrossPlayConfig, build_game, name_of
 from experiments.launching import compose
 from experiments.presentation import figures
-from experiments.presentation.tables import Cell, Column, Table
+from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.training.job import cross_play_both
 from games.errors import TacitError
 from games.game import Game
@@ -225,8 +225,7 @@ def _with_partners(played: Played, seeds: int) -> Table:
             (alone,) = np.flatnonzero((result.seatings == partner).all(axis=1))
             games, mean = int(result.games[alone]), float(result.mean[alone])
             error = float(result.standard_error[alone]) if games > 1 else None
-            said = f"{mean:z.2f}" + ("" if error is None else f" ± {error:.2f}")
-            own = Cell({"mean": mean, "standard_error": error}, said)
+            own = Cell({"mean": mean, "standard_error": error}, with_error(mean, error))
             met = [with_partner(result, those, partner) for those in members]
             rows.append([play, result.labels[partner], own, int(result.bombed[alone]), games, *met])
     return Table(

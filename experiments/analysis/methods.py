@@ -183,7 +183,7 @@ def _together(table: MethodsTable, play: str) -> Table:
     how = "over both seatings" if seats == 2 else "one of the row's, in any seat, with copies of one of the column's"
     columns = [_PLAY, Column("method", words=True), *(Column(name, ("with", name)) for name in found.methods)]
     rows = [
-        [play, name, *(Cell(estimate, _with_error(estimate)) for estimate in row)]
+        [play, name, *(Cell(estimate, tables.with_error(estimate.mean, estimate.se)) for estimate in row)]
         for name, row in zip(found.methods, found.together, strict=True)
     ]
     return Table(f"With each other, {play}, mean ± SE over seeds: {how}", columns, rows)
@@ -230,12 +230,6 @@ def _learner(science: Mapping[str, Any]) -> str:
 def _said(key: str, value: Any) -> str:
     """A key and its value in words; a word alone says enough."""
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
-
-
-def _with_error(estimate: Estimate) -> str:
-    if estimate.mean is None:
-        return NOTHING
-    return f"{estimate.mean:z.2f}" + ("" if estimate.se is None else f" ± {estimate.se:.2f}")
 
 
 def _p(value: float | None) -> str:

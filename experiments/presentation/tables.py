@@ -61,6 +61,13 @@ class Table(NamedTuple):
     """So many columns, the first, stand in each part of a table that is too wide for one."""
 
 
+def with_error(mean: float | None, error: float | None, digits: int = 2) -> str:
+    """A mean with its standard error, for example "4.50 ± 0.12"."""
+    if mean is None:
+        return NOTHING
+    return f"{mean:z.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+
 def text_of(estimate: Estimate, digits: int = 2) -> str:
     """The mean with its interval, else with what is known."""
     if estimate.mean is None:

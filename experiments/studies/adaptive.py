@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.configuration.config import FORMAT, ExecutionConfig, canonical, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT, canonical
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Report, Study, StudyConfig
 from experiments.studies.tabular import parameters
@@ -52,7 +52,7 @@ class AdaptiveConfig(StudyConfig):
         Raises:
           TacitError: for a key that does not exist or a value that is none, naming it.
         """
-        refuse_unknown("the configuration", plain, tuple(field.name for field in dataclasses.fields(cls)))
+        execution = cls.execution_of(plain)
         game, payoffs, level_zero = (plain.get(key) for key in ("game", "payoffs", "level_zero"))
         if (game is None) == (payoffs is None):
             raise TacitError(
@@ -61,7 +61,7 @@ class AdaptiveConfig(StudyConfig):
             )
         config = cls(
             game=dict(game or {}),
-            execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+            execution=execution,
             payoffs=None if payoffs is None else _rows("payoffs", payoffs),
             rounds=whole_number("rounds", plain.get("rounds"), 1, _MOST_ROUNDS),
             levels=whole_number("levels", plain.get("levels"), 0, _MOST_LEVELS),
@@ -151,6 +151,6 @@ STUDY = Study(
     prepare=_prepare,
     tables=lambda contents: list(map(exact_tables.adaptive, contents)),
     draw=lambda contents, run: {
-        "adaptive": exact_figures.adaptive(contents, f"{exact_tables.adaptive_title(contents)}, {run}")
+        "adaptive": lambda: exact_figures.adaptive(contents, f"{exact_tables.adaptive_title(contents)}, {run}")
     },
 )

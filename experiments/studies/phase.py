@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
 from experiments.studies.tabular import SEARCH, Groups, best_values, bounds_of, build_tabular, groups, parameters
@@ -65,8 +65,7 @@ class PhaseConfig(StudyConfig):
           TacitError: for a key that does not exist or a value that is none, naming it.
         """
         grid = ("alpha_count", "alpha_min", "alpha_max")
-        fields = [field.name for field in dataclasses.fields(cls)]
-        refuse_unknown("the configuration", plain, (*fields, *grid))
+        execution = cls.execution_of(plain, grid)
         simulator = build_tabular(plain["game"])
         whole = {
             name: whole_number(name, plain.get(name), 0, _MOST_STARTS)
@@ -77,7 +76,7 @@ class PhaseConfig(StudyConfig):
         switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch")}
         config = cls(
             game=dict(plain["game"]),
-            execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+            execution=execution,
             alpha=_alphas(simulator, plain),
             **whole,
             seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 1),
@@ -228,12 +227,12 @@ def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report
         return str(error)
 
 
-def _draw(contents: Contents, run: str) -> dict[str, exact_figures.Figure]:
+def _draw(contents: Contents, run: str) -> dict[str, Callable[[], exact_figures.Figure]]:
     if len(contents["rows"]) < 2:
         return {}
     title = f"{exact_tables.title(contents)}, {run}"
-    branch = {"branch": exact_figures.branch_diagram(contents, title)} if contents["branch"] else {}
-    return {**branch, "phase": exact_figures.phase_diagram(contents, title)}
+    branch = {"branch": lambda: exact_figures.branch_diagram(contents, title)} if contents["branch"] else {}
+    return {**branch, "phase": lambda: exact_figures.phase_diagram(contents, title)}
 
 
 STUDY = Study(

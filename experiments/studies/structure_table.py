@@ -20,11 +20,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT
 from experiments.studies import exact_tables, structure_figures
 from experiments.studies.study import Report, Study, StudyConfig, games_of
-from experiments.studies.tabular import SEARCH, bounds_of, build_tabular, chosen, groups, parameters
-from games.errors import TacitError, number, one_of, whole_number
+from experiments.studies.tabular import (
+    MOST_STARTS,
+    SEARCH,
+    bounds_of,
+    build_tabular,
+    chosen,
+    groups,
+    of_methods,
+    parameters,
+)
+from games.errors import TacitError, number, whole_number
 from games.tabular.centralised import centralised
 from games.tabular.histories import Tree
 from games.tabular.library.silos import Roles
@@ -41,7 +50,6 @@ from marl.exact.structure_scores import Floor, floor, retention, split_gap
 
 NONE = "none"
 NAMES = (NONE, *(structure.name for structure in STRUCTURES))
-_MOST_STARTS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +77,16 @@ class StructureConfig(StudyConfig):
         Raises:
           TacitError: for a key that does not exist or a value that is none, naming it; for a game that is not tabular.
         """
-        refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
+        execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
         penalty = plain.get("penalty")
         configs = [
             cls(
                 game=game,
-                execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
+                execution=execution,
                 structure=structure,
                 penalty=None if penalty is None else number("penalty", penalty, 0),
-                method=chosen("method", plain.get("method"), [method.key for method in METHODS]),
-                agent_swaps=one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
-                starts=whole_number("starts", plain.get("starts"), 2, _MOST_STARTS),
-                restarts=whole_number("restarts", plain.get("restarts"), 1, _MOST_STARTS),
-                seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+                **settings,
+                restarts=whole_number("restarts", plain.get("restarts"), 1, MOST_STARTS),
             )
             for game in games_of(plain, "structure_table")
             for structure in chosen("structure", plain.get("structure"), NAMES)

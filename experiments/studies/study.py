@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from experiments import runs
-from experiments.configuration.config import FORMAT, ExecutionConfig, name_of
+from experiments.configuration.config import FORMAT, ExecutionConfig, name_of, parse_dataclass, refuse_unknown
 from experiments.launching import compose
 from experiments.presentation import figures, tables, terminal
 from experiments.presentation.tables import SHOWN, Table
@@ -49,6 +49,17 @@ class StudyConfig:
           TacitError: if it is not tabular.
         """
         return build_tabular(self.game)
+
+    @classmethod
+    def execution_of(cls, plain: Mapping[str, Any], also: Sequence[str] = ()) -> ExecutionConfig:
+        """How a configuration, nested plain data, is to be carried out.
+
+        Raises:
+          TacitError: for a key that is none of the fields, nor one of `also`; for a value that is none.
+        """
+        fields = (field.name for field in dataclasses.fields(cls))
+        refuse_unknown("the configuration", plain, (*fields, *also))
+        return parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {}))
 
     def science(self) -> dict[str, Any]:
         """What decides the result, as plain data: the run's name is the hash of this."""
@@ -85,8 +96,8 @@ class Study(Generic[C]):
     """Refuses what cannot be computed, and returns the computation: what the JSON file says, and the arrays."""
     tables: Callable[[Sequence[Contents]], Sequence[Table]]
     """Of some runs."""
-    draw: Callable[[Contents, str], Mapping[str, figures.Figure]]
-    """The figures of one run by name, given its contents and what is to be added to a title."""
+    draw: Callable[[Contents, str], Mapping[str, Callable[[], figures.Figure]]]
+    """What draws the figures of one run, by name, given its contents and what is to be added to a title."""
     draw_together: Callable[[Sequence[Contents]], figures.Figure] | None = None
     """The figure of some runs in one table, which then has a folder below compare/."""
     together: Callable[[Sequence[Contents]], Sequence[Contents]] = tuple
@@ -196,9 +207,9 @@ def _run(study: Study, job: Job, *, in_sweep: bool = False, form: str) -> float 
     contents = [read(study, path) for path in paths]
     if job.execution.figures:
         for path, one in zip(paths, contents, strict=True):
-            for name, figure in study.draw(one, f"run {path.name}").items():
+            for name, draw in study.draw(one, f"run {path.name}").items():
                 if not (path / f"{name}.svg").exists():
-                    figures.save(figure, path / name)
+                    figures.save(draw(), path / name)
     if not in_sweep:
         _show(study, paths, contents, form, draw=job.execution.figures)
     return study.objective(contents[-1])

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.configuration.config import build_game
-from games.errors import TacitError, one_of
+from games.errors import TacitError, one_of, whole_number
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
 from marl.exact.equivariant import BestEquivariant, best_equivariant
+from marl.exact.methods import METHODS
 from marl.exact.optimum import Optimum, optimum
 
 SEARCH = 2
 """The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
 of α narrower than a step of the grid."""
+MOST_STARTS = 1000
+"""Of a method, and of a search."""
 
 
 class Groups(NamedTuple):
@@ -74,3 +77,17 @@ def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
     for one in several:
         one_of(name, one, known)
     return tuple(one for one in known if one in several)
+
+
+def of_methods(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What commands that carry out methods read alike: method, agent_swaps, starts and seed, checked.
+
+    Raises:
+      TacitError: naming the first whose value is none.
+    """
+    return {
+        "method": chosen("method", plain.get("method"), [method.key for method in METHODS]),
+        "agent_swaps": one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
+        "starts": whole_number("starts", plain.get("starts"), 2, MOST_STARTS),
+        "seed": whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+    }

@@ -16,17 +16,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from experiments.configuration.config import FORMAT, ExecutionConfig, parse_dataclass, refuse_unknown
+from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
-from experiments.studies.tabular import SEARCH, bounds_of, chosen, groups, parameters
-from games.errors import TacitError, one_of, whole_number
+from experiments.studies.tabular import SEARCH, bounds_of, groups, of_methods, parameters
+from games.errors import TacitError
 from marl.exact import crossplay
 from marl.exact.equivariant import best_equivariant
 from marl.exact.methods import METHODS, Setting, between, score
 from marl.exact.optimum import optimum
-
-_MOST_STARTS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +50,12 @@ class ZscConfig(StudyConfig):
           TacitError: for a key that does not exist or a value that is none, naming it; for a game that is too large or
             is not of 2 players.
         """
-        refuse_unknown("the configuration", plain, (*(field.name for field in dataclasses.fields(cls)), "games"))
+        execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
         configs = [
             cls(
                 game=game,
-                execution=parse_dataclass(ExecutionConfig, "execution", plain.get("execution", {})),
-                method=chosen("method", plain.get("method"), [method.key for method in METHODS]),
-                agent_swaps=one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
-                starts=whole_number("starts", plain.get("starts"), 2, _MOST_STARTS),
-                seed=whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+                execution=execution,
+                **settings,
             )
             for game in games_of(plain, "zsc_table")
         ]
@@ -152,7 +147,7 @@ STUDY = Study(
     prepare=_prepare,
     tables=lambda contents: [exact_tables.methods(contents)],
     draw=lambda contents, run: {
-        "crossplay": exact_figures.zsc_matrix(contents, f"{exact_tables.title(contents)}, {run}")
+        "crossplay": lambda: exact_figures.zsc_matrix(contents, f"{exact_tables.title(contents)}, {run}")
     },
     draw_together=lambda contents: exact_figures.zsc_table(contents, exact_tables.games(contents)),
 )

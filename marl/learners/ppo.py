@@ -377,15 +377,18 @@ class PPO:
         sizes = (state, rows, rows, chosen, jax.eval_shape(kept, state, part), state.params, state.params)
         return bytes_of(sizes)
 
+    @property
+    def _played(self) -> dict[str, Any]:
+        """How games are played, whether they are recorded or not."""
+        return {"observer": self.seen, "batch": self.batch, "share_parameters": self.share_parameters}
+
     def _rollout(self, state: PPOState, key: Array) -> tuple[rollout.Playing, rollout.Trajectory, rollout.Episodes]:
         return rollout.rollout(
             self.game,
             self.actor_critic,
             state.params,
             state.playing,
-            observer=self.seen,
-            batch=self.batch,
-            share_parameters=self.share_parameters,
+            **self._played,
             length=self.rollout_length,
             sequence=self.sequence,
             key=key,
@@ -398,9 +401,7 @@ class PPO:
             self.actor_critic,
             state.params,
             state.playing,
-            observer=self.seen,
-            batch=self.batch,
-            share_parameters=self.share_parameters,
+            **self._played,
             gamma=state.hyperparameters.gamma,
             key=key,
         )

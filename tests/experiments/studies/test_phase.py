@@ -314,8 +314,8 @@ def test_a_training_run_has_no_diagram(made, tmp_path):
 @pytest.mark.slow
 def test_the_same_table_gives_the_same_figures(made, tmp_path):
     path, _ = made
-    for name, figure in phase.STUDY.draw(contents(path), f"run {path.name}").items():
-        figures.save(figure, tmp_path / name)
+    for name, draw in phase.STUDY.draw(contents(path), f"run {path.name}").items():
+        figures.save(draw(), tmp_path / name)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
         name: (path / name).read_bytes() for name in FIGURES
     }
