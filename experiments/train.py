@@ -1,6 +1,7 @@
 """`tacit train`: train the runs of a job, show what they say."""
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,5 +86,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
-    command = compose.Command("train", compose.TRAIN, hosts.parse, run, JobConfig.runs, conclude, other_crossplay)
+    command = compose.Command(
+        "train", compose.TRAIN, hosts.parse, run, operator.attrgetter("runs"), conclude, other_crossplay
+    )
     compose.main(command, arguments)

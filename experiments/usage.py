@@ -3,7 +3,7 @@
 import textwrap
 
 from experiments.catalogue import facts
-from experiments.configuration.conf_files import choices, explained
+from experiments.configuration.conf_files import choices, default_choices, explained
 
 _OF_STUDIES = (
     "execution.output=FOLDER, execution.overwrite=true, execution.progress=false, execution.figures=false",
@@ -13,10 +13,10 @@ _OF_STUDIES = (
 
 def train() -> str:
     """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
-    from experiments.launching import compose  # and hydra
-
     lines = ["usage: tacit train [-m] [GROUP=CHOICE …] [KEY=VALUE …]", "", *explained("config")]
-    for group, choice in compose.default_choices(compose.TRAIN).items():
+    for group, choice in default_choices("config").items():
+        if group == "experiment":
+            continue
         others = [other for other in choices(group) if other != choice]
         said = f"{group}={choice}" + f"; others: {', '.join(others)}" * bool(others)
         lines += ["", *textwrap.wrap(said, 110, subsequent_indent="  ")]

@@ -13,12 +13,30 @@ def choices(group: str) -> list[str]:
 
 def written(group: str, name: str) -> dict[str, Any]:
     """The values of conf/GROUP/NAME.yaml, after those of the files of that folder which its defaults name."""
-    from omegaconf import OmegaConf  # what runs a piece of a job elsewhere does without
-
-    file = resources.files("conf").joinpath(group, f"{name}.yaml")
-    plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    plain = _read(f"{group}/{name}")
     before = [written(group, one) for one in plain.pop("defaults", [])]
     return {key: value for values in (*before, plain) for key, value in values.items()}
+
+
+def default_choices(root: str) -> dict[str, str]:
+    """The choice that conf/ROOT.yaml makes in each of its groups, in its order; "experiment" among them."""
+    return {group: choice for one in _read(root)["defaults"] if isinstance(one, dict) for group, choice in one.items()}
+
+
+def keys(name: str) -> frozenset[str]:
+    """The top-level keys of conf/NAME.yaml; none if there is no such file."""
+    try:
+        return frozenset(_read(name).keys() - {"defaults"})
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _read(name: str) -> dict[str, Any]:
+    from omegaconf import OmegaConf  # what runs a piece of a job elsewhere does without
+
+    file = resources.files("conf").joinpath(f"{name}.yaml")
+    plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    return plain
 
 
 def explained(name: str) -> list[str]:

@@ -7,6 +7,7 @@ combination, and all runs of a job train in one compiled program.
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import itertools
@@ -158,11 +159,11 @@ class JobConfig:
             execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
         job = dataclasses.replace(job, learner=_with_defaults_of_the_game(job.game, job.learner))
-        for run in job.runs():  # build every part once, so that all its checks speak now
-            game = run.build().game
-            seatings(job.seeds, game.num_players, job.crossplay.seating)
+        for run in job.runs:  # build every part, so that all its checks speak now
+            seatings(job.seeds, run.built.game.num_players, job.crossplay.seating)
         return job
 
+    @functools.cached_property
     def runs(self) -> list["RunConfig"]:
         """One run for each combination of the listed hyperparameters, in the order of the lists.
 
@@ -208,13 +209,14 @@ class RunConfig:
     first_seed: int
     steps: int
 
-    def build(self) -> Built:
-        """The game, the policy and the learner.
+    @functools.cached_property
+    def built(self) -> Built:
+        """The game, the policy and the learner, made when they are first asked for.
 
         Raises:
           TacitError: for an unknown key or a value out of range.
         """
-        game = build_game(self.game)
+        game = self._game
         kind = build_kind(self.policy, game, share_parameters=self.learner.get("share_parameters", True))
         fields = find("learner", self.learner).hyperparameters._fields
         static = {name: value for name, value in self.learner.items() if name not in fields}
@@ -240,13 +242,17 @@ class RunConfig:
         learner = dataclasses.replace(unbounded, total_updates=total_updates)
         return Built(game=game, kind=kind, learner=learner, hyperparameters=numbers)
 
+    @functools.cached_property
+    def _game(self) -> "Game":
+        return build_game(self.game)
+
     def science(self) -> dict[str, Any]:
         """What decides the run's results, as plain data: its name is the hash of this."""
-        game, learner = build_game(self.game), find("learner", self.learner)
+        learner = find("learner", self.learner)
         version = {"version": learner.version} if hasattr(learner, "version") else {}
         return {
             "format": FORMAT,
-            "game": {**self.game, "version": game.version},
+            "game": {**self.game, "version": self._game.version},
             "policy": dict(self.policy),
             "learner": {**_floats(self.learner, learner.hyperparameters._fields), **version},
             "seeds": self.seeds,
@@ -280,11 +286,12 @@ class RunConfig:
 def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, Any]) -> dict[str, Any]:
     """A learner's keys with what null stands for in a game."""
     learner = dict(learner)
+    built = build_game(game)
     if learner.get("share_parameters", True) is None:
-        learner["share_parameters"] = not build_game(game).seats_differ
+        learner["share_parameters"] = not built.seats_differ
     numbers = find("learner", learner).hyperparameters
     if "gamma" in numbers._fields and learner.get("gamma") is None:
-        learner["gamma"] = 1.0 if build_game(game).discounted else numbers._field_defaults.get("gamma", 1.0)
+        learner["gamma"] = 1.0 if built.discounted else numbers._field_defaults.get("gamma", 1.0)
     return learner
 
 

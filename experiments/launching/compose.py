@@ -1,40 +1,35 @@
 """Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
 
+import argparse
 import contextlib
 import functools
 import itertools
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult, ConfigSource
-from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from experiments.configuration.conf_files import choices
-from experiments.configuration.targets import PARTS, completed, default_group, nearest
-from experiments.launching import sweeps
+from experiments.configuration import conf_files
+from experiments.configuration.targets import PARTS, completed, nearest
 from experiments.training.stopping import Paused
 from games.errors import TacitError
 
 _CONFIG = "pkg://conf"
 TRAIN = "config"
 """The configuration of `tacit train` in conf/."""
+_EXTRAS = {"submitit_slurm": "sweeps", "joblib": "sweeps", "optuna": "optuna"}
+"""Hydra's plugins by the choice that they add, and the extra that installs each."""
 
 
 class Command(NamedTuple):
@@ -62,130 +57,129 @@ def main(command: Command, arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
       Paused: if the work stopped before its end, or no trial of a search finished.
     """
-    parser = get_args_parser()
-    parser.error = _refuse
-    said = parser.parse_intermixed_args(list(arguments))
-    overrides = said.overrides
+    given = _flags().parse_intermixed_args(list(arguments)).overrides
     flags = list(arguments)
-    for override in overrides:
+    for override in given:
         flags.remove(override)
-    overrides = spelled_out(overrides, command.root)
-    swept = _check(command, overrides, multirun=said.multirun)
-    sys.argv = [f"tacit {command.name}", *flags, *overrides]  # hydra's parser takes overrides in one piece only
+    overrides = spelled_out(given, command.root)
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    _refuse_what_others_have(command, parsed)
+    # Hydra's parser takes overrides in one piece only.
+    sys.argv = [f"tacit {command.name}", *flags, *_for_the_jobs(parsed)]
     # Hydra would print a traceback's end of its own and exit; the command line says it in one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _launch(command, swept)
+        _launch(command, swept(parsed))
     except (HydraException, OmegaConfBaseException) as error:
-        raise TacitError(_one_line(error, command.root)) from error
+        choosing = [override for override in parsed if override.key_or_group in (*PARTS, "experiment")]
+        several = any(override.is_sweep_override() for override in choosing)  # each with keys of its own
+        chosen = None if several else [str(override.input_line) for override in choosing]
+        raise TacitError(_one_line(error, command.root, chosen)) from error
     except SystemExit as end:
         if isinstance(end.code, TacitError | Paused):
             raise end.code from end
         raise
 
 
-def _launch(command: Command, swept: Set[str] | None) -> None:
-    """Have hydra run one configuration, or a sweep over the keys `swept`."""
-    here = os.getpid()
-    failed: list[str] = []  # what jobs in this process ended with
-
-    def job(composed: DictConfig) -> float | None:
-        try:
-            if swept is None:
-                return command.run(parse(composed))
-            return _in_sweep(command, composed, swept, elsewhere=os.getpid() != here)
-        except Exception as error:
-            # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
-            alone = swept is None or (isinstance(error, Paused) and os.getpid() == here)
-            if alone and isinstance(error, TacitError | Paused):
-                # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
-                raise SystemExit(error) from error
-            failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
-            raise
-
-    def parse(composed: DictConfig) -> Any:
-        return command.parse(_plain(composed))
-
-    if swept is not None:
-        vars(job)["plan"] = sweeps.Plan(parse, command.members, command.conclude, command.caution, swept)
-        sweeps.use()
-    _read_paths()
-    try:
-        hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
-    except ValueError as error:
-        if str(error) != "No trials are completed yet.":  # Optuna's, in search of the best one
-            raise
-        why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
-        raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
-
-
-def _in_sweep(command: Command, composed: DictConfig, swept: Set[str], *, elsewhere: bool) -> float | None:
-    """One job of a sweep over the keys `swept`, in this process or elsewhere."""
-    job = HydraConfig.get()
-    name = f"job {job.job.num}: {sweeps.short(job.overrides.task, swept)}"
-    sys.stderr.write(f"{name}\n")  # in one piece: several processes may say so at once
-    plain = _plain(composed)
-    if elsewhere:  # the bars of several processes would write over each other
-        plain["execution"]["progress"] = False
-    value = command.run(command.parse(plain), in_sweep=True)
-    sys.stderr.write(f"{name}: finished\n")
-    return value
+def _flags() -> argparse.ArgumentParser:
+    """Hydra's own flags, which it documents: its parser wants overrides in one piece, and prints its usage."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.error = _refuse
+    parser.add_argument("overrides", nargs="*")
+    for switch in (["-r", "--run"], ["-m", "--multirun"], ["--resolve"], ["--hydra-help"], ["--version"]):
+        parser.add_argument(*switch, action="store_true")
+    for option in (["-c", "--cfg"], ["-p", "--package"], ["-cp", "--config-path"], ["-cn", "--config-name"],
+                   ["-cd", "--config-dir"], ["--experimental-rerun"]):  # fmt: skip
+        parser.add_argument(*option)
+    parser.add_argument("-i", "--info", nargs="?")
+    return parser
 
 
 def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _check(command: Command, overrides: list[str], *, multirun: bool) -> frozenset[str] | None:
-    """Compose and parse the first configuration that the overrides name; a sweep looks at the others before it begins.
+def _refuse_what_others_have(command: Command, parsed: Sequence[Override]) -> None:
+    """Refuse groups and experiments of another command: those of `tacit phase` are in exact/, others of training."""
+    own, theirs = (conf_files.default_choices(root).keys() for root in (command.root, TRAIN))
+    foreign = _top_level_keys(TRAIN) - _top_level_keys(command.root)
+    for override in parsed:
+        if override.key_or_group in theirs - own:
+            raise TacitError(f"the configuration has no key {override.key_or_group!r}; it chooses {', '.join(own)}")
+        for choice in choices(override) if override.key_or_group == "experiment" else []:
+            name = choice.partition("=")[2]
+            keys = conf_files.keys(f"experiment/{name}")
+            if command.root == TRAIN and keys and name.startswith("exact/"):
+                raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
+            if keys & foreign:
+                raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
 
-    Returns:
-      The keys that a sweep goes over; None if it is none.
+
+def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
+    """The overrides, with those of keys that only the jobs of a sweep have written as a choice of one.
+
+    Before a sweep hydra composes what is not swept over: with the default game, if games are.
     """
-    parser = OverridesParser.create()
+    changing = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    groups = PARTS if "experiment" in changing else tuple(changing.intersection(PARTS))
+
+    def later(override: Override) -> bool:
+        fixed = override.type == OverrideType.CHANGE and not override.is_sweep_override()
+        return fixed and override.key_or_group.startswith(tuple(f"{group}." for group in groups))
+
+    now = [str(override.input_line) for override in parsed if not later(override)]
+    return [
+        *now,
+        *(f"{one.get_key_element()}=choice({one.get_value_element_as_str()})" for one in parsed if later(one)),
+    ]
+
+
+def _launch(command: Command, keys: Set[str]) -> None:
+    """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over."""
+    here = os.getpid()
+    begun, failed = False, []  # jobs in this process, and what some ended with
+
+    def job(composed: DictConfig) -> float | None:
+        nonlocal begun
+        begun = True
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        try:
+            if in_sweep:
+                return _in_sweep(command, composed, keys, elsewhere=os.getpid() != here)
+            return command.run(command.parse(plain(composed, command.root)))
+        except Exception as error:
+            # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
+            alone = not in_sweep or (isinstance(error, Paused) and os.getpid() == here)
+            if alone and isinstance(error, TacitError | Paused):
+                # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
+                raise SystemExit(error) from error
+            failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
+            raise
+
+    vars(job)["command"] = command  # for our sweeper, which hydra hands the job and nothing else
     try:
-        parsed = parser.parse_overrides(overrides)
-        alone = [o for o in parsed if not o.is_sweep_override()]  # keys may be of a game that is swept over
-        settling = [str(o.input_line) for o in alone if o.is_hydra_override() or o.key_or_group == "experiment"]
-        settings = _compose(settling, command.root, with_hydra=True).hydra
-        multirun = multirun or settings.mode == RunMode.MULTIRUN
-        if multirun:
-            mine = {o.key_or_group for o in parsed}
-            own = dict(settings.sweeper.get("params") or {})
-            parsed += parser.parse_overrides([f"{key}={value}" for key, value in own.items() if key not in mine])
-        swept = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
-        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
-        first = [f"{o.get_key_element()}={next(o.sweep_string_iterator())}" for o in swept if o.is_discrete_sweep()]
-    except HydraException as error:
-        raise TacitError(_one_line(error, command.root)) from error
-    if multirun and not swept and _searches(settings.sweeper):
-        raise TacitError(
-            "there is nothing to search: give a key an interval or choices, "
-            "as in 'learner.entropy_coef=tag(log,interval(0.005,0.3))'"
-        )
-    composed = compose([*fixed, *first], command.root)
-    for one in parsed:
-        if one.key_or_group == "experiment":
-            choices = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
-            _refuse_others(command, map(str, choices), composed)
-    command.parse(composed)
-    return frozenset(o.key_or_group for o in swept) if multirun else None
+        hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
+    except ValueError as error:
+        if str(error) == "No trials are completed yet.":  # Optuna's, in search of the best one
+            why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
+            raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
+        if begun or isinstance(error, HydraException | OmegaConfBaseException | TacitError):
+            raise
+        raise TacitError(_one_line(error, command.root)) from error  # of a choice that is none, such as game=3
 
 
-def _searches(sweeper: Mapping[str, Any]) -> bool:
-    """Whether a sweeper is Optuna's, and told what to search by overrides alone."""
-    elsewhere = sweeper.get("search_space") or sweeper.get("custom_search_space")
-    return "optuna" in str(sweeper.get("_target_")) and not elsewhere
-
-
-def _refuse_others(command: Command, experiments: Iterable[str], composed: Mapping[str, Any]) -> None:
-    """Refuse experiments of another command: those of `tacit phase` are in exact/, the others have keys of training."""
-    foreign = composed.keys() & _top_level_keys(TRAIN) - _top_level_keys(command.root)
-    for experiment in experiments:
-        if command.root == TRAIN and experiment.startswith("exact/"):
-            raise TacitError(f"experiment={experiment} is for tacit phase, not for tacit {command.name}")
-        if foreign:
-            raise TacitError(f"experiment={experiment} is for tacit train, not for tacit {command.name}")
+def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhere: bool) -> float | None:
+    """One job of a sweep over `keys` and those that a file sweeps over, in this process or elsewhere."""
+    settings = HydraConfig.get()
+    keys = keys | set(settings.sweeper.get("params") or {})
+    name = f"job {settings.job.num}: {short(settings.overrides.task, keys)}"
+    sys.stderr.write(f"{name}\n")  # in one piece: several processes may say so at once
+    made = plain(composed, command.root)
+    if elsewhere:  # the bars of several processes would write over each other
+        made["execution"]["progress"] = False
+    value = command.run(command.parse(made), in_sweep=True)
+    sys.stderr.write(f"{name}: finished\n")
+    return value
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
@@ -194,11 +188,7 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     Raises:
       TacitError: for a key or a choice that is not there.
     """
-    composed = _compose(spelled_out(overrides, root), root)
-    try:
-        return _plain(composed)
-    except OmegaConfBaseException as error:
-        raise TacitError(_one_line(error, root)) from error
+    return plain(_compose(spelled_out(overrides, root), root), root)
 
 
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
@@ -208,14 +198,35 @@ def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
       TacitError: if they cannot be read, or a key has no end of choices.
     """
     parsed = OverridesParser.create().parse_overrides(spelled_out(arguments, root))
-    return [list(job) for job in itertools.product(*map(sweeps.choices, parsed))]
+    return [list(job) for job in itertools.product(*map(choices, parsed))]
 
 
-def default_choices(root: str) -> dict[str, str]:
-    """The choice that conf/ROOT.yaml makes in each group that says what is done, in its order."""
-    made = dict(_compose([], root, with_hydra=True).hydra.runtime.choices)  # hydra's last first
-    own = [group for group in reversed(made) if group != "experiment" and not group.startswith("hydra/")]
-    return {group: made[group] for group in own}
+def choices(override: Override) -> list[str]:
+    """The overrides, one for each job, that one of a sweep stands for.
+
+    Raises:
+      TacitError: if they have no end, as an interval.
+    """
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
+    return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+
+
+def swept(parsed: Sequence[Override]) -> frozenset[str]:
+    """The keys of which overrides give several values."""
+    return frozenset(
+        override.key_or_group
+        for override in parsed
+        if override.is_sweep_override() and not (override.is_discrete_sweep() and len(choices(override)) == 1)
+    )
+
+
+def short(job: Sequence[str], keys: Set[str]) -> str:
+    """A job's overrides of `keys`, without those that all jobs of the sweep share."""
+    return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in keys)
 
 
 def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
@@ -247,33 +258,26 @@ def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
 @functools.cache
 def _top_level_keys(root: str) -> frozenset[str]:
     """The top-level keys of the configuration, and those that an override may begin with without being one."""
-    return frozenset({"", "game", "hydra", "experiment", *map(str, _compose([], root))})
+    return frozenset({"", "game", "hydra", "experiment", *conf_files.default_choices(root), *conf_files.keys(root)})
 
 
 def _keys_of_the_games(parsed: Sequence[Override], root: str) -> set[str]:
     """The keys of every game that some choice of a game or an experiment among the overrides stands for."""
-    choices = [
-        [f"{override.key_or_group}={choice}" for choice in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [str(override.input_line)]
-        for override in parsed
-        if override.key_or_group in ("game", "experiment")
-    ]
-    games = (_compose(list(chosen), root).get("game", {}) for chosen in itertools.product(*choices))
+    chosen = [choices(override) for override in parsed if override.key_or_group in ("game", "experiment")]
+    games = (_compose(list(some), root).get("game", {}) for some in itertools.product(*chosen))
     return {str(key) for game in games for key in game}
 
 
-def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> DictConfig:
+def _compose(overrides: list[str], root: str) -> DictConfig:
     """What hydra makes of overrides that are spelled out.
 
     Raises:
       TacitError: for a key or a choice that is not there.
     """
-    _read_paths()
     here = GlobalHydra.instance().is_initialized()  # within a job
     try:
         with contextlib.nullcontext() if here else hydra.initialize_config_module("conf", version_base="1.3"):
-            return hydra.compose(root, overrides, return_hydra_config=with_hydra)
+            return hydra.compose(root, overrides)
     except TacitError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -281,32 +285,44 @@ def _compose(overrides: list[str], root: str, *, with_hydra: bool = False) -> Di
         raise TacitError(_one_line(error, root, chosen)) from error
 
 
-def _plain(composed: DictConfig) -> dict[str, Any]:
+def plain(composed: DictConfig, root: str) -> dict[str, Any]:
+    """What hydra composed as nested plain data, without hydra's own part, with the keys that a user's class has.
+
+    Raises:
+      TacitError: for a value that is missing or refers to none.
+    """
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    return {key: completed(key, value) if key in PARTS and value else value for key, value in plain.items()}
+    try:
+        made: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise TacitError(_one_line(error, root)) from error
+    return {key: completed(key, value) if key in PARTS and value else value for key, value in made.items()}
 
 
 def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None) -> str:
     """Hydra's complaint in one sentence, in the words of its user, who has `chosen` groups (overrides), if known."""
-    text = str(error)
-    if missing := re.search(r"Could not (?:override|append|find).*? '([^'/]+)'", text):
-        key = missing.group(1)
-        return f"the configuration has no key {key!r}" + ("" if chosen is None else f"; {_instead(key, chosen, root)}")
-    if missing := re.search(r"Missing mandatory value.*full_key: (\S+)", text, re.S):
-        return f"the configuration needs a value for {missing.group(1)}"
-    if missing := re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)':(.*?)(?:\n\S|$)", text, re.S):
-        choice, group, options = missing.groups()
-        known = [*options.split(), *(one for one in choices(group) if "/" in one)]
+    cause = error.__cause__
+    if not str(error) and isinstance(cause, OmegaConfBaseException):  # which hydra wraps without a word
+        return _one_line(cause, root, chosen)
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        hint = "" if chosen is None else f"; {_instead(cause.full_key, chosen, root)}"
+        return f"the configuration has no key {cause.full_key!r}{hint}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"the configuration needs a value for {error.full_key}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        choice = error.missing_cfg_file.rpartition("/")[2]
+        if choice in _EXTRAS:
+            return f"{error.missing_cfg_file} is a plugin that is not installed: pip install 'tacit[{_EXTRAS[choice]}]'"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group = error.missing_cfg_file.rpartition("/")[0]
+        group = next((one for one in (*PARTS, "experiment") if group.startswith(f"{one}/")), group)
+        choice = error.missing_cfg_file.removeprefix(f"{group}/")
+        known = [*(error.options or ()), *(one for one in conf_files.choices(group) if "/" in one)]
         own = f"; one of your own is a Python path such as my_{group}.Mine" * (group in PARTS)
-        return f"there is no {group} {choice.removeprefix(f'{group}/')!r}; there are {', '.join(known)}{own}"
-    if lacking := re.search(r"In '(hydra/\w+)/(\w+)': Could not load '[^']+/(submitit_slurm|joblib|optuna)'", text):
-        group, choice, plugin = lacking.groups()
-        extra = "optuna" if plugin == "optuna" else "sweeps"
-        return f"{group}={choice} needs a plugin that is not installed: pip install 'tacit[{extra}]'"
-    if bare := re.search(r"^Error parsing override '(.*)'\nmissing EQUAL", text):
-        return f"expected KEY=VALUE, not {bare.group(1)!r}"
-    lines = (line.strip() for line in text.splitlines())
+        return f"there is no {group} {choice!r}; there are {', '.join(known)}{own}"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"expected KEY=VALUE, not {error.override!r}"
+    lines = (line.strip() for line in str(error).splitlines())
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
 
@@ -328,52 +344,6 @@ def _instead(key: str, chosen: Sequence[str], root: str) -> str:
         return f"did you mean {known[near]!r}?"
     game = f", and game has {', '.join(own('game'))}" if isinstance(plain.get("game"), Mapping) else ""
     return f"it has {', '.join(map(str, plain))}{game}"
-
-
-class _Path(ConfigSource):
-    """Choices that are Python paths: game=my_game.make is the group of its signature (`targets.default_group`)."""
-
-    @staticmethod
-    def scheme() -> str:
-        return "python"
-
-    def available(self) -> bool:
-        return True
-
-    def is_group(self, config_path: str) -> bool:
-        return False
-
-    def is_config(self, config_path: str) -> bool:
-        group, _, path = config_path.rpartition("/")
-        return group in PARTS and "." in path and all(name.isidentifier() for name in path.split("."))
-
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return []
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        group, _, path = config_path.rpartition("/")
-        return ConfigResult(
-            provider=self.provider,
-            path=f"{self.scheme()}://{config_path}",
-            config=OmegaConf.create(default_group(group, path)),
-            header={"package": None},
-        )
-
-
-class _Paths(SearchPathPlugin):
-    """Has hydra look for choices among Python paths, after all folders."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("paths", f"{_Path.scheme()}://")
-
-
-def _read_paths() -> None:
-    """Register the plugins that let hydra take Python paths as choices.
-
-    Before each use: launchers reset the registry.
-    """
-    for plugin in (_Path, _Paths):
-        Plugins.instance().register(plugin)
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import submitit
-from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher import submitit_launcher
@@ -23,13 +22,6 @@ _START_SECONDS = 120
 _POLL_SECONDS = 1.0
 _LARGEST_ARRAY = 1000
 """Jobs of one array: Slurm's MaxArraySize is 1001 unless a cluster says otherwise; a larger sweep is several arrays."""
-
-
-def register() -> None:
-    """Have hydra use the launcher below where a configuration names the one that it extends (`submitit_slurm`)."""
-    extended = submitit_launcher.SlurmLauncher
-    # Hydra takes classes from packages below hydra_plugins only, by their names.
-    Plugins.instance().class_name_to_class[f"{extended.__module__}.{extended.__name__}"] = SlurmLauncher
 
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):

@@ -4,18 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
 from experiments.presentation import terminal
+from games.errors import TacitError
 
 
 class Search(Callback):
-    """Warns before a search that goes the wrong way, and prints its best trial; lets other sweeps be."""
+    """Refuses a search of nothing, warns of one that goes the wrong way, prints the best trial. Lets others be."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Called by hydra before the first job, with the whole configuration."""
-        if str(config.hydra.sweeper.get("direction", "")).endswith("minimize"):
+        sweeper = config.hydra.sweeper
+        if "optuna" in sweeper._target_ and not _space(config):
+            refused = TacitError(
+                "there is nothing to search: give a key an interval or choices, "
+                "as in 'learner.entropy_coef=tag(log,interval(0.005,0.3))'"
+            )
+            raise SystemExit(refused)  # of a callback hydra lets nothing else pass
+        if str(sweeper.get("direction", "")).endswith("minimize"):
             terminal.warn(
                 "this search looks for the least greedy XP: for the greatest say hydra/sweeper=greedy_xp, or "
                 "hydra.sweeper.direction=maximize"
@@ -27,6 +36,15 @@ class Search(Callback):
         if file.exists():
             found: Any = OmegaConf.to_container(OmegaConf.load(file))
             print(sentence(found))
+
+
+def _space(config: Any) -> bool:
+    """Whether Optuna's sweeper is told what to search."""
+    sweeper = config.hydra.sweeper
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    return any(override.is_sweep_override() for override in overrides) or any(
+        sweeper.get(key) for key in ("params", "search_space", "custom_search_space")
+    )
 
 
 def sentence(found: Mapping[str, Any]) -> str:

@@ -4,27 +4,23 @@ What became of a run is read from the run's own status file: launchers call a jo
 """
 
 import collections
-import contextlib
 import copy
 import itertools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import runs
+from experiments.launching.compose import Command, choices, plain, short, swept
 from experiments.training.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError
 
@@ -32,82 +28,59 @@ MAKE, LEAVE, DAMAGED = "make", "leave", "damaged"
 """What a sweep does with a run; a directory that does not hold its run is named, and left alone."""
 
 
-class Plan(NamedTuple):
-    """What a sweep has to know of the command whose configurations it goes through."""
-
-    parse: Callable[[DictConfig], Any]
-    """A job's configuration as hydra composes it, checked; has `execution`."""
-    members: Callable[[Any], Sequence[runs.Config]]
-    """The runs that a checked configuration stands for."""
-    conclude: Callable[[Sequence[Path], bool], None]
-    """Shows the finished runs of a sweep; the bool says whether figures are wanted."""
-    caution: Callable[[Sequence[tuple[Any, Path]]], str]
-    """A sentence on finished runs, with the checked configuration of each, that are not what was asked for, or ""."""
-    swept: Set[str]
-    """The keys that it goes over."""
-
-
-class GridSweeper(Sweeper):
-    """Every choice with every other, without what is finished, and what failed unless it is to be tried again.
+def sweep(
+    command: Command,
+    arguments: Sequence[str],
+    loader: ConfigLoader,
+    config: DictConfig,
+    launcher: Launcher,
+    *,
+    at_once: int | None = None,
+) -> list[JobReturn]:
+    """Launch the jobs of a command's overrides, then show what is finished and count what is not.
 
     Args:
-      max_batch_size: jobs given to the launcher at once; None for all.
-      params: what to sweep over, by key, where the command line does not say it.
+      arguments: overrides; of two for one key the last counts.
+      loader, config: hydra's, with the configuration that it composed for the sweep.
+      at_once: jobs given to the launcher at once; None for all.
+
+    Raises:
+      TacitError: for a configuration that is none, before the first job.
+      Paused: if a run is not finished.
     """
-
-    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any] | None = None) -> None:
-        self._at_once = max_batch_size
-        self._params = dict(params or {})
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by hydra before `sweep`."""
-        self._loader, self._config, self._plan = hydra_context.config_loader, config, vars(task_function)["plan"]
-        self._launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
-    def sweep(self, arguments: list[str]) -> Any:
-        """Launch the jobs of the overrides `arguments`, then show what is finished and count what is not.
-
-        Raises:
-          Paused: if a run is not finished.
-        """
-        overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(
-            [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
-        )
-        jobs = list(
-            itertools.product(*{override.get_key_element(): choices(override) for override in overrides}.values())
-        )
-        plans: dict[Path, str] = {}  # of every run of the sweep
-        todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
-        draw, left = False, []
-        compose = Composer(self._loader, self._config)
-        for job in jobs:
-            config = self._plan.parse(compose(job))
-            members = {Path(config.execution.output) / run.name(): run for run in self._plan.members(config)}
-            new = {path: _plan(path, members[path], config.execution) for path in members if path not in plans}
-            plans |= new
-            draw |= config.execution.figures
-            if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
-                todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
-            else:
-                left += [(config, path) for path in new if _state(path) == "finished"]
-        _say_what_is_left_out(len(jobs), len(todo))
-        folder = Path(self._config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self._config, folder / "multirun.yaml")
-        ended: list[JobReturn] = []
-        at_once = self._at_once or max(len(todo), 1)
-        for first in range(0, len(todo), at_once):
-            ended += _launched(self._launcher, todo[first : first + at_once], first)
-        for (job, _), result in zip(todo, ended, strict=True):
-            _say_why(short(job, self._plan.swept), result)
-        if sentence := self._plan.caution(left):
-            print(f"tacit: warning: {sentence}", file=sys.stderr)
-        states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
-        paused = any(isinstance(_error(result), Paused) for result in ended)
-        _conclude(states, lambda finished: self._plan.conclude(finished, draw), paused=paused)
-        return ended
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    jobs = list(itertools.product(*{override.get_key_element(): choices(override) for override in overrides}.values()))
+    keys = swept(overrides)
+    plans: dict[Path, str] = {}  # of every run of the sweep
+    todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
+    draw, left = False, []
+    compose = Composer(loader, config)
+    for job in jobs:
+        checked = command.parse(plain(compose(job), command.root))
+        members = {Path(checked.execution.output) / run.name(): run for run in command.members(checked)}
+        new = {path: _plan(path, members[path], checked.execution) for path in members if path not in plans}
+        plans |= new
+        draw |= checked.execution.figures
+        if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
+            todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
+        else:
+            left += [(checked, path) for path in new if _state(path) == "finished"]
+    _say_what_is_left_out(len(jobs), len(todo))
+    folder = Path(config.hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    ended: list[JobReturn] = []
+    batch = at_once or max(len(todo), 1)
+    for first in range(0, len(todo), batch):
+        ended += _launched(launcher, todo[first : first + batch], first)
+    for (job, _), result in zip(todo, ended, strict=True):
+        _say_why(short(job, keys), result)
+    if sentence := command.caution(left):
+        print(f"tacit: warning: {sentence}", file=sys.stderr)
+    states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
+    paused = any(isinstance(_error(result), Paused) for result in ended)
+    _conclude(states, lambda finished: command.conclude(finished, draw), paused=paused)
+    return ended
 
 
 class Composer:
@@ -140,32 +113,6 @@ class Composer:
             and not OmegaConf.is_config(OmegaConf.select(base, override.key_or_group))
             for base in self._bases.values()
         )
-
-
-def choices(override: Override) -> list[str]:
-    """The overrides, one for each job, that one of a sweep stands for.
-
-    Raises:
-      TacitError: if they have no end, as an interval.
-    """
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
-    return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
-
-
-def use() -> None:
-    """Make hydra's grid sweeps ours, and its launcher for Slurm, if that is installed."""
-    # Hydra takes plugins by name, and only names of its own packages: ours stands in the place of its basic one.
-    Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"] = GridSweeper
-    # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs, in
-    # which it comes first, are told nothing.
-    with mock.patch.dict(os.environ, {"SUBMITIT_LOG_LEVEL": "NOCONFIG"}), contextlib.suppress(ModuleNotFoundError):
-        from experiments.launching import launchers  # without the extra, composing says what is lacking
-
-        launchers.register()
 
 
 def _plan(path: Path, run: runs.Config, execution: Any) -> str:
@@ -223,11 +170,6 @@ def _say_what_is_left_out(jobs: int, todo: int) -> None:
         todo < jobs
     )
     print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
-
-
-def short(job: Sequence[str], swept: Set[str]) -> str:
-    """A job's overrides without those that all jobs of the sweep share."""
-    return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in swept)
 
 
 def _say_why(job: str, result: JobReturn) -> None:

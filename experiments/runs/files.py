@@ -75,7 +75,12 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
 
 def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays of any shapes [...] by name as a .safetensors file, complete or not at all."""
-    write_bytes(file, save(dict(tensors), dict(metadata)))
+    write_bytes(file, packed_tensors(tensors, metadata))
+
+
+def packed_tensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """What a .safetensors file of arrays of any shapes [...] by name consists of."""
+    return save(dict(tensors), dict(metadata))
 
 
 def read_tensors(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

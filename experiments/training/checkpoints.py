@@ -1,25 +1,20 @@
-"""The checkpoints of a training run: all that is needed to go on with it, in one folder, the last two kept.
+"""The checkpoints of a training run: all that is needed to go on with it, the last two kept.
 
     checkpoints/
-      7/             a checkpoint has the number of its save, which only grows
-        about/       JSON: what made the checkpoint, the types of its arrays, and checksums
-        arrays/      the state and the log, as one array of bytes
-      8/             the newest
+      7-1c3a9f02.safetensors    a checkpoint has the number of its save, which only grows, and the checksum of the file
+      8-90be4d11.safetensors    the newest
 
-orbax writes a checkpoint beside its place, renames it when it is whole, and then deletes the oldest. The checksums are
-ours: its files do not show every change. One array of bytes holds arrays of every type and size, empty ones too, and a
-read that fails leaves no other read of the same checkpoint behind. Typed random keys are stored as the integers they
-are made of. Nothing here depends on the devices that held the state.
+A checkpoint is written beside its place and renamed when it is whole; then the oldest is deleted. Arrays are kept as
+bytes, and their types in the file's metadata, since safetensors does not know every type; typed random keys as the
+integers they are made of. Nothing here depends on the devices that held the state.
 """
 
-import contextlib
 import json
-import logging
 import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.runs.files import packed_tensors, read_tensors, write_bytes
 from games.errors import TacitError
 
-FORMAT = 1
+FORMAT = 2
 """Of the checkpoints that this version writes and reads."""
 KEPT = 2
 """How many checkpoints of a run remain."""
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
-"""What orbax and the JSON decoder raise of files that are missing, cut short or changed."""
+_NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -59,12 +54,8 @@ class _Type(NamedTuple):
         return f"{self.dtype}{self.shape}" + (f" of {self.keys} keys" if self.keys else "")
 
 
-class _Damaged(Exception):
-    """What is on the disk is not what was written."""
-
-
 def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, log: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint; when this returns it is whole and on the disk.
+    """Write a checkpoint; when this returns it is whole.
 
     Of several processes that train together only one calls this, and no process waits for another.
 
@@ -78,34 +69,25 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
     Raises:
       TacitError: if it cannot be written; the earlier checkpoints are still there.
     """
-    import orbax.checkpoint as ocp  # half a second, and a finished run needs none
-
     named = {**_named(state), **{_log_name(name): array for name, array in log.items()}}
     types = {name: _type(leaf) for name, leaf in named.items()}
-    plain_leaves = [jax.random.key_data(leaf) if types[name].keys else leaf for name, leaf in named.items()]
-    contents = np.concatenate([_as_bytes(leaf) for leaf in jax.device_get(plain_leaves)])
+    integers = {name: jax.random.key_data(leaf) if types[name].keys else leaf for name, leaf in named.items()}
     about = {
-        "format": FORMAT,
-        "science": dict(science),
-        "updates": updates,
-        "arrays": [[name, *of] for name, of in types.items()],  # in the order of their bytes
-        "log": list(log),
-        "checksum": zlib.crc32(contents.data),
-    }
-    # This envelope is the same in every format.
-    sealed = {"about": about, "checksum": _checksum(about)}
+        "format": FORMAT, "science": dict(science), "updates": updates, "arrays": types, "log": list(log)
+    }  # fmt: skip
+    contents = packed_tensors(
+        {name: _as_bytes(array) for name, array in jax.device_get(integers).items()}, {"about": json.dumps(about)}
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _manager(folder, remove_torn=True) as manager:
-            manager.save(
-                max(manager.all_steps(), default=0) + 1,
-                args=ocp.args.Composite(
-                    about=ocp.args.JsonSave(sealed), arrays=ocp.args.StandardSave({"bytes": contents})
-                ),
-                force=True,
-            )
-    except (OSError, ValueError) as error:
-        raise TacitError(f"the checkpoint cannot be written in {folder}: {_reason(error)}") from error
+        for torn in _torn(folder):
+            torn.unlink()
+        before = _saved(folder)
+        write_bytes(folder / f"{max(before, default=0) + 1}-{zlib.crc32(contents):08x}.safetensors", contents)
+        for number in sorted(before)[: 1 - KEPT]:
+            before[number].unlink()
+    except OSError as error:
+        raise TacitError(f"the checkpoint cannot be written in {folder}: {error.strerror}") from error
 
 
 def load(
@@ -134,23 +116,24 @@ def load(
     """
     if not folder.is_dir():
         return None
-    for torn in sorted(folder.glob("*.orbax-checkpoint-tmp*")):
+    if older := [path for path in folder.iterdir() if path.name.isdigit()]:
+        raise TacitError(f"checkpoint {max(older)} has format 1, and this Tacit reads format {FORMAT}")
+    for torn in _torn(folder):
         warn(f"checkpoint {torn} is passed over: it was cut short while it was written")
     named = _named(like)
     types = {name: _type(leaf) for name, leaf in named.items()}
-    with _manager(folder) as manager:
-        for number in sorted(manager.all_steps(), reverse=True):
-            path = folder / str(number)
-            try:
-                about = _read_about(manager, number)
-                _check(path, about, science, by_default, types)
-                arrays = _read_arrays(manager, number, about)
-            except _Damaged:
-                warn(f"checkpoint {path} is passed over: files of it are missing, cut short or changed")
-                continue
-            leaves = [_restored(arrays[name], types[name]) for name in named]
-            log = {name: arrays[_log_name(name)] for name in about["log"]}
-            return Checkpoint(about["updates"], jax.tree.unflatten(jax.tree.structure(like), leaves), log)
+    for _, path in sorted(_saved(folder).items(), reverse=True):
+        if not _is_whole(path):
+            warn(f"checkpoint {path} is passed over: the file is cut short or changed")
+            continue
+        tensors, metadata = read_tensors(path)
+        about = json.loads(metadata["about"])
+        _check(path, about, science, by_default, types)
+        stored = {name: _Type(*of) for name, of in about["arrays"].items()}
+        arrays = {name: tensors[name].view(of.dtype).reshape(of.shape) for name, of in stored.items()}
+        leaves = [_restored(arrays[name], types[name]) for name in named]
+        log = {name: arrays[_log_name(name)] for name in about["log"]}
+        return Checkpoint(about["updates"], jax.tree.unflatten(jax.tree.structure(like), leaves), log)
     return None
 
 
@@ -173,44 +156,24 @@ def discard(folder: Path) -> None:
         raise TacitError(f"the checkpoints {folder} cannot be removed: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def _manager(folder: Path, *, remove_torn: bool = False) -> Iterator[Any]:
-    """orbax's manager of a folder; it logs nothing, and waits for no other process."""
-    import orbax.checkpoint as ocp
+def _saved(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a folder by number."""
+    names = {path: _NAME.fullmatch(path.name) for path in folder.iterdir()}
+    return {int(name[1]): path for path, name in names.items() if name}
 
-    me = jax.process_index()
-    options = ocp.CheckpointManagerOptions(
-        create=False,  # this would wait for the other processes
-        cleanup_tmp_directories=remove_torn,
-        preservation_policy=ocp.checkpoint_managers.LatestN(KEPT),
-        enable_async_checkpointing=False,
-        multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}),
-    )
-    logger = logging.getLogger("absl")
-    was_disabled, logger.disabled = logger.disabled, True
+
+def _torn(folder: Path) -> list[Path]:
+    """What is left of checkpoints whose writing was cut short."""
+    return sorted(folder.glob(".*.safetensors.*"))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint's file is as it was written."""
+    name = _NAME.fullmatch(path.name)
     try:
-        with ocp.CheckpointManager(folder.absolute(), options=options) as manager:
-            yield manager
-    finally:
-        logger.disabled = was_disabled
-
-
-def _read_about(manager: Any, number: int) -> dict[str, Any]:
-    """What a checkpoint says of itself.
-
-    Raises:
-      _Damaged: if that is not there, or has changed.
-    """
-    import orbax.checkpoint as ocp
-
-    try:
-        sealed = manager.restore(number, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
-        intact = sealed["checksum"] == _checksum(sealed["about"])
-    except _UNREADABLE as error:
-        raise _Damaged from error
-    if not intact:
-        raise _Damaged
-    return sealed["about"]
+        return name is not None and zlib.crc32(path.read_bytes()) == int(name[2], 16)
+    except OSError:
+        return False
 
 
 def _check(
@@ -234,7 +197,7 @@ def _check(
         raise TacitError(
             f"checkpoint {path} was made by another configuration: {name} is {made} there, and {now} in this run"
         )
-    stored = {name: str(_Type(*of)) for name, *of in about["arrays"]}
+    stored = {name: str(_Type(*of)) for name, of in about["arrays"].items()}
     for name in about["log"]:
         del stored[_log_name(name)]
     if found := _first_difference(stored, {name: str(of) for name, of in types.items()}):
@@ -242,29 +205,6 @@ def _check(
         raise TacitError(
             f"checkpoint {path} was made by another version of Tacit: {name} is {made} there, and {now} here"
         )
-
-
-def _read_arrays(manager: Any, number: int, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint by name, as they are on the disk.
-
-    Raises:
-      _Damaged: if they are not there, or have changed.
-    """
-    import orbax.checkpoint as ocp
-
-    try:
-        contents = manager.restore(number, args=ocp.args.Composite(arrays=ocp.args.StandardRestore())).arrays["bytes"]
-    except _UNREADABLE as error:
-        raise _Damaged from error
-    if zlib.crc32(contents.data) != about["checksum"]:
-        raise _Damaged
-    arrays, start = {}, 0
-    for name, *of in about["arrays"]:
-        stored = _Type(*of)
-        array = np.empty(stored.shape, stored.dtype)
-        array.reshape(-1).view(np.uint8)[:] = contents[start : start + array.nbytes]
-        arrays[name], start = array, start + array.nbytes
-    return arrays
 
 
 def _named(state: Any) -> dict[str, Any]:
@@ -296,18 +236,6 @@ def _as_bytes(array: Any) -> np.ndarray:
 
 def _restored(array: np.ndarray, of: _Type) -> Any:
     return jax.random.wrap_key_data(jnp.asarray(array), impl=of.keys) if of.keys else array
-
-
-def _reason(error: Exception) -> str:
-    """The operating system's words for an error, which the storage library wraps in many of its own."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else str(error).partition("\n")[0]
-
-
-def _checksum(plain: Any) -> int:
-    return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
 
 
 def _flat(plain: Any, name: str = "") -> dict[str, str]:

@@ -47,7 +47,7 @@ def run_job(
       warn: is told of damaged checkpoints that are passed over.
 
     Returns:
-      The run directories, one for each run in the order of `config.runs()`.
+      The run directories, one for each run in the order of `config.runs`.
 
     Raises:
       Paused: if it was stopped by a signal or its time is used up; everything is saved.
@@ -56,7 +56,7 @@ def run_job(
       KeyboardInterrupt: after the directories have been marked as interrupted.
     """
     root = Path(config.execution.output)
-    members = config.runs()
+    members = config.runs
     todo = [(run, root / run.name()) for run in members]
     if leave_failed:
         todo = [(run, path) for run, path in todo if not _has_failed(path)]
@@ -76,7 +76,7 @@ def run_one(
     Raises:
       TacitError: if the job has several runs; else as `run_job`.
     """
-    members = config.runs()
+    members = config.runs
     if len(members) != 1:
         raise TacitError(f"one run directory holds one run, and this configuration stands for {len(members)}")
     _complete(config, [(members[0], path)], report, warn)
@@ -118,7 +118,7 @@ def _complete(
 ) -> None:
     """Claim the runs that are not finished, and train those that stand at the same update in one program."""
     for run, _ in members[:1]:  # all have the same game; refuse a broken one before anything is written
-        built = run.build()
+        built = run.built
         require_shapes(built.game, [built.kind.observer])
     todo = _claimed(config, members)
     trainings: list[Training] = []

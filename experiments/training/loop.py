@@ -94,7 +94,7 @@ def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member
     Raises:
       TacitError: if its checkpoint is of another configuration or version.
     """
-    built = config.build()
+    built = config.built
     state = jax.eval_shape(
         functools.partial(_initial_state, built.learner), *_stacked_inputs([built], config.first_seed, config.seeds)
     )

@@ -91,7 +91,7 @@ def test_every_choice_builds_and_explains_its_keys(group, choice, tmp_path):
     chosen = f"{group}={choice}"
     plain = compose.compose([*NO_TRAINING, chosen, *needs.get(chosen, [])])
     job = JobConfig.parse(plain)
-    assert all(run.build().game.name for run in job.runs())
+    assert all(run.built.game.name for run in job.runs)
     known = explained(ROOT / "config.yaml")
     for of_group, of_choice in CHOICES:
         prefix = "" if of_group == "experiment" else f"{of_group}."
@@ -203,9 +203,9 @@ def traced(learner):
 @pytest.mark.parametrize("experiment", RUN)
 def test_every_experiment_can_be_traced_at_a_tiny_size(experiment, tmp_path):
     job, members = tiny(experiment, tmp_path)
-    assert len({run.name() for run in job.runs()}) == len(job.runs()) == members
-    for run in job.runs():
-        before, after = traced(run.build().learner)
+    assert len({run.name() for run in job.runs}) == len(job.runs) == members
+    for run in job.runs:
+        before, after = traced(run.built.learner)
         assert jax.tree.structure(before) == jax.tree.structure(after)
         shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)] for state in (before, after)]
         assert shapes[0] == shapes[1]
@@ -220,7 +220,7 @@ def test_every_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     job, members = tiny(experiment, tmp_path)
     paths = run_job(job)
     assert len(set(paths)) == members
-    for path, run in zip(paths, job.runs(), strict=True):
+    for path, run in zip(paths, job.runs, strict=True):
         assert check_finished(path)["science"]["learner"]["entropy_coef"] == run.learner["entropy_coef"]
 
 
@@ -258,7 +258,7 @@ def test_every_member_of_a_sweep_is_a_configuration(experiment, members):
         parse(compose.compose([f"experiment={experiment}", *chosen], root))
         for chosen in itertools.product(*swept(experiment))
     ]
-    names = {run.name() for job in jobs for run in (job.runs() if root == "config" else job)}
+    names = {run.name() for job in jobs for run in (job.runs if root == "config" else job)}
     assert len(jobs) == members
     assert len(names) == members * (4 if experiment.startswith("sweep/") else 1)
 
@@ -271,7 +271,7 @@ def test_every_choice_of_the_large_sweep_is_a_configuration():
     first = [one[0] for one in choices]
     chosen = {tuple([*first[:place], one, *first[place + 1 :]]) for place, own in enumerate(choices) for one in own}
     jobs = [JobConfig.parse(compose.compose(["experiment=sweep/hanabi", *one])) for one in sorted(chosen)]
-    assert len({run.name() for job in jobs for run in job.runs()}) == 4 * len(chosen)
+    assert len({run.name() for job in jobs for run in job.runs}) == 4 * len(chosen)
 
 
 def test_no_sweep_is_left_out_above():

@@ -151,7 +151,7 @@ def pretend():
     small = 1 << 17
 
     def one(root, run):
-        built, path = run.build(), Path(root) / run.name()
+        built, path = run.built, Path(root) / run.name()
         if path.exists():
             return path
         path.mkdir(parents=True)
@@ -175,7 +175,7 @@ def pretend():
         runs.write_status(path, "finished", steps=run.steps)
         return path
 
-    return lambda job: [one(job.execution.output, run) for run in job.runs()]
+    return lambda job: [one(job.execution.output, run) for run in job.runs]
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def run_the_piece(command, monkeypatch):
     """`run_piece` with a configuration that a command of the page has written."""
     config, path = command.text.split()[3:5]
     made = []
-    monkeypatch.setattr(run_piece, "run_one", lambda job, path, **_: made.append((job.runs()[0].build(), path)))
+    monkeypatch.setattr(run_piece, "run_one", lambda job, path, **_: made.append((job.runs[0].built, path)))
     assert run_piece.main([config, path]) == 0, str(command)
     assert made[0][1] == Path(path)
 

@@ -80,7 +80,7 @@ def test_a_run_is_named_alike_however_its_groups_were_written(own):
     own("own_d")
     short = compose.compose(["game=own_d.make", "size=2", "seeds=2"])
     (one,), (other,), (third,) = (
-        JobConfig.parse(plain).runs()
+        JobConfig.parse(plain).runs
         for plain in (
             short,
             {**short, "game": {"_target_": "own_d.make", "size": 2.0}},  # as JSON, with defaults left out
@@ -89,7 +89,7 @@ def test_a_run_is_named_alike_however_its_groups_were_written(own):
     )
     assert one.name() == other.name() == third.name()
     assert RunConfig.from_science(json.loads(json.dumps(one.science()))).name() == one.name()
-    (larger,) = JobConfig.parse({**short, "game": {"_target_": "own_d.make", "size": 3}}).runs()
+    (larger,) = JobConfig.parse({**short, "game": {"_target_": "own_d.make", "size": 3}}).runs
     assert larger.name() != one.name()
 
 

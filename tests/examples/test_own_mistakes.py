@@ -168,8 +168,8 @@ def test_an_own_key_is_no_false_friend(tacit, own):
 def test_values_are_passed_on_as_they_are_annotated(own):
     plain = compose.compose(["game=dinner.make", "bland=1", "game.pays=[1,0]", "policy=gated.Gated"])
     plain["policy"] |= {"torso": [4.0], "gain": 2}
-    (run,) = JobConfig.parse(plain).runs()
-    policy = run.build().kind.policy
+    (run,) = JobConfig.parse(plain).runs
+    policy = run.built.kind.policy
     assert (policy.torso, policy.width) == ((4,), 64)
     assert type(policy.gain) is float
     hash(policy)
@@ -204,7 +204,7 @@ def test_a_whole_group_is_completed_without_conf(own, monkeypatch):
 def test_numbers_of_a_variants_own_reach_it(own):
     """Its class of hyperparameters is what the state carries."""
     plain = compose.compose(["game=dinner.make", "policy=tabular", "learner=gated.Floored", "learner.floor=[0.25,0.5]"])
-    first, second = (run.build() for run in JobConfig.parse(plain).runs())
+    first, second = (run.built for run in JobConfig.parse(plain).runs)
     assert (first.hyperparameters.floor, second.hyperparameters.floor) == (0.25, 0.5)
     state = first.learner.init(second.hyperparameters, key=jax.random.key(0))
     assert type(state.hyperparameters).__name__ == "Numbers"

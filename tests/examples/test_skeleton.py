@@ -30,7 +30,7 @@ def test_the_skeleton_learns(folder, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     chosen = ["game=lever", "game.payoffs=[1.0,0.5]", "policy=tabular", "learner=skeleton_of_the_page.Mine"]
     plain = compose.compose([*chosen, "learner.learning_rate=[0.5,0.0]"])
-    first, second = (run.build() for run in JobConfig.parse(plain).runs())
+    first, second = (run.built for run in JobConfig.parse(plain).runs)
     assert (first.learner.num_games, first.kind.share_parameters) == (32, True)
     assert first.learner.peak_bytes() > 0
 

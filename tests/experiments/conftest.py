@@ -75,7 +75,7 @@ def finished(tmp_path_factory):
 def finished_runs(finished, make_job):
     """Its run directories, in the order of the coefficients."""
     folder, _ = finished
-    return [folder / "runs" / run.name() for run in make_job("runs", {"learner.entropy_coef": [0.01, 0.1]}).runs()]
+    return [folder / "runs" / run.name() for run in make_job("runs", {"learner.entropy_coef": [0.01, 0.1]}).runs]
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def make_run(make_job):
     """make_run(folder, {"policy.torso": [4], …}) -> the directory of a run that is finished, but learned nothing."""
 
     def make(folder, changes):
-        (run,) = make_job(folder, changes).runs()
+        (run,) = make_job(folder, changes).runs
         path = runs.claim(folder, run, overwrite=False)
-        built = run.build()
+        built = run.built
         keys = jax.random.split(jax.random.key(1), run.seeds)
         state = jax.lax.map(lambda key: built.learner.init(built.hyperparameters, key=key), keys)
         runs.write_policies(path / "policies.safetensors", run, jax.device_get(state.params))

@@ -305,7 +305,7 @@ def test_crossplay_of_two_networks(tacit, a_run, wide_run, tmp_path):
 
 @pytest.mark.slow
 def test_runs_of_different_games_do_not_meet(tacit, make_job, a_run, finished_runs, tmp_path):
-    (run,) = make_job(tmp_path, {"game.payoffs": [1.0] * 10}).runs()
+    (run,) = make_job(tmp_path, {"game.payoffs": [1.0] * 10}).runs
     other = Path(shutil.copytree(a_run, tmp_path / run.name()))  # the same weights, said to be of other levers
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(agent.params for agent in runs.read_run(a_run).agents))
     runs.write_policies(other / "policies.safetensors", run, params)
@@ -342,7 +342,7 @@ def test_a_printed_configuration_is_a_piece(tacit, tiny_overrides, finished_runs
     said = tacit("config", *tiny_overrides, "learner.entropy_coef=0.01", "execution.figures=false")
     assert said.status == 0
     job = JobConfig.parse(json.loads(said.out))
-    assert [run.name() for run in job.runs()] == [finished_runs[0].name]
+    assert [run.name() for run in job.runs] == [finished_runs[0].name]
     path = tmp_path / "piece"
     run_one(job, path)
     assert runs.read_run(path).config == runs.read_run(finished_runs[0]).config

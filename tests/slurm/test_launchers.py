@@ -28,7 +28,7 @@ def handled():
 @pytest.mark.parametrize(
     "choice, target, kept",
     [
-        ("slurm", "hydra_submitit_launcher.submitit_launcher.SlurmLauncher", {"timeout_min": 240, "nodes": 1}),
+        ("slurm", "tacit.SlurmLauncher", {"timeout_min": 240, "nodes": 1}),
         ("local", "hydra_joblib_launcher.joblib_launcher.JoblibLauncher", {"n_jobs": 2, "prefer": "processes"}),
     ],
 )

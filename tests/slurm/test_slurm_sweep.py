@@ -121,7 +121,7 @@ def names():
     plain, found = compose.compose(TINY), []
     for rate in RATES:
         plain["learner"]["learning_rate"] = float(rate)
-        found += [run.name() for run in JobConfig.parse(plain).runs()]
+        found += [run.name() for run in JobConfig.parse(plain).runs]
     return found
 
 
@@ -136,7 +136,7 @@ def freeze(frozen, folder, number):
 def newest_checkpoint(folder, number):
     """The updates after which it was saved; 0 if there is none."""
     saved = (folder / names()[number] / "checkpoints").glob("[0-9]*")
-    return max((int(path.name) for path in saved if path.name.isdigit()), default=0)
+    return max((int(path.name.partition("-")[0]) for path in saved), default=0)
 
 
 def process_of(folder, number):

@@ -198,7 +198,7 @@ def test_whole_floats_are_whole_numbers(make_job, tmp_path):
         "execution.rows": 2.0,
     }
     job = make_job(tmp_path, changes)
-    built = job.runs()[0].build()
+    built = job.runs[0].built
     made = [
         built.learner.num_games, job.seeds, job.steps, built.game.num_players, *built.kind.policy.torso,
         job.crossplay.games, job.execution.rows,

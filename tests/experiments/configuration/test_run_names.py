@@ -35,7 +35,7 @@ LITERAL = {
 
 
 def name(plain):
-    (run,) = JobConfig.parse(plain).runs()
+    (run,) = JobConfig.parse(plain).runs
     return run.name()
 
 
@@ -177,7 +177,7 @@ def test_every_key_of_the_science_counts(plain, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_length_of_sequences_and_counted_rows_count_and_the_length_of_pieces_does_not():
     def named(*overrides):
-        (run,) = JobConfig.parse(compose.compose(["policy=recurrent", "learner.rollout_length=8", *overrides])).runs()
+        (run,) = JobConfig.parse(compose.compose(["policy=recurrent", "learner.rollout_length=8", *overrides])).runs
         return run.name()
 
     assert len({named(), named("learner.sequence_length=4"), named("learner.sequence_length=2")}) == 3
@@ -201,7 +201,7 @@ def test_the_learners_version_counts(plain, monkeypatch):
 
 def test_a_key_that_a_later_tacit_adds_renames_no_run(plain):
     """A run of before lacks it, and has the name that the run has now; chosen, it counts."""
-    (run,) = JobConfig.parse(plain()).runs()
+    (run,) = JobConfig.parse(plain()).runs
     assert run.learner["no_op_rows"] == "left_out"
     assert run.by_default()["learner.no_op_rows"] == "left_out"
     before = dataclasses.replace(run, learner={k: v for k, v in run.learner.items() if k != "no_op_rows"})
@@ -212,7 +212,7 @@ def test_a_key_that_a_later_tacit_adds_renames_no_run(plain):
 
 
 def test_a_learner_without_a_version_of_its_own_has_all_its_keys_in_the_name(plain, monkeypatch):
-    (run,) = JobConfig.parse(plain()).runs()
+    (run,) = JobConfig.parse(plain()).runs
     assert len(run.by_default()) > 5
     monkeypatch.delattr(IPPO, "version")
     assert run.by_default() == {}
@@ -241,7 +241,7 @@ def test_a_shared_network_is_the_games_to_choose():
     """Without a word about it, seats of tabular games have parameters of their own, and those of Hanabi share them."""
     for game, shared in [("lever", False), ("hanabi_2x3", True)]:
         composed = [compose.compose([f"game={game}", f"learner.share_parameters={said}"]) for said in ("null", "false")]
-        (run,) = JobConfig.parse(composed[0]).runs()
+        (run,) = JobConfig.parse(composed[0]).runs
         assert run.learner["share_parameters"] is shared
         assert (name(composed[0]) == name(composed[1])) is not shared
 
@@ -259,27 +259,27 @@ def test_a_shared_network_is_the_games_to_choose():
     ],
 )
 def test_rewards_that_are_discounted_already_are_not_discounted_again(game, learner, gamma):
-    (run,) = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}"])).runs()
+    (run,) = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}"])).runs
     assert run.learner["gamma"] == gamma
-    said = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}", f"learner.gamma={gamma}"])).runs()
+    said = JobConfig.parse(compose.compose([f"game={game}", f"learner={learner}", f"learner.gamma={gamma}"])).runs
     assert [one.name() for one in said] == [run.name()]
     without = compose.compose([f"game={game}", f"learner={learner}", "learner.gamma=null"])
     del without["learner"]["gamma"]  # as somebody may who writes it in Python
     if learner != "ippo_jaxmarl":
-        assert [one.name() for one in JobConfig.parse(without).runs()] == [run.name()]
+        assert [one.name() for one in JobConfig.parse(without).runs] == [run.name()]
 
 
 def test_science_can_be_read_back(plain):
-    (run,) = JobConfig.parse(plain({"game.payoffs": [1, 0.5], "learner.gamma": 1})).runs()
+    (run,) = JobConfig.parse(plain({"game.payoffs": [1, 0.5], "learner.gamma": 1})).runs
     back = RunConfig.from_science(json.loads(json.dumps(run.science())))
     assert back.name() == run.name()
-    assert back.build().game == run.build().game
-    assert back.build().learner == run.build().learner
-    assert back.build().hyperparameters == run.build().hyperparameters
+    assert back.built.game == run.built.game
+    assert back.built.learner == run.built.learner
+    assert back.built.hyperparameters == run.built.hyperparameters
 
 
 def test_lists_stand_for_all_combinations_in_order(make_job, tmp_path):
     job = make_job(tmp_path, {"learner.entropy_coef": [0.1, 0.2], "learner.gamma": [0.9, 1.0]})
-    made = [(run.learner["entropy_coef"], run.learner["gamma"]) for run in job.runs()]
+    made = [(run.learner["entropy_coef"], run.learner["gamma"]) for run in job.runs]
     assert sorted(made) == [(0.1, 0.9), (0.1, 1.0), (0.2, 0.9), (0.2, 1.0)]
-    assert len({run.name() for run in job.runs()}) == 4
+    assert len({run.name() for run in job.runs}) == 4

@@ -90,6 +90,19 @@ def tiny(overrides):
 
 
 @pytest.mark.slow
+def test_a_sweep_over_games_with_a_key_that_only_they_have(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plainly = [*tiny(tiny_overrides), "policy=tabular", "execution.figures=false"]
+    said = tacit("train", "-m", *plainly, "game=dectiger,grid_small", "horizon=1")
+    assert said.status == 0, said.err
+    games = [json.loads(file.read_text())["science"]["game"] for file in tmp_path.glob("runs/*/run.json")]
+    assert sorted((game["_target_"].split(".")[-2], game["horizon"]) for game in games) == [
+        ("dectiger", 1), ("grid_small", 1)
+    ]  # fmt: skip
+    assert "job 0: game=dectiger\n" in said.err  # and not what both have
+
+
+@pytest.mark.slow
 def test_training_on_dec_tiger(tacit, tiny_overrides, tmp_path, monkeypatch):
     """A sweep over horizons, with parameters of its own for each seat, and a file of the same game."""
     monkeypatch.chdir(tmp_path)

@@ -49,7 +49,7 @@ def swept(finished_sweep, make_job, tmp_path):
 
 def paths_of(make_job, folder):
     jobs = [make_job("runs", {"learner.gamma": gamma}) for gamma in (0.5, 0.6, 0.7)]
-    return [folder / "runs" / job.runs()[0].name() for job in jobs]
+    return [folder / "runs" / job.runs[0].name() for job in jobs]
 
 
 def complaints(said):
@@ -139,12 +139,12 @@ def test_a_run_that_fails_leaves_the_others_alone(sweep, make_job, tmp_path, mon
     from experiments import train
 
     def fails(config, **options):
-        if config.runs()[0].learner["gamma"] == 0.5:
-            for run in config.runs():
+        if config.runs[0].learner["gamma"] == 0.5:
+            for run in config.runs:
                 runs.claim(tmp_path / "runs", run, overwrite=False)
                 runs.write_status(tmp_path / "runs" / run.name(), "failed", steps=0, reason="it rained")
             raise TacitError("it rained")
-        if config.runs()[0].learner["gamma"] == 0.6:
+        if config.runs[0].learner["gamma"] == 0.6:
             raise ZeroDivisionError("a mistake of ours")
         return run_job(config, **options)
 
@@ -195,7 +195,7 @@ def test_a_coefficient_that_diverges_does_not_take_the_others_along(
     rates = {"learner.learning_rate": [0.05, 1e38], "learner.gamma": 0.5}
     command = ["train", "-m", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", "budget.steps=640"]
     said = tacit(*command, "learner.learning_rate=[0.05,1e38]")
-    paths = [tmp_path / "runs" / run.name() for run in make_job("runs", {**rates, "budget.steps": 640}).runs()]
+    paths = [tmp_path / "runs" / run.name() for run in make_job("runs", {**rates, "budget.steps": 640}).runs]
     assert [runs.read_status(path)["state"] for path in paths] == ["finished", "failed"]
     assert f"in run {paths[1].name} is not finite" in said.err
     assert "1 of 2 runs are finished, 1 failed" in said.err

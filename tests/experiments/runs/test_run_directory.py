@@ -123,8 +123,8 @@ def test_policies_come_back(finished_runs, wide_run):
 @pytest.mark.slow
 def test_unshared_parameters_come_back(make_job, tmp_path):
     job = make_job(tmp_path, {"learner.share_parameters": False})
-    (run,) = job.runs()
-    built = run.build()
+    (run,) = job.runs
+    built = run.built
     state = jax.lax.map(
         lambda key: built.learner.init(built.hyperparameters, key=key), jax.random.split(jax.random.key(0), 2)
     )
@@ -301,7 +301,7 @@ def test_a_directory_that_is_no_run(tmp_path):
 def test_a_half_made_directory_is_started_again(make_job, finished_runs, tmp_path):
     # killed before status.json was in its place
     job = make_job(tmp_path)
-    (run,) = job.runs()
+    (run,) = job.runs
     path = tmp_path / run.name()
     path.mkdir()
     (path / ".status.json.123").write_text("{")

@@ -111,8 +111,8 @@ def assert_same_run(one, other):
 def test_three_pieces_are_the_uninterrupted_run(many, tmp_path, changes):
     whole = run_job(many(tmp_path / "whole", changes))
     job = many(tmp_path / "pieces", changes)
-    steps = job.runs()[0].build().learner.steps_per_update
-    paths = [tmp_path / "pieces" / run.name() for run in job.runs()]
+    steps = job.runs[0].built.learner.steps_per_update
+    paths = [tmp_path / "pieces" / run.name() for run in job.runs]
     # In the middle of a row, which has 8 updates, and at its end.
     for calls, done in [(5, 5), (11, 16)]:
         with pytest.raises(
@@ -155,7 +155,7 @@ def test_time_used_up(tacit, tiny_overrides, tmp_path, make_job):
     coefficients = "learner.entropy_coef=[0.01,0.1]"
     arguments = [*tiny_overrides, f"execution.output={tmp_path}", coefficients, "budget.minutes=1e-9"]
     job = make_job(tmp_path, {"learner.entropy_coef": [0.01, 0.1]})
-    first, second = (tmp_path / run.name() for run in job.runs())
+    first, second = (tmp_path / run.name() for run in job.runs)
     # A piece does at least one compiled call, and at the end the cross-play of each run is a piece of its own.
     where = ["after 32 of 64 steps a seed", *(f"before the cross-play of run {path.name}" for path in (first, second))]
     for place in where:
@@ -206,14 +206,12 @@ def test_the_full_experiment_in_pieces(tacit, tmp_path):
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(many, whole, tmp_path):
     job = many(tmp_path / "run", ALONE)
-    (path,) = (tmp_path / "run" / run.name() for run in job.runs())
+    (path,) = (tmp_path / "run" / run.name() for run in job.runs)
     for calls in (4, 6):
         with pytest.raises(Paused):
             run_job(job, report=stop_after(calls))
-    newest = max((path / "checkpoints").iterdir(), key=lambda folder: int(folder.name))
-    for file in newest.rglob("*"):
-        if file.is_file():
-            os.truncate(file, file.stat().st_size // 2)
+    newest = max((path / "checkpoints").iterdir(), key=number_of)
+    os.truncate(newest, newest.stat().st_size // 2)
     said, began = [], []
     run_job(job, report=lambda progress: began.append(progress.done), warn=said.append)
     assert began[0] == 4 * 32
@@ -238,13 +236,13 @@ def test_a_checkpoint_of_another_configuration_is_refused(many, tmp_path):
         run_one(many(tmp_path, ALONE), path, report=stop_after(4))
     other = many(tmp_path, {**ALONE, "learner.gamma": 0.5})
     described = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps(described | {"name": other.runs()[0].name()}))
-    kept = sorted(file for file in (path / "checkpoints").rglob("*") if file.is_file())
+    (path / "run.json").write_text(json.dumps(described | {"name": other.runs[0].name()}))
+    kept = sorted((path / "checkpoints").iterdir())
     with pytest.raises(TacitError, match=r"gamma.*0\.5") as refused:
         run_one(other, path)
     assert str(path) in str(refused.value)
     assert status_of(path)["state"] == "failed"
-    assert sorted(file for file in (path / "checkpoints").rglob("*") if file.is_file()) == kept
+    assert sorted((path / "checkpoints").iterdir()) == kept
 
 
 @pytest.mark.slow
@@ -252,7 +250,7 @@ def test_divergence_names_the_update_and_keeps_the_last_checkpoint(many, tmp_pat
     job = many(tmp_path, ALONE)
     with pytest.raises(Paused):
         run_job(job, report=stop_after(7))
-    (path,) = (tmp_path / run.name() for run in job.runs())
+    (path,) = (tmp_path / run.name() for run in job.runs)
     kept = sorted((path / "checkpoints").iterdir())
     # As if the weights had been spoilt since: the next loss is not finite.
     load = loop.checkpoints.load
@@ -314,7 +312,7 @@ def test_time_left():
 @pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_it_compiles(many, tmp_path, monkeypatch):
     job = many(tmp_path, {"learner.num_games": 64, "budget.steps": 64 * 32})
-    learner = job.runs()[0].build().learner
+    learner = job.runs[0].built.learner
     room = 4 * dataclasses.replace(learner, num_games=16).peak_bytes()
     monkeypatch.setattr(memory, "memory_of", lambda device: room)
     stages = []
@@ -328,7 +326,7 @@ def test_what_does_not_fit_is_refused_before_it_compiles(many, tmp_path, monkeyp
 @pytest.mark.parametrize("changes", [{}, pytest.param(RECURRENT, marks=pytest.mark.proof)], ids=["lever", "hanabi"])
 def test_the_estimate_is_near_what_the_compiler_says(many, tmp_path, changes):
     """On a CPU the compiler reuses memory less than on a GPU; within a factor of two either way is asked for."""
-    learner = many(tmp_path, {**changes, "learner.num_games": 256, "budget.steps": 1e6}).runs()[0].build().learner
+    learner = many(tmp_path, {**changes, "learner.num_games": 256, "budget.steps": 1e6}).runs[0].built.learner
     state = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
     analysis = jax.jit(learner.update).lower(state).compile().memory_analysis()
     said = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes
@@ -354,7 +352,6 @@ def test_more_devices_than_there_are(many, tmp_path):
 STARTER = """
 import json, os, sys
 from pathlib import Path
-import orbax.checkpoint
 import experiments.training.job
 from experiments import run_piece
 from experiments.training import loop
@@ -391,8 +388,7 @@ def test_killed_again_and_again(plain, many, tmp_path, kills, updates):
     generator, reached = random.Random(0), [0]
 
     def newest():
-        done = [int(folder.name) for folder in (path / "checkpoints").glob("[0-9]*") if folder.name.isdigit()]
-        return max(done, default=0)
+        return max(map(number_of, (path / "checkpoints").glob("[0-9]*")), default=0)
 
     try:
         for _ in range(kills):
@@ -418,6 +414,10 @@ def test_killed_again_and_again(plain, many, tmp_path, kills, updates):
     assert status_of(path)["state"] == "finished", status_of(path)
     (whole,) = run_job(many(tmp_path / "whole", changes))
     assert_same_run(path, whole)
+
+
+def number_of(checkpoint):
+    return int(checkpoint.name.partition("-")[0])
 
 
 def read_until(lines, word, seconds=60):

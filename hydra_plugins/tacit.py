@@ -1,0 +1,124 @@
+"""What hydra's discovery finds of Tacit: the grid sweeper, the launcher for Slurm, and choices that are Python paths.
+
+Hydra imports this file in every application of an environment: what the classes need is imported where they use it.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class GridSweeper(Sweeper):
+    """Every choice with every other, without what is finished, and what failed unless it is to be tried again.
+
+    Args:
+      max_batch_size: jobs given to the launcher at once; None for all.
+      params: what to sweep over, by key, where the command line does not say it.
+    """
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, Any] | None = None) -> None:
+        self._at_once = max_batch_size
+        self._params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by hydra before `sweep`."""
+        self._loader, self._config, self._command = hydra_context.config_loader, config, vars(task_function)["command"]
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Launch the jobs of the overrides `arguments`; see `experiments.launching.sweeps.sweep`."""
+        from experiments.launching import sweeps
+
+        overrides = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
+        return sweeps.sweep(self._command, overrides, self._loader, self._config, self._launcher, at_once=self._at_once)
+
+
+class SlurmLauncher(Launcher):
+    """Jobs on Slurm that may be killed, cut short or requeued: `experiments.launching.launchers`.
+
+    Args:
+      params: those of conf/hydra/launcher/slurm.yaml.
+    """
+
+    def __init__(self, **params: Any) -> None:
+        self._params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by hydra before `launch`."""
+        # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs,
+        # in which it comes first, are told nothing.
+        level = "SUBMITIT_LOG_LEVEL"
+        untold = level not in os.environ
+        os.environ.setdefault(level, "NOCONFIG")
+        from experiments.launching import launchers
+
+        if untold:
+            del os.environ[level]
+        self._launcher = launchers.SlurmLauncher(**self._params)
+        self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Submit jobs and wait for their ends."""
+        return self._launcher.launch(job_overrides, initial_job_idx)
+
+
+class PythonPaths(ConfigSource):
+    """Choices that are Python paths: game=my_game.make is the group of its signature (`targets.default_group`)."""
+
+    @staticmethod
+    def scheme() -> str:
+        """What stands before the search path's entry."""
+        return "python"
+
+    def available(self) -> bool:
+        """Always."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Never: a path is a choice."""
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether this is the choice of a Python path in a group that builds something."""
+        from experiments.configuration.targets import PARTS
+
+        group, _, path = config_path.rpartition("/")
+        return group in PARTS and "." in path and all(name.isidentifier() for name in path.split("."))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """None: there is no end of them."""
+        return []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """The group that the path's signature stands for."""
+        from experiments.configuration.targets import default_group
+
+        group, _, path = config_path.rpartition("/")
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{config_path}",
+            config=OmegaConf.create(default_group(group, path)),
+            header={"package": None},
+        )
+
+
+class PythonSearchPath(SearchPathPlugin):
+    """Has hydra look for the choices of conf/ among Python paths, too, after all folders."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Called by hydra when an application begins, which may be somebody else's."""
+        if any(one.path == "pkg://conf" for one in search_path.get_path()):
+            search_path.append("python-paths", f"{PythonPaths.scheme()}://")
