@@ -1,4 +1,4 @@
-# The environment is .venv. It needs Python 3.11 or newer, a C++ compiler and make; everything else is fetched, pinned.
+# The environment is .venv. It needs Python 3.11 or newer, for the tests a C++ compiler; everything else is fetched, pinned.
 PYTHON ?= python3
 ARGS ?=
 
@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
+RUN_READY := $(VENV)/.ready-run
 BENCH_READY := $(VENV)/.ready-bench
 DEV_PINS := requirements/dev.txt
 BENCH_PINS := requirements/bench.txt
@@ -30,7 +31,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name what; do \
 		printf '  make %-8s %s\n' "$$name" "$$what"; done
 
-demo: $(READY) ## train independent seeds, cross-play them, draw the gap; the same exactly on dec-tiger (a few minutes)
+demo: $(RUN_READY) ## train independent seeds, cross-play them, draw the gap; the same exactly on dec-tiger (a few minutes)
 	$(BIN)/tacit train experiment=demo
 	$(BIN)/tacit phase game=dectiger horizon=3 'alpha=[3,14]' refine=false branch=false
 
@@ -91,10 +92,15 @@ $(UV): | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
 
+# What runs need, and nothing else: no compiler, no oracle, no tools.
+$(RUN_READY): pyproject.toml $(DEV_PINS) | $(UV)
+	$(INSTALL) --constraints $(DEV_PINS) --editable .
+	@touch $@
+
 $(READY): pyproject.toml $(DEV_PINS) | $(UV)
 	$(INSTALL) --require-hashes --requirements $(DEV_PINS)
 	$(INSTALL) --no-deps --editable .
-	@touch $@
+	@touch $@ $(RUN_READY)
 
 $(BENCH_READY): $(BENCH_PINS) $(READY)
 	$(INSTALL) --require-hashes --requirements $(BENCH_PINS)

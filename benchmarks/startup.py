@@ -35,7 +35,7 @@ COMMANDS: tuple[tuple[str, float | None], ...] = (
     ("compare runs --format csv", 2.0),
     ("compare runs", None),
     ("config", None),
-    *((f"{name} --help", None if name == "train" else 1.0) for name in (*_CONFIGURED, *_OTHERS)),
+    *((f"{name} --help", 1.0) for name in (*_CONFIGURED, *_OTHERS)),
 )
 """What follows `tacit`, and the most CPU seconds that it should take, if there is such a goal."""
 

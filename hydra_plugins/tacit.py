@@ -39,9 +39,17 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Launch the jobs of the overrides `arguments`; see `experiments.launching.sweeps.sweep`."""
-        from experiments.launching import sweeps
+        """Launch the jobs of the overrides `arguments`; see `experiments.launching.sweeps.sweep`.
 
+        Raises:
+          TacitError: for `params` that are no text, and as `sweep`.
+        """
+        from experiments.launching import sweeps
+        from games.errors import TacitError
+
+        for key, value in self._params.items():
+            if value is None or OmegaConf.is_config(value):
+                raise TacitError(f"hydra.sweeper.params.{key} must be text, as in '0.5,0.6', not {value}")
         overrides = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
         return sweeps.sweep(self._command, overrides, self._loader, self._config, self._launcher, at_once=self._at_once)
 
@@ -60,13 +68,13 @@ class SlurmLauncher(Launcher):
         """Called by hydra before `launch`."""
         # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs,
         # in which it comes first, are told nothing.
-        level = "SUBMITIT_LOG_LEVEL"
-        untold = level not in os.environ
-        os.environ.setdefault(level, "NOCONFIG")
-        from experiments.launching import launchers
-
-        if untold:
-            del os.environ[level]
+        told = os.environ.get("SUBMITIT_LOG_LEVEL")
+        os.environ["SUBMITIT_LOG_LEVEL"] = told or "NOCONFIG"
+        try:
+            from experiments.launching import launchers
+        finally:
+            if told is None:
+                del os.environ["SUBMITIT_LOG_LEVEL"]
         self._launcher = launchers.SlurmLauncher(**self._params)
         self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 

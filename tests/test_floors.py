@@ -21,7 +21,7 @@ MAY_IMPORT = {
         "safetensors", "pandas", "xarray", "submitit", "hydra_plugins", "plotly", "mlflow", "tensorboard",
     }
     | NUMERIC,
-    "hydra_plugins": {"experiments", "hydra", "omegaconf"},
+    "hydra_plugins": {"experiments", "games", "hydra", "omegaconf"},
     "conf": set(),
 }  # fmt: skip
 ONLY_IN = {

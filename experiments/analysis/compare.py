@@ -33,7 +33,8 @@ COLUMNS = {
     "greedy SP − XP": ("greedy", "gap"),
 }
 """The play and the estimate in each column."""
-_IN_PAPERS = ("SP", "XP", "SP − XP", "greedy SP", "greedy XP")
+NARROW = tuple(name for name in COLUMNS if name != "XP, disjoint pairs")
+"""Those for which a narrow table has room: LaTeX's, and the report's of all runs."""
 MARK = "*"
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
@@ -335,7 +336,7 @@ def table(comparison: Comparison, *, names: bool = False) -> Table:
     """
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
-    estimates = [Column(name, path, in_papers=name in _IN_PAPERS) for name, path in COLUMNS.items()]
+    estimates = [Column(name, path, in_papers=name in NARROW) for name, path in COLUMNS.items()]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
     hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]

@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def choices(group: str) -> list[str]:
@@ -21,6 +21,24 @@ def written(group: str, name: str) -> dict[str, Any]:
 def default_choices(root: str) -> dict[str, str]:
     """The choice that conf/ROOT.yaml makes in each of its groups, in its order; "experiment" among them."""
     return {group: choice for one in _read(root)["defaults"] if isinstance(one, dict) for group, choice in one.items()}
+
+
+class HydraSettings(NamedTuple):
+    """What a file of conf/ says of hydra; empty where it says nothing."""
+
+    mode: str = ""
+    sweeper: str = ""
+
+
+def hydra_settings(name: str) -> HydraSettings:
+    """What conf/NAME.yaml says of hydra, if there is such a file."""
+    try:
+        plain = _read(name)
+    except FileNotFoundError:
+        return HydraSettings()
+    chosen = {key: choice for one in plain.get("defaults", []) if isinstance(one, dict) for key, choice in one.items()}
+    mode = plain.get("hydra", {}).get("mode", "")
+    return HydraSettings(mode, chosen.get("override /hydra/sweeper", ""))
 
 
 def keys(name: str) -> frozenset[str]:

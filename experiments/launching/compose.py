@@ -28,8 +28,12 @@ from games.errors import TacitError
 _CONFIG = "pkg://conf"
 TRAIN = "config"
 """The configuration of `tacit train` in conf/."""
-_EXTRAS = {"submitit_slurm": "sweeps", "joblib": "sweeps", "optuna": "optuna"}
-"""Hydra's plugins by the choice that they add, and the extra that installs each."""
+_EXTRAS = {
+    "hydra/launcher/submitit_slurm": "sweeps",
+    "hydra/launcher/joblib": "sweeps",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""What hydra's plugins add to the choices, and the extra that installs each."""
 
 
 class Command(NamedTuple):
@@ -57,24 +61,26 @@ def main(command: Command, arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
       Paused: if the work stopped before its end, or no trial of a search finished.
     """
-    given = _flags().parse_intermixed_args(list(arguments)).overrides
+    said = _flags().parse_intermixed_args(list(arguments))
     flags = list(arguments)
-    for override in given:
+    for override in said.overrides:
         flags.remove(override)
-    overrides = spelled_out(given, command.root)
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    _refuse_what_others_have(command, parsed)
-    # Hydra's parser takes overrides in one piece only.
+    parsed = OverridesParser.create().parse_overrides(spelled_out(said.overrides, command.root))
+    _refuse_what_is_not_there(command, parsed)
+    settings = [conf_files.hydra_settings(f"experiment/{name}") for name in _names(parsed, "experiment")]
+    if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
+        # Hydra would see it, too, but takes any mistake in the configuration for a sweep that is none.
+        flags += ["-m"] * any(one.mode == RunMode.MULTIRUN.name for one in settings)
+    if _names(parsed, "hydra/sweeper") or any(one.sweeper for one in settings):
+        _check_one(command, parsed)  # our own sweeper checks all jobs before the first
     sys.argv = [f"tacit {command.name}", *flags, *_for_the_jobs(parsed)]
     # Hydra would print a traceback's end of its own and exit; the command line says it in one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _launch(command, swept(parsed))
     except (HydraException, OmegaConfBaseException) as error:
-        choosing = [override for override in parsed if override.key_or_group in (*PARTS, "experiment")]
-        several = any(override.is_sweep_override() for override in choosing)  # each with keys of its own
-        chosen = None if several else [str(override.input_line) for override in choosing]
-        raise TacitError(_one_line(error, command.root, chosen)) from error
+        chosen = [choices(override)[0] for override in parsed if override.key_or_group in (*PARTS, "experiment")]
+        raise TacitError(_one_line(error, command.root, chosen, swept(parsed))) from error
     except SystemExit as end:
         if isinstance(end.code, TacitError | Paused):
             raise end.code from end
@@ -82,16 +88,19 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    """Hydra's own flags, which it documents: its parser wants overrides in one piece, and prints its usage."""
+    """The flags of hydra's documentation. Its own parser takes overrides in one piece only, and prints its usage."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.error = _refuse
     parser.add_argument("overrides", nargs="*")
-    for switch in (["-r", "--run"], ["-m", "--multirun"], ["--resolve"], ["--hydra-help"], ["--version"]):
+    for switch in (["-r", "--run"], ["-m", "--multirun"], ["--resolve"], ["-sc", "--shell-completion"],
+                   ["--hydra-help"], ["--version"]):  # fmt: skip
         parser.add_argument(*switch, action="store_true")
-    for option in (["-c", "--cfg"], ["-p", "--package"], ["-cp", "--config-path"], ["-cn", "--config-name"],
-                   ["-cd", "--config-dir"], ["--experimental-rerun"]):  # fmt: skip
+    for option in (["-p", "--package"], ["-cp", "--config-path"], ["-cn", "--config-name"], ["-cd", "--config-dir"],
+                   ["--experimental-rerun"]):  # fmt: skip
         parser.add_argument(*option)
-    parser.add_argument("-i", "--info", nargs="?")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    shown = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=shown)
     return parser
 
 
@@ -99,26 +108,51 @@ def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _refuse_what_others_have(command: Command, parsed: Sequence[Override]) -> None:
-    """Refuse groups and experiments of another command: those of `tacit phase` are in exact/, others of training."""
-    own, theirs = (conf_files.default_choices(root).keys() for root in (command.root, TRAIN))
+def _refuse_what_is_not_there(command: Command, parsed: Sequence[Override]) -> None:
+    """Refuse groups and experiments of another command, and choices that are no names.
+
+    Experiments of `tacit phase` are in exact/; the others have keys of training.
+    """
+    own, theirs = (conf_files.default_choices(root) for root in (command.root, TRAIN))
     foreign = _top_level_keys(TRAIN) - _top_level_keys(command.root)
     for override in parsed:
-        if override.key_or_group in theirs - own:
-            raise TacitError(f"the configuration has no key {override.key_or_group!r}; it chooses {', '.join(own)}")
-        for choice in choices(override) if override.key_or_group == "experiment" else []:
-            name = choice.partition("=")[2]
-            keys = conf_files.keys(f"experiment/{name}")
-            if command.root == TRAIN and keys and name.startswith("exact/"):
-                raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
-            if keys & foreign:
-                raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
+        key = override.key_or_group
+        if not key:
+            raise TacitError(f"expected KEY=VALUE, not {override.input_line!r}")
+        if key in theirs and key not in own:
+            raise TacitError(f"the configuration has no key {key!r}; it chooses {', '.join(own)}")
+        for one in OverridesParser.create().parse_overrides(choices(override)) if key in own else []:
+            if one.type == OverrideType.CHANGE and not isinstance(one.value(), str | list):
+                raise TacitError(f"{key} must be a name, not {one.get_value_element_as_str()}")
+    for name in _names(parsed, "experiment"):
+        keys = conf_files.keys(f"experiment/{name}")
+        if command.root == TRAIN and keys and name.startswith("exact/"):
+            raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
+        if keys & foreign:
+            raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
+
+
+def _names(parsed: Sequence[Override], group: str) -> list[str]:
+    """What overrides choose of a group."""
+    chosen = [choices(override) for override in parsed if override.key_or_group == group]
+    return [choice.partition("=")[2] for choice in itertools.chain(*chosen)]
+
+
+def _check_one(command: Command, parsed: Sequence[Override]) -> None:
+    """Compose and check the first configuration that overrides stand for; what an interval searches stays as it is.
+
+    Raises:
+      TacitError: if it is none.
+    """
+    fixed = [one for one in parsed if not one.is_hydra_override() and (one.is_discrete_sweep() or not swept([one]))]
+    composed = _compose([choices(override)[0] for override in fixed], command.root)
+    command.parse(plain(composed, command.root))
 
 
 def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
-    """The overrides, with those of keys that only the jobs of a sweep have written as a choice of one.
+    """The overrides as hydra gets them: game.horizon=3 becomes game.horizon=choice(3) where games are swept over.
 
-    Before a sweep hydra composes what is not swept over: with the default game, if games are.
+    Before a sweep hydra composes what is not swept over, and so would set the horizon of the default game.
     """
     changing = {override.key_or_group for override in parsed if override.is_sweep_override()}
     groups = PARTS if "experiment" in changing else tuple(changing.intersection(PARTS))
@@ -137,11 +171,9 @@ def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
 def _launch(command: Command, keys: Set[str]) -> None:
     """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over."""
     here = os.getpid()
-    begun, failed = False, []  # jobs in this process, and what some ended with
+    failed: list[str] = []  # what jobs in this process ended with
 
     def job(composed: DictConfig) -> float | None:
-        nonlocal begun
-        begun = True
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             if in_sweep:
@@ -160,12 +192,10 @@ def _launch(command: Command, keys: Set[str]) -> None:
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:
-        if str(error) == "No trials are completed yet.":  # Optuna's, in search of the best one
-            why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
-            raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
-        if begun or isinstance(error, HydraException | OmegaConfBaseException | TacitError):
+        if str(error) != "No trials are completed yet.":  # Optuna's, in search of the best one
             raise
-        raise TacitError(_one_line(error, command.root)) from error  # of a choice that is none, such as game=3
+        why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
+        raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
 
 
 def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhere: bool) -> float | None:
@@ -212,7 +242,10 @@ def choices(override: Override) -> list[str]:
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
-    return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+    try:
+        return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+    except HydraException as error:  # of a glob, which only hydra's own sweeper can resolve
+        raise TacitError(f"{override.input_line} cannot be resolved: give choices, as in {key}=A,B") from error
 
 
 def swept(parsed: Sequence[Override]) -> frozenset[str]:
@@ -286,7 +319,7 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
 
 
 def plain(composed: DictConfig, root: str) -> dict[str, Any]:
-    """What hydra composed as nested plain data, without hydra's own part, with the keys that a user's class has.
+    """What hydra composed as nested plain data, without hydra's own part; keys left out of a user's class filled in.
 
     Raises:
       TacitError: for a value that is missing or refers to none.
@@ -299,25 +332,30 @@ def plain(composed: DictConfig, root: str) -> dict[str, Any]:
     return {key: completed(key, value) if key in PARTS and value else value for key, value in made.items()}
 
 
-def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None) -> str:
-    """Hydra's complaint in one sentence, in the words of its user, who has `chosen` groups (overrides), if known."""
+def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, varied: Set[str] = frozenset()) -> str:
+    """Hydra's complaint in one sentence, in the words of its user.
+
+    Args:
+      chosen: overrides of groups, if they are known; for a sweep those of its first job.
+      varied: the keys that a sweep goes over.
+    """
     cause = error.__cause__
     if not str(error) and isinstance(cause, OmegaConfBaseException):  # which hydra wraps without a word
-        return _one_line(cause, root, chosen)
+        return _one_line(cause, root, chosen, varied)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        hint = "" if chosen is None else f"; {_instead(cause.full_key, chosen, root)}"
+        several = "experiment" in varied or cause.full_key.partition(".")[0] in varied  # each with keys of its own
+        hint = "" if chosen is None or several else f"; {_instead(cause.full_key, chosen, root)}"
         return f"the configuration has no key {cause.full_key!r}{hint}"
     if isinstance(error, MissingMandatoryValue):
         return f"the configuration needs a value for {error.full_key}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        choice = error.missing_cfg_file.rpartition("/")[2]
-        if choice in _EXTRAS:
-            return f"{error.missing_cfg_file} is a plugin that is not installed: pip install 'tacit[{_EXTRAS[choice]}]'"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in _EXTRAS:
+        plugin = error.missing_cfg_file
+        return f"{plugin} is a plugin that is not installed: pip install 'tacit[{_EXTRAS[plugin]}]'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group = error.missing_cfg_file.rpartition("/")[0]
         group = next((one for one in (*PARTS, "experiment") if group.startswith(f"{one}/")), group)
         choice = error.missing_cfg_file.removeprefix(f"{group}/")
-        known = [*(error.options or ()), *(one for one in conf_files.choices(group) if "/" in one)]
+        known = [*error.options, *(one for one in conf_files.choices(group) if "/" in one)]
         own = f"; one of your own is a Python path such as my_{group}.Mine" * (group in PARTS)
         return f"there is no {group} {choice!r}; there are {', '.join(known)}{own}"
     if isinstance(error, OverrideParseException) and "=" not in error.override:

@@ -1,4 +1,4 @@
-"""A search with hydra's Optuna sweeper, seen from outside: a hydra callback, named in conf/config.yaml."""
+"""A search with hydra's Optuna sweeper, seen from outside: a hydra callback, named in conf/own_directories.yaml."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ class Search(Callback):
             raise SystemExit(refused)  # of a callback hydra lets nothing else pass
         if str(sweeper.get("direction", "")).endswith("minimize"):
             terminal.warn(
-                "this search looks for the least greedy XP: for the greatest say hydra/sweeper=greedy_xp, or "
+                "this search looks for the least objective: for the greatest say hydra/sweeper=greedy_xp, or "
                 "hydra.sweeper.direction=maximize"
             )
 

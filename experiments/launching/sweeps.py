@@ -5,6 +5,7 @@ What became of a run is read from the run's own status file: launchers call a jo
 
 import collections
 import copy
+import dataclasses
 import itertools
 import os
 import sys
@@ -64,7 +65,8 @@ def sweep(
         if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
             todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
         else:
-            left += [(checked, path) for path in new if _state(path) == "finished"]
+            plainly = dataclasses.replace(checked)  # without the games that it has built
+            left += [(plainly, path) for path in new if _state(path) == "finished"]
     _say_what_is_left_out(len(jobs), len(todo))
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)

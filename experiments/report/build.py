@@ -98,7 +98,8 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
         written.add(_write(file, f"report.received({_json(identifier)}, {_json(page)});\n"))
         rows.append(row)
     # The table comes after the pages that it leads to.
-    written.add(_write(output / "data" / "overview.js", f"const overview = {_json({'keys': keys, 'rows': rows})};\n"))
+    overview = {"keys": keys, "columns": data.columns(narrow=True), "rows": rows}
+    written.add(_write(output / "data" / "overview.js", f"const overview = {_json(overview)};\n"))
     for source in (plotly, *(file for file in sorted(_STATIC.iterdir()) if file.suffix in _PAGES)):
         _copy(source, output / source.name)
     _remove_others(output, written)

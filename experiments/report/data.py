@@ -1,8 +1,8 @@
 """What the pages of a report are told about runs: plain data, numbers of five digits, None where there is no number.
 
 A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `policy`, `learner`,
-`seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": `sp`, `xp`,
-`gap`, `disjoint`, an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
+`seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": a `Summary`, of
+an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
 `range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this
 and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has no such thing.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
+from experiments.analysis import compare
 from experiments.configuration.config import build_game, canonical
 from experiments.runs.record import Record
 from games.errors import TacitError
@@ -24,7 +25,6 @@ from marl.crossplay import CrossPlay
 from marl.crossplay.estimators import Estimate
 
 _DIGITS = 5
-_ESTIMATES = {"sp": "self_play", "xp": "cross_play", "gap": "gap", "disjoint": "cross_play_disjoint"}
 _OWN_COLUMNS = ("game", "seeds", "steps")
 _PHASE = ("alpha", "soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "solutions", "defect")
 
@@ -49,6 +49,12 @@ def swept_keys(records: Sequence[Record]) -> list[str]:
         for key, groups in values.items()
         if key not in _OWN_COLUMNS and not key.endswith("._target_") and max(map(len, groups.values())) > 1
     ]
+
+
+def columns(*, narrow: bool = False) -> list[dict[str, str]]:
+    """The columns of estimates that `tacit compare` has: name, and the play and the field of a row's `scores`."""
+    shown = compare.NARROW if narrow else compare.COLUMNS
+    return [{"name": name, "play": compare.COLUMNS[name][0], "field": compare.COLUMNS[name][1]} for name in shown]
 
 
 def overview_row(
@@ -99,6 +105,7 @@ def run_page(
     return {
         **row,
         **parts,
+        "columns": columns(),
         "keys": {key: value for key, value in record.keys.items() if key != "game" or record.science},
         "versions": dict(record.versions),
         "steps_done": record.steps,
@@ -168,7 +175,7 @@ def _scores(record: Record) -> dict[str, Any]:
     except TacitError:  # scores that are not numbers, say: the page of the run shows its cells
         return {}
     return {
-        play: {name: _estimate(getattr(summary, field)) for name, field in _ESTIMATES.items()}
+        play: {field: _estimate(estimate) for field, estimate in summary._asdict().items()}
         for play, summary in summaries.items()
     }
 

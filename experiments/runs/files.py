@@ -21,8 +21,11 @@ def write_json(file: Path, plain: Any) -> None:
     write_bytes(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
 
 
-def write_bytes(file: Path, contents: bytes) -> None:
+def write_bytes(file: Path, contents: bytes, *, synced: bool = False) -> None:
     """Write a file, complete or not at all: beside its place, then renamed.
+
+    Args:
+      synced: return only when the contents are on the disk, so that they survive a loss of power.
 
     Raises:
       TacitError: if it cannot be written; what was there is still there.
@@ -30,7 +33,11 @@ def write_bytes(file: Path, contents: bytes) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         try:
-            beside.write_bytes(contents)
+            with beside.open("wb") as opened:
+                opened.write(contents)
+                if synced:
+                    opened.flush()
+                    os.fsync(opened.fileno())
             os.replace(beside, file)
         finally:
             beside.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ class _Type(NamedTuple):
 
 
 def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, log: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint; when this returns it is whole.
+    """Write a checkpoint; when this returns it is whole and on the disk.
 
     Of several processes that train together only one calls this, and no process waits for another.
 
@@ -83,9 +83,10 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
         for torn in _torn(folder):
             torn.unlink()
         before = _saved(folder)
-        write_bytes(folder / f"{max(before, default=0) + 1}-{zlib.crc32(contents):08x}.safetensors", contents)
-        for number in sorted(before)[: 1 - KEPT]:
-            before[number].unlink()
+        number = before[-1][0] + 1 if before else 1
+        write_bytes(folder / f"{number}-{zlib.crc32(contents):08x}.safetensors", contents, synced=True)
+        for _, path in before[: 1 - KEPT]:
+            path.unlink()
     except OSError as error:
         raise TacitError(f"the checkpoint cannot be written in {folder}: {error.strerror}") from error
 
@@ -117,12 +118,16 @@ def load(
     if not folder.is_dir():
         return None
     if older := [path for path in folder.iterdir() if path.name.isdigit()]:
-        raise TacitError(f"checkpoint {max(older)} has format 1, and this Tacit reads format {FORMAT}")
+        newest = max(older, key=lambda path: int(path.name))
+        raise TacitError(
+            f"checkpoint {newest} has format 1, and this Tacit reads format {FORMAT}: "
+            "execution.overwrite=true begins the run again"
+        )
     for torn in _torn(folder):
         warn(f"checkpoint {torn} is passed over: it was cut short while it was written")
     named = _named(like)
     types = {name: _type(leaf) for name, leaf in named.items()}
-    for _, path in sorted(_saved(folder).items(), reverse=True):
+    for _, path in reversed(_saved(folder)):
         if not _is_whole(path):
             warn(f"checkpoint {path} is passed over: the file is cut short or changed")
             continue
@@ -156,10 +161,10 @@ def discard(folder: Path) -> None:
         raise TacitError(f"the checkpoints {folder} cannot be removed: {error.strerror}") from error
 
 
-def _saved(folder: Path) -> dict[int, Path]:
-    """The checkpoints of a folder by number."""
+def _saved(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of a folder with their numbers, the newest last."""
     names = {path: _NAME.fullmatch(path.name) for path in folder.iterdir()}
-    return {int(name[1]): path for path, name in names.items() if name}
+    return sorted((int(name[1]), path) for path, name in names.items() if name)
 
 
 def _torn(folder: Path) -> list[Path]:
@@ -169,9 +174,8 @@ def _torn(folder: Path) -> list[Path]:
 
 def _is_whole(path: Path) -> bool:
     """Whether a checkpoint's file is as it was written."""
-    name = _NAME.fullmatch(path.name)
     try:
-        return name is not None and zlib.crc32(path.read_bytes()) == int(name[2], 16)
+        return f"{zlib.crc32(path.read_bytes()):08x}" == path.stem.rpartition("-")[2]
     except OSError:
         return False
 

@@ -37,8 +37,8 @@ class HleGame:
             from hanabi_learning_environment import pyhanabi
         except ImportError as error:
             raise TacitError(
-                "hanabi-learning-environment is not installed; `pip install hanabi-learning-environment==0.0.4` with "
-                "CMAKE_POLICY_VERSION_MINIMUM=3.5 in the environment"
+                "the Hanabi Learning Environment is not installed: CMAKE_POLICY_VERSION_MINIMUM=3.5 pip install "
+                "'tacit[verify]'"
             ) from error
         self._pyhanabi = pyhanabi
         self._board = board

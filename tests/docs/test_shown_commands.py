@@ -276,21 +276,24 @@ def run_the_piece(command, monkeypatch):
     assert made[0][1] == Path(path)
 
 
+OLDER, NEWEST = "9-ffffffff.safetensors", "10-00000000.safetensors"
+
+
 def run_shell(command):
     """Packing and unpacking the files of a run that is not finished."""
     made = Path("runs") / "NAME"
     if not made.exists():
-        for number in "7", "8":
-            (made / "checkpoints" / number).mkdir(parents=True)
-            (made / "checkpoints" / number / "array").write_bytes(number.encode())
+        (made / "checkpoints").mkdir(parents=True)
+        for name in OLDER, NEWEST:
+            (made / "checkpoints" / name).write_bytes(name.encode())
         for file in "run.json", "metrics.npz":
             (made / file).write_text("{}")
     here = Path.cwd()
     text = command.text.replace("/tmp/piece.", f"{here}/piece.")
     if command.text.startswith("mkdir"):
-        (made / "checkpoints" / "8" / "array").unlink()
+        (made / "checkpoints" / NEWEST).unlink()
     subprocess.run(["bash", "-ec", text], check=True, timeout=60)
-    assert (made / "checkpoints" / "8" / "array").read_bytes() == b"8"
+    assert (made / "checkpoints" / NEWEST).read_bytes() == NEWEST.encode()
 
 
 @pytest.mark.slow

@@ -263,9 +263,7 @@ def test_a_full_disk(tacit, tiny_overrides, small_disk, where, room):
     assert all(status["state"] != "finished" for status in statuses)
     (small_disk / "ballast").unlink()
     said = tacit(*command)
-    assert said.status == 0
-    torn = r"tacit: warning: checkpoint .* is passed over: it was cut short while it was written\n"
-    assert re.fullmatch(torn if where == "checkpoint" else "", said.err)
+    assert (said.status, said.err) == (0, "")  # what could not be written left nothing behind
 
 
 @pytest.mark.slow

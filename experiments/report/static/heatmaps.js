@@ -93,7 +93,7 @@
       "aria-label": `Cross-play of run ${row.name}` });
     const rest = [...differing].filter(([key, value]) => key !== state.group && value(row) !== undefined)
       .map(([key, value]) => `${key.split(".").pop()} ${words(value(row))}`);
-    const xp = row.scores[state.play]?.xp;
+    const xp = row.scores[state.play]?.cross_play;
     const made = element("figure", {}, place, element("figcaption", {},
       element("a", { href: runLink(row.id, { play: state.play }), class: "mono" }, row.name),
       xp ? ` XP ${fixed(xp[0])}` : "", ...rest.map((text) => element("div", { class: "muted" }, text))));

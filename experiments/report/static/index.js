@@ -1,6 +1,6 @@
 "use strict";
 // The overview: a table of all runs that can be filtered and sorted. `overview` comes from data/overview.js:
-// keys (what the runs differ in), rows (see experiments/report/data.py).
+// keys (what the runs differ in), columns (of estimates), rows (see experiments/report/data.py).
 
 (() => {
   const { element, escape, words, compact, fixed, count, spread, compare, runLink } = report;
@@ -10,18 +10,12 @@
   const state = { sort: "", down: "", ...report.state() };
   let limit = PAGE;
 
-  const estimate = (play, what) => (row) => row.scores[play]?.[what];
   const COLUMNS = [
     { name: "run", value: (row) => row.name },
     { name: "state", value: (row) => row.state },
     { name: "game", value: (row) => row.game },
     ...overview.keys.map((key) => ({ name: short(key), title: key, value: (row) => row.keys[key] })),
-    { name: "SP", estimate: estimate("sampled", "sp") },
-    { name: "XP", estimate: estimate("sampled", "xp") },
-    { name: "SP − XP", estimate: estimate("sampled", "gap") },
-    { name: "greedy SP", estimate: estimate("greedy", "sp") },
-    { name: "greedy XP", estimate: estimate("greedy", "xp") },
-    { name: "greedy SP − XP", estimate: estimate("greedy", "gap") },
+    ...overview.columns.map(({ name, play, field }) => ({ name, estimate: (row) => row.scores[play]?.[field] })),
     { name: "seeds", value: (row) => row.seeds, number: true },
     { name: "steps", value: (row) => row.steps, number: true },
     { name: "policy", value: (row) => row.policy },

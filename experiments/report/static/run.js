@@ -23,9 +23,9 @@
 
   const cell = (...children) => element("td", { class: "number" }, children);
 
-  function estimates(scores) {
-    const rows = [["SP", "sp"], ["XP", "xp"], ["SP − XP", "gap"], ["XP, disjoint pairs", "disjoint"]];
+  function estimates({ scores, columns }) {
     const plays = ["sampled", "greedy"].filter((play) => scores[play]);
+    const rows = columns.filter(({ play }) => play === plays[0]).map(({ name, field }) => [name, field]);
     const notes = new Set();
     const body = rows.map(([name, field]) => [name, ...plays.map((play) => {
       const found = scores[play][field];
@@ -195,7 +195,7 @@
     const parts = [
       data.state in SAID ? note(`This run ${SAID[data.state]}${data.reason ? `: ${data.reason}` : ""}`) : null,
       ...data.problems.map(note),
-      Object.keys(data.scores).length ? estimates(data.scores) : null,
+      Object.keys(data.scores).length ? estimates(data) : null,
     ];
     const learning = element("div", { class: "grid" });
     if (data.curves) parts.push(section("Learning curves", learning));

@@ -35,7 +35,7 @@ const scores = (() => {
     const place = document.getElementById("plots");
     const games = new Map();
     for (const row of rows) {
-      if (row.scores[state.play]?.xp) games.set(row.game, [...(games.get(row.game) ?? []), row]);
+      if (row.scores[state.play]?.cross_play) games.set(row.game, [...(games.get(row.game) ?? []), row]);
     }
     const shown = [...games].slice(0, MOST_CHARTS);
     const note = document.getElementById("plots-note");
@@ -57,7 +57,7 @@ const scores = (() => {
     const positive = numeric && at.every((value) => value > 0);
     const log = positive && Math.max(...at) / Math.min(...at) >= 8;
     const places = numeric ? at : at.map(label);
-    const traces = [["SP", "sp", color.selfPlay, "square"], ["XP", "xp", color.crossPlay, "circle"]].flatMap(
+    const traces = [["SP", "self_play", color.selfPlay, "square"], ["XP", "cross_play", color.crossPlay, "circle"]].flatMap(
       ([name, field, own, symbol]) => {
         const found = rows.map((row) => row.scores[state.play][field]);
         return [means(places, found, own), points(rows, places, found, name, own, symbol, state)];

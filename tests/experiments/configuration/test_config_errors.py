@@ -27,6 +27,13 @@ ON_THE_COMMAND_LINE = [
     (["experiment=nosuch"], ["experiment 'nosuch'", "sweep/small_hanabi", "paper/recurrent_baseline"]),
     (["experiment=exact/nosuch"], ["experiment 'exact/nosuch'", "exact/library"]),
     (["experiment=exact/library"], ["experiment=exact/library is for tacit phase"]),
+    (["experiment=optuna"], ["there is no experiment 'optuna'"]),  # nor a plugin of that name
+    (["experiment=sweep/small_hanabi", "game.players=2,3", "learner.gamme=1"], ["'learner.gamme'", "'learner.gamma'"]),
+    (["-m", "experiment=glob(methods/*)"], ["experiment=glob(methods/*) cannot be resolved"]),
+    (["game=3"], ["game must be a name, not 3"]),
+    (["-m", "policy=tabular,feed_forward", "learner.gama=1"], ["did you mean 'learner.gamma'?"]),
+    (["-m", "hydra.sweeper.params={learner.gamma:[0.5,0.6]}"], ["hydra.sweeper.params.learner.gamma must be text"]),
+    (["--cfg", "jobs"], ["--cfg", "jobs"]),
     (["learner.gamma=1.5"], ["learner.gamma", "at most 1", "1.5"]),
     (["learner.entropy_coef=[]"], ["learner.entropy_coef", "at least one number", "empty list"]),
     (["game=file"], ["needs a value for game.file"]),

@@ -28,18 +28,18 @@ def test_somebody_elses_application_does_not_look_among_python_paths(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "made"),
+    ("root", "asked", "made"),
     [
-        ([], "hydra_plugins.tacit.GridSweeper"),
-        (["experiment=search"], "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"),
-        (["hydra/sweeper=basic"], "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"),
+        (compose.TRAIN, [], "hydra_plugins.tacit.GridSweeper"),
+        ("phase", [], "hydra_plugins.tacit.GridSweeper"),
+        (compose.TRAIN, ["experiment=search"], "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"),
+        (compose.TRAIN, ["hydra/sweeper=basic"], "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"),
     ],
 )
-def test_the_grid_is_the_default_and_no_more(asked, made):
+def test_the_grid_is_the_default_and_no_more(root, asked, made):
     with hydra.initialize_config_module("conf", version_base="1.3"):
-        for root in (compose.TRAIN, "phase")[: 1 if asked else 2]:
-            composed = hydra.compose(root, asked, return_hydra_config=True)
-            assert composed.hydra.sweeper._target_ == made
+        composed = hydra.compose(root, asked, return_hydra_config=True)
+    assert composed.hydra.sweeper._target_ == made
 
 
 @pytest.mark.slow
@@ -55,5 +55,5 @@ def test_a_job_is_composed_by_hydra_alone_and_a_run_built_once(tacit, tiny_overr
     monkeypatch.setattr(compose.hydra, "compose", lambda *_, **__: pytest.fail("composed once more"))
     said = tacit("train", *tiny_overrides, "learner.entropy_coef=[0.01,0.1]", "execution.figures=false")
     assert (said.status, said.err) == (0, "")
-    assert (built["learner"], built["policy"]) == (2, 2)
+    assert (built["game"], built["policy"], built["learner"]) == (3, 2, 2)  # a game tells the job its defaults, too
     assert said.out.count("\nrun ") == 2

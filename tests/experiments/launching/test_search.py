@@ -52,7 +52,7 @@ def test_a_search_for_the_least_is_warned_of(tacit, tiny_overrides, tmp_path, mo
     space = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "learner.clip=interval(0.1,0.3)")
     said = tacit("train", "-m", *tiny_overrides, *space, "execution.figures=false")
     assert said.status == 0, said.err
-    assert "tacit: warning: this search looks for the least greedy XP: for the greatest say " in said.err
+    assert "tacit: warning: this search looks for the least objective: for the greatest say " in said.err
     assert "best trial: learner.clip=0." in said.out
 
 
@@ -63,6 +63,14 @@ def test_a_search_in_which_every_trial_fails(tacit, tiny_overrides, tmp_path, mo
     assert said.status == 1
     assert "Traceback" not in said.err
     assert said.err.splitlines()[-1].startswith("tacit: none of the 2 trials finished: learner.clip must be ")
+
+
+def test_a_search_with_a_configuration_that_is_none_makes_no_trial(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = tacit("train", *SEARCH, *tiny_overrides, "learner.gamma=7")
+    assert (said.status, said.out) == (2, "")
+    assert said.err == "tacit: learner.gamma must be a number of at least 0 and at most 1, not 7.0\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_search_of_nothing(tacit, tiny_overrides, tmp_path, monkeypatch):

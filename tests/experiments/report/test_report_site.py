@@ -120,7 +120,9 @@ def test_the_overview_is_told_every_run(site):
     # Self-play is level + 1 + seed * 0.011 over six seeds, and cross-play level + 0.011 * their mean.
     for level in (1, 2, 3):
         for scores in rows[f"level{level}"]["scores"].values():
-            assert (scores["sp"][0], scores["xp"][0]) == pytest.approx((level + 1.0275, level + 0.0275), abs=1e-3)
+            assert (scores["self_play"][0], scores["cross_play"][0]) == pytest.approx(
+                (level + 1.0275, level + 0.0275), abs=1e-3
+            )
     assert rows["level1"]["range"]["greedy"] == [1.001, 2.055]
     assert rows["three"]["range"]["greedy"] == [5.001, 6.022]
     assert rows["damaged"]["scores"] == rows["stopped"]["scores"] == {}

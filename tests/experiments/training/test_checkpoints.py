@@ -201,9 +201,23 @@ def test_another_format_is_refused(folder, monkeypatch):
 
 
 def test_a_checkpoint_of_orbax_is_refused(two):
-    (two / "7").mkdir()  # format 1: a folder for each
-    with pytest.raises(TacitError, match=r"checkpoints/7 has format 1, and this Tacit reads format 2$"):
+    for number in "9", "10":  # format 1: a folder for each
+        (two / number).mkdir()
+    with pytest.raises(TacitError, match=r"checkpoints/10 has format 1, .* reads format 2: execution\.overwrite=true"):
         load(two)
+
+
+def test_of_two_with_one_number_the_whole_one_is_used(two):
+    """As when those of another machine were unpacked among them."""
+    other = two / "2-00000000.safetensors"
+    other.write_bytes(b"of another machine")
+    assert load(two)[0].updates == 5
+    other.rename(two / "2-ffffffff.safetensors")
+    found, warned = load(two)
+    assert (found.updates, len(warned)) == (5, 1)
+    save(two, 6)
+    save(two, 7)
+    assert sorted(numbered(two)) == [3, 4]
 
 
 @pytest.mark.parametrize(
