@@ -11,7 +11,7 @@ for each orbit of (history, action) under the game's symmetries, less one for ea
 consists of equivariant policies; bifurcations that break the symmetry do not stop it, and it goes on beyond its loss of
 stability.
 
-Stability is judged in the space of *all* policies, by P: the Jacobian of soft policy iteration log π <- log softmax(Q_π/α)
+Stability is judged in the space of *all* policies, by the Jacobian P of soft policy iteration log π <- log softmax(Q/α)
 modulo constants per history, which is also the derivative of Q_π/(α + s) by w. At a stationary point the Hessian of J_α
 on the tangent space of policies is D + C, with D < 0 from the entropies, history by history, and C from how histories
 depend on each other, and P = -D⁻¹C: its eigenvalues are real, and an eigenvalue of the Hessian crosses 0 where one of P

@@ -146,7 +146,7 @@ def annealed_greedy(setting: Setting) -> Outcomes:
 
 
 def other_play_any(setting: Setting) -> Outcomes:
-    """All the different best equivariant policies that were found; a run ends in one of them, which its start decides."""
+    """All the different best equivariant policies that were found; which of them a run ends in, its start decides."""
     policies, reached, starts = _other_play_optima(setting)
     several = len(policies[0])
     words = "one optimum" if several == 1 else f"{several} optima, equally likely"

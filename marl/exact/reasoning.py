@@ -42,7 +42,7 @@ JointPolicy = tuple[np.ndarray, ...]
 TIE = 1e-9
 """Action values closer than this share of the largest possible return are equal."""
 SEEN = 1e-280
-"""Weights of histories below this count as 0: numbers not much smaller lose precision (they are subnormal)."""
+"""Weights of histories below this count as 0: much smaller numbers are subnormal and lose precision."""
 
 
 def best_response_to_random(tree: Tree) -> JointPolicy:

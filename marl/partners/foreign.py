@@ -27,13 +27,13 @@ OBSERVER = "belief"
 _UNITS = ("ScannedRNN_0,GRUCell_1", "ScannedRNN_0,GRUCell_0")
 """The recurrent unit's names: JaxMARL makes a first one only for the shape of its memory, and flax may count it."""
 _GATES = "rzn"
-"""The unit's in our order: reset, update, candidate."""
+"""The gates of the unit in our order: reset, update, candidate."""
 _UNUSED = ("fc_v", "pred_1st")
 """Heads of Off-Belief Learning's network that its actions do not depend on."""
 
 
 def jaxmarl_agent(game: Game, tensors: Mapping[str, np.ndarray], *, label: str, file: str) -> Agent:
-    """The agent that JaxMARL's weights are.
+    """The agent with weights that JaxMARL trained.
 
     Args:
       game: Hanabi, on the board that it was trained on.
