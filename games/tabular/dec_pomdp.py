@@ -4,8 +4,8 @@ At every step each agent i chooses an action, the state moves by `transition`, e
 team one reward. Joint actions and joint observations are numbered in C order, the last agent fastest.
 
 Every tabular game is of this one type. A matrix game has one state and is played to horizon 1. Private types, deals and
-turns compile to it: a deal is the `initial_observation`, whose turn it is is said by `legal` (out of turn an agent has
-one legal action), and a public action is the observation that follows it.
+turns compile to it: a deal is the `initial_observation`, `legal` says whose turn it is (out of turn an agent has one
+legal action), and a public action is the observation that follows it.
 """
 
 import collections

@@ -60,7 +60,7 @@ def export(
 
     Args:
       bonus: (agent, history, action) -> a payoff that taking the action adds at its stage, discounted like a reward;
-        not asked where only one action is legal.
+        not called where only one action is legal.
       title: how Gambit calls the game.
 
     Raises:
@@ -73,7 +73,7 @@ def export(
 
 
 class _Writer:
-    """Writes the tree depth first, and numbers what it meets."""
+    """Writes the tree depth first, and numbers the information sets in that order."""
 
     def __init__(self, problem: DecPOMDP, horizon: int, bonus: Callable[[int, Path, int], float]) -> None:
         self.problem, self.horizon, self.bonus = problem, horizon, bonus

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from marl.crossplay.evaluate import crossplay
 
 VERSION = "cross-play-2"
-"""The version of how agents are played and what is estimated from it; records of results (docs/results.py) depend on it.
-Since 2, errors include the decks."""
+"""The version of how agents are played and what is estimated from it. A record of results (docs/results.py) depends on
+it. Since 2, errors include the decks."""
 
 __all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings", "self_play_seatings"]
 

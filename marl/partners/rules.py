@@ -347,7 +347,7 @@ def _everywhere(view: View) -> Array:
 def _likeliest(view: View, chance: Array, threshold: float) -> Array:
     """bool[H]: the held card of the greatest chance, if that is at least `threshold`.
 
-    Of ties the last slot, as in the framework; here it holds the newest card.
+    Of equals the one in the last slot, as in the framework; here that is the newest card.
     """
     chance = jnp.where(_held(view), chance, -1.0)
     return _last((chance == jnp.max(chance)) & (chance >= threshold - _ROUNDING))
