@@ -1,8 +1,8 @@
 """How well an agent predicts what its partner does next, exactly: Brier scores and Murphy's decomposition.
 
 An agent models the others by its own run: it assumes that they play their parts of the joint policy in which it has
-learned its own. At each of its histories h it predicts the partner's action at the same step (not yet seen by it)
-with the exact belief about the partner's history g,
+learned its own. At each of its histories h it predicts the partner's action at the same step (which it cannot have
+seen yet) with the exact belief about the partner's history g,
 
     p(a | h) = Σ_g P(g | h) π̂(a | g),      P(g | h) ∝ Σ over joint histories with h and g of chance · Π x̂ of the others,
 
