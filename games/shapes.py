@@ -239,7 +239,7 @@ def called(game: Game) -> str:
 
 
 def _form(leaf: Any) -> str:
-    """For example int32[2]."""
+    """A leaf's dtype and shape, for example int32[2]."""
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else _kind(leaf)
 
 

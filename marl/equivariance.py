@@ -186,7 +186,7 @@ class _Defects:
 
 
 def _summary(means: np.ndarray, largest: np.ndarray) -> Defect:
-    """Of one agent's games [G]."""
+    """The defect of one agent, from the mean and the largest distance in each of its games [G]."""
     games = len(means)
     error = means.std(ddof=1) / np.sqrt(games) if games > 1 else np.nan
     return Defect(float(means.mean()), float(error), float(largest.max()))

@@ -142,7 +142,7 @@ def _which(word: str, names: Sequence[object], what: str, source: Source, number
 
 
 class Preamble(NamedTuple):
-    """What stands before the entries."""
+    """The declarations before the entries."""
 
     discount: float
     costs: bool

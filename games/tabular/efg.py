@@ -174,7 +174,7 @@ class _Writer:
         return name if joint is None else f"{name}: {self.problem.joint_observation_name(joint)}"
 
     def _history_name(self, agent: int, path: Path) -> str:
-        """For example "card-1 play card-2", or "start" where there is nothing to remember."""
+        """A history in words, for example "card-1 play card-2", or "start" for the empty one."""
         actions, observations = self.problem.actions[agent], self.problem.observations[agent]
         words = [
             (observations if position % 2 == 0 else actions)[entry]

@@ -190,7 +190,7 @@ class Simulator(Game):
         return self._legal_now(state)[player]
 
     def action_name(self, action: int) -> str:
-        """Where agents call an action differently, all its names with a slash between them."""
+        """An action in words; where agents have different names for it, all of them with a slash between."""
         if action == self.noop:
             return "no-op"
         names = dict.fromkeys(own[action] for own in self.problem.actions if 0 <= action < len(own))

@@ -291,7 +291,7 @@ def _sample(group: SymmetryGroup) -> Iterator[Automorphism]:
 
 
 def _flat(policy: Sequence[np.ndarray]) -> np.ndarray:
-    """[..., sum of H_i A_i]: all agents' entries one behind the other."""
+    """[..., sum of H_i A_i]: all agents' entries, concatenated."""
     return np.concatenate([own.reshape(*own.shape[:-2], -1) for own in policy], axis=-1)
 
 

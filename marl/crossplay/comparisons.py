@@ -271,7 +271,7 @@ def _groups(cells: Cells, of: Quantity) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def own_cells(seatings: ArrayLike, scores: ArrayLike, method_of_seed: Sequence[str]) -> dict[str, Cells]:
-    """Of cells of many methods, those in which each method is alone; methods in the order of their first seeds.
+    """For each method the cells in which only its own seeds play; methods in the order of their first seeds.
 
     Args:
       seatings: int[num_cells, num_players], numbers of agents.

@@ -72,7 +72,7 @@ def visit_cells(
     max_lanes: int = 8192,
     devices: Sequence[Any] | None = None,
 ) -> Iterator[Visited]:
-    """Play the games of a cross-play with a visitor beside each; arguments as in `crossplay`.
+    """Play the games of a cross-play, each followed by the visitor; arguments as in `crossplay`.
 
     Args:
       cells: int[C, num_players], the agent in each seat.
@@ -163,7 +163,7 @@ def crossplay(
 
 
 class _Outcome(NamedTuple):
-    """Of one game."""
+    """How one game ended."""
 
     score: Array  # float32[]
     length: Array  # int32[] steps

@@ -94,7 +94,7 @@ class Term(NamedTuple):
 class Run(NamedTuple):
     """A quantity of one run: the signed sum of its terms."""
 
-    seeds: NDArray[np.int64]  # sorted, one independent set behind the other
+    seeds: NDArray[np.int64]  # sorted within each independent set, the sets concatenated
     terms: tuple[Term, ...]
     sets: tuple[int, ...]  # number of seeds in each
     label: str = ""

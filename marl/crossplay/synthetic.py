@@ -60,7 +60,7 @@ class Coverage(NamedTuple):
     """The coverage of an estimate's intervals over many samples."""
 
     share: float
-    """Of the samples whose interval holds the truth; NaN without intervals."""
+    """The share of samples whose interval covers the truth; NaN without intervals."""
     se_ratio: float
     """Root mean square of the standard error over the true one, which is the spread of the means."""
 

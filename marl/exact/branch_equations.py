@@ -40,8 +40,8 @@ class Space(NamedTuple):
     """What the unknowns are: differences of values within histories, one for each orbit but the first of a history."""
 
     column: tuple[np.ndarray, ...]  # for each agent int32[H, A], the unknown; U for those that are 0
-    entry: np.ndarray  # int32[U], where the unknown stands among all agents' values, one behind the other
-    base: np.ndarray  # int32[U], where the value stands from which it is counted, at the same history
+    entry: np.ndarray  # int32[U], the index of the unknown's value among all agents' values, concatenated
+    base: np.ndarray  # int32[U], the index of the value that is subtracted from it, at the same history
 
 
 class Solution(NamedTuple):
@@ -179,7 +179,7 @@ def unknowns(space: Space, log_probs: tuple[np.ndarray, ...], alpha: float, scal
 
 
 def _counted(space: Space, values: np.ndarray) -> np.ndarray:
-    """Values of all agents, one behind the other, as differences within histories: float64[U]."""
+    """The concatenated values of all agents as differences within histories: float64[U]."""
     return values[space.entry] - values[space.base]
 
 

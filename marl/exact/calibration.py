@@ -160,7 +160,7 @@ def _weight(plans: tuple[np.ndarray, ...], rows: list[np.ndarray], without: int 
 
 
 def _decompose(forecasts: np.ndarray, actions: np.ndarray) -> Calibration:
-    """Of predictions float64[N, A] and the probabilities float64[N, A] of each being made and each action done."""
+    """The scores of predictions float64[N, A], with the probability float64[N, A] of each prediction and action."""
     total = actions.sum()
     weight = actions.sum(1, keepdims=True)
     # E (p - o)² = p² - 2 p E o + E o, as o is 0 or 1.

@@ -212,7 +212,7 @@ def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array) 
     def step(number: Array, logits: Array) -> Array:
         alpha = 0.1 * span * 0.5 ** (number * 30.0 / _STEPS)
         swept = sweep(table, policy(logits), jnp.where(number < 0.9 * _STEPS, alpha, 0.0))
-        # An advantage is the same on its whole orbit but for histories that nobody reaches.
+        # An advantage is the same on its whole orbit, except at unreached histories.
         total = jnp.zeros(len(logits))
         for own, advantage in zip(tied, swept.advantage, strict=True):
             total = total.at[jnp.where(own >= 0, own, len(logits))].add(advantage, mode="drop")

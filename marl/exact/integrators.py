@@ -24,7 +24,7 @@ class Lane(NamedTuple):
     hidden: Any  # the method's own state: the controller's and the solver's, or the optimiser's
     step: Array  # float64[], the next step's size
     time: Array  # float64[]
-    moving_until: Array  # float64[], the last time looked at when a reached history had not come to rest
+    moving_until: Array  # float64[], the last time looked at when a reached history had not converged
     gap: Array  # float64[], of all but the rarest entries
 
 

@@ -115,7 +115,10 @@ def self_play(setting: Setting) -> Outcomes:
 
 
 def high_entropy(setting: Setting) -> Outcomes:
-    """The one solution in which the gradient flow from all starts ends, at an α a little above the least such one."""
+    """The one solution in which the gradient flow from all starts ends, at α a little above the least such α.
+
+    That α is one of the multiples `ABOVE_UNIQUE` of the least one.
+    """
     log_probs, note = _flow_end(setting)
     return Outcomes(log_probs, False, note)
 
@@ -146,7 +149,7 @@ def annealed_greedy(setting: Setting) -> Outcomes:
 
 
 def other_play_any(setting: Setting) -> Outcomes:
-    """All the different best equivariant policies that were found; which of them a run ends in, its start decides."""
+    """All the different best equivariant policies that were found; a run's start decides in which of them it ends."""
     policies, reached, starts = _other_play_optima(setting)
     several = len(policies[0])
     words = "one optimum" if several == 1 else f"{several} optima, equally likely"

@@ -99,7 +99,7 @@ class AgentStage(NamedTuple):
     sequence: Array | None  # int32[N] (parent, action) as one number; None: equally many follow each, in order
     children: (
         Array | None
-    )  # int32[N_before * A, most] histories after each (parent, action), padded with N
+    )  # int32[N_before * A, most] histories after each (parent, action), padded with N where there are fewer
 
 
 class Tables(NamedTuple):
@@ -343,7 +343,7 @@ def _sum_children(stage: AgentStage, values: Array, shape: tuple[int, ...]) -> A
 
 
 def _meet(stage: Dense | Sparse, own: list[Array], policies: list[Array], entropies: list[Array]) -> list[tuple]:
-    """For each agent: others' weight [N], counterfactual reward [N, A], others' entropies weighted [N]."""
+    """For each agent: the others' weight [N], counterfactual reward [N, A], the others' weighted entropies [N]."""
     joined = [weight[:, None] * policy for weight, policy in zip(own, policies, strict=True)]
     weighted = [weight * entropy for weight, entropy in zip(own, entropies, strict=True)]
     return (

@@ -205,8 +205,8 @@ def _alternate(problem: DecPOMDP, horizon: int, restarts: int, rng: np.random.Ge
     responders = [Responder(problem, horizon, agent, MEMORY_LIMIT) for agent in range(num_agents)]
     batch = [_random_policies(problem, horizon, agent, restarts, rng) for agent in range(num_agents)]
     values = np.full(restarts, -np.inf)
-    unchanged = np.zeros(restarts, np.int64)  # responses in a row that left the policy as it was
-    in_vain = np.zeros(restarts, np.int64)  # responses in a row that found nothing better
+    unchanged = np.zeros(restarts, np.int64)  # consecutive responses that left the policy as it was
+    in_vain = np.zeros(restarts, np.int64)  # consecutive responses that found nothing better
 
     # First accept ties, drawn at random, to leave plateaus; then accept improvements only.
     for ties, patience in ((rng, DRIFT * num_agents), (None, np.inf)):

@@ -28,7 +28,7 @@ ENTROPY_COEF_RANGE = (1e-5, 1e2)
 
 
 class Metrics(NamedTuple):
-    """What one or several updates report; every leaf is a scalar of one learner."""
+    """The report of one or several updates; every leaf is a scalar of one learner."""
 
     updates: Array  # int32[] how many
     episodes: Episodes  # sums over the games that ended

@@ -1,4 +1,4 @@
-"""What the losses of several learners are made of, elementwise or as means over masked entries."""
+"""The parts of the losses of several learners, elementwise or as means over masked entries."""
 
 import jax
 import jax.numpy as jnp

@@ -173,7 +173,7 @@ class MAGRPO:
 
     @property
     def _ppo(self) -> ppo.PPO:
-        """What turns advantages into new parameters."""
+        """The PPO that updates the parameters, given the advantages."""
         return ppo.made_of(self, _WithoutCritic, normalise_advantages=False)
 
     def _fresh_groups(self, key: Array) -> rollout.Playing:

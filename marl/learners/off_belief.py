@@ -167,7 +167,7 @@ class OffBelief:
 
     @property
     def _ppo(self) -> ppo.PPO:
-        """What turns advantages into new parameters."""
+        """The PPO that updates the parameters, given the advantages."""
         return ppo.made_of(self)
 
     # --- play --------------------------------------------------------------------------------------------------------

@@ -360,7 +360,7 @@ class PPO:
         """Bytes that one learner needs at its peak, estimated from shapes.
 
         The sum of its state; its rollout, as it was played and in sequences; a minibatch; what the backward pass of a
-        microbatch keeps; and two gradients.
+        microbatch keeps; and twice the parameters' size, for gradients.
         """
         state = jax.eval_shape(lambda: self.init(self.hyperparameters(), key=jax.random.key(0)))
         ahead = jax.ShapeDtypeStruct((self.num_games, self.game.num_players), jnp.float32)

@@ -60,7 +60,7 @@ class Episodes(NamedTuple):
 
     @classmethod
     def none(cls) -> "Episodes":
-        """Those of zero games: the identity element of the sum."""
+        """The statistics of zero games: the identity element of the sum."""
         return cls(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
 
     @classmethod

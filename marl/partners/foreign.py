@@ -137,7 +137,7 @@ def _public_private(game: Hanabi, weights: _Weights) -> tuple[Policy, Any]:
 
 
 def _lstm_gates(sides: str) -> list[str]:
-    """Of the input, the forget, the candidate and the output gate, by side: i for the inputs, h for the memory."""
+    """The names of the input, forget, candidate and output gates' layers: i of the inputs, h of the memory."""
     return [f"{side}{gate}" for side in sides for gate in "ifgo"]
 
 
@@ -160,7 +160,7 @@ def _gru(unit: str) -> frozenset[str]:
 
 
 _NETWORKS = {_OBL: _public_private}
-"""What builds the policy and its parameters, by all names of the network's tensors."""
+"""For each network, given by the set of its tensors' names, the function that builds the policy and its parameters."""
 for _own in (_ACTOR, _ACTOR | _CRITIC):
     _NETWORKS[_own] = _feed_forward
     _NETWORKS |= {_own | _gru(unit): functools.partial(_recurrent, unit=unit) for unit in _UNITS}

@@ -1,10 +1,10 @@
 """Overlapping edits: everybody adds a feature of their own to shared code, and two edits in one place cannot be merged.
 
 The code has m slots in a ring. Each of n agents is given a feature, all different ones, and sees only its own; feature
-k can be written into slot k or slot k + 1. Each edits one slot, at the same time. The merge passes, and pays 1, if every
-feature is there and no two edits are in the same slot; otherwise everybody gets 0.
+k can be written into slot k or slot k + 1. Each edits one slot, at the same time. The merge passes, and pays 1, if
+every feature is there and no two edits are in the same slot; otherwise everybody gets 0.
 
-The finding it models: agents that could each do both features fail when they do one each. Cited as the source, not
+The finding it models: agents that could each do both features fail when they do one each. Cited for comparison, not
 reproduced: CooperBench (arXiv:2601.13295) reports about 25 % of tasks solved by two agents in cooperation against 48 %
 by one alone, and 68.6, 46.5 and 30.0 % with 2, 3 and 4 agents.
 

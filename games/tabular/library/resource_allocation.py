@@ -12,7 +12,7 @@ game itself, everybody has only their own part of it.
 
 The finding it models: single agents find allocations on the Pareto frontier and pairs fail to, among other things for
 lack of a shared history and because references are bound to different things; exchange of information alone does not
-repair that. Cited as the source, not reproduced: "Talk is cheap, communication is hard: dynamic grounding failures and
+repair that. Cited for comparison, not reproduced: "Talk is cheap, communication is hard: dynamic grounding failures and
 repair in multi-agent negotiation", arXiv:2605.01750.
 
 Known values for `high` 2 and `low` 1:

@@ -13,7 +13,7 @@ As a Dec-POMDP of horizon `rounds` + 1: the state is the numbers and how many ro
 number at first and after each round the words of the others. Words are legal in rounds, answers after the last one.
 
 The finding it models: language models form teams that fit the task and exchange enough information, and then fail to
-put it together to the right answer. Cited as the source, not reproduced: Silo-Bench, arXiv:2603.01045.
+put it together to the right answer. Cited for comparison, not reproduced: Silo-Bench, arXiv:2603.01045.
 
 Known values:
 
@@ -70,7 +70,7 @@ of agents with the same number, which is the size of the join of all tables of o
 
 
 class Roles(NamedTuple):
-    """Which observations, actions and steps are what, for measures of information."""
+    """Which observations, actions and steps are inputs, messages and answers, for measures of information."""
 
     inputs: tuple[np.ndarray, ...]  # for each agent bool[O_i], the observation is its private number; seen at step 0
     messages: tuple[np.ndarray, ...]  # for each agent bool[A_i], the action is a word that all others hear

@@ -45,7 +45,7 @@ class Move(NamedTuple):
     """An action that the original game does not have."""
 
     name: str
-    means: Any = None  # what it says, if it says something; hashable
+    means: Any = None  # what it says to the others, if anything; hashable
 
 
 Action = int | Move
@@ -356,7 +356,7 @@ def _name(action: Action, names: Sequence[str]) -> str:
 
 
 def _view_name(view: Any, names: Sequence[str]) -> str:
-    """For example "hear-left; player1: say 0"."""
+    """An observation in words, for example "hear-left; player1: say 0"."""
     if view is None:
         return "end"
     own, texts = view
