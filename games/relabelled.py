@@ -6,7 +6,8 @@ return. With g_p the symmetry of player p and s the state of the underlying game
 
     observation  g_p · observe(s, p)        legal  g_p · legal(s, p)        action a means  g_p⁻¹ · a
 
-For the same key it begins in the same underlying state; where every player draws the identity, both games are the same.
+For the same key the relabelled game begins in the same state of the underlying one; where every player draws the
+identity, they are the same game.
 """
 
 # Why: see the attributes of `games.game.Game`.

@@ -4,11 +4,11 @@ The game is written as a coloured graph whose automorphisms are exactly its symm
 number and generators. What acts on policies is the group's *image* on agents, actions and observations: two symmetries
 that differ only in states do the same to every policy.
 
-A relabelling is a symmetry if it maps the tables onto themselves, states one to one, wherever play can get. So a
+A relabelling is a symmetry if it maps the tables onto themselves, states one to one, wherever legal play can get. So a
 reward counts only by its mean given joint action and state; and states that cannot be reached, joint actions that
 cannot legally be played in a state, and observations that cannot be received do not count at all. Possible means: with
 probability above 0 under some legal play of any length. States are not merged: a relabelling under which two states
-together behave as one did before is no symmetry here, although no policy could tell.
+together behave as one did before is no symmetry here, although no policy could tell the difference.
 """
 
 import dataclasses

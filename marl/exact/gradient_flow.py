@@ -1,9 +1,9 @@
 """Policy gradient flow dθ/dt = ∇J_α(θ) of tabular softmax policies, from many starts at once, to certified points.
 
-The theorem is about the flow: `method="flow"` integrates the differential equation with error control. For comparison
-there is what practice does instead: `natural_gradient` (the flow of the natural gradient, θ' = advantages),
-`gradient_ascent` and `adam` (fixed steps). All of them stop by the same residual, are polished by damped soft policy
-iteration, and return a certificate, which says whether a point meets the tolerance.
+The theorem (docs/theory.md) is about the flow: `method="flow"` integrates the differential equation with error control.
+For comparison there is what practice does instead: `natural_gradient` (the flow of the natural gradient, θ' =
+advantages), `gradient_ascent` and `adam` (fixed steps). All of them stop by the same residual, are polished by damped
+soft policy iteration, and return a certificate, which says whether a point meets the tolerance.
 
 The flow is stiff: a history moves at the rate of its reach probability times α, which spans many orders of magnitude.
 `integrators.Rosenbrock` takes that diagonal part implicitly, in closed form, and keeps its order with any such

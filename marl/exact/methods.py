@@ -25,7 +25,7 @@ from marl.exact.optimum import optimum
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
-"""Random restarts within one self-play start: doubled, at most to the second, until the best known value is reached."""
+"""Random restarts of one self-play start: the first, doubled up to the second until the best known value is reached."""
 LOW, HIGH = 0.01, 0.6
 """The interval of α that is searched first, in units of the span of one step's rewards."""
 MOST_DOUBLED = 10
@@ -115,10 +115,7 @@ def self_play(setting: Setting) -> Outcomes:
 
 
 def high_entropy(setting: Setting) -> Outcomes:
-    """The one solution in which the gradient flow from all starts ends, at α a little above the least such α.
-
-    That α is one of the multiples `ABOVE_UNIQUE` of the least one.
-    """
+    """The one solution in which the gradient flow from all starts ends, at the least such α times 1.05 to 2."""
     log_probs, note = _flow_end(setting)
     return Outcomes(log_probs, False, note)
 

@@ -33,7 +33,7 @@ from marl.exact.reasoning import realisation_plan
 SAME_OPTIMUM = 1e-3
 """Two optima count as one if no weight y(h, a) differs by more."""
 BEST = 1e-6
-"""A value that near to the best equivariant one, in units of the span of one step's rewards, is an optimum."""
+"""A value this near to the best equivariant one, in units of the span of one step's rewards, counts as optimal."""
 
 
 def realisation_weights(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

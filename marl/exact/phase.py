@@ -259,7 +259,7 @@ class _Search(NamedTuple):
     def tops(self, solutions: Solutions, alpha: float) -> list[float]:
         """α of the folds at which the branches from solutions at `alpha`, followed upwards, turn down."""
         found: list[float] = []
-        _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # one of equal value: others are its images
+        _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # those of equal value count as images of one
         for place in sorted(chosen.tolist())[:_BRANCHES]:
             policy = tuple(own[place] for own in solutions.log_probs)
             try:

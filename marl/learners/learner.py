@@ -144,7 +144,7 @@ def next_entropy_coef(
 
         constant  c stays.
         linear    c goes from c_0 to c_final over the run, linearly.
-        cosine    the same, along half a cosine.
+        cosine    the same, along half a period of a cosine.
         target    log c += η (h_target − h), with h the mean of H / log(number of legal actions) over decisions. This is
                   the temperature's gradient step of soft actor-critic (Haarnoja et al. 2018b, section 5), on log c and
                   with the entropy divided by its maximum over the legal actions; c stays in `ENTROPY_COEF_RANGE`.

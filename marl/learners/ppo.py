@@ -2,7 +2,7 @@
 
 Schulman et al. 2017 (the clipped surrogate), de Witt et al. 2020 and Yu et al. 2022 (independent learners with shared
 parameters in cooperative games). Every player maximises the team's return. The entropy coefficient is in units of the
-advantage, which is normalised in every minibatch: it is not the reward-unit alpha of the theorem.
+advantage, which is normalised in every minibatch: it is not the theorem's alpha, in units of reward (docs/theory.md).
 
 Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and targets G = A_raw + v_old:
 

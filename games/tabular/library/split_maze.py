@@ -201,7 +201,7 @@ def _next(state: _State, actions: tuple[int, ...], first: int | None) -> _State:
 
 
 def _view(walls: frozenset[str], seen: tuple[str, ...]) -> str:
-    """The name of what an agent observes of the walls, which sees the passages `seen`."""
+    """The name of an agent's observation of the walls, given the passages that it sees."""
     return "wall-" + "+".join(passage for passage in seen if passage in walls) if walls & set(seen) else "no-wall"
 
 
