@@ -1,8 +1,8 @@
-"""Whether a game keeps the contract of `games.game`: each of its laws, tried, with one sentence where it is broken.
+"""Whether a game keeps the contract of `games.game`: a test of each law, with one sentence where it is broken.
 
 `check` begins with what needs no compiling (`games.shapes`), then plays random legal games, all in one compiled
-program, and looks at what must hold in each step. What is drawn at random may miss what happens seldom: a game that
-passes is not proved right.
+program, and tests what must hold in each step. Random games may miss rare events: a game that passes is not proved
+right.
 """
 
 import functools
@@ -33,7 +33,7 @@ from games.shapes import (
 _TOLERANCE = 1e-4
 """How far sums of float32 rewards, relative to the score range, and single numbers may be off."""
 _QUICKLY = {"xla_backend_optimization_level": 0}
-"""The program runs for less time than it takes to compile."""
+"""Options for a quick compilation: the program runs for less time than it takes to compile."""
 
 
 class _Step(NamedTuple):
@@ -65,7 +65,7 @@ def check(game: Game, *, games: int = 64, key: Array | None = None) -> list[Find
     Args:
       game: the game.
       games: how many are played.
-      key: decides chance, actions and symmetries; None for the same as always.
+      key: decides chance, actions and symmetries; None for a fixed one.
 
     Returns:
       A finding for each law; only those of `check_shapes` where one of these is broken.
@@ -96,7 +96,7 @@ def check(game: Game, *, games: int = 64, key: Array | None = None) -> list[Find
 
 
 def commutes(game: Game, symmetry: Symmetry, state: Any, actions: Array, *, key: Array) -> dict[str, Array]:
-    """Whether moving by a symmetry and then playing or looking is the same as the other way round.
+    """Whether a symmetry commutes with steps, legal actions and observations.
 
     The laws, with numbers of floating point compared up to rounding: "step, field NAME", for each field of the state,
     g·step(s, a) = step(g·s, g·a); "reward" and "end" of these steps are the same; "legal", for all players p,
@@ -191,7 +191,7 @@ def _check_repeatable(game: Game, state: Any) -> None:
         "transition": (lambda s, a, k: game.transition(s, a, key=k), (state, actions, key)),
     }
     for member, (function, arguments) in parts.items():
-        # A new function each time: JAX remembers what it has traced.
+        # A new function each time: JAX caches what it has traced.
         first, second = (jax.make_jaxpr(lambda *given: function(*given))(*arguments) for _ in range(2))  # noqa: B023
         if _program(first) != _program(second):
             raise TacitError(

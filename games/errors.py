@@ -12,7 +12,7 @@ _NOT_THEIRS = (
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments")),
 )
-"""How the names of files begin that are Python's, an installed package's or ours."""
+"""Prefixes of the names of files of Python, of installed packages and of this package."""
 
 
 class TacitError(ValueError):

@@ -93,7 +93,7 @@ class Layout:
 
     @classmethod
     def of(cls, named: Iterable[tuple[str, Mapping[str, int], str]]) -> "Layout":
-        """Lay (name, axes, meaning) one behind the other."""
+        """The layout of sections (name, axes, meaning), one after the other."""
         sections: list[Section] = []
         for name, axes, meaning in named:
             start = sections[-1].stop if sections else 0
@@ -157,7 +157,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Observer:
-    """How a player sees a state: a plug-in of a game, computed only when somebody asks.
+    """How a player sees a state: a plug-in of a game, computed on demand.
 
     Attributes:
       name: how configurations call it.

@@ -1,8 +1,8 @@
 """Overlapping edits for any number of agents, as a simulator: the tabular game of that name without its tables.
 
 The rules and the finding they model are those of `games.tabular.library.overlapping_edits`, which is exact for 2 to 4
-agents: m slots in a ring, a different feature k for each of n agents, which fits into slot k and slot k + 1. All edit
-one slot, at the same time. 1 is paid if every feature is where it fits and no two edits are in the same slot.
+agents: m slots in a ring, a different feature k for each of n agents, which fits into slot k and slot k + 1. Each edits
+one slot, at the same time. The reward is 1 if every feature is where it fits and no two edits are in the same slot.
 """
 
 # Why: see the attributes of `games.game.Game`.

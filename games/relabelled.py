@@ -6,7 +6,8 @@ return. With g_p the symmetry of player p and s the state of the underlying game
 
     observation  g_p · observe(s, p)        legal  g_p · legal(s, p)        action a means  g_p⁻¹ · a
 
-From one key it deals as the underlying game does: where every player draws the identity, they are the same game.
+For the same key the relabelled game begins in the same state of the underlying one; where every player draws the
+identity, they are the same game.
 """
 
 # Why: see the attributes of `games.game.Game`.
@@ -26,7 +27,7 @@ from games.game import Array, Game, Observer, Symmetry
 
 _DRAWS = 64
 _SYMMETRIES = 0x0E1ABE11
-"""What a game's key is folded with for the symmetries of its players."""
+"""Folded into a game's key to draw the symmetries of its players."""
 
 
 class RelabelledState(NamedTuple):
@@ -102,7 +103,7 @@ class Relabelled(Game):
         return {name: self._through(observer) for name, observer in self.game.observers.items()}
 
     def init(self, *, key: Array) -> RelabelledState:
-        inner = self.game.init(key=key)  # as the game itself deals
+        inner = self.game.init(key=key)  # the state with which the game itself begins
         keys = jax.random.split(jax.random.fold_in(key, _SYMMETRIES), self.num_players)
         symmetries = jax.vmap(lambda key: self.game.sample_symmetry(key=key))(keys)
         return RelabelledState(inner, symmetries, inner.ended, inner.illegal)

@@ -1,7 +1,7 @@
 """Whether a game can be traced and gives the shapes and dtypes of its contract; nothing is compiled for it.
 
-A job asks before it trains, so that a defect of a game is one sentence and no traceback out of a compiled program.
-`games.check` goes on from here with random games.
+A job checks this before it trains, so that a defect of a game gives one sentence instead of a traceback out of a
+compiled program. `games.check` goes on from here with random games.
 """
 
 import math
@@ -72,7 +72,7 @@ def require_shapes(game: Game, observers: Sequence[str] | None = None) -> None:
 
 
 def tried(laws: Mapping[str, Callable[[], object]]) -> list[Finding]:
-    """What each law's test says; a test returns nothing of interest, and raises TacitError."""
+    """Run the test of each law, which raises TacitError where the law is broken."""
     found = []
     for law, test in laws.items():
         try:
@@ -221,7 +221,7 @@ def key_shape() -> Any:
 
 
 def array_shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """What stands for an array of this shape where something is traced."""
+    """A placeholder for an array of this shape, for tracing."""
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
@@ -239,7 +239,7 @@ def called(game: Game) -> str:
 
 
 def _form(leaf: Any) -> str:
-    """For example int32[2]."""
+    """A leaf's dtype and shape, for example int32[2]."""
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" if hasattr(leaf, "shape") else _kind(leaf)
 
 

@@ -12,7 +12,7 @@ from marl.policies.policy import Policy
 
 
 class Kind(NamedTuple):
-    """What agents have in common when one compiled program can play them: hashable."""
+    """What agents have in common if one compiled program can play them all; hashable."""
 
     policy: Policy
     observer: str
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
 
     @property
     def always_sampled(self) -> bool:
-        """Whether agents sample in greedy play, too: a policy says so whose draws are its play."""
+        """Whether agents sample in greedy play, too: true for a policy that is stochastic by definition."""
         return getattr(self.policy, "always_sampled", False)
 
 
@@ -70,7 +70,7 @@ def check_shapes(whose: str, declared: Mapping[str, tuple[int, ...]], weights: M
       weights: arrays by name.
 
     Raises:
-      TacitError: naming the first that lacks, has another shape or was not declared.
+      TacitError: naming the first that is missing, has another shape or was not declared.
     """
     for name, shape in declared.items():
         found = np.shape(weights[name]) if name in weights else "no such weights"

@@ -2,8 +2,8 @@
 
 An agent's **convention matrix** holds P(action of the next player at step t + 1 | action of a player at step t), over
 the games that it plays with itself, from the counts of such pairs. Actions are named from the seat of who takes them
-(`Game.action_name`); the no-op is left out. Seeds that read each other's actions alike have close matrices, and the
-distances can be held against how well the seeds play with each other.
+(`Game.action_name`); the no-op is left out. Seeds that answer actions alike have close matrices, and the distances can
+be compared with how well the seeds play with each other.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def convention_counts(
 
 
 def check_turns(game: Game) -> None:
-    """Refuse a game in which nobody answers anybody.
+    """Refuse a game in which actions are simultaneous, so that none answers another.
 
     Raises:
       TacitError: if several players can act at one step.
@@ -67,10 +67,9 @@ def distances(counts: np.ndarray) -> np.ndarray:
 
         d(i, j) = Σ_a ½ (w_i(a) + w_j(a)) · TV(P_i(·|a), P_j(·|a)),    w_i(a) = share of i's pairs that begin with a
 
-    A row counts as much as the two agents use the action, on average. Where only one of them ever takes it, the other
-    has no answer to compare, and the row counts as 1: neither can be used to what the other makes of it. Rows that
-    neither visits count nothing. Sampling alone makes d positive: compare with the distance between two samples of
-    one agent.
+    A row is weighted by how often the two agents use the action, on average. Where only one of them ever takes it, the
+    other has no answer to compare, and the row's distance is 1, the greatest. Rows that neither visits have weight 0.
+    Sampling alone makes d positive: compare with the distance between two samples of one agent.
 
     Raises:
       TacitError: for an agent without any pair of actions.
@@ -99,7 +98,7 @@ def action_orbits(game: Game) -> np.ndarray:
     """
     images = some_symmetries(game).actions.reshape(-1, game.num_actions)[:, : game.noop]
     orbit = np.arange(game.noop)
-    for _ in range(game.noop):  # the least label of an orbit reaches all of it
+    for _ in range(game.noop):  # propagate the least label through each orbit
         least = orbit.copy()
         for image in images:
             np.minimum.at(least, image, orbit)
@@ -151,9 +150,9 @@ def correlation(
     dependent, so neither error counts pairs. p: Mantel's permutation test (Cancer Research 27, 1967), which renumbers
     the seeds of one matrix, all renumberings if they are at most `permutations`. Interval: seeds are drawn with
     replacement, pairs of copies of one seed left out, and the percentiles taken; from 6 seeds. It is wide: with normal
-    points in the plane, their distances d and scores −s·d + noise, the 95 % interval held the truth in 100, 99.5 and
-    100 of 100 draws (s = 0, truth −.01) and in 100, 100 and 98 (s = 1, truth −.49) with 6, 8 and 12 seeds; the test
-    found 4.5, 2.5 and 5.5, and 35, 59 and 92, at .05 (200 draws each).
+    points in the plane, their distances d and scores −s·d + noise, the 95 % interval covered the truth in 100, 99.5 and
+    100 % of draws (s = 0, truth −.01) and in 100, 100 and 98 % (s = 1, truth −.49) with 6, 8 and 12 seeds; at .05 the
+    test rejected in 4.5, 2.5 and 5.5 % (s = 0) and in 35, 59 and 92 % (s = 1), of 200 draws each.
 
     Args:
       apart: float[N, N], symmetric.
@@ -197,7 +196,7 @@ def correlation(
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """nan where one of them is constant."""
+    """Spearman's correlation; nan where x or y is constant."""
     if len(x) < 2:
         return np.nan
     x, y = stats.rankdata(x), stats.rankdata(y)

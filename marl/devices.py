@@ -2,9 +2,9 @@
 
 A job trains L learners at once, as leaves [L, ...]. The devices form a mesh with two axes:
 
-`learners`  each device computes learners of its own, and nothing is sent between devices.
+`learners`  each device computes learners of its own, without communication.
 `games`     the devices of one row share the games of their learners, leaves [L, G, ...] of the field `playing` of a
-            learner's state. The compiler cuts the rollout over them and sends what the update needs.
+            learner's state. The compiler shards the rollout over them and adds the communication of the update.
 
 With as many processes as hosts (`experiments.training.hosts`) every process runs the same program on all devices of all
 processes, and each holds only its own part of an array.
@@ -29,7 +29,7 @@ GAMES = "games"
 
 
 def mesh_for(devices: Sequence[Any], *, learners: int, num_games: int) -> Mesh:
-    """The devices as rows of the learners axis, gcd(learners, devices) of them, each cut along the games axis.
+    """The devices as gcd(learners, devices) rows along the learners axis, each row along the games axis.
 
     Args:
       devices: `jax.Device`s, in an order that keeps those of a host together, as `jax.devices()` does.
@@ -55,9 +55,9 @@ def mesh_for(devices: Sequence[Any], *, learners: int, num_games: int) -> Mesh:
 
 
 def layout(mesh: Mesh, state: Any) -> Any:
-    """Where each leaf of the learners' states [L, ...] belongs, as a tree of shardings.
+    """The shardings of the learners' states, leaves [L, ...].
 
-    The first axis is cut over the mesh's learners; below a field named `playing`, the second one over its games.
+    The first axis is sharded over the mesh's learners; below a field named `playing`, the second one over its games.
     """
 
     def of_leaf(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -103,17 +103,17 @@ def over_learners(function: Callable[..., Any], mesh: Mesh, state: Any, *, in_ax
 
 
 def shard_rows(index: Array) -> Array:
-    """`index` [N], cut over the devices that share a learner's games; as it is where they are not shared.
+    """`index` [N], sharded over the devices that share a learner's games; unchanged where they are not shared.
 
     A learner calls it on the rows that a minibatch takes: each device then computes the gradient of its part, and the
-    compiler adds these up. Without it, all of them compute the whole.
+    compiler adds these up. Without it, every device computes the whole gradient.
     """
     parts = jax.sharding.get_abstract_mesh().shape.get(GAMES, 1)
     return index if parts == 1 or index.shape[0] % parts else jax.lax.with_sharding_constraint(index, P(GAMES))
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """A tree that every process holds whole, on the devices that `shardings` says: one, or a tree (or prefix) of them.
+    """Shard a tree that every process holds whole, by `shardings`: one, or a tree (or prefix) of them.
 
     Typed PRNG keys stay such. The result is a copy: it can be donated and leaves `tree` as it is.
     """
@@ -135,7 +135,7 @@ def fetch(tree: Any) -> Any:
 
 
 def agree(said: int) -> int:
-    """The int32 or flag that process 0 says, on every process; all must call this together. Free where there is one."""
+    """Broadcast process 0's int32 or flag to all processes, which must call this together; free where there is one."""
     if jax.process_count() == 1:
         return said
     return int(multihost_utils.broadcast_one_to_all(np.int32(said)))
@@ -151,7 +151,7 @@ def _place(leaf: Any, sharding: Sharding) -> Any:
     if _is_key(leaf):
         return jax.random.wrap_key_data(_place(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
     whole = np.asarray(leaf)
-    # `device_put` would first send everything to process 0 to check that all processes say the same.
+    # `device_put` would first send everything to process 0 to check that all processes hold the same.
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 

@@ -7,8 +7,8 @@ original one, relabelled: π(g·a | g·h) = π(a | h). The **defect** of an agen
 
 total variation TV(p, q) = ½ Σ_a |p(a) − q(a)|, 0 to 1, with h the acting player's action-observation history and g
 uniform over the whole group of `Game.sample_symmetry`, the identity included (with two colors half of the draws are
-it, so that 0.5 is the most). It needs no second seed: if every seed has defect 0 under a symmetry, that symmetry cannot
-part their conventions.
+the identity, so that a defect is at most 0.5). It needs no second seed: if every seed has defect 0 under a symmetry,
+that symmetry cannot make their conventions differ.
 
 The **Other-Play return** (Hu et al. 2020) is what an agent scores with itself when every player sees and acts through
 a random symmetry of its own. It equals the self-play return if the agent is equivariant; the converse does not hold.
@@ -53,11 +53,11 @@ def measure_defect(
 ) -> list[Defect]:
     """The equivariance defect of each agent on the histories that it visits in self-play.
 
-    For each drawn g a second memory follows the game as it looks through g, so that recurrent policies are compared
-    on whole histories. Where symmetries permute players, the seat of the image answers for the player.
+    For each drawn g a second memory follows the game relabelled by g, so that recurrent policies are compared on whole
+    histories. Where g permutes players, the parameters are those of the image's seat.
 
     Args:
-      game: the game, whose `sample_symmetry` is meant.
+      game: the game, with `sample_symmetry`.
       agents: of any kinds.
       games: games of each agent.
       greedy: both play and compare the greedified policy instead of the policy itself.
@@ -100,7 +100,7 @@ def other_play_return(
 
 class _Tally(NamedTuple):
     symmetries: Symmetry  # [S, ...]
-    memories: tuple[Any, ...]  # of each seat's image, who has seen the image of its history, [S, ...]
+    memories: tuple[Any, ...]  # for each seat the memory after the image of its history, [S, ...]
     total: Array  # float32[] sum of the total variations
     compared: Array  # int32[] how many
     largest: Array  # float32[]
@@ -155,7 +155,7 @@ class _Defects:
         step: Step,
         greedy: Array,
     ) -> tuple[Any, Array]:
-        """What a seat's images remember afterwards, and how far each acts from the seat, float32[S]."""
+        """The memories of a seat's images afterwards, and the total variation from the seat's policy, float32[S]."""
         game, kind, player = match.game, match.kinds[seat], jnp.int32(seat)
         observer = game.observer(kind.observer)
         observation, legal = observer.encode(step.state, player), game.legal(step.state, player)
@@ -175,7 +175,7 @@ class _Defects:
         return jax.vmap(through)(symmetries, memories)
 
     def _params(self, match: Match, seated: tuple[Any, ...], player: Array) -> Any:
-        """The parameters that one agent in all seats has in a seat int32[]."""
+        """The parameters, in the seat `player` int32[], of the one agent that sits in all seats."""
         if match.kinds[0].share_parameters:
             return seated[0]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves)[player], *seated)
@@ -186,7 +186,7 @@ class _Defects:
 
 
 def _summary(means: np.ndarray, largest: np.ndarray) -> Defect:
-    """Of one agent's games [G]."""
+    """The defect of one agent, from the mean and the largest distance in each of its games [G]."""
     games = len(means)
     error = means.std(ddof=1) / np.sqrt(games) if games > 1 else np.nan
     return Defect(float(means.mean()), float(error), float(largest.max()))

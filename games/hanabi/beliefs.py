@@ -1,4 +1,4 @@
-"""What a player of Hanabi may believe of its own hand, exactly, by going through all hands of a small board.
+"""What a player of Hanabi may believe of its own hand, exactly, by enumerating all hands of a small board.
 
 The probability that player p holds the hand h, given all that p has seen:
 
@@ -11,8 +11,8 @@ hand, or a card of another hand and whether to name its color or its rank. A hin
 number of cards that it touches, which everybody sees, too: given the public facts it is the same for all hands that
 fit. (A policy that is uniform over legal actions tells more: how many hints are legal depends on the hand.)
 
-The second line is kept as a log-likelihood of each hand, moved on with every action (`observed`, `moved`). It is exact
-for others without a memory of their own; their weights are those that the caller's function applies.
+The second line is stored as a log-likelihood of each hand, which every action updates (`observed`, `moved`). It is
+exact for others without a memory of their own; the caller gives their policy, as a function.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ from games.hanabi.observers import from_seat
 from games.hanabi.rules import Hanabi, HanabiState
 
 MOST_HANDS = 4096
-"""Hands of a board that are gone through: Hanabi-3x3 has 729."""
+"""The most hands of a board that are enumerated: Hanabi-3x3 has 729."""
 _IMPOSSIBLE = -1e30
-"""A log-likelihood that leaves nothing, and of which differences can be taken."""
+"""The least log-likelihood, of an impossible hand: finite, so that differences of two are finite, too."""
 
 
 @final
@@ -79,7 +79,7 @@ class HandBelief:
 
         Args:
           state: one state.
-          player: int32[], whose view everything else is.
+          player: int32[], whose belief it is.
           log_likelihood: float32[N] of the others' actions; zeros for the grounded belief.
           key: consumed.
         """
@@ -91,7 +91,7 @@ class HandBelief:
         mine = jnp.asarray(self._hands)[hand]  # [H]
         kinds = jnp.arange(self._kinds, dtype=jnp.int32)
         left = left - jnp.sum((mine[:, None] == kinds[None]) & held[:, None], axis=0, dtype=jnp.int32)
-        # Any order does: the deck is drawn at random places by its key.
+        # The order does not matter: cards are drawn from random places of the deck, by its key.
         place = jnp.arange(self._board.deck_size, dtype=jnp.int32) - state.dealt.astype(jnp.int32)
         kind = jnp.sum(place[:, None] >= jnp.cumsum(left, dtype=jnp.int32)[None], axis=1, dtype=jnp.int32)
         deck = jnp.where(place >= 0, self._bytes(kind), state.deck)
@@ -125,7 +125,7 @@ class HandBelief:
         def under(hand: Array) -> Array:
             return log_prob(self.with_hand(state, player, hand))
 
-        # A hand with which the action was impossible is out, but no difference of infinities may come of it.
+        # The bound is for hands under which the action was impossible: -inf - -inf would be nan later on.
         new = jax.vmap(under)(jnp.arange(self.num_hands, dtype=jnp.int32))
         return jnp.maximum(log_likelihood + new, _IMPOSSIBLE)
 

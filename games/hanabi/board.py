@@ -12,9 +12,9 @@ class State(NamedTuple):
 
     deck: Array  # uint8[D] card bytes; the first `dealt` are dealt, in order
     deck_key: Array  # uint32[2] the deck is a function of this key alone
-    deck_given: Array  # bool[] the order of `deck` was given: draw it as it lies
+    deck_given: Array  # bool[] the order of `deck` was given: draw the cards in that order
     dealt: Array  # uint8[] cards dealt so far
-    cards: Array  # uint8[P, H] card bytes, oldest first, EMPTY behind the last
+    cards: Array  # uint8[P, H] card bytes, oldest first, padded with EMPTY
     color_knowledge: Array  # uint8[P, H] bit c: color c is possible; HINTED; 0 in an empty slot
     rank_knowledge: Array  # uint8[P, H] bit r: rank r is possible; HINTED; 0 in an empty slot
     fireworks: Array  # uint8[C] cards played on each pile

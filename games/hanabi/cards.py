@@ -1,4 +1,4 @@
-"""How a game of Hanabi keeps cards and what is known of them in bytes."""
+"""How a game of Hanabi stores cards, and what is known of them, in bytes."""
 
 COLOR_LETTERS = "RYGWB"
 """HLE's colors by index: red, yellow, green, white, blue."""

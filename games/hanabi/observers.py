@@ -100,7 +100,7 @@ Piece = tuple[Array, int]
 
 
 def _unpack(pieces: list[Piece]) -> Array:
-    """bool[sum of the widths]: the bits of all pieces, one behind the other."""
+    """bool[sum of the widths]: the bits of all pieces, concatenated."""
     size = sum(width for _, width in pieces)
     words = [jnp.uint32(0)] * -(-size // 32)
     start = 0
@@ -117,7 +117,7 @@ def _unpack(pieces: list[Piece]) -> Array:
 
 
 def _one_hot(index: Array, when: Array) -> Array:
-    """uint32: bit `index` where `when`, else nothing."""
+    """uint32: bit `index` where `when`, else 0."""
     return jnp.where(when, jnp.uint32(1) << (index.astype(jnp.uint32) & 31), jnp.uint32(0))
 
 

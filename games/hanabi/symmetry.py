@@ -1,6 +1,6 @@
 """The permutations of Hanabi's colors, as a group action on states, actions, legal moves and observations.
 
-A permutation is the array `image`: color c becomes color image[c], everywhere, never its inverse in one place.
+A permutation is the array `image`: color c becomes color image[c], in all of these; nowhere is the inverse meant.
 """
 
 from typing import TypeVar
@@ -32,7 +32,7 @@ def on_state(game: Board, symmetry: Symmetry, state: S) -> S:
     """The state with every color c replaced by image[c]."""
     image = symmetry.parameters
     source = jnp.argsort(image)
-    # The rows behind the board's colors keep bytes without a card (EMPTY) as they are.
+    # Entries after the board's colors map to themselves, so that a byte without a card (EMPTY) stays.
     full = jnp.arange(32, dtype=jnp.uint8).at[: game.colors].set(image.astype(jnp.uint8))
 
     def cards(codes: Array) -> Array:

@@ -109,7 +109,7 @@ def _random_board(rng: np.random.Generator, players: int) -> Hanabi:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _play(board: Hanabi, decks: Array, key: Array) -> dict[str, Array]:
-    """Play each deck to the end; what is to be compared, [games, horizon + 1, ...], before each step."""
+    """Play each deck to the end and record what is compared, [games, horizon + 1, ...], at each step."""
     players = jnp.arange(board.players, dtype=jnp.int32)
 
     def game(deck: Array, key: Array, team: Array) -> dict[str, Array]:

@@ -4,8 +4,8 @@ At every step each agent i chooses an action, the state moves by `transition`, e
 team one reward. Joint actions and joint observations are numbered in C order, the last agent fastest.
 
 Every tabular game is of this one type. A matrix game has one state and is played to horizon 1. Private types, deals and
-turns compile to it: a deal is the `initial_observation`, whose turn it is is said by `legal` (out of turn an agent has
-one legal action), and a public action is the observation that follows it.
+turns compile to it: a deal is the `initial_observation`, `legal` says whose turn it is (out of turn an agent has one
+legal action), and a public action is the observation that follows it.
 """
 
 import collections
@@ -84,12 +84,12 @@ class DecPOMDP:
 
     @property
     def num_actions(self) -> tuple[int, ...]:
-        """Of each agent."""
+        """How many actions each agent has."""
         return tuple(map(len, self.actions))
 
     @property
     def num_observations(self) -> tuple[int, ...]:
-        """Of each agent."""
+        """How many observations each agent has."""
         return tuple(map(len, self.observations))
 
     @functools.cached_property
@@ -129,11 +129,11 @@ class DecPOMDP:
         return True
 
     def joint_action_name(self, joint_action: int) -> str:
-        """For example "listen,open-left"."""
+        """The name of a joint action, for example "listen,open-left"."""
         return _joint_name(self.joint_actions[joint_action], self.actions)
 
     def joint_observation_name(self, joint_observation: int) -> str:
-        """For example "hear-left,hear-right"."""
+        """The name of a joint observation, for example "hear-left,hear-right"."""
         return _joint_name(self.joint_observations[joint_observation], self.observations)
 
     def _check_names(self) -> None:

@@ -220,7 +220,7 @@ def _declaration(names: Sequence[str], numbered: Sequence[str]) -> str:
 
 
 def _references(names: Sequence[str], numbered: Sequence[str]) -> list[str]:
-    """How entries call what is declared so."""
+    """The words by which entries refer to names that are declared so."""
     return list(map(str, range(len(names)))) if names == numbered else list(names)
 
 

@@ -142,7 +142,7 @@ def _which(word: str, names: Sequence[object], what: str, source: Source, number
 
 
 class Preamble(NamedTuple):
-    """What stands before the entries."""
+    """The declarations before the entries."""
 
     discount: float
     costs: bool
@@ -256,7 +256,7 @@ class Entry(NamedTuple):
     where: tuple[list[int] | None, ...]
     """The indices along each axis; None: all."""
     values: np.ndarray
-    """Broadcasts to what is assigned."""
+    """Numbers that broadcast to the entries of the table at `where`."""
 
     @staticmethod
     def read(source: Source, names: Names) -> "Entry":

@@ -60,7 +60,7 @@ def export(
 
     Args:
       bonus: (agent, history, action) -> a payoff that taking the action adds at its stage, discounted like a reward;
-        not asked where only one action is legal.
+        not called where only one action is legal.
       title: how Gambit calls the game.
 
     Raises:
@@ -73,7 +73,7 @@ def export(
 
 
 class _Writer:
-    """Writes the tree depth first, and numbers what it meets."""
+    """Writes the tree depth first, and numbers the information sets in that order."""
 
     def __init__(self, problem: DecPOMDP, horizon: int, bonus: Callable[[int, Path, int], float]) -> None:
         self.problem, self.horizon, self.bonus = problem, horizon, bonus
@@ -174,7 +174,7 @@ class _Writer:
         return name if joint is None else f"{name}: {self.problem.joint_observation_name(joint)}"
 
     def _history_name(self, agent: int, path: Path) -> str:
-        """For example "card-1 play card-2", or "start" where there is nothing to remember."""
+        """A history in words, for example "card-1 play card-2", or "start" for the empty one."""
         actions, observations = self.problem.actions[agent], self.problem.observations[agent]
         words = [
             (observations if position % 2 == 0 else actions)[entry]

@@ -1,4 +1,4 @@
-"""Action-observation histories of a Dec-POMDP: who can know what, and how chance weighs it, whatever the policies.
+"""Action-observation histories of a Dec-POMDP, numbered, and their chance weights, which depend on no policy.
 
 With perfect recall the return of a joint policy is a sum over joint histories of chance weight times the product of the
 agents' own realisation weights. Everything that does not depend on the policies is collected here once.
@@ -80,7 +80,7 @@ def build(problem: DecPOMDP, horizon: int, *, memory_limit: int = MEMORY_LIMIT) 
         (found out before anything of that size is allocated).
     """
     horizon = whole_number("horizon", horizon, 1)
-    joint, chance = _first_stage(problem)  # the agents' observations as long as there is no local number
+    joint, chance = _first_stage(problem)  # the agents' observations; the builders number them
     builders = [_Builder(problem, agent, joint[:, agent]) for agent in range(problem.num_agents)]
     local = np.stack([builder.local for builder in builders], axis=1)
     stages = [JointHistories(local, chance)]
@@ -154,7 +154,7 @@ def _first_stage(problem: DecPOMDP) -> tuple[np.ndarray, np.ndarray]:
 def _expand(
     problem: DecPOMDP, builders: list[_Builder], stage: JointHistories
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All ways on from a stage: (row it comes from, joint action, joint observation, float64[S] chance), each [K']."""
+    """All continuations of a stage: (parent row, joint action, joint observation, float64[S] chance), each [K']."""
     found: list[tuple[np.ndarray, ...]] = []
     legal = [builder.legal[stage.local[:, agent]] for agent, builder in enumerate(builders)]  # [K, A]
     for joint_action, actions in enumerate(problem.joint_actions.tolist()):
@@ -174,7 +174,7 @@ def _expand(
 
 def _check_size(problem: DecPOMDP, builders: list[_Builder], stage: JointHistories, t: int, memory_limit: int) -> None:
     """Count the joint histories of stage t without making them."""
-    # Rows with the same possible states and the same legal actions have the same number of ways on.
+    # Rows with the same possible states and the same legal actions have the same number of continuations.
     keys = [stage.chance > 0]
     keys += [builder.legal[stage.local[:, agent]] for agent, builder in enumerate(builders)]
     patterns, counts = np.unique(np.packbits(np.concatenate(keys, axis=1), axis=1), axis=0, return_counts=True)

@@ -33,7 +33,7 @@ MOST_HISTORIES = 100_000
 class TabularState(NamedTuple):
     """A hidden state and what everybody did and saw; n agents, column t of a table is what came with step t.
 
-    "None" is the last index of each: `max actions` and `max observations` over the agents.
+    "None" has the index after the last: the most actions, or the most observations, of an agent.
     """
 
     state: Array  # int32[]
@@ -104,7 +104,7 @@ class Simulator(Game):
 
     @functools.cached_property
     def tree(self) -> histories.Tree:
-        """All action-observation histories, numbered; built when somebody asks.
+        """All action-observation histories, numbered; built on demand.
 
         Raises:
           TacitError: if they do not fit into memory.
@@ -136,7 +136,7 @@ class Simulator(Game):
     def observers(self) -> Mapping[str, Observer]:  # pyright: ignore[reportIncompatibleMethodOverride] (kept, once made)
         """`last`: the time and the player's last action and observation. `history`: all of them, as one index.
 
-        `history` is built when somebody asks for it.
+        `history` is built on demand.
 
         Raises:
           TacitError: on asking for `history` of a game with too many histories.
@@ -190,7 +190,7 @@ class Simulator(Game):
         return self._legal_now(state)[player]
 
     def action_name(self, action: int) -> str:
-        """Where agents call an action differently, all its names with a slash between them."""
+        """An action in words; where agents have different names for it, all of them with a slash between."""
         if action == self.noop:
             return "no-op"
         names = dict.fromkeys(own[action] for own in self.problem.actions if 0 <= action < len(own))
@@ -251,7 +251,7 @@ class Simulator(Game):
         return [np.unique(together, axis=0) for together in sets]
 
     def _greatest_return(self, reward: np.ndarray) -> float:
-        """The greatest sum of `reward` [JA, S, S or 1, JO or 1] that luck and play can give, discounted."""
+        """The greatest discounted sum of `reward` [JA, S, S or 1, JO or 1], over chance and play."""
         problem = self.problem
         moves, shows = problem.transition > 0, problem.observation > 0
         value = np.zeros((problem.num_states, 1))  # of being in s' having seen each joint observation, [S, JO or 1]
@@ -340,7 +340,7 @@ class Simulator(Game):
 
 
 class _Observers(Mapping[str, Observer]):
-    """Observers that are made when somebody asks for them."""
+    """Observers that are made on demand."""
 
     def __init__(self, makers: dict[str, Callable[[], Observer]]) -> None:
         self._makers = makers

@@ -4,11 +4,11 @@ The game is written as a coloured graph whose automorphisms are exactly its symm
 number and generators. What acts on policies is the group's *image* on agents, actions and observations: two symmetries
 that differ only in states do the same to every policy.
 
-A relabelling is a symmetry if it maps the tables onto themselves, states one to one, as far as play can get. So a
+A relabelling is a symmetry if it maps the tables onto themselves, states one to one, wherever legal play can get. So a
 reward counts only by its mean given joint action and state; and states that cannot be reached, joint actions that
 cannot legally be played in a state, and observations that cannot be received do not count at all. Possible means: with
 probability above 0 under some legal play of any length. States are not merged: a relabelling under which two states
-together behave as one did before is no symmetry here, although no policy could tell.
+together behave as one did before is no symmetry here, although no policy could tell the difference.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ ROUNDING = 1e-12
 """Numbers of one table are the same value if they are this close, in units of its largest magnitude."""
 
 RANDOM_PRODUCTS = 200
-"""How many random elements stand for a group that is too large to go through."""
+"""How many random elements are tried of a group that is too large to enumerate."""
 
 
 class Automorphism(NamedTuple):
@@ -291,7 +291,7 @@ def _sample(group: SymmetryGroup) -> Iterator[Automorphism]:
 
 
 def _flat(policy: Sequence[np.ndarray]) -> np.ndarray:
-    """[..., sum of H_i A_i]: all agents' entries one behind the other."""
+    """[..., sum of H_i A_i]: all agents' entries, concatenated."""
     return np.concatenate([own.reshape(*own.shape[:-2], -1) for own in policy], axis=-1)
 
 
@@ -318,7 +318,7 @@ class _Possible(NamedTuple):
 
 def _possible(problem: DecPOMDP) -> _Possible:
     """Follow (state, last joint observation) from the start until nothing new appears."""
-    moves = (problem.transition > 0).astype(np.float32)  # as numbers: matrix products of truth values are slow
+    moves = (problem.transition > 0).astype(np.float32)  # not bool: numpy's matrix products of bool are slow
     sights = problem.observation > 0
     allowed = np.ones((len(problem.joint_observations), len(problem.joint_actions)), np.float32)
     for mask, observations, actions in zip(

@@ -1,6 +1,6 @@
 """Cross-play between independently trained agents, and what may be concluded from it.
 
-Cells, estimators and comparisons need no jax; what plays is imported when somebody asks for it.
+Cells, estimators and comparisons need no jax; the code that plays is imported at its first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from marl.crossplay.evaluate import crossplay
 
 VERSION = "cross-play-2"
-"""Of how agents are played and what is estimated from it; a record of results (docs/results.py) depends on it. Since 2
-errors count the decks."""
+"""The version of how agents are played and what is estimated from it. A record of results (docs/results.py) depends on
+it. Since 2, errors include the decks."""
 
 __all__ = ["TIE_TOLERANCE", "CrossPlay", "Seating", "crossplay", "greedify", "seatings", "self_play_seatings"]
 

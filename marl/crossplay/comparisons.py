@@ -23,11 +23,11 @@ the chance of any false "A > B" in one table is at most `ALPHA`, whatever depend
 
 **Methods with each other** (`blocks`). A block's seeds are two independent sets (`estimators.between`). A method of one
 agent, such as a rule-based partner, is taken as it is: errors are over the other method's seeds. Learners of the same
-number begin with the same parameters whatever their method, which is taken to be forgotten.
+number begin with the same parameters whatever their method; training is assumed to remove that dependence.
 
 **Measured** (`python -m benchmarks.coverage --comparisons --datasets 500 --resamples 1000`; ± 1 is noise), in percent,
 with four equal methods of N seeds and the effects of `estimators`: how often two differ at .05 and .005 by either test,
-how often corrected p-values part any two of the four, and how often a block's 95 % interval holds the mean, with N
+how often corrected p-values separate any two of the four, and how often a block's 95 % interval covers the mean, with N
 seeds of each method and with 2N of one:
 
                        seeds                 disjoint pairs         block
@@ -271,7 +271,7 @@ def _groups(cells: Cells, of: Quantity) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def own_cells(seatings: ArrayLike, scores: ArrayLike, method_of_seed: Sequence[str]) -> dict[str, Cells]:
-    """Of cells of many methods, those in which each method is alone; methods in the order of their first seeds.
+    """For each method the cells in which only its own seeds play; methods in the order of their first seeds.
 
     Args:
       seatings: int[num_cells, num_players], numbers of agents.

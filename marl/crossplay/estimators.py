@@ -97,7 +97,7 @@ from marl.crossplay.standard_error import (
 
 
 class Summary(NamedTuple):
-    """What one list of cells says."""
+    """The estimates from one list of cells."""
 
     self_play: Estimate
     cross_play: Estimate
@@ -226,7 +226,7 @@ def between(
     """Mean score of cells in which seeds of two methods meet; errors over the methods that have several seeds.
 
     `of_second` bool[num_cells, num_players]: whose seed it is. The bootstrap draws the seeds of each method from its
-    own (the two-way, or pigeonhole, bootstrap: Owen, see above), and the method with fewer seeds says the degrees of
+    own (the two-way, or pigeonhole, bootstrap: Owen, see above), and the method with fewer seeds sets the degrees of
     freedom; each needs 6. A method of one agent is taken as it is. Other arguments and TacitError as in `self_play`.
     """
     seats, means, games = checked((seatings, scores))

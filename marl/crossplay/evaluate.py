@@ -4,7 +4,7 @@ A seating says which agent sits in each seat; a cell is one seating with its gam
 **visitor** says what is kept of a game: how it ended (`crossplay`), or what its steps show of the agents. Agents of one
 kind (same policy, observer and sharing) are stacked and played in one vmapped program, compiled once for each
 combination of kinds; chunks of fixed size keep memory bounded whatever the number of agents and games. Several devices
-each play cells of their own, without a word to each other.
+each play cells of their own, without communication.
 """
 
 import dataclasses
@@ -32,7 +32,10 @@ _CELLS = "cells"
 
 
 class Visitor(Protocol):
-    """What is kept of a game of cross-play, step by step; hashable, pure functions of arrays."""
+    """What is kept of a game of cross-play, step by step; hashable, pure functions of arrays.
+
+    Its **tally** is what it carries from step to step.
+    """
 
     def start(self, match: Match, *, key: Array) -> Any:
         """The tally before the first step."""
@@ -69,7 +72,7 @@ def visit_cells(
     max_lanes: int = 8192,
     devices: Sequence[Any] | None = None,
 ) -> Iterator[Visited]:
-    """Play the games of a cross-play with a visitor beside each; arguments as in `crossplay`.
+    """Play the games of a cross-play, each followed by the visitor; arguments as in `crossplay`.
 
     Args:
       cells: int[C, num_players], the agent in each seat.
@@ -87,7 +90,7 @@ def visit_cells(
     games_per_call = min(games, max_lanes)
     for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
         for first in range(0, games, games_per_call):
-            # The last call plays on beyond `games`, so that every call has the same shape.
+            # The last call is padded with games beyond `games`, so that every call has the same shape.
             numbers = np.arange(first, first + games_per_call, dtype=np.uint32)
             outcome = _play(
                 game, chunk.kinds, mesh, visitor, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
@@ -160,7 +163,7 @@ def crossplay(
 
 
 class _Outcome(NamedTuple):
-    """Of one game."""
+    """How one game ended."""
 
     score: Array  # float32[]
     length: Array  # int32[] steps
@@ -187,7 +190,7 @@ class _Outcomes:
 
 
 def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarray:
-    """int[C, num_players]: seatings that somebody named.
+    """int[C, num_players]: seatings given by a caller.
 
     Raises:
       TacitError: if they name no such agents.
@@ -199,7 +202,7 @@ def checked_seatings(cells: Any, num_agents: int, num_players: int) -> np.ndarra
 
 
 def played_illegally(agents: Sequence[Agent], seats: Sequence[int] | np.ndarray) -> TacitError:
-    """What is wrong with a seating, int[num_players] numbers of agents, in which an illegal action was played."""
+    """The error for a seating, int[num_players] numbers of agents, in which an illegal action was played."""
     return TacitError(f"an agent of the seating {[agents[a].label for a in seats]} played an illegal action")
 
 
@@ -233,7 +236,7 @@ def chunks(agents: Sequence[Agent], cells: np.ndarray, *, max_cells: int, mesh: 
         size = count * max(1, min(share, max_cells, _WEIGHT_BYTES // max(weights, 1)))
         for first in range(0, len(members), size):
             filled = min(size, len(members) - first)
-            # The last part is filled up with its first cell, so that every call has the same shape and compiles once.
+            # The last part is padded with its first cell, so that every call has the same shape and compiles once.
             chosen = np.concatenate([np.arange(first, first + filled), np.full(size - filled, first)])
             yield Chunk(kinds, stacks, tuple(_cut(row[chosen], mesh) for row in rows), members[chosen], filled)
 
@@ -246,12 +249,12 @@ def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any
 
 
 def _everywhere(tree: Any, mesh: Mesh | None) -> Any:
-    """The whole of `tree` on every device."""
+    """`tree` replicated on every device."""
     return jax.tree.map(jnp.asarray, tree) if mesh is None else place(tree, NamedSharding(mesh, P()))
 
 
 def _cut(array: np.ndarray, mesh: Mesh | None) -> Array:
-    """`array` [C, ...] in equal parts on the devices."""
+    """`array` [C, ...] sharded equally over the devices."""
     return jnp.asarray(array) if mesh is None else place(array, NamedSharding(mesh, P(_CELLS)))
 
 
@@ -269,7 +272,7 @@ def _play(
     draw_key: Array,
     greedy: Array,
 ) -> tuple[Any, Array]:
-    """`_play_cells`, each device of the mesh with its own cells, until its own games have ended."""
+    """`_play_cells`; each device of the mesh plays its own cells, until its own games have ended."""
     play = functools.partial(_play_cells, Match(game, kinds), visitor)
     if mesh is not None:
         cut, whole = P(_CELLS), P()
@@ -299,7 +302,7 @@ def _play_cells(
 
     def start(cell: Array, number: Array) -> tuple[Any, Any, Any, Array]:
         state, memories, key = match.start(deck_key, draw_key, cell, number)
-        own = jax.random.fold_in(jax.random.wrap_key_data(key), match.rounds)  # rounds have the numbers below
+        own = jax.random.fold_in(jax.random.wrap_key_data(key), match.rounds)  # rounds fold in the numbers below
         return state, memories, visitor.start(match, key=own), key
 
     def play_round(

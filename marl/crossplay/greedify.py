@@ -28,7 +28,7 @@ def greedify(log_probs: "Array", tolerance: float = TIE_TOLERANCE) -> "Array":
 
 
 def as_played(kind: "Kind", log_probs: "Array", *, greedy: "Array") -> "Array":
-    """float[..., num_actions]: what agents of a kind draw from, given what their policy says.
+    """float[..., num_actions]: the log-probabilities that agents of a kind draw from, given those of their policy.
 
     `greedy` bool[] is an array, so that one compiled program plays either way.
     """

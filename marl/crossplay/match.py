@@ -44,11 +44,11 @@ class Match(NamedTuple):
 
     @property
     def rounds(self) -> int:
-        """As many as no game is longer than."""
+        """The number of rounds that no game exceeds."""
         return -(-self.game.horizon // len(self.turns))
 
     def parameters(self, stacks: tuple[Any, ...], rows: tuple[Array, ...]) -> tuple[Any, ...]:
-        """Of each seat, [C, ...], from stacks and rows as in `Chunk`."""
+        """The parameters of each seat, [C, ...], gathered from stacks by rows as in `Chunk`."""
         params = tuple(
             jax.tree.map(lambda leaf, row=row: leaf[row], stack) for stack, row in zip(stacks, rows, strict=True)
         )
@@ -58,7 +58,7 @@ class Match(NamedTuple):
         )
 
     def start(self, deck_key: Array, draw_key: Array, cell: Array, number: Array) -> tuple[Any, tuple[Any, ...], Array]:
-        """The state, the memories and the key uint32[2] of game int32[] of a cell int32[]: all cells have its deck."""
+        """The state, memories and key uint32[2] of game `number` int32[] of `cell` int32[]; all cells have its deck."""
         state = self.game.init(key=jax.random.fold_in(deck_key, number))
         draws = jax.random.fold_in(jax.random.fold_in(draw_key, cell), number)
         return state, tuple(kind.policy.initial_memory() for kind in self.kinds), jax.random.key_data(draws)
@@ -66,9 +66,9 @@ class Match(NamedTuple):
     def play_round(
         self, seated: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, round_: Array, greedy: Array
     ) -> tuple[Any, tuple[Any, ...], list[Step]]:
-        """A step of one game for each of `turns`, which together are round int32[].
+        """Play round `round_` int32[] of one game: a step for each of `turns`.
 
-        `key` uint32[2] of `start`; `greedy` bool[]: the best actions are played.
+        `key` uint32[2] is that of `start`; `greedy` bool[] says whether the best actions are played.
 
         Returns:
           The state and the memories afterwards, and the steps.

@@ -1,4 +1,4 @@
-"""Record games of cross-play: the very games that `crossplay` counts, step by step."""
+"""Record games of cross-play, step by step: the same games that `crossplay` counts."""
 
 import functools
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Recording(NamedTuple):
     states: Any  # [T + 1, ...] before each step, and after the last
     acting: np.ndarray  # bool[T, P]
     actions: np.ndarray  # int32[T, P]; the no-op of who is not acting
-    log_probs: np.ndarray  # float32[T, P, A] what each policy says, -inf where illegal; meant where `acting`
+    log_probs: np.ndarray  # float32[T, P, A] what each policy says, -inf where illegal; padding unless `acting`
     rewards: np.ndarray  # float32[T]
     bombed: bool  # the game lost the whole score in a disaster
     greedy: bool  # the best action was played, ties split evenly, instead of sampling
@@ -129,7 +129,7 @@ def _play(
     *,
     games: int,
 ) -> tuple[Step, Any, Array]:
-    """The first games of every cell of `cells` [C], going on until no game is longer; leaves [C, games, ...].
+    """The first games of every cell of `cells` [C], for `match.rounds` rounds each; leaves [C, games, ...].
 
     Returns:
       The steps [T], the last state, and bool[] whether the game ended in a disaster.

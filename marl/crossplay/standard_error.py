@@ -1,7 +1,7 @@
-"""The error of a mean over cells, over seeds and over decks: what `marl.crossplay.estimators` is made of, and explains.
+"""The error of a mean over cells, over seeds and over decks; `marl.crossplay.estimators` uses and explains it.
 
-A quantity of a list of cells is a signed sum of means (`Term`), and of a run (`Run`) too; `estimate` says the sum over
-runs that share no seed, with its error.
+A quantity of a run (`Run`) is a signed sum of means over its cells (`Term`). `estimate` returns the sum of the
+quantities of runs that share no seed, with its error.
 """
 
 import functools
@@ -63,7 +63,7 @@ class Parts(NamedTuple):
 
     @property
     def freedom(self) -> float:
-        """Of their sum, by Welch and Satterthwaite."""
+        """The degrees of freedom of their sum, by Welch and Satterthwaite."""
         total = self.variances.sum()
         shares = self.variances / total if total else np.full(len(self.variances), 1 / len(self.variances))
         return float(1 / np.sum(shares**2 / self.degrees_of_freedom))
@@ -94,7 +94,7 @@ class Term(NamedTuple):
 class Run(NamedTuple):
     """A quantity of one run: the signed sum of its terms."""
 
-    seeds: NDArray[np.int64]  # sorted, one independent set behind the other
+    seeds: NDArray[np.int64]  # sorted within each independent set, the sets concatenated
     terms: tuple[Term, ...]
     sets: tuple[int, ...]  # number of seeds in each
     label: str = ""
@@ -118,7 +118,7 @@ class Run(NamedTuple):
 
 
 def read(cells: Cells, of: Quantity, label: str = "") -> Run:
-    """The cells that a quantity is made of.
+    """The terms of a quantity, read from cells.
 
     Raises:
       TacitError: where they are no such list, see `estimators.self_play`.
@@ -159,7 +159,7 @@ def minus(a: Cells, b: Cells, of: Quantity) -> tuple[Run, Run]:
 def pooled(
     name: str, sign: float, members: NDArray[np.int64], scores: NDArray[np.float64], games: NDArray[np.float64]
 ) -> Term:
-    """Cells with the seeds `members` [num_cells, k]."""
+    """The term of cells with the seeds `members` [num_cells, k], `scores` [num_cells] and `games` as in `checked`."""
     groups, group_of = np.unique(members, axis=0, return_inverse=True)
     totals, counts, in_games = np.zeros(len(groups)), np.zeros(len(groups)), np.zeros((len(groups), games.shape[1]))
     for into, what in ((totals, scores), (counts, 1.0), (in_games, games)):
@@ -205,7 +205,7 @@ class _Spread(NamedTuple):
     """The error of one run's quantity."""
 
     variance: float  # S
-    deviations: NDArray[np.float64]  # of the resampled means from the mean, brought to that size and widened
+    deviations: NDArray[np.float64]  # of the resampled means from the mean, scaled to that variance and widened
 
 
 def estimate(
@@ -267,7 +267,7 @@ def _over_decks(runs: Sequence[Run], same_decks: bool) -> float:
 
 
 def pairs_of_games(num_games: int) -> int:
-    """What a sum of products over games is divided by to be the covariance of two means over them."""
+    """The divisor that makes a sum of products over games the covariance of two means over games."""
     return max(1, num_games * (num_games - 1))
 
 
@@ -291,7 +291,7 @@ class Draws:
         return self._drawn.shape[1]
 
     def weights(self, groups: NDArray[np.int64], now: slice) -> NDArray[np.float64]:
-        """How often each group is drawn: float64[num_groups, num_resamples], those of `now`; remembered if small."""
+        """How often each group is drawn: float64[num_groups, num_resamples], those of `now`; cached if small."""
         drawn = self._drawn[:, now]
         whole, name = drawn.shape[1] == len(self), (groups.shape, groups.tobytes())
         if whole and (known := self._known.get(name)) is not None:
@@ -375,7 +375,7 @@ def _notes(runs: tuple[Run, ...], lack: Callable[[Run], str]) -> str:
 
 
 def absent(run: Run) -> str:
-    """Which cells there are none of; empty if there are some of all."""
+    """A note that names the terms without any cell; empty if there is none."""
     return " and ".join(f"no {term.name} cell" for term in run.terms if not len(term.groups))
 
 
@@ -392,6 +392,6 @@ def _lacks_for_interval(run: Run) -> str:
 
 
 def needs(what: str, needed: int, num_seeds: int) -> str:
-    """Empty when there are enough."""
+    """A note that `what` needs more seeds; empty when there are enough."""
     there_are = f"there is {num_seeds}" if num_seeds == 1 else f"there are {num_seeds}"
     return f"{what} needs {needed} seeds, {there_are}" if num_seeds < needed else ""

@@ -1,4 +1,4 @@
-"""Synthetic cross-play with known means, and how often intervals of `estimators` hold them: numpy in, numpy out.
+"""Synthetic cross-play with known means, and how often intervals of `estimators` cover them: numpy in, numpy out.
 
 True mean cross-play is `XP_MEAN`, true mean self-play is `GAP` more. Two players:
 
@@ -6,8 +6,8 @@ True mean cross-play is `XP_MEAN`, true mean self-play is `GAP` more. Two player
 
 a, b, the symmetric pair effect, the order and own effects independent normals: a two-way random-effects model, in which
 the seeds of the rows are those of the columns. `EFFECTS` names three sizes of the effects: "seeds" (the spread is the
-seeds' own: sd 1, pair .3), "mixed" (sd .5, pair 1) and "pairs" (sd 0, pair 1). `decks` adds to "seeds" what the decks
-do to all scores alike, game by game. Two kinds of samples are not normal: `conventions` (whether two seeds fit is
+seeds' own: sd 1, pair .3), "mixed" (sd .5, pair 1) and "pairs" (sd 0, pair 1). `decks` adds to "seeds" an effect of
+each deck that is common to all scores. Two kinds of samples are not normal: `conventions` (whether two seeds fit is
 arbitrary) and `failures` (few seeds fail, and then cost much).
 """
 
@@ -39,7 +39,7 @@ Cells = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Seatings int[num_cells, num_players] and scores, float[num_cells] or, of each game, float[num_cells, num_games]."""
 
 DECKS_SD = 0.5
-"""Standard deviation that the decks give to every mean score, where they do."""
+"""Standard deviation of the decks' effect on every mean score, in samples that have one."""
 NUM_GAMES = 100
 """Games of a cell, where they are sampled one by one."""
 
@@ -57,10 +57,10 @@ EFFECTS = {"seeds": Effects(1.0, 0.3), "mixed": Effects(0.5, 1.0), "pairs": Effe
 
 
 class Coverage(NamedTuple):
-    """How an estimate did over many samples."""
+    """The coverage of an estimate's intervals over many samples."""
 
     share: float
-    """Of the samples whose interval holds the truth; NaN without intervals."""
+    """The share of samples whose interval covers the truth; NaN without intervals."""
     se_ratio: float
     """Root mean square of the standard error over the true one, which is the spread of the means."""
 
@@ -154,7 +154,7 @@ def sample(kind: str, num_seeds: int, *, seed: int = 0) -> Cells:
 def cells_as_independent(seatings: NDArray[np.int64], scores: NDArray[np.float64]) -> Estimate:
     """The mean over XP cells (as in `Cells`) as if they were independent, which they are not.
 
-    The standard error is too small: nobody should report it.
+    The standard error is too small: do not report it.
     """
     xp = scores[(seatings != seatings[:, :1]).any(axis=1)]
     xp = xp.mean(axis=1) if xp.ndim > 1 else xp
@@ -176,7 +176,7 @@ def estimates(
     The samples are the same whatever the quantities.
 
     Raises:
-      TacitError: as `sample`; for a quantity that there is not.
+      TacitError: as `sample`; for an unknown quantity.
     """
     draw = _draw(kind, num_seeds)
     for quantity in quantities:
@@ -193,7 +193,7 @@ def estimates(
 
 
 def coverage(found: Mapping[str, Sequence[Estimate]]) -> dict[str, Coverage]:
-    """What `estimates` found, summed up for each quantity."""
+    """The coverage of each quantity in what `estimates` found."""
     summed = {}
     for name, one in found.items():
         mean, se, low, high = np.array([estimate[:4] for estimate in one], float).T

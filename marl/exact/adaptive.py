@@ -29,7 +29,7 @@ from games.errors import TacitError, whole_number
 from marl.exact.reasoning import TIE
 
 MOST_COUNTS = 20_000
-"""The most different counts of the rounds before the last one that are gone through."""
+"""The most different counts of the rounds before the last one that are enumerated."""
 
 
 class AdaptiveTable(NamedTuple):

@@ -23,7 +23,7 @@ MEMORY_LIMIT = 2 << 30
 """Bytes that the beliefs of one stage of a best response may take."""
 
 BATCH_BYTES = 32 << 20
-"""About how many bytes of beliefs are worked on at a time when there are many best responses to take."""
+"""About how many bytes of beliefs are held at a time when there are many best responses to take."""
 
 TIE = 1e-13
 """Values that differ by less than this share of the largest possible return are equal."""
@@ -111,13 +111,13 @@ class Responder:
                 stages.append(nodes)
                 children.append(child)
         for t in reversed(range(self.horizon - 1)):
-            best = np.append(values[t + 1].max(1), 0.0)  # and at number -1: what cannot happen adds 0
+            best = np.append(values[t + 1].max(1), 0.0)  # number -1 is padding: a child that cannot follow adds 0
             values[t] += best[children[t]].sum(2)
         total = np.bincount(stages[0].copy, values[0].max(1), count)
         return total, self._greedy(policies[self.agent], stages, children, values, rng)
 
     def copies_at_once(self) -> int:
-        """For how many joint policies the beliefs take about `BATCH_BYTES`, if everything can happen."""
+        """For how many joint policies the beliefs take about `BATCH_BYTES`, if every outcome is possible."""
         seen_by_others = len(self.problem.joint_observations) // self.num_observations
         nodes = (self.num_actions * self.num_observations) ** (self.horizon - 1)
         each = nodes * max(seen_by_others ** (self.horizon - 1), len(self.joint_action))
@@ -225,7 +225,7 @@ class Responder:
         values: list[np.ndarray],
         rng: np.random.Generator | None,
     ) -> list[np.ndarray]:
-        """The response that takes a best action where it comes, the first or any of them, and is `own` elsewhere."""
+        """The response: a best action at each history it reaches, the first or (with `rng`) any; elsewhere `own`."""
         response = [choices.copy() for choices in own]
         met = np.arange(len(stages[0].copy))
         for t, nodes in enumerate(stages):

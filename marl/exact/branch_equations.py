@@ -1,6 +1,6 @@
 """The equations of a branch of soft stationary points, and the eigenvalues that say whether it is stable.
 
-What is solved, in which unknowns, and what P is stands in `marl.exact.branches`, which follows the branch.
+`marl.exact.branches`, which follows the branch, defines the equations, their unknowns and P.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ MOST_DENSE = 500
 crossings are seen."""
 KRYLOV = 6
 CONVERGED = 1e-9
-"""A Newton correction this small was the last one: the next would be of its square."""
+"""Newton's method stops at a correction this small: convergence is quadratic."""
 _ROUNDING = 1e-14
-"""An equation met this well is met."""
+"""Equations with an error this small count as solved."""
 _NEWTON_STEPS = 10
 _BATCH = 256
-"""Directions that are differentiated at a time."""
+"""Directions in which the equations are differentiated at a time."""
 
 
 class NoPointError(Exception):
@@ -40,12 +40,12 @@ class Space(NamedTuple):
     """What the unknowns are: differences of values within histories, one for each orbit but the first of a history."""
 
     column: tuple[np.ndarray, ...]  # for each agent int32[H, A], the unknown; U for those that are 0
-    entry: np.ndarray  # int32[U], where the unknown stands among all agents' values, one behind the other
-    base: np.ndarray  # int32[U], where the value stands from which it is counted, at the same history
+    entry: np.ndarray  # int32[U], the index of the unknown's value among all agents' values, concatenated
+    base: np.ndarray  # int32[U], the index of the value that is subtracted from it, at the same history
 
 
 class Solution(NamedTuple):
-    """Of the equations in a plane."""
+    """The solution of the equations in a plane across the direction of travel."""
 
     z: np.ndarray  # float64[U + 1], the unknowns and log α
     tangent: np.ndarray  # float64[U + 1], of length 1, in the direction of travel
@@ -53,7 +53,7 @@ class Solution(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One point in full."""
+    """What is recorded of one point."""
 
     log_probs: tuple[Any, ...]  # for each agent float64[H, A]
     residual: Any  # float64[], over all histories
@@ -98,7 +98,7 @@ class Curve:
         raise NoPointError
 
     def eigenvalues(self, z: np.ndarray) -> np.ndarray:
-        """Of P among all policies at z float64[U + 1]: float64[...], the largest first; nan without `stability`."""
+        """Eigenvalues of P among all policies at z float64[U + 1], the largest first; nan without `stability`."""
         if not self.stability:
             return np.full(1, np.nan)
         full = _counted(self.full, np.append(z[:-1], 0.0)[np.concatenate([own.ravel() for own in self.tied.column])])
@@ -179,7 +179,7 @@ def unknowns(space: Space, log_probs: tuple[np.ndarray, ...], alpha: float, scal
 
 
 def _counted(space: Space, values: np.ndarray) -> np.ndarray:
-    """Values of all agents, one behind the other, as differences within histories: float64[U]."""
+    """The concatenated values of all agents as differences within histories: float64[U]."""
     return values[space.entry] - values[space.base]
 
 
@@ -233,7 +233,7 @@ def _look(table: Tables, space: Space, scale: Array, z: Array) -> Seen:
 
 
 def eigenvalues(table: Tables, full: Space, scale: float, z: np.ndarray) -> np.ndarray:
-    """Of P at z float64[U + 1], real parts, the largest first: float64[U], or float64[KRYLOV] of a large game."""
+    """Real parts of P's eigenvalues at z float64[U + 1], the largest first: float64[U]; of a large game [KRYLOV]."""
     size = len(full.entry)
     if size == 0:
         return np.zeros(1)  # nobody has a choice
@@ -242,7 +242,7 @@ def eigenvalues(table: Tables, full: Space, scale: float, z: np.ndarray) -> np.n
         derivative = np.asarray(_linearise(table, full, scale, z)[1])[:, :-1]
         return np.sort(np.linalg.eigvals(np.eye(size) - derivative).real)[::-1]
 
-    def shifted(direction: np.ndarray) -> np.ndarray:  # by 1: Arnoldi iteration needs more than a matrix of zeros
+    def shifted(direction: np.ndarray) -> np.ndarray:  # by 1, since Arnoldi iteration fails on a matrix of zeros
         return direction.ravel() + np.asarray(_push(table, full, scale, z, direction.ravel()))
 
     operator = LinearOperator((size, size), shifted, dtype=np.float64)  # pyright: ignore[reportCallIssue]

@@ -11,7 +11,7 @@ for each orbit of (history, action) under the game's symmetries, less one for ea
 consists of equivariant policies; bifurcations that break the symmetry do not stop it, and it goes on beyond its loss of
 stability.
 
-Stability is asked in the space of *all* policies: P, the Jacobian of soft policy iteration log π <- log softmax(Q_π/α)
+Stability is judged in the space of *all* policies, by the Jacobian P of soft policy iteration log π <- log softmax(Q/α)
 modulo constants per history, which is also the derivative of Q_π/(α + s) by w. At a stationary point the Hessian of J_α
 on the tangent space of policies is D + C, with D < 0 from the entropies, history by history, and C from how histories
 depend on each other, and P = -D⁻¹C: its eigenvalues are real, and an eigenvalue of the Hessian crosses 0 where one of P
@@ -89,7 +89,7 @@ def principal_branch(
       alpha_min: where to stop, positive, in units of reward.
       alpha_max: where to start; None is 100 times the span of the returns.
       max_points: after which to stop.
-      report: told how many percent of the way to alpha_min, in log α, are done, of 100.
+      report: called with how many percent of the way to alpha_min, in log α, are done, and 100.
 
     Raises:
       TacitError: for a value out of range; for a game of more than `MOST_UNKNOWNS` unknowns; if no stable stationary
@@ -171,7 +171,7 @@ def follow_branch(
 def windows(branch: Branch) -> list[tuple[float, float]]:
     """The intervals of α, between two folds, in which a branch has several points at one α, from the lowest up.
 
-    Where the branch turns upwards it comes by α that it has passed before, and that it passes again on its way down.
+    Where the branch turns upwards it passes α that it has passed before, and passes them once more on its way down.
     """
     merged: list[tuple[float, float]] = []
     for low, high in sorted(pair for pair in _rises(branch) if pair[0] != branch.alpha[0]):
@@ -238,7 +238,7 @@ def _principal(
 
 
 def _settle(curve: Curve, alpha: float) -> np.ndarray:
-    """z where damped soft policy iteration leads from the uniform policy."""
+    """z to which damped soft policy iteration converges from the uniform policy."""
     z = np.append(np.zeros(len(curve.tied.entry)), np.log(alpha))
     for _ in range(_DAMPED_STEPS):
         error = curve.look(z).error
@@ -267,7 +267,7 @@ def _follow(
     until_unstable: bool,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Branch:
-    """Step along the tangent, come back to the curve by Newton's method; look at what lies between."""
+    """Step along the tangent, return to the curve by Newton's method, and find the events on the way."""
     whole_number("max_points", max_points, 2)
     bounds = {"alpha_min": np.log(alpha_min), "alpha_max": np.log(alpha_max)}
     point = _Point(*start, curve.eigenvalues(start.z))
@@ -329,7 +329,7 @@ class _Event(NamedTuple):
 
 
 class _Stretch:
-    """The branch beyond one point, by the distance along that point's tangent. What was computed is kept."""
+    """The branch beyond one point, by the distance along that point's tangent. Results are cached."""
 
     def __init__(self, curve: Curve, here: _Point) -> None:
         self._curve, self._here = curve, here

@@ -1,13 +1,13 @@
 """How well an agent predicts what its partner does next, exactly: Brier scores and Murphy's decomposition.
 
-An agent's model of the others is its own run: it takes it that they play their parts of the joint policy in which it
-has learned its own. At each of its histories h it predicts the partner's action at the same step (which it cannot have
+An agent models the others by its own run: it assumes that they play their parts of the joint policy in which it has
+learned its own. At each of its histories h it predicts the partner's action at the same step (which it cannot have
 seen yet) with the exact belief about the partner's history g,
 
     p(a | h) = Σ_g P(g | h) π̂(a | g),      P(g | h) ∝ Σ over joint histories with h and g of chance · Π x̂ of the others,
 
-x̂ being the products of the modelled action probabilities on the way. A prediction is asked for only where the partner
-has more than one legal action, and the belief is given that it has.
+x̂ being the products of the modelled action probabilities on the way. A prediction is made only where the partner has
+more than one legal action, and the belief is conditional on that.
 
 With o the partner's action as a unit vector, the Brier score (Brier 1950) is the expectation of Σ_a (p_a − o_a)² over
 what is really played, from 0 to 2. Predictions that are the same distribution form a group; with ō_p the shares of the
@@ -20,8 +20,8 @@ score"),
 Reliability is 0 where all predictions come true as often as they say. With itself every agent is calibrated: there
 the model is what is played. With a stranger it need not be.
 
-Where the model excludes the history that the agent has come to (the stranger has done what its partner never does), the
-belief is that of others who have played uniformly; the prediction is what the modelled partner does there.
+Where the model excludes the agent's history (the stranger has done what the modelled partner never does), the belief
+assumes that the others have played uniformly; the prediction is what the modelled partner does there.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from games.tabular.histories import Tree
 from marl.exact.reasoning import SEEN, JointPolicy, realisation_plan
 
 DIGITS = 12
-"""Decimals of a predicted probability: what agrees in all of them is one prediction."""
+"""Decimals to which predicted probabilities are rounded: predictions that agree in all of them are one."""
 
 
 class Calibration(NamedTuple):
@@ -48,7 +48,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(tree: Tree, model: JointPolicy, played: JointPolicy, *, agent: int, partner: int) -> Calibration:
-    """How well `agent`, who takes it that `model` is played, predicts `partner` while `played` is played.
+    """How well `agent`, who assumes the joint policy `model`, predicts `partner` in games of the joint policy `played`.
 
     Args:
       tree: the game's histories.
@@ -82,9 +82,9 @@ def mean_calibration(
       tree: the game's histories.
       log_probs: for each agent float64[B, H, A], joint policies.
       seatings: int[C, n], the joint policy from which each agent takes its part and its model of the others.
-      strangers: what the others play as an agent with labels of its own meets it, for example
-        `marl.exact.other_play.relabelled` of `log_probs`: which labels they have is then part of chance. None: what
-        `log_probs` says.
+      strangers: in place of `log_probs`, the policies with which the others play, for example
+        `marl.exact.other_play.relabelled` of `log_probs`, for others whose labels are drawn at random. None: those of
+        `log_probs`.
 
     Raises:
       TacitError: for a game of one agent; if nobody ever has a choice.
@@ -112,7 +112,7 @@ class _Plans(NamedTuple):
 
     played: tuple[np.ndarray, ...]
     believed: tuple[tuple[np.ndarray, ...], ...]
-    """Of the model and, where that excludes a history, of uniform play."""
+    """Of the model and of uniform play, which takes the model's place where that excludes a history."""
 
 
 def _plans(tree: Tree, model: JointPolicy, played: JointPolicy) -> _Plans:
@@ -160,7 +160,7 @@ def _weight(plans: tuple[np.ndarray, ...], rows: list[np.ndarray], without: int 
 
 
 def _decompose(forecasts: np.ndarray, actions: np.ndarray) -> Calibration:
-    """Of predictions float64[N, A] and the probabilities float64[N, A] of each being made and each action done."""
+    """The scores of predictions float64[N, A], with the probability float64[N, A] of each prediction and action."""
     total = actions.sum()
     weight = actions.sum(1, keepdims=True)
     # E (p - o)² = p² - 2 p E o + E o, as o is 0 or 1.

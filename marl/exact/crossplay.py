@@ -20,8 +20,8 @@ from marl.exact.objective import (
 )
 
 GREEDY_TIES = 1e-8
-"""Exact log-probabilities this close count as tied: far above the rounding of a converged point, and a difference of
-action values of 1e-8 α is the least that any game here has."""
+"""Exact log-probabilities this close count as tied. This is far above the rounding of a converged point, and in no game
+here do action values differ by less than 1e-8 α."""
 
 
 @double_precision
@@ -41,7 +41,7 @@ def cross_play(tree: Tree, log_probs: tuple[np.ndarray, ...]) -> np.ndarray:
     """The expected return with agent 0 of joint policy i and agent 1 of joint policy j: float64[B, B].
 
     Raises:
-      TacitError: for a game of other than two agents, whose seatings have to be named (`play`).
+      TacitError: for a game of one agent or more than two: `play` takes their seatings.
 
     Two joint policies that meet on a lever of their own, each with probability 0.9 for either agent:
 

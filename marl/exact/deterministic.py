@@ -1,7 +1,7 @@
 """Deterministic joint policies of a tabular Dec-POMDP: one action for each *observation* history of each stage.
 
-A deterministic agent knows its own actions, so what it has seen is all that it can go by. The observations of a history
-are the digits of its number, the newest last: after observation o, history h becomes h * (number of observations) + o.
+A deterministic agent's actions follow from its observations, so its policy is a function of these alone. They are the
+digits of a history's number, the newest last: after observation o, history h becomes h * (number of observations) + o.
 Stage t has O^t histories, or O^(t + 1) in a game with initial observations.
 """
 
@@ -91,7 +91,7 @@ def flat(stages: list[np.ndarray]) -> np.ndarray:
 
 
 def by_stage(problem: DecPOMDP, horizon: int, agent: int, flat: np.ndarray) -> list[np.ndarray]:
-    """What `flat` has joined: for each stage int64[P, N]."""
+    """The inverse of the function `flat`: for each stage int64[P, N]."""
     return np.split(flat, np.cumsum(stage_sizes(problem, horizon, agent))[:-1], axis=1)
 
 

@@ -5,10 +5,10 @@ for zero-shot coordination".
 
 A joint policy is equivariant if and only if its action probabilities are constant on the orbits of (history, action).
 Without agent swaps a tied policy is a free choice, for each orbit of histories, of a distribution over the orbits of
-their actions, and no game meets one choice twice: the return is linear in each of them, so some vertex is best, and
-few vertices are gone through. With swaps n agents may make the same choice, the return is a polynomial of degree n in
-it, and the best policy may mix (in the two-stage lever game it does): a search gives a lower bound. Where there are few
-choices, each between two things, the polynomial's Bernstein coefficients bound it from above, as tightly as one likes.
+their actions, and no game meets one choice twice. So the return is linear in each choice and some vertex is best; few
+vertices are enumerated. With swaps n agents may make the same choice, the return is a polynomial of degree n in it, and
+the best policy may mix (in the two-stage lever game it does): a search gives a lower bound. Where there are few
+choices, each between two orbits, the polynomial's Bernstein coefficients give an upper bound that can be refined.
 """
 
 import functools
@@ -41,7 +41,7 @@ MET = 1e-9
 """A lower and an upper bound this close are one value."""
 VERTICES = 20_000
 _GRID = 2_000
-"""Most points at which the return is looked at for its Bernstein coefficients."""
+"""The most points at which the return is evaluated for its Bernstein coefficients."""
 _HALVINGS = 20_000
 _STEPS = 2000
 _AT_ONCE = 32
@@ -52,7 +52,7 @@ class BestEquivariant(NamedTuple):
 
     value: float
     log_probs: tuple[np.ndarray, ...]  # for each agent float64[H, A]
-    exact: bool  # the value is the best one: the bounds meet, or all candidates were gone through
+    exact: bool  # the value is the best one: the bounds meet, or all candidates were enumerated
     upper_bound: float
     method: str
 
@@ -66,9 +66,9 @@ def best_equivariant(
     Args:
       tree: the game's histories.
       group: its symmetries, with or without agent swaps.
-      upper_bound: a value that no policy exceeds, or none that is equivariant under a part of `group`.
+      upper_bound: a bound on the value of all policies, or of those equivariant under a subgroup of `group`.
       restarts, seed: random starts of the search, where there are too many vertices or agents are swapped.
-      limit: the most vertices to go through.
+      limit: the most vertices to enumerate.
 
     Raises:
       TacitError: if `restarts` is not a positive whole number.
@@ -135,14 +135,14 @@ def _bernstein(tree: Tree, tied: tuple[np.ndarray, ...]) -> np.ndarray | None:
     """Bernstein coefficients [n + 1, ..., n + 1] of the return over tied choices between two; None if too many.
 
     The return is a polynomial of degree at most n, the number of agents, in the probability w_k of the first of the two
-    in each choice k: it is read off its values at w_k = 0, 1/n, ..., 1.
+    in each choice k: it is interpolated from its values at w_k = 0, 1/n, ..., 1.
     """
     choices = [choice for choice in _choices(tied) if len(choice) > 1]
     degree = len(tied)
     if any(len(choice) > 2 for choice in choices) or (degree + 1) ** len(choices) > _GRID:
         return None
     nodes = np.arange(degree + 1) / degree
-    grid = np.array(list(itertools.product(nodes, repeat=len(choices))))  # one row of nothing where nothing is free
+    grid = np.array(list(itertools.product(nodes, repeat=len(choices))))  # one empty row where there is no choice
     weights = np.ones((len(grid), 2 + max(int(own.max()) for own in tied)))  # of the orbits; the last one is illegal
     for number, (first, second) in enumerate(choices):
         weights[:, first], weights[:, second] = grid[:, number], 1 - grid[:, number]
@@ -163,7 +163,7 @@ def _greatest_value(coefficients: np.ndarray, known: float) -> float:
     """An upper bound on a polynomial over [0, 1]^k, at most MET above its maximum or above `known`, if that is more.
 
     Branch and bound: the coefficients on a part bound the values there, those at its corners are values; a part is
-    halved by de Casteljau's algorithm. Given up after so many halvings, with the bound that was reached.
+    halved by de Casteljau's algorithm. After `_HALVINGS` of these, the bound reached so far is returned.
     """
     parts = [(-float(coefficients.max()), 0, coefficients)]
     corners = np.ix_(*[[0, -1]] * coefficients.ndim)
@@ -203,7 +203,7 @@ def search_tied(
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(None, None, 0, None))
 def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array) -> JointPolicy:
-    """One start to its end; probabilities that have all but vanished become 0."""
+    """Follow one start to its end; probabilities up to 1e-6 are set to 0 if that does not lower the return."""
     sizes = sum(jnp.zeros(len(logits)).at[jnp.where(own >= 0, own, len(logits))].add(1.0, mode="drop") for own in tied)
 
     def policy(logits: Array) -> JointPolicy:
@@ -212,7 +212,7 @@ def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array) 
     def step(number: Array, logits: Array) -> Array:
         alpha = 0.1 * span * 0.5 ** (number * 30.0 / _STEPS)
         swept = sweep(table, policy(logits), jnp.where(number < 0.9 * _STEPS, alpha, 0.0))
-        # An advantage is the same on its whole orbit but for histories that nobody reaches.
+        # An advantage is the same on its whole orbit, except at unreached histories.
         total = jnp.zeros(len(logits))
         for own, advantage in zip(tied, swept.advantage, strict=True):
             total = total.at[jnp.where(own >= 0, own, len(logits))].add(advantage, mode="drop")

@@ -1,9 +1,9 @@
 """Policy gradient flow dθ/dt = ∇J_α(θ) of tabular softmax policies, from many starts at once, to certified points.
 
-What the theorem speaks of is the flow: `method="flow"` integrates the differential equation with error control.
-Beside it stand what practice does instead, so that the two can be told apart: `natural_gradient` (the flow of the
-natural gradient, θ' = advantages), `gradient_ascent` and `adam` (fixed steps). All of them stop by the same residual,
-are polished by damped soft policy iteration, and carry a certificate: a point that misses the tolerance says so.
+The theorem (docs/theory.md) is about the flow: `method="flow"` integrates the differential equation with error control.
+For comparison there is what practice does instead: `natural_gradient` (the flow of the natural gradient, θ' =
+advantages), `gradient_ascent` and `adam` (fixed steps). All of them stop by the same residual, are polished by damped
+soft policy iteration, and return a certificate, which says whether a point meets the tolerance.
 
 The flow is stiff: a history moves at the rate of its reach probability times α, which spans many orders of magnitude.
 `integrators.Rosenbrock` takes that diagonal part implicitly, in closed form, and keeps its order with any such
@@ -48,14 +48,15 @@ METHODS: tuple[Method, ...] = get_args(Method)
 CONVERGED = 1e-8
 """The residual over all histories up to which a polished point counts as stationary."""
 _RAREST = 1e-12
-"""What is rarer rests too long for the flow to be followed: it is relaxed, then the flow goes on, in rounds."""
+"""Entries (history, action) rarer than this move too slowly for the flow: soft policy iteration relaxes them, then the
+flow goes on, in rounds."""
 _ROUNDS = 8
 _POLISH_FROM, _POLISH_FROM_NEARER = 1e-6, 1e-9
 _POLISH_AT_MOST = 1e-3
 _POLISHED, _POLISH_STEPS, _FEW_POLISH_STEPS = 1e-13, 5000, 500
 _POLISHED_WELL = 1e-12
-"""Where polishing did not come so far it is slow, and the point farther from the end than its residual says. Then
-Newton's method, if it may, goes on after few steps."""
+"""A larger residual after polishing means that it converges slowly: the point is farther from its limit than the
+residual says. Then Newton's method goes on, if it may be used; if so, polishing takes few steps."""
 _RELAXED, _RELAX_STEPS = 1e-9, 300
 _MOVED_TOO_FAR = 1e-2
 _CHUNK = 25
@@ -95,7 +96,7 @@ def solve(
     newton_after: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Stationary:
-    """Follow every start to where it comes to rest.
+    """Follow every start until it converges.
 
     Args:
       tree: the game's histories.
@@ -106,10 +107,10 @@ def solve(
         methods `flow_explicit` and `natural_gradient`.
       learning_rate: step size of `gradient_ascent` and `adam`, in logits per unit of gradient, and per step.
       max_steps: after which a start counts as not converged.
-      newton_after: steps after which Newton's method is tried for what has not come to rest (`newton.maxima_near`), and
-        again whenever their number has doubled and at `max_steps`: right at a fold or bifurcation the flow is slow
-        without bound. Never if None or above `max_steps`, and in games too large for it (`newton.applies`).
-      report: told how many starts are done, of how many.
+      newton_after: steps after which Newton's method (`newton.maxima_near`) is tried for starts that have not
+        converged, and again whenever the steps have doubled and at `max_steps`: right at a fold or bifurcation the flow
+        is slow without bound. Never if None or above `max_steps`, and in games too large for it (`newton.applies`).
+      report: called with how many starts are done, and of how many.
 
     Raises:
       TacitError: for a value out of range, naming it.
@@ -127,7 +128,7 @@ def solve(
         )
     ended = tuple(np.array(own, np.float64) for own in logits)
     steps, time = np.zeros(len(alphas), np.int64), np.zeros(len(alphas))
-    most_done = 0  # starts that go on after they had come to rest do not count back
+    most_done = 0  # progress does not fall where a start that was done goes on
     programs = _compiled(method, float(step_tolerance), float(learning_rate))
 
     def tell(done: int) -> None:
@@ -178,14 +179,14 @@ def solve(
     while len(left := moving()):
         come_to_rest(left, _POLISH_FROM, most)
         put(left, polished(left))
-        # Where polishing went astray the flow was not near enough to the end: it goes on from where it was.
+        # Where polishing failed, the flow was not near enough to its limit: it goes on from where it stopped.
         if len(again := np.flatnonzero(~result.converged & (steps < most))):
             come_to_rest(again, _POLISH_FROM_NEARER, most)
             put(again, polished(again))
         doubtful = ~result.converged | (result.residual_all > _POLISHED_WELL) & ~tried
         tried = tried | doubtful
         if newton_after is not None and len(left := np.flatnonzero(doubtful)):
-            # Polishing may have gone farther than it is trusted to, and still be right.
+            # Polishing may have moved a point too far to be trusted, and still be a good guess.
             rests = (result.residual_all <= CONVERGED)[left, None, None]
             guesses = tuple(np.where(rests, a[left], b[left]) for a, b in zip(result.log_probs, ended, strict=True))
             found, moved = newton.maxima_near(tree, tuple(own[left] for own in ended), guesses, alphas[left])
@@ -199,7 +200,7 @@ def solve(
 
 
 def _nowhere(logits: tuple[np.ndarray, ...]) -> Stationary:
-    """Of starts, for each agent float64[B, H, A], that have not been followed."""
+    """The placeholder result of starts, for each agent float64[B, H, A], that have not been followed."""
     size = len(logits[0])
     first, second, third = np.full((3, size), np.nan)
     none = np.zeros(size, np.int64)
@@ -217,14 +218,14 @@ def _follow(
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """(logits, steps, time) where every start's gap is small, or after its `max_steps`, int64[B].
 
-    Lanes that are done make room for waiting starts.
+    A lane (a row of the batch) that is done is refilled with a waiting start.
     """
     prepare, advance = programs
     total = len(alphas)
     width = batch_width(total)
 
     def fresh(chosen: list[int]) -> Lane:
-        # Always `width` rows, so that there is one compiled program.
+        # Padded to `width` rows, so that there is one compiled program.
         padded = chosen + [chosen[0]] * (width - len(chosen))
         return prepare(table, tuple(jnp.asarray(own[padded]) for own in logits), jnp.asarray(alphas[padded]))
 
@@ -287,7 +288,7 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
         init, step = fixed_steps(optimiser, learning_rate)
     else:
         solver = Rosenbrock() if method == "flow" else diffrax.Tsit5()
-        # At the edge of its stability an explicit method jitters by its tolerance, and would never come to rest.
+        # At the edge of its stability an explicit method jitters by its tolerance, and would never converge.
         tolerance = step_tolerance if method == "flow" else 1e-5 * step_tolerance
         init, step = error_controlled(solver, method == "natural_gradient", tolerance)
 
@@ -314,7 +315,7 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(None, 0, 0))
 def _relax(table: Tables, logits: JointPolicy, alpha: Array) -> tuple[JointPolicy, Array]:
-    """Let what is rarest come to rest, as the flow would in the end: (logits, gap of the rest)."""
+    """Take the rarest entries to their limit, as the flow would in the end: (logits, gap of the other entries)."""
     start = log_policy(table, logits)
     target, swept = soft_policy_iteration(table, start, alpha)
     rare = tuple(~entries for entries in _frequent(start, target, swept.reach))

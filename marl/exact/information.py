@@ -7,8 +7,8 @@ of entropies of its marginals,
 
     I(X; Y | Z) = H(X, Z) + H(Y, Z) − H(X, Y, Z) − H(Z).
 
-Which steps are messages is up to the game: `sent` and `used` are told. Where an action or an observation holds more
-than a message, `Entry.classes` says what of it counts.
+Which steps are messages depends on the game: the caller of `sent` and `used` says it. Where an action or an observation
+holds more than a message, `Entry.classes` says what of it counts.
 """
 
 from collections.abc import Sequence
@@ -134,7 +134,7 @@ def mutual_information(
         shares = shares[shares > 0]
         return float(-(shares * np.log2(shares)).sum())
 
-    # What is 0 may come out as the rounding of a difference.
+    # Where the value is 0, rounding may leave a negative difference.
     return max(entropy(x + z) + entropy(y + z) - entropy(x + y + z) - entropy(z), 0.0)
 
 

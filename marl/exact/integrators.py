@@ -1,7 +1,7 @@
-"""How starts move: the steps of the policy gradient flow and of what practice does instead.
+"""The steps of the policy gradient flow and of what practice does instead.
 
-`error_controlled` and `fixed_steps` each give two functions of one start, (init, step): what the method carries beside
-the logits, with the size of its first step, and one step of a `Lane`.
+`error_controlled` and `fixed_steps` each return two functions for one start: `init` gives the method's own state and
+the size of its first step; `step` takes one step of a `Lane`.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from marl.exact.objective import Array, JointPolicy, Tables, discounts, gradient
 
 
 class Lane(NamedTuple):
-    """One start on its way."""
+    """The state of one start."""
 
     logits: JointPolicy
     alpha: Array  # float64[]
-    hidden: Any  # of the method: the controller's, the optimiser's
+    hidden: Any  # the method's own state: the controller's and the solver's, or the optimiser's
     step: Array  # float64[], the next step's size
     time: Array  # float64[]
-    moving_until: Array  # float64[], the last time looked at when a reached history had not come to rest
+    moving_until: Array  # float64[], the last time looked at when a reached history had not converged
     gap: Array  # float64[], of all but the rarest entries
 
 
 class Point(NamedTuple):
-    """The flow's right-hand side at one point and what the implicit part needs."""
+    """The flow's right-hand side at one point, and what the implicit part of a step needs."""
 
     slope: JointPolicy  # float64[H, A] for each agent
     probs: JointPolicy  # float64[H, A] for each agent
@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 
 def evaluate(table: Tables, logits: JointPolicy, alpha: Array) -> Point:
-    """What moves logits float64[H, A] for each agent, at α float64[]: the gradient, the probabilities, the rates."""
+    """The gradient, probabilities and rates at logits, for each agent float64[H, A], and α float64[]."""
     log_probs = log_policy(table, logits)
     swept = sweep(table, log_probs, alpha)
     return Point(
@@ -103,7 +103,7 @@ def divide(c: Array, probs: Array, right: Array) -> Array:
 
 
 def error_controlled(solver: Any, natural: bool, tolerance: float) -> tuple[Callable, Callable]:
-    """The steps of a diffrax solver under its PID controller. Nothing depends on time: every step goes from 0 to h."""
+    """The steps of a diffrax solver under its PID controller. The flow is autonomous: every step goes from 0 to h."""
 
     def slope(t: Any, logits: JointPolicy, args: Any) -> JointPolicy:
         del t

@@ -5,12 +5,13 @@ on, itself included, and if the others have played π so far,
 
     Q_π(h, a) = E_{τ ~ P_π(·|h)} [r + γ · value of π afterwards],      π'(h) = the best a, ties split evenly.
 
-Its model of the others is its own run's. If one agent does so and the others keep to π, this is a step of policy
-iteration in the POMDP that they make, so that self-play never falls. If several do so at the same time, each is wrong
-about the others, and it may. Lerer, Hu, Foerster and Brown 2020, "Improving policies via search in cooperative
-partially observable games", search in this way with one agent, and for several have each replay the others' search.
+Its model of the others is the joint policy of its own run. If one agent does so and the others keep to π, this is a
+step of policy iteration in the POMDP that they make, so that self-play never falls. If several do so at the same time,
+each is wrong about the others, and self-play may fall. Lerer, Hu, Foerster and Brown 2020, "Improving policies via
+search in cooperative partially observable games", search in this way with one agent, and for several have each replay
+the others' search.
 
-With a stranger the belief is about somebody else: what search does to cross-play is measured by playing the new
+With a stranger the belief assumes the wrong policy. What search does to cross-play is measured by playing the new
 policies (`marl.exact.crossplay.play`, `marl.exact.methods.score`).
 
 Where the others' parts of π exclude the history there is no belief, and the policy stays what it was.
@@ -35,15 +36,15 @@ TIES = 1e-8
 def lookahead(
     tree: Tree, log_probs: tuple[np.ndarray, ...], *, agents: Sequence[int] | None = None
 ) -> tuple[np.ndarray, ...]:
-    """The joint policies in which agents look one step ahead of the joint policies they come from.
+    """Joint policies in which agents search one step ahead of the given joint policies.
 
     Args:
       tree: the game's histories.
       log_probs: for each agent float64[B, H, A].
-      agents: who looks ahead, each taking it that nobody else does; None: everybody.
+      agents: who searches, each assuming that nobody else does; None: everybody.
 
     Returns:
-      For each agent float64[B, H, A], those of the others as they were.
+      For each agent float64[B, H, A]; agents who do not search keep their policies.
 
     Raises:
       TacitError: for an agent that the game does not have.

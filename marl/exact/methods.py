@@ -1,10 +1,10 @@
 """Methods of zero-shot coordination on a tabular game, exactly, and what their outcomes score with each other.
 
-A method names its source and what it may use, and makes of a setting the joint policies that it may end in. Where it
-does not apply it raises a TacitError with the reason; nothing takes its place.
+A method names its source and what it may use. From a setting it computes the joint policies that it may end in. Where
+it does not apply it raises a TacitError with the reason; there is no fallback.
 
 Labels are arbitrary, so cross-play is the expectation over independent relabellings of all agents by the game's
-symmetries (`marl.exact.other_play`). Whether these contain agent swaps changes the numbers: the setting says.
+symmetries (`marl.exact.other_play`). Whether these contain agent swaps changes the numbers; `Setting.group` decides.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from marl.exact.optimum import optimum
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
-"""Random beginnings of a self-play start: doubled until the best value known is reached."""
+"""Random restarts of one self-play start: the first, doubled up to the second until the best known value is reached."""
 LOW, HIGH = 0.01, 0.6
-"""The α looked at first are between these, in units of the span of one step's rewards."""
+"""The interval of α that is searched first, in units of the span of one step's rewards."""
 MOST_DOUBLED = 10
 ABOVE_UNIQUE = (1.05, 1.1, 1.25, 1.5, 2.0)
-"""High entropy takes the first of these multiples of an α from which on starts agree at which all of them do."""
+"""Multiples of the least α from which on starts agree. High entropy takes the first at which all of them agree."""
 LEVELS = 4
 """The highest level of off-belief learning and of reasoning."""
 _BEST = 1e-9
@@ -67,7 +67,7 @@ class Outcomes(NamedTuple):
 
     log_probs: tuple[np.ndarray, ...]  # for each agent float64[N, H, A]
     sample: bool
-    """Whether they are draws, from independent starts; else they are all there is, and two runs may end in the same."""
+    """Whether they are a sample, one from each start; otherwise they are all outcomes, and two runs may share one."""
     note: str
 
 
@@ -115,13 +115,13 @@ def self_play(setting: Setting) -> Outcomes:
 
 
 def high_entropy(setting: Setting) -> Outcomes:
-    """The one end of the policy gradient flow from all starts at a large α: the least that is safely unique."""
+    """The one solution in which the gradient flow from all starts ends, at the least such α times 1.05 to 2."""
     log_probs, note = _flow_end(setting)
     return Outcomes(log_probs, False, note)
 
 
 def high_entropy_greedy(setting: Setting) -> Outcomes:
-    """The same, made greedy: the best actions of every history, ties split evenly."""
+    """The joint policy of `high_entropy`, made greedy: the best actions of every history, ties split evenly."""
     log_probs, note = _flow_end(setting)
     return Outcomes(crossplay.greedy(log_probs), False, note)
 
@@ -146,7 +146,7 @@ def annealed_greedy(setting: Setting) -> Outcomes:
 
 
 def other_play_any(setting: Setting) -> Outcomes:
-    """All the different best equivariant policies that were found: which of them, is up to the start."""
+    """All the different best equivariant policies that were found; a run's start decides in which of them it ends."""
     policies, reached, starts = _other_play_optima(setting)
     several = len(policies[0])
     words = "one optimum" if several == 1 else f"{several} optima, equally likely"
@@ -154,7 +154,7 @@ def other_play_any(setting: Setting) -> Outcomes:
 
 
 def other_play_tie_breaking(setting: Setting) -> Outcomes:
-    """The one of them that a fixed symmetry-invariant tie-breaking function prefers."""
+    """The one of `other_play_any` that a fixed symmetry-invariant tie-breaking function prefers."""
     policies, _, _ = _other_play_optima(setting)
     chosen = other_play.break_ties(setting.tree, setting.tied, policies)
     return Outcomes(chosen, False, f"one of {len(policies[0])} optima")
@@ -164,7 +164,7 @@ def other_play_tie_breaking(setting: Setting) -> Outcomes:
 def _other_play_optima(setting: Setting) -> tuple[tuple[np.ndarray, ...], int, int]:
     """(for each agent float64[K, H, A], how many starts reached one of the K, of how many): see `other_play.optima`.
 
-    If none does, the search begins anew from twice as many.
+    If none does, the search is repeated with twice as many starts.
     """
     starts = setting.starts
     while True:
@@ -203,7 +203,7 @@ def _flow_end(setting: Setting) -> tuple[tuple[np.ndarray, ...], str]:
 
 @functools.lru_cache(maxsize=1)
 def _branch(setting: Setting) -> branches.Branch:
-    """The branch from α = ∞ down to the least α of the search, which two methods look at.
+    """The branch from α = ∞ down to the least α of the search, which two methods use.
 
     Raises:
       TacitError: if the game is too large for it.
@@ -305,8 +305,8 @@ class Score(NamedTuple):
 def score(setting: Setting, outcomes: Outcomes) -> Score:
     """Self-play and cross-play of a method with itself, for any number of agents.
 
-    Returns are linear in what each agent plays, so the cross-play of all seatings is one return of the averages. Of a
-    sample, the seatings with a start in more than one seat are taken out.
+    Returns are linear in what each agent plays, so the mean over all seatings is the return of the agents' average
+    policies. For a sample, the seatings with one start in several seats are then taken out.
     """
     tree = setting.tree
     own = float(crossplay.self_play(tree, outcomes.log_probs).mean())
@@ -322,11 +322,11 @@ def score(setting: Setting, outcomes: Outcomes) -> Score:
 def _of_different_runs(tree: Tree, policies: tuple[np.ndarray, ...], average: tuple[np.ndarray, ...]) -> float:
     """The mean return over all seatings with a different one of N runs in every seat; nan if there are fewer runs.
 
-    By inclusion and exclusion over the ways to part the seats into groups that share a run, with b the size of a group:
+    By inclusion and exclusion over partitions of the seats into groups that share a run, with b the size of a group:
 
         Σ over different runs = Σ over partitions Π over groups (-1)^(b-1) (b-1)! · Σ over a run for each group.
 
-    A seat that is alone in its group plays the average, so that only the runs of larger groups are gone through.
+    A seat that is alone in its group plays the average, so that only the runs of larger groups are enumerated.
     """
     count, seats = len(policies[0]), len(policies)
     if count < seats:
@@ -345,7 +345,7 @@ def _of_different_runs(tree: Tree, policies: tuple[np.ndarray, ...], average: tu
 
 
 def _partitions(seats: int) -> Iterator[list[list[int]]]:
-    """All ways to part the seats 0 to `seats` - 1 into groups."""
+    """All partitions of the seats 0 to `seats` - 1 into groups."""
     if not seats:
         yield []
         return

@@ -1,9 +1,9 @@
-"""Newton's method for the maximum of J_α near by, where the flow to it is too slow to be followed.
+"""Newton's method for a nearby maximum of J_α, where the flow to it is too slow to be followed.
 
-At a distance δ in α from a fold or a bifurcation the flow comes to rest at a rate in proportion to δ or its root, and
-damped soft policy iteration likewise. Newton's method comes to rest in a few steps, but may do so at a saddle or a
-maximum farther away. So a point that it finds is taken for the flow's end only if it is stable, near, and J_α rises all
-along the straight line in logits that leads to it.
+At a distance δ in α from a fold or a bifurcation the flow converges at a rate proportional to δ or its square root, and
+so does damped soft policy iteration. Newton's method converges in a few steps, but may do so to a saddle or a maximum
+farther away. So a point that it finds is taken for the flow's end only if it is stable, near, and J_α rises all along
+the straight line in logits that leads to it.
 """
 
 import functools
@@ -28,7 +28,7 @@ from marl.exact.objective import (
 )
 
 NEAR = 0.05
-"""The greatest total variation, at a reached history, between a policy and the maximum that is taken for its own."""
+"""The greatest total variation, at a reached history, between a policy and the maximum that is taken for its end."""
 _ALONG = 8
 """Parts of the line along which J_α must rise."""
 _ROUNDING = 1e-13
@@ -43,7 +43,7 @@ def applies(tree: Tree) -> bool:
 def maxima_near(
     tree: Tree, logits: tuple[np.ndarray, ...], guesses: tuple[np.ndarray, ...], alphas: np.ndarray
 ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """The maxima of J_α that lie near some policies, uphill.
+    """For each policy a maximum of J_α that is near and uphill, where there is one.
 
     Args:
       tree: the game's histories.
@@ -56,7 +56,7 @@ def maxima_near(
       were (total variation): nan where no such maximum was found.
 
     Raises:
-      TacitError: for a game of more than `MOST_UNKNOWNS` unknowns.
+      TacitError: for a game of more than `branch_equations.MOST_UNKNOWNS` unknowns.
     """
     found, moved = tuple(map(np.array, logits)), np.full(len(alphas), np.nan)
     curve = equations(tree, None)

@@ -4,12 +4,12 @@
 
 A joint policy is a tuple over agents of arrays over the agent's action-observation histories and its actions (see
 `games.tabular.histories`). With x_i(h) the product of agent i's own action probabilities on the way to h, every
-quantity is a sum over joint histories of chance weight times a product of x's. Where two agents' joint
-histories are at least a fifth of all pairs of their own ones, these sums are thin matrix products with one matrix a
-stage (`Dense`); otherwise they run over the list of joint histories (`Sparse`).
+quantity is a sum over joint histories of chance weight times a product of x's. If there are two agents, and at least a
+fifth of all pairs of their histories can occur together, these sums are thin matrix products with one matrix a stage
+(`Dense`); otherwise they run over the list of joint histories (`Sparse`).
 
 `sweep` and what is built on it act on one joint policy, inside double precision; the caller makes batches with `vmap`.
-Functions for others enter double precision themselves (`double_precision`) and return numpy arrays.
+Functions for callers outside double precision enter it themselves (`double_precision`) and return numpy arrays.
 """
 
 import functools
@@ -29,7 +29,7 @@ JointPolicy = tuple[Array, ...]
 
 _WIDE, _NARROW = 128, 16
 _DENSE_FILL = 0.2
-"""Share of the pairs of histories that must be able to meet for the matrix form."""
+"""The least share of the pairs of two agents' histories that occur together for which a stage is in matrix form."""
 
 REACHED = 1e-6
 """A history counts as reached from this probability on."""
@@ -39,7 +39,7 @@ R = TypeVar("R")
 
 
 def double_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Run in float64 and return numpy arrays, whatever the caller's precision, and leave that as it was."""
+    """Run a function in float64 and return numpy arrays; the caller's precision does not matter and is restored."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,13 +51,13 @@ def double_precision(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any, width: int | None = None) -> Any:
-    """`function(table, *rows)`, compiled for batches, over any number of rows in programs of few sizes.
+    """`function(table, *rows)` of any number of rows, in padded batches of few sizes, so that few are compiled.
 
     Args:
       function: jitted and vmapped over all arguments but the first.
       table: of the game.
       rows: pytrees of arrays [B, ...] of at least one row.
-      width: rows of a program; None: `batch_width`.
+      width: rows of a batch; None: `batch_width`.
 
     Returns:
       The results as numpy arrays [B, ...].
@@ -73,7 +73,7 @@ def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any, width:
 
 
 def batch_width(total: int) -> int:
-    """Rows of a compiled program: few sizes, so that few are compiled."""
+    """Rows of a batch: one of two sizes, so that few programs are compiled."""
     return _WIDE if total > _NARROW else _NARROW
 
 
@@ -93,13 +93,13 @@ class Sparse(NamedTuple):
 
 
 class AgentStage(NamedTuple):
-    """How one agent's histories of a stage hang together with those of the stage before."""
+    """How one agent's histories of a stage follow from those of the stage before."""
 
     legal: Array  # bool[N, A]
-    sequence: Array | None  # int32[N] (parent, action) as one number; None: every one has the same number, in order
+    sequence: Array | None  # int32[N] (parent, action) as one number; None: equally many follow each, in order
     children: (
         Array | None
-    )  # int32[N_before * A, most] histories after each (parent, action), N where there is none more
+    )  # int32[N_before * A, most] histories after each (parent, action), padded with N where there are fewer
 
 
 class Tables(NamedTuple):
@@ -111,7 +111,7 @@ class Tables(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Everything about one joint policy at one α; for each agent arrays over all its histories."""
+    """What `sweep` computes for one joint policy at one α; for each agent arrays over all its histories."""
 
     objective: Array  # float64[], J_α
     own: tuple[Array, ...]  # float64[H], x_i: product of the own action probabilities
@@ -127,7 +127,7 @@ class Sweep(NamedTuple):
 
 @functools.lru_cache(maxsize=2)
 def tables(tree: Tree) -> Tables:
-    """The arrays of a game for the exact core, kept for the last two games. Call within double precision."""
+    """The arrays of a game for the exact core, cached for the last two games. Call within double precision."""
     problem = tree.problem
     reward = problem.expected_reward.T.reshape(problem.num_states, *problem.num_actions)  # [S, A_1, ..., A_n]
     stages: list[Dense | Sparse] = []
@@ -192,7 +192,7 @@ def sweep(tables: Tables, log_probs: JointPolicy, alpha: Array | float) -> Sweep
     """
     num_agents, horizon = len(tables.agents), len(tables.stages)
     policies = [_by_stage(tables, agent, jnp.exp(log_probs[agent])) for agent in range(num_agents)]
-    # 0 log 0 = 0, and a log-probability is bounded where it is multiplied with a probability of 0.
+    # A log-probability of -inf is replaced by 0, so that its product with a probability of 0 is 0.
     finite = tuple(jnp.where(jnp.isfinite(own), own, 0.0) for own in log_probs)
     logs = [_by_stage(tables, agent, finite[agent]) for agent in range(num_agents)]
     entropies = [
@@ -343,7 +343,7 @@ def _sum_children(stage: AgentStage, values: Array, shape: tuple[int, ...]) -> A
 
 
 def _meet(stage: Dense | Sparse, own: list[Array], policies: list[Array], entropies: list[Array]) -> list[tuple]:
-    """For each agent: others' weight [N], counterfactual reward [N, A], others' entropies weighted [N]."""
+    """For each agent: the others' weight [N], counterfactual reward [N, A], the others' weighted entropies [N]."""
     joined = [weight[:, None] * policy for weight, policy in zip(own, policies, strict=True)]
     weighted = [weight * entropy for weight, entropy in zip(own, entropies, strict=True)]
     return (

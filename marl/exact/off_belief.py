@@ -17,10 +17,10 @@ Q at stage t needs π_k at later stages only, so that backward recursion gives t
 
 What is fictitious is only the belief at the history where the agent decides. From the τ drawn there the game goes on
 as it really would; the policies in it were themselves decided on with beliefs of level k - 1, drawn anew at each turn,
-so that π_k as a whole never draws a conclusion from anybody's being of level k. (Learners often draw anew in the value
-as well, replacing V^{π'}(τ') by V^{π→π'} at the agent's next own turn. In games in which everybody acts once, such as
-tiny Hanabi and hint, that is the same; in games in which everybody acts at every step it turns into k-level reasoning,
-as the partners' level-k actions would never be met.)
+so that no decision of π_k infers anything from actions of level k. (Learners often draw anew in the value as well,
+replacing V^{π'}(τ') by V^{π→π'} at the agent's next own turn. In games in which everybody acts once, such as tiny
+Hanabi and hint, that is the same; in games in which everybody acts at every step it turns into k-level reasoning, as
+the partners' level-k actions would never be met.)
 
 **Simultaneous moves.** The paper lets one agent act at a time. Where others choose at the same stage, their action is
 taken from level k - 1, with the belief: each agent counts what it cannot have seen yet as past, as if it moved last.

@@ -1,8 +1,8 @@
 """The self-play optimum of a tabular Dec-POMDP: the best deterministic joint policy and its value.
 
 Some optimal joint policy is deterministic. `optimum` takes best responses (`marl.exact.best_response`) to all policies
-of the other agents where these are few. Beyond, it alternates best responses from many starts, drawing among equally
-good actions so as to leave plateaus, which gives a lower bound, and relaxes the problem for an upper bound.
+of the other agents where these are few. Otherwise it alternates best responses from many starts for a lower bound, with
+ties drawn at random to leave plateaus, and relaxes the problem for an upper bound.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from marl.exact.deterministic import (
 )
 
 BOUND_BYTES = 128 << 20
-"""Bytes that the beliefs of agents who share their observations may take; beyond, they are told the state as well."""
+"""Bytes that beliefs may take in the relaxation to shared observations; beyond, agents see the state as well."""
 
 MET = 1e-9
 """A lower bound that is this near to an upper bound is the optimum."""
@@ -38,7 +38,7 @@ LEANING = 0.1
 """Concentration of the Dirichlet distribution that preferences of random starts are drawn from."""
 
 DRIFT = 5
-"""How many responses in vain of each agent, with ties drawn anew, end the search from a start."""
+"""The search with random ties from a start ends after so many responses of each agent without an improvement."""
 
 
 class Optimum(NamedTuple):
@@ -52,13 +52,13 @@ class Optimum(NamedTuple):
 
 
 def optimum(problem: DecPOMDP, horizon: int, *, restarts: int = 128, seed: int = 0, limit: int = 5_000) -> Optimum:
-    """The best deterministic joint policy: for certain, or as good as alternating best responses find it.
+    """The best deterministic joint policy: the certain optimum, or the best that alternating best responses find.
 
     Args:
       problem, horizon: the game.
-      restarts: random starts of the alternating best responses, where there are too many policies to go through.
+      restarts: random starts of the alternating best responses, where there are too many policies to enumerate.
       seed: of these starts.
-      limit: the most policies of the other agents to go through.
+      limit: the most policies of the other agents to enumerate.
 
     Raises:
       TacitError: if `horizon` or `restarts` is not a positive whole number; if the beliefs of a stage would take more
@@ -121,10 +121,10 @@ def _enumerate(problem: DecPOMDP, horizon: int, limit: int) -> tuple[float, Pure
 
 
 class _Policies:
-    """The deterministic policies of one agent that differ where some joint policy can bring it.
+    """The deterministic policies of one agent, without copies that differ only at histories no joint policy reaches.
 
-    What can happen is followed as support bool[S, JO + 1]: which states are possible with which joint observation
-    before (the last column: none yet), whatever the others legally do.
+    What is reachable is tracked as `support` bool[S, JO + 1]: which states are possible after which joint observation
+    (the last column: none yet), whatever the others legally do.
     """
 
     def __init__(self, problem: DecPOMDP, horizon: int, agent: int, limit: int) -> None:
@@ -142,7 +142,7 @@ class _Policies:
             self.ways.append((team_legal[:, joint], problem.transition[joint] > 0, problem.observation[joint] > 0))
 
     def all(self) -> np.ndarray | None:
-        """int64[P, observation histories of all stages], the first legal action where it makes no difference.
+        """int64[P, observation histories of all stages], the first legal action at unreachable histories.
 
         None if P is more than `limit`.
         """
@@ -157,7 +157,7 @@ class _Policies:
         return None if policies is None else np.where(policies < 0, self.fill, policies)
 
     def _from(self, support: np.ndarray, history: int, t: int) -> np.ndarray | None:
-        """The ways to go on from a history; -1 at the histories that do not follow it."""
+        """All policies for a history and those that follow it; -1 at the others."""
         found: list[np.ndarray] = []
         legal = self.legal[self.last[support.any(0)][0]]
         for action in np.flatnonzero(legal).tolist():
@@ -187,7 +187,7 @@ class _Policies:
                 yield observation, part
 
     def _product(self, parts: Iterable[np.ndarray | None]) -> np.ndarray | None:
-        """All combinations of what to do at histories that do not follow one another."""
+        """All combinations of policies for histories that do not follow one another."""
         product = np.full((1, self.offsets[-1]), -1, np.int64)
         for part in parts:
             if part is None or len(product) * len(part) > self.limit:
@@ -205,10 +205,10 @@ def _alternate(problem: DecPOMDP, horizon: int, restarts: int, rng: np.random.Ge
     responders = [Responder(problem, horizon, agent, MEMORY_LIMIT) for agent in range(num_agents)]
     batch = [_random_policies(problem, horizon, agent, restarts, rng) for agent in range(num_agents)]
     values = np.full(restarts, -np.inf)
-    unchanged = np.zeros(restarts, np.int64)  # responses in a row that left the policy as it was
-    in_vain = np.zeros(restarts, np.int64)  # responses in a row that found nothing better
+    unchanged = np.zeros(restarts, np.int64)  # consecutive responses that left the policy as it was
+    in_vain = np.zeros(restarts, np.int64)  # consecutive responses that found nothing better
 
-    # First with ties drawn anew every time, which leads off a plateau; then only what is better is taken.
+    # First accept ties, drawn at random, to leave plateaus; then accept improvements only.
     for ties, patience in ((rng, DRIFT * num_agents), (None, np.inf)):
         for responder in itertools.cycle(responders):
             active = np.flatnonzero((unchanged < num_agents) & (in_vain < patience))
@@ -235,8 +235,8 @@ def _random_policies(
 ) -> list[np.ndarray]:
     """For each stage int64[count, N]: actions drawn independently at each history.
 
-    They are drawn uniformly for every second policy; the others lean to some actions at all histories alike, which
-    starts the search near policies that mostly do one thing.
+    They are drawn uniformly for every second policy. The others prefer the same actions at all histories, so that the
+    search also starts near policies that mostly take one action.
     """
     preference = np.log(rng.dirichlet(np.full(problem.num_actions[agent], LEANING), (count, 1)) + 1e-300)
     preference[::2] = 0

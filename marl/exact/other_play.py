@@ -1,20 +1,20 @@
-"""Other-Play, exactly: what is left of joint policies when the labels of a game are arbitrary, and the best of that.
+"""Other-Play, exactly: joint policies under random relabellings of the game, and the best of them.
 
 Hu, Lerer, Peysakhovich and Foerster 2020, "Other-Play for zero-shot coordination"; Treutlein, Dennis, Oesterheld and
 Foerster 2021, "A new formalism, method and open issues for zero-shot coordination".
 
-Agents who have never met may have labelled the game differently, in any way that is a symmetry of it. One of them,
-its labels drawn uniformly from the symmetry group, plays a mixture of the images of its policy. With x(h) the product
+Agents who have never met may have labelled the game differently, in any way that is a symmetry of it. An agent whose
+labels are drawn uniformly from the symmetry group plays a mixture of the images of its policy. With x(h) the product
 of the own action probabilities on the way to h, the mixture's weights y(h, a) = x(h) π(a|h) are the means of the
 policy's own weights over the orbits of (history, action), however many symmetries there are; and with perfect recall a
 policy with those weights plays exactly as the mixture does (Kuhn's theorem). So the expectation over all relabellings,
-of one agent or of each, is one return. If agents may be swapped, the image of a joint policy may also bring the
-agent of the other seat.
+of one agent or of each, is the return of one joint policy. If symmetries swap agents, an agent's image may be the
+policy of another seat.
 
 Other-Play takes the joint policy whose expected return under independent relabellings of its agents is greatest. As a
 mixture over the group plays as an equivariant policy does, that is a best equivariant policy
-(`marl.exact.equivariant`). There may be several, which clash with each other although each is symmetric: which one is
-found is up to the start. A tie-breaking function that does not depend on the labels chooses one.
+(`marl.exact.equivariant`). There may be several, each symmetric, that score badly with each other. The start decides
+which one is found; a tie-breaking function that does not depend on the labels chooses one.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ from marl.exact.phase import reach_probabilities
 from marl.exact.reasoning import realisation_plan
 
 SAME_OPTIMUM = 1e-3
-"""Optima are one if no weight y(h, a) differs by more."""
+"""Two optima count as one if no weight y(h, a) differs by more."""
 BEST = 1e-6
-"""What is that near to the best equivariant value, in units of the span of one step's rewards, is an optimum."""
+"""A value this near to the best equivariant one, in units of the span of one step's rewards, counts as optimal."""
 
 
 def realisation_weights(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -109,7 +109,7 @@ def optima(
 ) -> tuple[tuple[np.ndarray, ...], int]:
     """The different optima of Other-Play that a search from independent starts finds.
 
-    If it finds none, those among the vertices of the tied policies, where these are few enough to go through.
+    If it finds none, the optima among the vertices of the tied policies, where these are few enough to enumerate.
 
     Args:
       tree: the game's histories.
@@ -118,7 +118,7 @@ def optima(
       starts, seed: of the search.
 
     Returns:
-      (for each agent float64[K, H, A], how many starts reached one of them; 0 if they are vertices).
+      (for each agent float64[K, H, A], how many starts reached one of them; 0 if they are from the vertices).
 
     Raises:
       TacitError: if the group does nothing to policies; if no start reached `best`.

@@ -1,13 +1,13 @@
-"""Phase diagram over α: where independent starts come to rest, and what their joint policies score with each other.
+"""Phase diagram over α: where independent starts end, and what their joint policies score with each other.
 
 At every α all starts follow the gradient flow. Solutions found at one α are also followed upwards from α to α: random
-starts miss small basins, and would understate from where on there is one solution only.
+starts miss small basins of attraction, and alone would put the least α with only one solution too low.
 
-From where on there is one solution is searched for by all means there are (`Unique`). Several are *seen* at an α where
-starts, followed solutions or points of the branch from α = ∞ end differently; in a window between two folds of a
-branch; and below `alpha_stable`, where a start beside the branch's saddle rises to something else. Solutions are
-followed through the folds of their own branches, which can be far narrower than a step of α. All that was seen bounds
-the result from below.
+That least α is searched for by all available means (`Unique`). Several solutions are *seen* at an α where starts,
+followed solutions or points of the branch from α = ∞ end differently; in a window between two folds of a branch; and
+below `alpha_stable`, where a start beside the branch's saddle rises to another solution. Solutions are followed through
+the folds of their own branches; windows can be far narrower than a step of α. Every α at which several were seen is a
+lower bound.
 """
 
 import functools
@@ -32,13 +32,13 @@ SAME_POINT = 1e-5
 _FOLLOWED = 16
 _BISECTIONS = 40
 _BRACKET = 2e-5
-"""How near, relatively, both ends of the bracket of uniqueness are brought."""
+"""The relative width of the interval around the least α with one solution at which bisection stops."""
 _BESIDE = 1e-3
-"""How far, relatively, α on both sides of a fold or bifurcation are from it."""
+"""The relative distance from a fold or bifurcation to the α that are tried on both sides of it."""
 _NEWTON_AFTER = 500
 """Steps after which Newton's method is tried near folds and bifurcations."""
 _PUSH = 0.1
-"""The standard deviation of what is added to the logits of points of a branch, as a start beside them."""
+"""The standard deviation of the noise that makes starts of the logits of points of a branch."""
 _BRANCHES, _MOST_POINTS, _BACK, _UPWARDS = 8, 400, 1.1, 4.0
 """Branches through solutions: how many are followed, over how many points, and how far down and up in α."""
 
@@ -80,14 +80,14 @@ class Phase(NamedTuple):
     solutions: list[Solutions]
     unique: "Unique"
     beside: tuple[float, ...]
-    """The α that were looked at beside the given ones: on both sides of folds and bifurcations of the branch."""
+    """The α that were tried in addition to the given ones: on both sides of folds and bifurcations of the branch."""
 
 
 class Unique(NamedTuple):
-    """From where on there is one solution, as far as was searched."""
+    """Bounds on the least α above which there is one solution, as far as was searched."""
 
     several_up_to: float | None  # the greatest α at which, or right below which, two solutions were seen; None: nowhere
-    one_from: float | None  # the least α looked at above that from which on all agreed and converged; None: none
+    one_from: float | None  # the least α tried above that from which on all agreed and converged; None: none
 
 
 @double_precision
@@ -105,7 +105,7 @@ def phase_diagram(
     refine: bool = True,
     report: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Phase:
-    """All starts at all α.
+    """Follow all starts at all α.
 
     Args:
       tree: the game's histories.
@@ -117,7 +117,7 @@ def phase_diagram(
       method, step_tolerance, learning_rate, max_steps: see `gradient_flow.solve`.
       refine: follow the branches of what was found at the greatest α with several solutions, and bisect between the
         greatest α where several were seen and the next.
-      report: told what is being done, how much of it is done, of how much.
+      report: called with what is being done, how much of it is done, and of how much.
 
     Raises:
       TacitError: without an α or a start; as `gradient_flow.solve`.
@@ -133,7 +133,7 @@ def phase_diagram(
     alphas = sorted(given | beside)
     total = len(alphas) * count
     ends: dict[float, Stationary] = {}
-    # Only where the flow is known to be slow Newton's method is tried early: `Row.time` is the flow's.
+    # Newton's method is tried early only where the flow is known to be slow, since `Row.time` is the flow's.
     late = max(max_steps, _NEWTON_AFTER)
     for asked, newton_after in ((sorted(given), late), (sorted(beside), _NEWTON_AFTER)):
         if asked:
@@ -198,7 +198,7 @@ def _near_branch(branch: Branch | None, alpha: float) -> tuple[np.ndarray, ...] 
 
 
 def _other_starts(known: Solutions | None, branch: Branch | None, alpha: float) -> list[tuple[np.ndarray, ...]]:
-    """What was found at another α, and what lies beside a branch, as far as there is any."""
+    """Starts from the solutions at another α and from beside a branch, as far as there are any."""
     others = (_logits(known) if known else None, _near_branch(branch, alpha))
     return [one for one in others if one]
 
@@ -230,7 +230,7 @@ class _Search(NamedTuple):
             agreed = [alpha for alpha in agreed if alpha > low]
             if not agreed or agreed[0] <= low * (1 + _BRACKET):
                 break
-            # Right above what was seen first: where that is a fold, this is the end of the search. Then farther away.
+            # First right above what was seen: if that is a fold, the search ends there. Then farther away.
             middle = min(low * (1 + reach), float(np.sqrt(low * agreed[0])))
             reach *= 4
             ended, now = self.look(middle, known)
@@ -249,7 +249,7 @@ class _Search(NamedTuple):
         return Unique(low, high)
 
     def look(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
-        """Where all starts, what is known and the branch's neighbourhood end at one α."""
+        """Where all starts, known solutions and starts beside the branch end at one α."""
         logits = concatenate(self.starts, *_other_starts(known, self.branch, alpha))
         ended = gradient_flow.solve(
             self.tree, logits, _full(logits, alpha), **self.settings, newton_after=_NEWTON_AFTER
@@ -257,9 +257,9 @@ class _Search(NamedTuple):
         return ended, distinct(self.tree, ended, 0, None)
 
     def tops(self, solutions: Solutions, alpha: float) -> list[float]:
-        """α of the folds, seen from below, of the branches that go upwards from solutions at `alpha`."""
+        """α of the folds at which the branches from solutions at `alpha`, followed upwards, turn down."""
         found: list[float] = []
-        _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # symmetries make the others of it
+        _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # those of equal value count as images of one
         for place in sorted(chosen.tolist())[:_BRANCHES]:
             policy = tuple(own[place] for own in solutions.log_probs)
             try:

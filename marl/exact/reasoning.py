@@ -4,7 +4,7 @@ Cui, Hu, Pineda and Foerster 2021, "K-level reasoning for zero-shot coordination
 arXiv:2207.07166); Camerer, Ho and Chong 2004, "A cognitive hierarchy model of games". Level 0 takes every legal action
 with the same probability. A level-k agent best-responds to partners of level k - 1 (k-level reasoning), or to partners
 each of whom is of level l < k with a probability in proportion to the Poisson one, τ^l / l! (cognitive hierarchy).
-Neither needs to know the game's symmetries. Both keep to them: nothing depends on labels, ties included.
+Neither needs to know the game's symmetries. Both respect them: nothing depends on labels, ties included.
 
 **Realisation plans.** With y_j(h, a) the product of agent j's own action probabilities on the way to its history h,
 times that of a there, and c(h_1 ... h_n) chance's part, agent i's counterfactual value of an action is
@@ -20,9 +20,10 @@ partners exclude, where nothing distinguishes them.
 **Asynchronous**: level k is the best response to the finished level k - 1. **Synchronous**: all levels are trained at
 the same time, as in the paper. Here that is the natural policy gradient of softmax policies, all started uniform, each
 step raising the logits of every level by rate · advantage / (range of rewards) against the *present* lower levels.
-The two may differ where the finished partner leaves a tie or excludes a history, since a level has also met its
-partner before that was sharp, and by what the last step leaves of worse actions. The paper's best response to a
-hierarchy (SyKLRBR) is `best_response_to_mixture` of the levels with Poisson weights (`poisson`).
+The two may differ where the finished partner leaves a tie or excludes a history, since a synchronous level has also
+been trained with its partner before that was deterministic, and by the probability that worse actions keep after the
+last step. The paper's best response to a hierarchy (SyKLRBR) is `best_response_to_mixture` of the levels with Poisson
+weights (`poisson`).
 """
 
 import math
@@ -41,7 +42,7 @@ JointPolicy = tuple[np.ndarray, ...]
 TIE = 1e-9
 """Action values closer than this share of the largest possible return are equal."""
 SEEN = 1e-280
-"""Weights of histories below this count as 0: much smaller ones have fewer digits."""
+"""Weights of histories below this count as 0: much smaller numbers are subnormal and lose precision."""
 
 
 def best_response_to_random(tree: Tree) -> JointPolicy:
@@ -140,7 +141,7 @@ def realisation_plan(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np.nd
 
 
 def largest_return(tree: Tree) -> float:
-    """A bound on the size of all returns, the scale of ties; 1 in a game that never pays."""
+    """A bound on the absolute value of all returns, the scale of ties; 1 in a game without rewards."""
     reward = float(np.abs(tree.problem.expected_reward).max())
     return reward * float(np.sum(tree.problem.discount ** np.arange(tree.horizon))) or 1.0
 

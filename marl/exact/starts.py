@@ -15,9 +15,9 @@ def normal_starts(tree: Tree, count: int, scale: float, *, seed: int) -> tuple[n
 
 
 def pure_starts(tree: Tree, count: int, *, seed: int) -> tuple[np.ndarray, ...]:
-    """Near-pure joint policies, 0.99 on one action of every history: all of them if at most `count`, else drawn.
+    """Near-pure joint policies, 0.99 on one action of every history: all if at most `count`, else a random sample.
 
-    The logits carry N(0, 0.1²) on top: without it a start can lie exactly between two conventions, and stays there.
+    Noise N(0, 0.1²) is added to the logits: without it a start can lie exactly between two conventions and stay there.
 
     Returns:
       For each agent float64[count or fewer, H, A] logits.
@@ -41,7 +41,7 @@ def pure_starts(tree: Tree, count: int, *, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def concatenate(*starts: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Several sets of starts, for each agent float64[B, H, A], behind each other along B.
+    """Several sets of starts, for each agent float64[B, H, A], concatenated along B.
 
     Raises:
       TacitError: if there is none.

@@ -1,4 +1,4 @@
-"""What a team keeps of what one agent with all information earns, and what kind of coordination the rest is about.
+"""The share of one fully informed agent's value that a team keeps, and which kind of coordination the rest needs.
 
 **Retention** is (team − floor) / (solo − floor). `solo` is the optimum of the same task for one agent that has all the
 information. The floor is the value that counts as nothing done: 0 in games whose rewards are never negative, where
@@ -11,9 +11,9 @@ cross-play):
 
     spatial  = min(max(claims − team, isolation − team, 0), gap),      semantic = gap − spatial.
 
-Both decide who touches what and nothing else: what is recovered so is spatial. What is left is semantic: every
-agent's action is valid where it is, and together they make no sense. Clipping keeps both parts from 0 to the gap. A
-structure that hurts (a partition may forbid what the task needs) removes nothing, and a value above solo removes all;
+Both structures decide who touches what and nothing else: what they recover is spatial. The rest is semantic: every
+agent's action is valid where it is, but the actions do not fit together. Clipping keeps both parts from 0 to the gap. A
+structure that hurts (a partition may forbid what the task needs) recovers nothing, and a value above solo recovers all;
 the spatial part never falls where one of the two values rises.
 """
 
@@ -25,11 +25,11 @@ from games.tabular.dec_pomdp import DecPOMDP
 from marl.exact.optimum import optimum
 
 LEAST = 1e-9
-"""Differences of values up to this are none."""
+"""Differences of values up to this count as 0."""
 
 
 class Floor(NamedTuple):
-    """The value that counts as nothing."""
+    """The value at which retention is 0."""
 
     value: float
     note: str
@@ -45,7 +45,7 @@ class GapSplit(NamedTuple):
 
 
 def floor(problem: DecPOMDP, horizon: int, *, restarts: int = 128, seed: int = 0) -> Floor:
-    """What retention in a game is counted from; one for a game and all its transforms.
+    """The value at which retention in a game is 0; a game and all its transforms have the same.
 
     Args:
       problem, horizon: the game of the team, without structure.
@@ -67,7 +67,7 @@ def retention(team: float, solo: float, floor: float = 0.0) -> float:
     Args:
       team: the value of a method's joint policies, in self-play or in cross-play.
       solo: the best value of one agent that has all information.
-      floor: the value that counts as nothing (`floor`).
+      floor: the value at which retention is 0, from `floor`.
 
     Raises:
       TacitError: if a value is no finite number; if the solo value is not above the floor, so that retention has no

@@ -1,8 +1,8 @@
 """Independent proximal policy optimisation with a shared reward, and Other-Play.
 
-Every player maximises the team's return from its own observations; nothing is centralised. All of it is
-`marl.learners.ppo`; a variant of the user's own extends the class here: it overrides `surrogate` or
-`penalty`, names `hyperparameters` of its own, or adds fields.
+Every player maximises the team's return from its own observations; nothing is centralised. The algorithm is
+`marl.learners.ppo`. A user's variant extends the class here: it overrides `surrogate` or `penalty`, names
+`hyperparameters` of its own, or adds fields.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class IPPO(PPO):
     """
 
     version: ClassVar[str] = "ippo-3"
-    """Another one whenever learning or a default changes: in a run's name it stands for all defaults."""
+    """It changes whenever learning or a default does: a run's name contains it in place of the defaults."""
 
     _: dataclasses.KW_ONLY
     other_play: bool = False

@@ -1,8 +1,8 @@
 """The contract that every learner keeps, what its updates report, and the loop over updates.
 
 A learner is a frozen dataclass: one algorithm on one game with one policy, for one seed. Its state is a pytree of
-arrays with a field `key` and, where games go on from update to update, a field `playing` whose leaves begin with the
-games. The caller vmaps over seeds and hyperparameters.
+arrays with a field `key`. Where games continue from one update to the next, it has a field `playing`, too, whose leaves
+have a leading axis of games. The caller vmaps over seeds and hyperparameters.
 """
 
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,18 +17,18 @@ from marl.learners.rollout import Episodes, Trajectory
 from marl.policies.policy import Array
 
 NEVER = 2**31 - 1
-"""No update has this number."""
+"""A placeholder for the number of an update that did not happen."""
 
 Anneal = Literal["none", "linear", "cosine"]
 
 EntropySchedule = Literal["constant", "linear", "cosine", "target"]
 
 ENTROPY_COEF_RANGE = (1e-5, 1e2)
-"""Where a coefficient that follows a target entropy stays, even if no coefficient reaches the target."""
+"""A coefficient that is adapted to a target entropy is clipped to this interval: perhaps none reaches the target."""
 
 
 class Metrics(NamedTuple):
-    """What one or several updates report; every leaf is a scalar of one learner."""
+    """The report of one or several updates; every leaf is a scalar of one learner."""
 
     updates: Array  # int32[] how many
     episodes: Episodes  # sums over the games that ended
@@ -45,7 +45,7 @@ class Metrics(NamedTuple):
     def of_update(
         cls, number: Array, episodes: Episodes, means: dict[str, Array], maxima: dict[str, Array]
     ) -> "Metrics":
-        """Those of the update of that number, int32[] counted from 1; means and maxima float32[]."""
+        """The metrics of one update: its `number` int32[], counted from 1, its means and its maxima, float32[] each."""
         diverged = jnp.where(jnp.isfinite(means["loss"]), NEVER, number).astype(jnp.int32)
         return cls(updates=jnp.int32(1), episodes=episodes, sums=means, maxima=maxima, diverged=diverged)
 
@@ -65,15 +65,15 @@ class Learner(Protocol):
         ...
 
     def init(self, hyperparameters: Any, *, key: Array) -> Any:
-        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        """The initial state of a learner. For many seeds use `lax.map`, never `vmap` (see `FeedForward.init`)."""
         ...
 
     def update(self, state: Any) -> tuple[Any, Metrics]:
-        """Play and learn from it."""
+        """Play, then learn from what was played."""
         ...
 
     def agent_params(self, state: Any) -> Any:
-        """The parameters that the policy plays with: those that `marl.agent.Kind` declares, and no critic beside."""
+        """The parameters that the policy plays with: those of its `marl.agent.Kind`, without a separate critic's."""
         ...
 
     def peak_bytes(self) -> int:
@@ -82,7 +82,7 @@ class Learner(Protocol):
 
 
 def zero_metrics(learner: Learner, state: Any) -> Metrics:
-    """The metrics of no update at all, for `updates` to add to."""
+    """The metrics of zero updates: the identity element of the sum in `updates`."""
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learner.update, state)[1])
     return nothing._replace(diverged=jnp.int32(NEVER))
 
@@ -93,8 +93,8 @@ def updates(learner: Learner, state: Any, metrics: Metrics, count: Array) -> tup
     Args:
       learner: of one seed.
       state: where to start.
-      metrics: of the updates before, which the new ones are added to: however updates are cut into calls, the sums
-        are the same to the bit.
+      metrics: of the updates before. The new ones are added to them, so that the sums are the same to the bit however
+        the updates are divided into calls.
       count: int32[]; traced, so that any number runs in the same program.
 
     Returns:
@@ -116,14 +116,14 @@ def updates(learner: Learner, state: Any, metrics: Metrics, count: Array) -> tup
 
 
 def clipped_adam(max_grad_norm: Array) -> optax.GradientTransformation:
-    """Clip the gradient's norm to float32[], then Adam; the learning rate is applied by the caller."""
-    # Where double precision is enabled, optax would raise a Python number to the power of a count in it.
+    """Clip the gradient's norm to `max_grad_norm` float32[], then Adam; the caller applies the learning rate."""
+    # Where double precision is enabled, optax would compute the powers of a Python float in float64.
     adam = optax.scale_by_adam(b1=jnp.float32(0.9), b2=jnp.float32(0.999), eps=1e-5)
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), adam)
 
 
 def annealed(anneal: Anneal, updates: Array, total_updates: int) -> Array:
-    """float32[]: the factor of a schedule after so many of `total_updates` updates: from 1 to 0, or 1 for "none"."""
+    """float32[]: a schedule's factor after `updates` of `total_updates` updates: from 1 down to 0; "none": always 1."""
     schedules = {
         "none": optax.constant_schedule(1.0),
         "linear": optax.linear_schedule(1.0, 0.0, total_updates),
@@ -140,19 +140,20 @@ def next_entropy_coef(
     updates: Array,
     total_updates: int,
 ) -> Array:
-    """float32[]: the entropy coefficient c of the update after so many.
+    """float32[]: the entropy coefficient c of the next update, after `updates` of them.
 
         constant  c stays.
-        linear    c falls from c_0 to c_final over the run in a line, cosine in half a wave.
+        linear    c goes from c_0 to c_final over the run, linearly.
+        cosine    the same, along half a period of a cosine.
         target    log c += η (h_target − h), with h the mean of H / log(number of legal actions) over decisions. This is
                   the temperature's gradient step of soft actor-critic (Haarnoja et al. 2018b, section 5), on log c and
-                  with the entropy as a share of what the legal actions allow; c stays in `ENTROPY_COEF_RANGE`.
+                  with the entropy divided by its maximum over the legal actions; c stays in `ENTROPY_COEF_RANGE`.
 
     Args:
       schedule: one of these.
       hyperparameters: with `entropy_coef` c_0, `entropy_coef_final`, `target_entropy`, `entropy_learning_rate` η.
-      entropy_coef: c of the update that was the last of `updates`.
-      relative_entropy: h in it, of `relative_entropy`.
+      entropy_coef: c of the last update.
+      relative_entropy: h of the last update, from `relative_entropy`.
       updates: done so far.
       total_updates: of the whole run.
     """
@@ -166,9 +167,10 @@ def next_entropy_coef(
 
 
 def relative_entropy(trajectory: Trajectory) -> Array:
-    """float32[]: the entropy of the policy that played, 0 to 1, as the mean of −log π(a|o) / log(legal actions).
+    """float32[]: an unbiased estimate of the entropy of the policy that played, as a share (0 to 1) of its maximum.
 
-    An unbiased estimate over the decisions of a trajectory, those with two legal actions or more; 0 if there are none.
+    It is the mean of −log π(a|o) / log(number of legal actions) over a trajectory's decisions with two legal actions or
+    more; 0 if there are none.
     """
     choices = jnp.sum(trajectory.legal, axis=-1, dtype=jnp.int32)
     share = -trajectory.log_prob / jnp.log(jnp.maximum(choices, 2).astype(jnp.float32))
@@ -176,5 +178,5 @@ def relative_entropy(trajectory: Trajectory) -> Array:
 
 
 def bytes_of(*trees: Any) -> int:
-    """Of all leaves, arrays or their shapes."""
+    """The bytes of all leaves, which are arrays or their shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))

@@ -1,4 +1,4 @@
-"""What the losses of several learners are made of, elementwise or as means over masked entries."""
+"""The parts of the losses of several learners, elementwise or as means over masked entries."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def clipped_value_error(value: Array, old_value: Array, target: Array, clip: Arr
 def masked_mean(x: Array, mask: Array, count: Array | None = None) -> Array:
     """The mean of x float32[...] where the mask bool[...] is set, float32[]; 0 if it is set nowhere.
 
-    With `count` float32[] the sum of x there, divided by that: the share of a part in the mean of the whole.
+    With `count` float32[] the sum over the mask is divided by `count` instead: what a part adds to the whole's mean.
     """
     if count is None:
         count = jnp.sum(mask.astype(jnp.float32))
@@ -38,10 +38,11 @@ def normalise(x: Array, mask: Array) -> Array:
 
 
 def lambda_returns(r_t: Array, discount_t: Array, v_t: Array, lambda_t: Array) -> Array:
-    """G_{t-1} = r_t + discount_t ((1 − λ_t) v_t + λ_t G_t), and v_t for the G_t after the last step.
+    """G_{t-1} = r_t + discount_t ((1 − λ_t) v_t + λ_t G_t), from the last v_t in place of G_t.
 
-    All are float32[T, ...]: step t gives the reward r_t and leads to a state of value v_t, which the discount weighs (0
-    where the game ends). Generalised advantages are these returns minus the values of the states where steps begin.
+    All are float32[T, ...]: step t gives the reward r_t and leads to a state of value v_t, which is multiplied by the
+    discount (0 where the game ends). These returns minus the values of the states where steps begin are generalised
+    advantages.
     The names and the order are those of rlax.
     """
 

@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation for teams: joint episodes compared with each other, no critic.
+"""Group-relative policy optimisation for teams: advantages from comparing joint episodes, without a critic.
 
 MAGRPO (Liu et al. 2025, arXiv:2508.04652), the team version of GRPO (Shao et al. 2024). A group is `group_size` games
 from the same initial situation (the same deck in Hanabi), played to their ends side by side by the present policy. With
@@ -7,12 +7,12 @@ advantage
 
     A_t^g = (R_t^g − mean_g R_t^g) / (σ_t + 1e-5),
 
-where the mean runs over the games of the group that still go on at step t (in the source all are equally long). What
-σ_t is decides `advantage_normaliser`:
+where the mean runs over the games of the group that still go on at step t (in the source all are equally long). The
+field `advantage_normaliser` decides what σ_t is:
 
-    group_std  the standard deviation over the same games, the source's: what a group disagrees on counts the same,
-               whether it is worth a point or the whole game
-    batch_std  that of all A of the update, one number: like a PPO batch, what is worth more counts more
+    group_std  the standard deviation over the same games, as in the source: a difference within a group counts the
+               same, whether it is a point or the whole game
+    batch_std  that of all A of the update, one number: as in a PPO batch, a larger difference counts more
     none       1, without the 1e-5: advantages, and with them the entropy coefficient, are in units of the reward. (It
                is still not the theorem's alpha: R_t^g holds no entropy of later steps.)
 
@@ -72,8 +72,8 @@ class MAGRPO:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer: what is learned, by what, from which observation; a value head of the policy stays as it
-        was initialised.
+      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees. A
+        value head of the policy stays as it was initialised.
       num_games: games that an update plays, from their beginning to their end.
       group_size: games with the same beginning, at least 2, a divisor of `num_games`.
       epochs, minibatches, microbatches: as in IPPO, over `num_games` x `game.horizon` steps, of which those after a
@@ -117,7 +117,7 @@ class MAGRPO:
 
     @property
     def rollout_length(self) -> int:
-        """Steps of every game in an update: all there can be."""
+        """Steps of every game in an update: the horizon."""
         return self.game.horizon
 
     @property
@@ -129,7 +129,7 @@ class MAGRPO:
         return self.num_games * self.game.horizon
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> ppo.PPOState:
-        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        """The initial state of a learner. For many seeds use `lax.map`, never `vmap` (see `FeedForward.init`)."""
         state_key, games_key = jax.random.split(key)
         state = self._ppo.init(_of_ppo(hyperparameters), key=state_key)
         return state._replace(playing=self._fresh_groups(games_key))
@@ -173,7 +173,7 @@ class MAGRPO:
 
     @property
     def _ppo(self) -> ppo.PPO:
-        """What turns advantages into new parameters."""
+        """The PPO that updates the parameters, given the advantages."""
         return ppo.made_of(self, _WithoutCritic, normalise_advantages=False)
 
     def _fresh_groups(self, key: Array) -> rollout.Playing:
@@ -188,7 +188,7 @@ def group_advantages(
     """The advantages of whole games, each compared with the others of its group.
 
     Args:
-      reward: float32[T, G] of G games in groups of `group_size` neighbours, from the first step to after the last.
+      reward: float32[T, G] of G games in groups of `group_size` neighbours; after a game's end it is ignored.
       done: bool[T, G] the game ends with this step; once a game.
       gamma: float32[] discount for each step of the game.
       group_size: divides G.

@@ -1,13 +1,13 @@
 """IPPO with a centralised critic.
 
-MAPPO (Yu et al. 2022, "The surprising effectiveness of PPO in cooperative multi-agent games"): while it learns, the
-critic sees what all players see, the player's own observation first and then the others' in the order of the seats;
-the actor sees its own only, and it alone is saved and plays. All else is `marl.learners.ppo`; the source's
-normalisation of values is left out, so that the two differ in the critic alone.
+MAPPO (Yu et al. 2022, "The surprising effectiveness of PPO in cooperative multi-agent games"): in training, the critic
+sees the observations of all players, the player's own first and then the others' in the order of the seats. The actor
+sees its own only; the actor alone is saved and plays. All else is `marl.learners.ppo`; the source's normalisation of
+values is left out, so that MAPPO and IPPO differ in the critic alone.
 
-The critic is a network of its own, with no memory; a recurrent actor keeps its own. A critic head of the policy stays
-as it was initialised. IPPO's critic shares layers with the actor instead: to compare what critics see, and nothing
-else, give this one the player's own observation (`critic_sees` "own").
+The critic is a separate network without a memory; a recurrent actor keeps its memory. A critic head of the policy stays
+as it was initialised. IPPO's critic shares layers with the actor instead. So to compare only what critics see, compare
+with this learner and `critic_sees` "own", not with IPPO.
 """
 
 import dataclasses
@@ -63,13 +63,13 @@ class MAPPO(ppo.PPO):
 
     @property
     def actor_critic(self) -> "CentralisedCritic":
-        """The policy as the actor, and a critic of its own."""
+        """The policy as the actor, with a separate critic."""
         own = self.game.observer(self.observer)
         return CentralisedCritic(self.policy, own.size, self.seen.size, self.critic_layers)
 
     @property
     def seen(self) -> Observer:
-        """What the critic sees; it begins with what the actor sees."""
+        """The critic's observer, whose observation begins with the actor's."""
         own = self.game.observer(self.observer)
         return own if self.critic_sees == "own" else observer_of_all(self.game, self.observer)
 
@@ -84,7 +84,7 @@ class MAPPO(ppo.PPO):
 
 
 def observer_of_all(game: Game, name: str) -> Observer:
-    """What all players see through the observer `name`: the player's own first, then the others' in seat order."""
+    """All players' observations of the observer `name`: the player's own first, then the others' in seat order."""
     one = game.observer(name)
 
     def encode(state: Any, player: Array) -> Array:
@@ -105,14 +105,14 @@ def observer_of_all(game: Game, name: str) -> Observer:
 @final
 @dataclasses.dataclass(frozen=True)
 class CentralisedCritic:
-    """A policy for learning: an actor that sees the first entries of an observation, a critic of its own that sees all.
+    """A policy for training: an actor that sees the first entries of an observation, a separate critic that sees all.
 
     Its features are the actor's, followed by the observation.
 
     Attributes:
       actor: the policy that is learned.
-      own: entries of the player's own observation.
-      every: entries of everybody's.
+      own: entries of the player's own observation, with which the critic's begins.
+      every: entries of the critic's observation.
       layers: widths of the critic's hidden layers (ReLU, float32).
     """
 

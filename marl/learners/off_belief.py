@@ -1,27 +1,27 @@
 """Off-belief learning with an exact belief, as a policy-gradient learner.
 
 Hu et al. 2021, "Off-Belief Learning" (ICML; arXiv:2103.04000), with the actor-critic of `marl.learners.ppo` in place
-of Q-learning. Level 1 learns the best play with partners from here on, while what a player believes of its own hand
-rests on a policy that says nothing: so no action gets a meaning beyond the rules, and independent seeds find the same
-play. Level k + 1 does the same with the beliefs that level k's play justifies.
+of Q-learning. Level 1 maximises the return from the present turn on, but a player's belief about its own hand assumes
+that all past actions came from an uninformative policy. So no action gets a meaning beyond the rules, and independent
+seeds find the same play. Level k + 1 does the same with beliefs that assume level k's policy.
 
-In every step of the game that is played, the acting player i forgets its hand and the deck: they are drawn anew from
-its belief B_{k−1}(· | o_i) (`games.hanabi.beliefs`, exact). In that fictitious game it takes the action a that it
-takes in the real one, and the others act by the current policy until it is i's turn again, with observation o'_i:
+At every step of the real game, the hand of the acting player i and the deck are resampled from i's belief
+B_{k−1}(· | o_i) (`games.hanabi.beliefs`, exact). In this fictitious game i takes the action a that it takes in the
+real one, and the others act by the current policy until it is i's turn again, with observation o'_i:
 
     y = Σ r + γ V(o'_i),  or Σ r if the game ends before,        A = y − V(o_i)
 
-then clipped surrogate, value error and entropy as in IPPO. The next real step starts from the real state again, so
-errors of a drawn hand do not add up, and there is no λ. γ counts own turns.
+The clipped surrogate, the value error and the entropy are as in IPPO. The next real step starts from the real state
+again, so errors of a drawn hand do not add up, and there is no λ. γ counts own turns.
 
-Level 1's belief is that of the grounded policy (see there), which needs no past; later levels weigh each hand by how
-likely the others' actions were under level k−1's policy. The budget is cut into equal parts, one a level; each level
-begins with the policy of the one before, which from then on is the belief's policy.
+Level 1's belief is that of the grounded policy (see `games.hanabi.beliefs`), for which past actions do not matter.
+Later levels weigh each hand by the likelihood of the others' actions under level k−1's policy. The updates are divided
+equally among the levels. Each level starts from the policy of the one before, which its belief then assumes.
 
-Chosen here: exact beliefs instead of learned ones. They cost one pass of the network for each hand of the board and
-step from level 2 on (36 on Hanabi-2x3, 729 on 3x3), nothing at level 1, and leave no error of a belief model to
-explain; large boards are refused. Memoryless policies only, because the belief asks what the partner would have done
-with another hand at one step.
+Chosen here: exact beliefs instead of learned ones. From level 2 on they cost one forward pass for each hand of the
+board and step (36 on Hanabi-2x3, 729 on 3x3), nothing at level 1, and leave no error of a belief model to explain;
+large boards are refused. Memoryless policies only: the belief evaluates what the partner would have done at one step
+if the player had held another hand.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ class OffBeliefState(NamedTuple):
     ppo: ppo.PPOState
     """The policy and the real games. In place of memories players have log-likelihoods of their hands given the
     others' actions, float32[num_games, num_players, hands]; of 0 hands at level 1."""
-    belief_params: Any  # the policy of the level before, as which the others' actions are understood
+    belief_params: Any  # the policy of the level before, under which beliefs evaluate the others' actions
 
 
 @final
@@ -78,16 +78,16 @@ class OffBelief:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer: what is learned, by what, from which observation.
+      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees.
       num_games: games played side by side.
       rollout_length: steps of every game between two updates.
       epochs, minibatches, microbatches: as in IPPO.
       total_updates: updates of the whole run.
-      levels: the level that the run ends with, from 1.
+      levels: the highest level, at which the run ends, counted from 1.
       samples: fictitious continuations of each step, whose mean is the target.
       anneal, entropy_schedule: of the learning rate and the entropy coefficient over the run, as in IPPO.
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
-      share_parameters: true; the partner's network stands for one's own belief about it.
+      share_parameters: must be true: the belief evaluates the partner's actions with the player's own network.
 
     Raises:
       TacitError: if a value is out of range; if the game has no exact belief; if the policy has a memory.
@@ -134,7 +134,7 @@ class OffBelief:
         return self._ppo.steps_per_update
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
-        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        """The initial state of a learner. For many seeds use `lax.map`, never `vmap` (see `FeedForward.init`)."""
         begun = self._ppo.init(_of_ppo(hyperparameters), key=key)
         begun = begun._replace(playing=self._nothing_heard(begun.playing))
         return OffBeliefState(begun, belief_params=begun.params if self.levels > 1 else ())
@@ -150,16 +150,16 @@ class OffBelief:
         return state._replace(ppo=learnt._replace(playing=playing, key=key)), metrics
 
     def agent_params(self, state: OffBeliefState) -> Any:
-        """The parameters that the policy plays with: of the highest level so far."""
+        """The parameters that the policy plays with: those of the present level."""
         return state.ppo.params
 
     def level(self, updates: Array) -> Array:
-        """int32[]: the level that is learned after so many updates, from 1."""
+        """int32[]: the level, from 1, that the next update after `updates` of them learns."""
         ends = jnp.array([self.total_updates * level // self.levels for level in range(1, self.levels)], jnp.int32)
         return 1 + jnp.sum(updates >= ends, dtype=jnp.int32)
 
     def peak_bytes(self) -> int:
-        """Bytes that one learner needs at its peak, estimated from shapes: IPPO's, and the hands gone through."""
+        """Bytes that one learner needs at its peak, estimated from shapes: PPO's, and those of the belief's hands."""
         if self.levels == 1:
             return self._ppo.peak_bytes()
         hands = self.num_games * self.game.num_players * HandBelief(self.game).num_hands
@@ -167,13 +167,13 @@ class OffBelief:
 
     @property
     def _ppo(self) -> ppo.PPO:
-        """What turns advantages into new parameters."""
+        """The PPO that updates the parameters, given the advantages."""
         return ppo.made_of(self)
 
     # --- play --------------------------------------------------------------------------------------------------------
 
     def _at_its_level(self, state: OffBeliefState, key: Array) -> OffBeliefState:
-        """Where a new level begins: its beliefs rest on the policy so far, and games begin anew."""
+        """Where a new level begins, make the present policy the belief's policy, and begin all games anew."""
         if self.levels == 1:
             return state
         begins = self.level(state.ppo.updates) > self.level(state.ppo.updates - 1)
@@ -186,7 +186,7 @@ class OffBelief:
         return OffBeliefState(state.ppo._replace(playing=playing), belief_params)
 
     def _nothing_heard(self, playing: rollout.Playing) -> rollout.Playing:
-        """Games in which nobody knows anything of the others' actions."""
+        """The games with all log-likelihoods of hands reset to 0, as before any action."""
         hands = HandBelief(self.game).num_hands if self.levels > 1 else 0
         return playing._replace(memories=jnp.zeros((self.num_games, self.game.num_players, hands), jnp.float32))
 
@@ -210,7 +210,7 @@ class OffBelief:
     def _play_one(
         self, state: OffBeliefState, playing: rollout.Playing, key: Array
     ) -> tuple[rollout.Playing, tuple[tuple[rollout.Trajectory, Array], rollout.Episodes]]:
-        """A step of one real game, and what it is worth in fictitious ones."""
+        """A step of one real game, with its advantage from fictitious ones."""
         real_key, fiction_key = jax.random.split(key)
         before, heard = playing.states, playing.memories
         playing, (step, finished) = self._step(state, restart=True)(playing._replace(memories=()), real_key)
@@ -224,7 +224,7 @@ class OffBelief:
     def _fictitious(
         self, state: OffBeliefState, before: Any, heard: Array, player: Array, action: Array, key: Array
     ) -> Array:
-        """float32[]: y, from a hand drawn from the player's belief to its next turn."""
+        """float32[]: the target y of one fictitious game, from a hand drawn from the belief to the next own turn."""
         draw_key, first_key, rest_key = jax.random.split(key, 3)
         belief = HandBelief(self.game)
         if self.levels == 1:
@@ -241,7 +241,7 @@ class OffBelief:
         return playing.returns + jnp.where(playing.states.ended, 0.0, state.ppo.hyperparameters.gamma * value)
 
     def _heard(self, state: OffBeliefState, before: Any, player: Array, action: Array, heard: Array) -> Array:
-        """float32[P, hands]: everybody's log-likelihoods after an action."""
+        """float32[P, hands]: all players' log-likelihoods of their hands after an action."""
         if self.levels == 1:
             return heard
         belief = HandBelief(self.game)
@@ -263,12 +263,12 @@ class OffBelief:
         )  # fmt: skip
 
     def _log_probs(self, params: Any, state: Any, player: Array) -> Array:
-        """float32[num_actions] of a player."""
+        """float32[num_actions]: a player's log-probabilities."""
         observation = self.game.observe(state, player, self.observer)
         return self.policy.apply(params, (), observation, self.game.legal(state, player))[1]
 
     def _value(self, params: Any, state: Any, player: Array) -> Array:
-        """float32[]: what a player expects."""
+        """float32[]: the value of a player's observation."""
         observation = self.game.observe(state, player, self.observer)
         _, features = self.policy.remember(params, (), self.policy.perceive(params, observation))
         return self.policy.value(params, features)

@@ -1,8 +1,8 @@
-"""Proximal policy optimisation with a shared reward, which the learners of this folder are made of.
+"""Proximal policy optimisation with a shared reward, on which the learners of this folder are built.
 
 Schulman et al. 2017 (the clipped surrogate), de Witt et al. 2020 and Yu et al. 2022 (independent learners with shared
 parameters in cooperative games). Every player maximises the team's return. The entropy coefficient is in units of the
-advantage, which is normalised in every minibatch: it is not the reward-unit alpha of the theorem.
+advantage, which is normalised in every minibatch: it is not the theorem's alpha, in units of reward (docs/theory.md).
 
 Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and targets G = A_raw + v_old:
 
@@ -11,9 +11,9 @@ Loss of a minibatch, with r = π(a|o) / π_old(a|o), normalised advantages A and
 c_H is constant or follows a schedule, see `marl.learners.learner.next_entropy_coef`.
 
 Means of the policy terms run over the actions of players in turn; the value term runs over every recorded step. A
-minibatch is drawn over sequences of steps of a game, players recorded at one step staying together. A sequence is one
-step, unless the policy has a memory that depends on its parameters: that is replayed through the whole sequence from
-what it was when the rollout reached the sequence's first step, and begun anew where a game begins.
+minibatch is a random subset of the sequences of steps; the players recorded at one step stay together. A sequence is
+one step, unless the policy has a memory that depends on its parameters. Such a memory is replayed through the whole
+sequence: it starts from what the rollout recorded at the sequence's first step, and is reset where a game begins.
 """
 
 import dataclasses
@@ -89,16 +89,17 @@ class PPOState(NamedTuple):
 
 
 _CACHED_STEPS, _CACHED_SEQUENCES = 1024, 16
-"""What the layers of the published networks make of so many steps, or sequences of more, stays in a processor's cache.
+"""The largest microbatch on a CPU: with the published networks its activations fit in a processor's cache.
 
-Measured on two cores: docs/performance.md. Products of larger parts run at half the rate.
+So many steps, or so many sequences if these have more steps together. Measured on two cores: docs/performance.md.
+Matrix products of larger microbatches run at half the rate.
 """
 _COMBINE = {"ratio_error": jnp.maximum}
-"""How reports of parts are combined where they are not added."""
+"""How the reports of microbatches are combined; those not named here are added."""
 
 
 class Actions(NamedTuple):
-    """Of L steps of N sequences with at most K acting players; differentiable with respect to the parameters."""
+    """The actions in L steps of N sequences, of at most K acting players; differentiable in the parameters."""
 
     log_probs: Array  # float32[L, N, K, num_actions] log π(·|o), −inf for what is illegal
     legal: Array  # bool[L, N, K, num_actions]
@@ -108,7 +109,7 @@ class Actions(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """What the means of a whole minibatch are taken over, and the sum of what does not depend on the parameters."""
+    """The denominators of a minibatch's means, and the sum of its terms that do not depend on the parameters."""
 
     actions: Array  # float32[] actions of acting players
     in_policy: Array  # float32[] entries of the policy's terms
@@ -119,7 +120,7 @@ class _Counts(NamedTuple):
 class _Rows(NamedTuple):
     """Sequences of steps: L steps of N sequences, M recorded players, K who act, P players."""
 
-    memory: Any  # [N, P, ...] everybody's before the first step
+    memory: Any  # [N, P, ...] all players' memories before the first step
     steps: "_Steps"
 
 
@@ -144,7 +145,7 @@ class PPO:
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters. Learners extend it, or hold one.
 
     Attributes:
-      game, policy, observer: what is learned, by what, from which observation.
+      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees.
       num_games: games played side by side.
       rollout_length: steps of every game between two updates.
       epochs: passes over the rollout in an update.
@@ -157,11 +158,11 @@ class PPO:
         a uniform choice).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
       no_op_rows: rows of players who are not acting, which `batch` "all" records: "left_out" of the policy's terms and
-        of the normalisation, or "counted" in both, as JaxMARL does. Their ratio is 1 and their entropy 0, so that P
-        players in turn divide what the policy's terms add to the gradient by P.
+        of the normalisation, or "counted" in both, as JaxMARL does. Their ratio is 1 and their entropy 0: in a
+        turn-based game of P players, counting them divides the gradient of the policy's terms by P.
       share_parameters: one set of parameters for all players, or one set each.
       microbatches: parts of a minibatch whose gradients are computed one after the other and added up: less memory, and
-        the same result up to rounding. None for as many as keep a part in a processor's cache; one on an accelerator.
+        the same result up to rounding. None: on a CPU as many as keep a part in its cache, one on an accelerator.
       sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
         rollout.
 
@@ -175,7 +176,7 @@ class PPO:
     hyperparameters: ClassVar[Any] = Hyperparameters
     """NamedTuple class of the numbers that may differ between learners of one compiled program.
 
-    One of a variant's own has these fields and others.
+    A variant may have a class of its own, with these fields and others.
     """
 
     game: Game
@@ -234,12 +235,12 @@ class PPO:
 
     @property
     def actor_critic(self) -> Any:
-        """What is trained: the policy, whose critic need not be what plays in the end."""
+        """What is trained. Here it is the policy itself; a variant may add what does not play, such as a critic."""
         return self.policy
 
     @property
     def seen(self) -> Observer:
-        """What it is trained on."""
+        """The observer that `actor_critic` sees in training."""
         return self.game.observer(self.observer)
 
     @property
@@ -249,7 +250,7 @@ class PPO:
 
     @property
     def sequence(self) -> int:
-        """Steps that are replayed one after the other: 1 unless the policy's memory depends on its parameters."""
+        """Steps of a sequence: 1 unless the policy's memory depends on its parameters."""
         return (self.sequence_length or self.rollout_length) if self._replays else 1
 
     @property
@@ -272,7 +273,7 @@ class PPO:
         return self.steps_per_update // self.sequence
 
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> PPOState:
-        """A learner at its start. Make many with `lax.map`, never `vmap` (see `FeedForward.init`)."""
+        """The initial state of a learner. For many seeds use `lax.map`, never `vmap` (see `FeedForward.init`)."""
         params_key, games_key, key = jax.random.split(key, 3)
         if self.share_parameters:
             params = self.actor_critic.init(key=params_key)
@@ -310,13 +311,13 @@ class PPO:
         *,
         key: Array,
     ) -> tuple[PPOState, Metrics]:
-        """Learn from what was played, however its advantages were found.
+        """Learn from a trajectory and its advantages, whichever estimator they are from.
 
         Args:
           state: `playing` and `key` stay as they are.
           trajectory, episodes: of a rollout of this learner's shape by the parameters of `state`.
           advantage: float32[T, G, M].
-          known: bool[T, G, M] where there is one.
+          known: bool[T, G, M] where there is an advantage; other rows enter no term of the loss.
           key: consumed.
         """
         params, optimiser, means, maxima = self._learn(state, self._in_sequences(trajectory, advantage, known), key)
@@ -329,7 +330,7 @@ class PPO:
         return state, Metrics.of_update(number, episodes, means, maxima)
 
     def surrogate(self, ratio: Array, advantage: Array, hyperparameters: Hyperparameters) -> Array:
-        """float32[L, N, K], elementwise: minus its mean is the policy's loss. Here PPO's clipped surrogate.
+        """float32[L, N, K], elementwise: the policy's loss is minus its mean. Here PPO's clipped surrogate.
 
         The mean is over the actions of a minibatch; padding (no action) is left out, but must be finite.
 
@@ -358,7 +359,8 @@ class PPO:
     def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes.
 
-        Its state; its rollout, as it was played and in sequences; a minibatch; what the gradient of a part of it keeps.
+        The sum of its state; its rollout, as it was played and in sequences; a minibatch; what the backward pass of a
+        microbatch keeps; and twice the parameters' size, for gradients.
         """
         state = jax.eval_shape(lambda: self.init(self.hyperparameters(), key=jax.random.key(0)))
         ahead = jax.ShapeDtypeStruct((self.num_games, self.game.num_players), jnp.float32)
@@ -395,7 +397,7 @@ class PPO:
         )
 
     def _ahead(self, state: PPOState, key: Array) -> Array:
-        """float32[G, P]: what is ahead of the games as they are (`rollout.bootstrap`)."""
+        """float32[G, P]: the return beyond the rollout (`rollout.bootstrap`)."""
         return rollout.bootstrap(
             self.game,
             self.actor_critic,
@@ -464,17 +466,17 @@ class PPO:
 
         keys = jax.random.split(key, self.epochs)
         (params, optimiser), report = jax.lax.scan(epoch, (state.params, state.optimiser), keys)
-        # Before the first step the policy is the one that played: its ratio shows any error in the replay.
+        # In the first minibatch the policy is the one that played, so that a ratio other than 1 is a replay's error.
         maxima = {"first_ratio_error": report.pop("ratio_error")[0, 0]}
         return params, optimiser, jax.tree.map(jnp.mean, report), maxima
 
     def _chosen(self, rows: _Rows, index: Array) -> _Rows:
-        """The sequences `index` [B] of all."""
+        """The sequences with the numbers `index` [B]."""
         memory = jax.tree.map(lambda x: x[index], rows.memory)
         return _Rows(memory, jax.tree.map(lambda x: x[:, index], rows.steps))
 
     def _gradient(self, params: Any, chosen: _Rows, hyperparameters: Hyperparameters) -> tuple[Any, dict[str, Array]]:
-        """The gradient of a minibatch's loss and what it reports, part by part."""
+        """The gradient of a minibatch's loss and its report, accumulated over microbatches."""
         whole, counts = self._prepared(chosen)
         of_part = jax.grad(self._loss_of_part, has_aux=True)
         if self._microbatches == 1:
@@ -497,7 +499,7 @@ class PPO:
         return self._loss_of_part(params, *self._prepared(chosen), hyperparameters)
 
     def _prepared(self, chosen: _Rows) -> tuple[_Rows, _Counts]:
-        """A minibatch with normalised advantages, and what its means are taken over."""
+        """A minibatch with normalised advantages, and the denominators of its means."""
         rows = chosen.steps
         actions, in_value = (jnp.sum(mask.astype(jnp.float32)) for mask in (rows.in_policy_terms, rows.in_value_term))
         if self.no_op_rows == "left_out":
@@ -515,7 +517,7 @@ class PPO:
     def _loss_of_part(
         self, params: Any, chosen: _Rows, counts: _Counts, hyperparameters: Hyperparameters
     ) -> tuple[Array, dict[str, Array]]:
-        """What a part of a prepared minibatch adds to its loss: sums over the part, by the minibatch's `counts`."""
+        """What a part of a prepared minibatch adds to its loss: sums over the part, divided by the whole's `counts`."""
         rows = chosen.steps
 
         def own(player: Array) -> Any:
@@ -563,7 +565,7 @@ class PPO:
         return loss, report
 
     def _features(self, params: Any, chosen: _Rows) -> Array:
-        """[L, N, M, features]: what the heads see at every step, the memory replayed from its recorded beginning."""
+        """[L, N, M, features]: the heads' inputs at every step, with the memory replayed from its recorded start."""
         rows = chosen.steps
 
         def own(player: Array) -> Any:
@@ -591,7 +593,7 @@ class PPO:
         every_game = jax.vmap(one_step)
         if self.sequence == 1:
             return every_game(chosen.memory, *jax.tree.map(lambda x: x[0], (percepts, rows)))[1][None]
-        every_game = jax.checkpoint(every_game)  # keep the memories only
+        every_game = jax.checkpoint(every_game)  # the backward pass keeps the memories only, and recomputes the rest
         return jax.lax.scan(lambda memories, step: every_game(memories, *step), chosen.memory, (percepts, rows))[1]
 
     def _replay_of_everybody(self, params: Any, memory: Any, percepts: Any, rows: _Steps) -> Array:
@@ -612,11 +614,11 @@ class PPO:
 
 
 def made_of(learner: Any, cls: type[PPO] = PPO, **changes: Any) -> PPO:
-    """The PPO that a learner hands its advantages to: with the fields that both have, but for `changes`."""
+    """The PPO to which a learner passes its advantages, with the learner's fields of equal name, but for `changes`."""
     names = (field.name for field in dataclasses.fields(cls))
     return cls(**{name: getattr(learner, name) for name in names if hasattr(learner, name)} | changes)
 
 
 def _over_rows(function: Any) -> Any:
-    """A function of one player's step over [L, N, M or K]."""
+    """A function of one player's step, mapped over [L, N, M or K]."""
     return jax.vmap(jax.vmap(jax.vmap(function)))

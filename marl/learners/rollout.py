@@ -2,12 +2,13 @@
 
 Two conventions say whose steps are recorded, and therefore over which steps γ and λ count:
 
-`acting`  only players who act. A player's trajectory is the sequence of its own turns: the reward between two of them
-          is the sum of the team's rewards from the one up to the other, and γ and λ count own turns. In a two-player
+`acting`  only players who act. A player's trajectory is the sequence of its own turns: the reward of a turn is the sum
+          of the team's rewards from this turn up to the player's next one, and γ and λ count own turns. In a two-player
           turn-based game this is half the rows of `all`.
 `all`     every player at every step, with the no-op out of turn, as in the published baseline (JaxMARL). γ and λ count
           the steps of the game, everybody's turns. Out of turn only the value is learned: the no-op's log-probability
-          and entropy are 0 whatever the parameters, and are left out of every mean.
+          and entropy are 0 whatever the parameters, and by default no mean counts them (`no_op_rows` of
+          `marl.learners.ppo.PPO`).
 """
 
 from collections.abc import Callable
@@ -35,13 +36,13 @@ class Playing(NamedTuple):
 class Trajectory(NamedTuple):
     """T steps of G games with M recorded players each, at most K of whom act; P players, sequences of L steps."""
 
-    observation: Array  # observer's dtype[T, G, M, observation_size], or its bits in uint8[T, G, M, bytes]: `unpacked`
-    memory: Any  # [T / L, G, P, ...] everybody's before the first step of each sequence
+    observation: Array  # observer's dtype[T, G, M, observation_size], or uint8[T, G, M, bytes] of bits: see `packed`
+    memory: Any  # [T / L, G, P, ...] all players' memories before the first step of each sequence
     player: Array  # int32[T, G, M]
-    valid: Array  # bool[T, G, M] this entry is a player's recorded step at all
+    valid: Array  # bool[T, G, M] this entry is a player's recorded step, not padding
     value: Array  # float32[T, G, M]
     slot: Array  # int32[T, G, K] which of the M recorded players acts
-    acting: Array  # bool[T, G, K] this entry is an action at all
+    acting: Array  # bool[T, G, K] this entry is an action, not padding
     legal: Array  # bool[T, G, K, num_actions]
     action: Array  # int32[T, G, K]
     log_prob: Array  # float32[T, G, K]
@@ -50,7 +51,7 @@ class Trajectory(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """What is known of the games that ended, as sums: divide by `count`, which may be 0."""
+    """Statistics of the games that ended, as sums: divide by `count`, which may be 0."""
 
     count: Array  # int32[], a column of metrics.npz  # pyright: ignore[reportIncompatibleMethodOverride]
     return_sum: Array  # float32[]
@@ -59,12 +60,12 @@ class Episodes(NamedTuple):
 
     @classmethod
     def none(cls) -> "Episodes":
-        """Of no game at all."""
+        """The statistics of zero games: the identity element of the sum."""
         return cls(jnp.int32(0), jnp.float32(0), jnp.int32(0), jnp.int32(0))
 
     @classmethod
     def after(cls, game: Game, state: Any, *, total: Array, length: Array, done: Array) -> "Episodes":
-        """Of one game after a step into `state`: the game itself if it ended with it, bool[] `done`, else of none."""
+        """The statistics of one game if its step into `state` ended it (`done`, bool[]); else those of zero games."""
         return cls(
             count=done.astype(jnp.int32),
             return_sum=jnp.where(done, total, 0.0),
@@ -73,7 +74,7 @@ class Episodes(NamedTuple):
         )
 
     def and_all(self, others: "Episodes") -> "Episodes":
-        """These and those of games side by side, leaves [num_games]."""
+        """The sum of these statistics and of `others`, those of several games, with leaves [num_games]."""
         return jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), self, others)
 
 
@@ -97,17 +98,17 @@ def observer_of(game: Game, observer: str | Observer) -> Observer:
 
 
 def params_of(params: Any, player: Array, share_parameters: bool) -> Any:
-    """The parameters that `player` int32[] acts with: all of them if shared, else that row of every leaf [P, ...]."""
+    """The parameters that `player` int32[] acts with: all if they are shared, else its row of every leaf [P, ...]."""
     return params if share_parameters else jax.tree.map(lambda leaf: leaf[player], params)
 
 
 def acting_rows(rows: Array, slot: Array) -> Array:
-    """Of `rows` [M, ...] those of the acting players, [K, ...]; all of them, untouched, where K = M."""
+    """Gather the acting players' rows [K, ...] from `rows` [M, ...]; where K = M, `rows` as they are."""
     return rows if rows.shape[0] == slot.shape[0] else rows[slot]
 
 
 def gather_memories(memories: Any, player: Array) -> Any:
-    """Of everybody's memories [P, ...] those of the players [M]; where M = P they are in order."""
+    """Gather the memories of the players [M] from those of all players [P, ...]; where M = P, all of them in order."""
 
     def pick(every: Array) -> Array:
         if len(player) == len(every):
@@ -118,7 +119,7 @@ def gather_memories(memories: Any, player: Array) -> Any:
 
 
 def scatter_memories(memories: Any, player: Array, moves: Array, after: Any) -> Any:
-    """Everybody's memories [P, ...] after those of the players [M] who move, bool[M], became `after` [M, ...]."""
+    """Scatter `after` [M, ...] into all players' memories [P, ...], for those of the players [M] who move, bool[M]."""
 
     def put(every: Array, new: Array) -> Array:
         if len(player) == len(every):
@@ -130,21 +131,21 @@ def scatter_memories(memories: Any, player: Array, moves: Array, after: Any) -> 
 
 
 def joint_action(game: Game, actors: Array, acting: Array, action: Array) -> Array:
-    """int32[P]: the actions [K] of those of the players `actors` [K] who act, bool[K] `acting`, and no-ops."""
+    """int32[P]: the actions [K] of those of the players `actors` [K] who act, bool[K] `acting`; no-ops for the rest."""
     is_actor = _is(actors, game.num_players) & acting[:, None]  # [K, P]
     actions = jnp.max(jnp.where(is_actor, action[:, None], -1), axis=0)
     return jnp.where(actions < 0, game.noop, actions)
 
 
 def moves_mask(policy: ActorCritic, slot: Array, acting: Array, recorded: int) -> Array:
-    """bool[M]: whose memory moves on in a step, of M recorded players; `slot` and `acting` [K] as in `Trajectory`."""
+    """bool[M]: which of M recorded players update their memory in a step; `slot`, `acting` [K] as in `Trajectory`."""
     if policy.memory_clock == "every_step":
         return jnp.ones(recorded, jnp.bool_)
     return jnp.any(_is(slot, recorded) & acting[:, None], axis=0)
 
 
 def packed(observation: Array) -> Array:
-    """An observation [..., size] as it is kept: uint8[..., ⌈size / 8⌉] if it is of bits, otherwise as it is."""
+    """An observation [..., size] for storage: bool is packed into uint8[..., ⌈size / 8⌉], any other dtype stays."""
     return jnp.packbits(observation, axis=-1) if observation.dtype == jnp.bool_ else observation
 
 
@@ -176,10 +177,11 @@ def rollout(
       playing: games in progress.
       observer: the players' observer, or its name.
       batch: whose steps are recorded.
-      sequence: L, which divides `length`: how many steps are replayed one after the other. From 2 on everybody who
-        listens is recorded in `acting`, too (but valid only in turn): the replay needs what they saw.
-      restart: whether a game that ends is followed by a fresh one at the next step. If not, nothing that is recorded
-        after its end means anything.
+      sequence: L, which divides `length`: how many steps are replayed one after the other. From L = 2 on, `acting`
+        records every player whose memory is updated at the step, too, since the replay needs its observation; out of
+        turn such a row is not valid.
+      restart: whether a game that ends is followed by a fresh one at the next step. If not, what is recorded after its
+        end is padding.
       key: consumed.
     """
     play_one = one_step(
@@ -216,11 +218,11 @@ def bootstrap(
     gamma: Array,
     key: Array,
 ) -> Array:
-    """What follows a rollout: each player's rewards up to its next recorded step, and γ times its value there.
+    """The return beyond a rollout: each player's rewards up to its next recorded step, and γ times its value there.
 
-    The games go on as the policy plays, until everybody has had a step or the game has ended; nothing of that is
-    recorded. Values are trained at recorded steps only, so another step's value may be any number; and what happens up
-    to that step is drawn by the policy, whatever the rollout held, so the mean is that of the return.
+    The policy plays on until each player has had such a step or the game has ended; these steps enter no trajectory.
+    The value where the rollout stops would not do: values are trained at recorded steps only. Since the policy itself
+    draws the extra steps, the mean is that of the return.
 
     Args:
       playing: the games as the rollout left them.
@@ -263,7 +265,7 @@ def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma:
 
         δ_k = R_k + γ v_{k+1} − v_k,    A_k = δ_k + γ λ A_{k+1},    and v = A = 0 after the end of the game.
 
-    After the last recorded step of a game that goes on beyond the rollout, what `bootstrap` found stands for the rest.
+    Where a game goes on beyond the rollout, the result of `bootstrap` is the return after the last step.
 
     Args:
       ahead: float32[G, P], from `bootstrap`.
@@ -272,7 +274,7 @@ def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma:
       float32[T, G, M], 0 where an entry is no recorded step.
     """
     recorded, value = _by_player(trajectory, num_players)
-    # A player's return from one step of the game on; γ and λ count where that step leads to one of its own.
+    # A player's returns from every step of the game on; γ and λ apply where the next step is one of its recorded ones.
     counts = jnp.concatenate([recorded[1:], jnp.zeros_like(recorded[:1])])
     discount = jnp.where(counts, gamma, 1.0) * ~trajectory.done[..., None]
     returns = lambda_returns(
@@ -286,7 +288,7 @@ def advantages(trajectory: Trajectory, ahead: Array, *, num_players: int, gamma:
 
 
 def _by_player(steps: Trajectory, num_players: int) -> tuple[Array, Array]:
-    """bool[..., P] whose recorded step there is, and float32[..., P] its value, 0 where there is none."""
+    """bool[..., P] which players have a recorded step, and float32[..., P] its value, 0 where there is none."""
     recorded = jax.nn.one_hot(steps.player, num_players, dtype=jnp.bool_) & steps.valid[..., None]
     return jnp.any(recorded, axis=-2), jnp.sum(jnp.where(recorded, steps.value[..., None], 0.0), axis=-2)
 
@@ -302,7 +304,7 @@ def one_step(
     sequence: int,
     restart: bool,
 ) -> Callable[[Playing, Array], tuple[Playing, tuple[Trajectory, Episodes]]]:
-    """One step of one game: what it leads to, what is recorded of it, and the game if it ended with it.
+    """One step of one game: the game afterwards, what is recorded of the step, and the statistics if it ended the game.
 
     Arguments as in `rollout`; the key that the returned function takes is consumed.
     """
@@ -317,7 +319,7 @@ def one_step(
         if game.max_acting == game.num_players:
             actors, acting = everybody, game.is_acting(state)  # in order: `acting_rows` has nothing to move
         in_order = jnp.arange(game.max_acting, dtype=jnp.int32)
-        # A memory that moves at every step needs everybody to look, whoever is recorded.
+        # A memory that is updated at every step needs the observations of all players, recorded or not.
         everybody_looks = batch == "all" or policy.memory_clock == "every_step"
         players, slot = (everybody, actors) if everybody_looks else (actors, in_order)
 
@@ -382,7 +384,7 @@ def _is(index: Array, size: int) -> Array:
 
 
 def _select(which: Array, rows: Array) -> Array:
-    """[A, ...]: of `rows` [B, ...] the one that is set in each row of `which` bool[A, B]; 0 where none is."""
-    # Sums over few rows: a gather's gradient would be a scatter, which runs one element at a time on a CPU.
+    """[A, ...]: gather by mask: for each row of `which` bool[A, B] the one of `rows` [B, ...] that it marks, or 0."""
+    # A masked sum over few rows: a gather's gradient would be a scatter, which runs one element at a time on a CPU.
     which = which.reshape(*which.shape, *[1] * (rows.ndim - 1))
     return jnp.sum(jnp.where(which, rows[None], jnp.zeros((), rows.dtype)), axis=1, dtype=rows.dtype)

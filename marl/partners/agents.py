@@ -80,7 +80,7 @@ class RuleBased:
     """
 
     always_sampled: ClassVar[bool] = True
-    """A random hint is what these players do, and not what training left open: the heaviest would be another player."""
+    """These players are stochastic by definition: always taking the most probable action would be another player."""
 
     game: Hanabi
 

@@ -27,13 +27,13 @@ OBSERVER = "belief"
 _UNITS = ("ScannedRNN_0,GRUCell_1", "ScannedRNN_0,GRUCell_0")
 """The recurrent unit's names: JaxMARL makes a first one only for the shape of its memory, and flax may count it."""
 _GATES = "rzn"
-"""The unit's in our order: reset, update, candidate."""
+"""The gates of the unit in our order: reset, update, candidate."""
 _UNUSED = ("fc_v", "pred_1st")
 """Heads of Off-Belief Learning's network that its actions do not depend on."""
 
 
 def jaxmarl_agent(game: Game, tensors: Mapping[str, np.ndarray], *, label: str, file: str) -> Agent:
-    """The agent that JaxMARL's weights are.
+    """The agent with weights that JaxMARL trained.
 
     Args:
       game: Hanabi, on the board that it was trained on.
@@ -137,7 +137,7 @@ def _public_private(game: Hanabi, weights: _Weights) -> tuple[Policy, Any]:
 
 
 def _lstm_gates(sides: str) -> list[str]:
-    """Of the input, the forget, the candidate and the output gate, by side: i for the inputs, h for the memory."""
+    """The names of the input, forget, candidate and output gates' layers: i of the inputs, h of the memory."""
     return [f"{side}{gate}" for side in sides for gate in "ifgo"]
 
 
@@ -160,7 +160,7 @@ def _gru(unit: str) -> frozenset[str]:
 
 
 _NETWORKS = {_OBL: _public_private}
-"""What builds the policy and its parameters, by all names of the network's tensors."""
+"""For each network, given by the set of its tensors' names, the function that builds the policy and its parameters."""
 for _own in (_ACTOR, _ACTOR | _CRITIC):
     _NETWORKS[_own] = _feed_forward
     _NETWORKS |= {_own | _gru(unit): functools.partial(_recurrent, unit=unit) for unit in _UNITS}

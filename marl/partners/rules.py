@@ -1,8 +1,8 @@
 """The rules that rule-based players of Hanabi are lists of.
 
 A rule is a function of a `View` to float32[num_actions]: how likely each action is, up to a factor, if the rule
-applies, and all 0 if it does not. Whether an action is legal is not the rule's business: what is illegal is struck out,
-and a rule of which nothing is left does not apply.
+applies, and all 0 if it does not. Rules ignore legality: illegal actions are masked afterwards, and a rule without a
+legal action does not apply.
 
 The names in brackets are those of the Hanabi framework by Walton-Rivers et al. ("Evaluating and modelling
 Hanabi-playing agents", 2017, arXiv:1704.07069), in which the competitions of 2018 and 2019 were run. Its order of
@@ -106,10 +106,10 @@ def tell_next_unknown(view: View) -> Array:
 
 
 def tell_dispensable(view: View) -> Array:
-    """Tell somebody what shows that a card can be discarded [TellDispensable].
+    """Give the hint that shows somebody that a card can be discarded [TellDispensable].
 
-    The color of a finished pile; a rank that is on all piles; or, of a card on its pile already, the one thing that its
-    owner does not know. Of the first such card.
+    For the first such card: the color, if its pile is finished; the rank, if it is on all piles; or, if the card is on
+    its pile already, the one of both that its owner does not know.
     """
     knows_color, knows_rank = view.knows_color[1:], view.knows_rank[1:]
     on_pile = _shows(view, view.useless & ~view.blocked) & (knows_color ^ knows_rank)
@@ -186,7 +186,7 @@ def play_oldest(view: View) -> Array:
 # --- the focus convention --------------------------------------------------------------------------------------------
 #
 # A hint to the next player speaks about the newest card it touches, its focus: "play it", if by all that hints then say
-# it could be playable. Hints to others, and hints whose focus cannot be playable, say no more than their words.
+# it could be playable. Hints to others, and hints whose focus cannot be playable, have their literal meaning only.
 
 
 def play_asked(view: View) -> Array:
@@ -196,9 +196,10 @@ def play_asked(view: View) -> Array:
 
 
 def ask(view: View) -> Array:
-    """Hint at a playable card of the next player who does not know that it is; good cards touched count.
+    """Hint at a playable card of the next player, who does not know that it is playable.
 
-    Of several such hints the one that newly touches the most cards less twice the useless ones; ties split evenly.
+    Of several such hints, the one with the most newly touched useful cards less twice the touched useless ones; ties
+    are split evenly.
     """
     read = _read(view)
     new = read.touched & ~view.told[1][None]
@@ -294,7 +295,7 @@ def _tell(view: View, *, color: Array | None = None, rank: Array | None = None) 
 
 
 def _tell_missing(view: View, card: Array, *, rank_first: bool) -> Array:
-    """The hint about `card`, bool[P-1, H], that its owner lacks; of two the rank, or the color."""
+    """The hint about `card`, bool[P-1, H], that its owner lacks; if both, the rank (`rank_first`) or the color."""
     knows_color, knows_rank = view.knows_color[1:], view.knows_rank[1:]
     if rank_first:
         return _tell(view, color=card & knows_rank & ~knows_color, rank=card & ~knows_rank)
@@ -322,7 +323,7 @@ def _of_rank(view: View) -> Array:
 
 
 def _incomplete(view: View) -> Array:
-    """bool[P-1, H]: the others' cards of which the owner does not know color and rank."""
+    """bool[P-1, H]: the others' cards of which the owner does not know both color and rank."""
     return jnp.any(view.cards, axis=(2, 3)) & ~(view.knows_color[1:] & view.knows_rank[1:])
 
 
@@ -346,19 +347,19 @@ def _everywhere(view: View) -> Array:
 def _likeliest(view: View, chance: Array, threshold: float) -> Array:
     """bool[H]: the held card of the greatest chance, if that is at least `threshold`.
 
-    Of equals the last, the newest: the framework takes the last slot too, which then holds the newest card for good.
+    Of equals the one in the last slot, as in the framework; here that is the newest card.
     """
     chance = jnp.where(_held(view), chance, -1.0)
     return _last((chance == jnp.max(chance)) & (chance >= threshold - _ROUNDING))
 
 
 def _first(mask: Array) -> Array:
-    """The first True alone, in C order."""
+    """A mask of the first True only, in C order."""
     number = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
     return number == jnp.min(jnp.where(mask, number, mask.size))
 
 
 def _last(mask: Array) -> Array:
-    """The last True alone, along the last axis."""
+    """A mask of the last True only, along the last axis."""
     number = jnp.broadcast_to(jnp.arange(mask.shape[-1], dtype=jnp.int32), mask.shape)
     return number == jnp.max(jnp.where(mask, number, -1), axis=-1, keepdims=True)

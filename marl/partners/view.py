@@ -19,7 +19,7 @@ class View(NamedTuple):
     """One observation, decoded."""
 
     cards: Array  # bool[P-1, H, C, R] the others' cards, next player first; all False in an empty slot
-    possible: Array  # bool[P, H, C, R] what hints leave of each card; all False in an empty slot
+    possible: Array  # bool[P, H, C, R] what each card can be, given the hints; all False in an empty slot
     told: Array  # bool[P, H] a hint named the card's color or rank
     told_color: Array  # bool[P, H] a hint named the card's color
     knows_color: Array  # bool[P, H] hints leave one color

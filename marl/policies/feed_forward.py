@@ -25,7 +25,7 @@ class FeedForward:
       torso, actor, critic: widths of the hidden layers.
       activation: one of `marl.policies.layers.ACTIVATIONS`.
       precision: of matrix products, see `marl.policies.layers.Precision`.
-      head_gain: of the heads' hidden layers at the start.
+      head_gain: gain of the initial kernels of the heads' hidden layers.
     """
 
     observation_size: int

@@ -1,4 +1,4 @@
-"""What the networks are made of."""
+"""The layers of the networks."""
 
 import functools
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from marl.policies.policy import Array
 ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
 
 Precision = Literal["float32", "bfloat16"]
-"""Of the factors of matrix products. Sums, parameters and all else are float32 either way.
+"""The precision of the factors of matrix products. Sums, parameters and all else are float32 either way.
 
-On accelerators "float32" is what jax makes of it: on NVIDIA's TF32, unless `jax_default_matmul_precision` says more.
+On accelerators "float32" means jax's default: on NVIDIA's TF32, unless `jax_default_matmul_precision` asks for more.
 """
 
 
@@ -38,7 +38,7 @@ def check(activation: Any, precision: Any) -> None:
 
 
 def dense(width: int, gain: float, precision: Precision) -> nn.Dense:
-    """A dense layer with an orthogonal kernel of that gain and no bias at first."""
+    """A dense layer; at first its kernel is orthogonal with that gain, and its bias is 0."""
     return nn.Dense(width, kernel_init=nn.initializers.orthogonal(gain), dot_general=products(precision))
 
 

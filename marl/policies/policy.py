@@ -11,7 +11,7 @@ Array = jax.Array
 class Policy(Protocol):
     """A hashable description of a policy, as pure functions of its parameters. The caller makes batches with `vmap`.
 
-    A memoryless policy has the empty memory `()`. Nobody asks what kind a policy is.
+    A memoryless policy has the empty memory `()`. Callers never ask for a policy's class.
     """
 
     @property
@@ -45,17 +45,17 @@ class Policy(Protocol):
 class ActorCritic(Policy, Protocol):
     """A policy with a value head of its own, in the parts that learners call.
 
-    `apply` is `perceive`, `remember`, then `act` (`apply_in_parts`). The parts are apart because a learner perceives
+    `apply` is `perceive`, `remember`, then `act` (`apply_in_parts`). The parts are separate because a learner perceives
     all steps of a sequence at once and remembers one after the other, because it needs the value at steps where a
     player does not act, and because a centralised critic leaves `value` out.
 
     A memory with floating-point entries depends on the parameters: learners replay it from the first step of a sequence
-    and send gradients through it, which takes `replay` (`replay_in_turn` serves any policy). A memory of integers does
-    not, and is taken as it was recorded.
+    and backpropagate through it, by `replay` (`replay_in_turn` serves any policy). A memory of integers does not depend
+    on them, and is taken as it was recorded.
     """
 
     def perceive(self, params: Any, observation: Array) -> Any:
-        """What the policy makes of an observation, dtype[size] of its observer, alone."""
+        """Encode an observation, dtype[size] of its observer, without the memory."""
         ...
 
     def remember(self, params: Any, memory: Any, percept: Any) -> tuple[Any, Array]:
@@ -83,8 +83,8 @@ class Replayed(ActorCritic, Protocol):
           params: of `init`.
           memories: [R, ...] before the first step.
           percepts: [L, R, ...] of `perceive`.
-          moves: bool[L, R] whether the memory becomes what `remember` makes of it, or stays as it was.
-          done: bool[L, R] whether a game ended with the step, so that the memory begins anew.
+          moves: bool[L, R] whether `remember` updates the memory, or it stays as it was.
+          done: bool[L, R] whether a game ended with the step, so that the memory is reset.
 
         Returns:
           float32[L, R, features].
@@ -93,7 +93,7 @@ class Replayed(ActorCritic, Protocol):
 
 
 def replay_in_turn(policy: ActorCritic, params: Any, memories: Any, percepts: Any, moves: Array, done: Array) -> Array:
-    """`Replayed.replay` of any policy, one step after the other, as in `Replayed`; gradients compute each step anew."""
+    """A scan over steps that serves any policy as `Replayed.replay`; the backward pass recomputes each step."""
 
     def one(memory: Any, step: tuple[Any, Array, Array]) -> tuple[Any, Array]:
         percept, moves, done = step

@@ -1,4 +1,4 @@
-"""A network of action values whose memory sees only what everybody sees: that of Off-Belief Learning's Hanabi agents.
+"""A network of action values whose memory sees public entries only: that of Off-Belief Learning's Hanabi agents.
 
 R2D2 with a public and a private part (Hu et al. 2021, "Off-Belief Learning", ICML): the values are a linear map of the
 product, entry by entry, of dense layers of the whole observation and of long short-term memories of its public part.
@@ -21,7 +21,7 @@ Memory = tuple[tuple[Array, Array], ...]
 @final
 @dataclasses.dataclass(frozen=True)
 class PublicPrivate:
-    """Plays the legal action of the greatest value; equals share the probability.
+    """Plays the legal action of the greatest value; ties are split evenly.
 
     With o the observation, s its public part, and relu layers D:
 

@@ -17,15 +17,15 @@ from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 @final
 @dataclasses.dataclass(frozen=True)
 class Recurrent:
-    """Dense torso, a gated recurrent unit (Cho et al. 2014, with the reset gate behind the product), two heads.
+    """Dense torso, a gated recurrent unit (Cho et al. 2014, with the reset gate after the product), two heads.
 
     With x the torso's output and h the memory,
 
         r = σ(W_r x + U_r h + b_r),   z = σ(W_z x + U_z h + b_z),   n = tanh(W_n x + b_n + r ⊙ (U_n h + c)),
         h' = (1 − z) ⊙ n + z ⊙ h,
 
-    and the heads see h'. The products with W belong to `perceive`, so that a learner makes them for all steps at once;
-    only those with U follow one another. With the widths below these are the layers of JaxMARL's recurrent Hanabi
+    and the heads see h'. The products with W belong to `perceive`, so that a learner computes them for all steps at
+    once; only those with U are sequential. With the widths below these are the layers of JaxMARL's recurrent Hanabi
     network.
 
     Attributes:
@@ -34,9 +34,9 @@ class Recurrent:
       torso, actor, critic: widths of the hidden layers.
       memory: width of the unit.
       activation: of the hidden layers, one of `marl.policies.layers.ACTIVATIONS`.
-      memory_clock: whether the unit moves on at every step of the game, or where the player acts.
+      memory_clock: whether the unit is updated at every step of the game, or where the player acts.
       precision: of matrix products, see `marl.policies.layers.Precision`.
-      head_gain: of the heads' hidden layers at the start.
+      head_gain: gain of the initial kernels of the heads' hidden layers.
     """
 
     observation_size: int
@@ -193,7 +193,7 @@ def _replay_forward(
 def _replay_backward(precision: Precision, saved: Any, gradients: tuple[Array, Array]) -> Any:
     (kernel, bias), before, percepts, moves, done = saved
     reset, keep, candidate, within = _gates(percepts, product(precision, before, kernel), bias)
-    # By what enters the three activations, for a gradient of 1 by h'.
+    # Derivatives of h' with respect to the inputs of the three activations.
     by_candidate = (1 - keep) * (1 - candidate**2)
     by_keep = (before - candidate) * keep * (1 - keep)
     by_reset = by_candidate * within * reset * (1 - reset)

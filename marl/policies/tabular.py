@@ -1,7 +1,7 @@
 """A policy of a tabular game as a table: logits and a value for every action-observation history.
 
-The memory is the number of the player's history, which each step's own action and observation move on. So a learner on
-sampled games and the exact core speak of policies of the same class.
+The memory is the number of the player's history; each step's own action and observation update it. So learners on
+sampled games and the exact core have the same class of policies.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from marl.agent import Agent, Kind
 from marl.policies.policy import Array, apply_in_parts, masked_log_softmax
 
 OBSERVER = "last"
-"""What this policy sees of a game."""
+"""The observer of this policy."""
 
 
 class Numbering(NamedTuple):
-    """One numbering of the histories of all agents, stage by stage: what two agents can both live through is one.
+    """One numbering of the histories of all agents, stage by stage: equal histories of two agents have one number.
 
     H histories, A and O the most actions and observations of an agent.
     """
@@ -72,7 +72,7 @@ class Tabular:
         }
 
     def initial_memory(self) -> Array:
-        """int32[]: any number; the first step sets it."""
+        """int32[]: a placeholder, which the first step replaces."""
         return jnp.int32(0)
 
     def apply(self, params: Any, memory: Array, observation: Array, legal: Array) -> tuple[Array, Array]:
@@ -86,7 +86,7 @@ class Tabular:
         return action, seen, observation[layout["time"].start]
 
     def remember(self, params: Any, memory: Array, percept: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        """Twice the number of the player's history, int32[]: features are rows of the table."""
+        """The memory and the features, int32[] each: both are the player's history's number, a row of the table."""
         del params
         action, seen, is_first = percept
         tables = self._numbering

@@ -7,7 +7,7 @@ the team gets +1 if the second player takes the third action, else 0, whatever t
 each sees what the other has done. The last stage tells the players apart, so that one can be the one who repeats.
 
 Known values at horizon 3: optimum 3; best equivariant policy 2 (0 + 1 + 1).
-Symmetries: 2 (the two levers), with and without the player swap, which is none here.
+Symmetries: 2 (the two levers), with and without agent swaps: swapping the players is no symmetry here.
 """
 
 from games.tabular.dec_pomdp import DecPOMDP, from_functions

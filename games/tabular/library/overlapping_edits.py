@@ -1,10 +1,10 @@
 """Overlapping edits: everybody adds a feature of their own to shared code, and two edits in one place cannot be merged.
 
 The code has m slots in a ring. Each of n agents is given a feature, all different ones, and sees only its own; feature
-k can be written into slot k or slot k + 1. All edit one slot, at the same time. The merge passes, and pays 1, if every
-feature is there and no two edits are in the same slot; otherwise everybody gets 0.
+k can be written into slot k or slot k + 1. Each edits one slot, at the same time. The merge passes, and pays 1, if
+every feature is there and no two edits are in the same slot; otherwise everybody gets 0.
 
-The finding it models: agents that could each do both features fail when they do one each. Quoted beside, not
+The finding it models: agents that could each do both features fail when they do one each. Cited for comparison, not
 reproduced: CooperBench (arXiv:2601.13295) reports about 25 % of tasks solved by two agents in cooperation against 48 %
 by one alone, and 68.6, 46.5 and 30.0 % with 2, 3 and 4 agents.
 
@@ -17,9 +17,9 @@ Known values, exact for n = 2 to 4:
   next feature stays. So the best equivariant value is 3/4, 1/4 for n = 2, 3 in 3 slots, and 5/6, 1/2, 1/8 for n = 2, 3,
   4 in 4 slots (the curve over n; 3 slots are the default because structures with a board stay small with them).
 - Symmetries: 2m · n! with agent swaps, 2m without (12 and 6 for the default).
-- Hard isolation (optima): if agent i of two owns the slots i, i + 2, …, a slot of its own fits every feature of an even
-  ring, and 1 is reached; in the default ring of 3 the agent with one slot cannot write one of the features, and 2/3 is.
-  The cut counts: in 4 slots, each owning a half of the ring, 7/12 is the best.
+- Hard isolation: if agent i of two owns the slots i, i + 2, …, every feature of an even ring fits into a slot of its
+  own, and the optimum is 1; in the default ring of 3 the agent with one slot cannot write one of the features, and the
+  optimum is 2/3. The partition matters: in 4 slots, each agent owning a half of the ring, the optimum is 7/12.
 """
 
 import itertools

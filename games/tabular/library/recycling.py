@@ -76,7 +76,7 @@ def _next_battery(battery: int, action: int) -> dict[int, int]:
 
 
 def _reward(state: int, actions: tuple[int, ...]) -> float:
-    """The mean over who runs out."""
+    """The mean reward over which robots run out."""
     out = [
         RUNS_OUT.get(action, 0) if battery == LOW else 0
         for battery, action in zip(BATTERIES[state], actions, strict=True)

@@ -12,7 +12,7 @@ game itself, everybody has only their own part of it.
 
 The finding it models: single agents find allocations on the Pareto frontier and pairs fail to, among other things for
 lack of a shared history and because references are bound to different things; exchange of information alone does not
-repair that. Described beside, not reproduced: "Talk is cheap, communication is hard: dynamic grounding failures and
+repair that. Cited for comparison, not reproduced: "Talk is cheap, communication is hard: dynamic grounding failures and
 repair in multi-agent negotiation", arXiv:2605.01750.
 
 Known values for `high` 2 and `low` 1:
@@ -42,7 +42,7 @@ from games.tabular.dec_pomdp import DecPOMDP, from_functions
 from games.tabular.simulator import Simulator
 
 OPTIMA = {(2, 1): 3.0, (2, 2): 6.0, (3, 1): 3.0, (3, 2): 19 / 3}
-"""Of the team by (items, rounds), for `high` 2 and `low` 1."""
+"""The team's optima by (items, rounds), for `high` 2 and `low` 1."""
 
 
 def problem(items: int = 2, high: float = 2.0, low: float = 1.0) -> DecPOMDP:

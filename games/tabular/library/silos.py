@@ -13,12 +13,12 @@ As a Dec-POMDP of horizon `rounds` + 1: the state is the numbers and how many ro
 number at first and after each round the words of the others. Words are legal in rounds, answers after the last one.
 
 The finding it models: language models form teams that fit the task and exchange enough information, and then fail to
-put it together to the right answer. Described beside, not reproduced: Silo-Bench, arXiv:2603.01045.
+put it together to the right answer. Cited for comparison, not reproduced: Silo-Bench, arXiv:2603.01045.
 
 Known values:
 
 - solo optimum (one agent sees all numbers): 1.
-- Team optimum: 1 if 2^(bits · rounds) >= values. Otherwise, for what is small enough to go through all policies:
+- Team optimum: 1 if 2^(bits · rounds) >= values. Otherwise, for games small enough to enumerate all policies:
 
   | agents, values | bits in all | sum | majority | maximum | join |
   |----------------|-------------|-----|----------|---------|------|
@@ -70,7 +70,7 @@ of agents with the same number, which is the size of the join of all tables of o
 
 
 class Roles(NamedTuple):
-    """Which observations, actions and steps are what, for measures of information."""
+    """Which observations, actions and steps are inputs, messages and answers, for measures of information."""
 
     inputs: tuple[np.ndarray, ...]  # for each agent bool[O_i], the observation is its private number; seen at step 0
     messages: tuple[np.ndarray, ...]  # for each agent bool[A_i], the action is a word that all others hear
@@ -85,7 +85,7 @@ OPTIMA = {
     (2, 3, 1): {"sum": 5 / 9, "majority": 8 / 9, "maximum": 8 / 9, "join": 7 / 9},
     (3, 2, 0): {"sum": 3 / 8, "majority": 1 / 2, "maximum": 7 / 8, "join": 3 / 4},
 }
-"""Of the team, where what can be said does not suffice: (agents, values, bits · rounds) -> task -> optimum."""
+"""The team's optima where the messages are too short: (agents, values, bits · rounds) -> task -> optimum."""
 
 
 def problem(agents: int = 2, values: int = 2, bits: int = 1, rounds: int = 1, task: str = "sum") -> DecPOMDP:

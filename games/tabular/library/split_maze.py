@@ -15,7 +15,7 @@ As a Dec-POMDP of horizon `steps`, or twice that with a first speaker: the state
 said. Who has reached the exit or is not to speak has the one legal action "wait".
 
 The finding it models: language models that solve a maze alone often fail when each of two has a part of the map and
-both must agree on every move, and it often helps if the stronger one begins. Described beside, not reproduced: "The
+both must agree on every move, and it often helps if the stronger one begins. Cited for comparison, not reproduced: "The
 Collaboration Gap", arXiv:2511.02687.
 
 Known values:
@@ -201,7 +201,7 @@ def _next(state: _State, actions: tuple[int, ...], first: int | None) -> _State:
 
 
 def _view(walls: frozenset[str], seen: tuple[str, ...]) -> str:
-    """What an agent who sees some passages is shown of the walls."""
+    """The name of an agent's observation of the walls, given the passages that it sees."""
     return "wall-" + "+".join(passage for passage in seen if passage in walls) if walls & set(seen) else "no-wall"
 
 

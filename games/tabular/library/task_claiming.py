@@ -3,10 +3,10 @@
 One step: n agents pick a task each, at the same time and without a word; the team gets 1 for every task that is picked.
 
 The finding it models: agents that work at the same time on one body of code take the same work or step on each other's
-changes. Quoted beside, not reproduced: CodeCRDT (arXiv:2510.18893) lets agents claim work on a shared board on which
-all see the same in the end, and reports zero merge failures, up to 21.1 % less time on some tasks and up to 39.4 % more
-on others; CAID (arXiv:2603.21489) compares isolation that is enforced with isolation that is only asked for, and both
-with a single agent.
+changes. Cited for comparison, not reproduced: CodeCRDT (arXiv:2510.18893) lets agents claim work on a shared board,
+eventually consistent, and reports zero merge failures, up to 21.1 % less time on some tasks and up to 39.4 % more on
+others; CAID (arXiv:2603.21489) compares isolation that is enforced with isolation that is only asked for, and both with
+a single agent.
 
 Known values for m tasks and n agents:
 

@@ -1,4 +1,4 @@
-"""Cheap talk: costless, public, not binding messages before the first action."""
+"""Cheap talk: costless, public, non-binding messages before the first action."""
 
 from games.errors import whole_number
 from games.tabular.simulator import Simulator
@@ -23,8 +23,8 @@ def cheap_talk(game: Simulator, *, symbols: int = 2, rounds: int = 1) -> Simulat
     the last round, together with the agent's last original observation. Horizon: `rounds` more, before the first step;
     agents have their initial observations by then. Discount: rewards are divided by γ^rounds.
 
-    Symmetries: each agent's symbols are new labels that nothing tells apart, and may be permuted separately; the others
-    stay. So without a convention talk carries nothing.
+    Symmetries: each agent's symbols are new labels that nothing tells apart, and may be permuted separately; those of
+    the game stay. So without a convention talk carries nothing.
 
     Raises:
       TacitError: if `symbols` or `rounds` is not a whole number of at least 1; if the game is too large.

@@ -39,11 +39,11 @@ def claims(game: Simulator, *, items: int | Sequence[str | int], rounds: int = 1
 
     - A *number*: items are new labels, without any tie to what can be done in the game. Which item stands for what is a
       convention, and symmetries permute items separately.
-    - A list of *actions* of the game (names; or numbers, which then mean agent 0's names): an agent claims what it
-      would do, with the very action, so that symmetries take claims along with actions, and the board speaks of things
-      that everybody knows.
+    - A list of *actions* of the game (names; or numbers, which then mean agent 0's names): an agent claims an action
+      by taking this same action, so that symmetries relabel claims along with actions, and the board's items have a
+      meaning in the game.
 
-    Symmetries follow from that. Public boards are dear in tables: with three agents only a few items fit.
+    Symmetries follow from that. Public boards need large tables: with three agents only a few items fit.
 
     Actions: "claim nothing" and, for a number of items, "claim item0", ... Observations: the board ("item0: player1")
     together with the last original observation. Horizon: `rounds` more, before the first step. Discount: rewards are

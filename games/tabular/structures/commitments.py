@@ -22,7 +22,7 @@ from games.tabular.structures.phases import (
 FORMS = ("simultaneous", "sequential")
 
 _Announced = tuple[tuple[int, ...], ...]
-"""What those who have announced something have left themselves, in the order of the agents."""
+"""For each agent that has announced its set, in the order of the agents: the actions left to it."""
 
 
 def commitments(game: Simulator, *, form: str = "simultaneous", subsets: bool = False) -> Simulator:

@@ -34,7 +34,7 @@ MEMORY_LIMIT = 1 << 30
 
 
 class Core(NamedTuple):
-    """Where the original game stands."""
+    """The situation of the original game."""
 
     step: int  # original steps played
     state: int
@@ -45,7 +45,7 @@ class Move(NamedTuple):
     """An action that the original game does not have."""
 
     name: str
-    means: Any = None  # what it says, if it says something; hashable
+    means: Any = None  # what it says to the others, if anything; hashable
 
 
 Action = int | Move
@@ -74,7 +74,7 @@ class Rules(NamedTuple):
 
 
 class Original:
-    """What structures ask of the game that they transform."""
+    """The original game, with what structures need to know of it."""
 
     def __init__(self, game: Simulator) -> None:
         self.problem: DecPOMDP = game.problem
@@ -96,7 +96,7 @@ class Original:
         return first
 
     def after(self, core: Core, played: Joint) -> dict[Core, float]:
-        """Where a joint action leads, with probabilities; after the last step all places are one."""
+        """Where a joint action leads, with probabilities; after the last step to one and the same place."""
         if core.step + 1 == self.horizon:
             return {Core(self.horizon, 0, None): 1.0}
         problem, number = self.problem, self._number(played)
@@ -199,7 +199,7 @@ def transform(original: Original, rules: Rules, label: str) -> Simulator:
     first = [(book.state(point), book.look(point, None), chance) for point, chance in start.items()]
     layer = list(start)
     for time in range(horizon):
-        following: dict[_Point, None] = {}  # a set that keeps its order
+        following: dict[_Point, None] = {}  # an ordered set
         for point in layer:
             core, phase = point
             options = [tuple(rules.legal(agent, core, phase)) for agent in original.agents]
@@ -233,12 +233,12 @@ _END = 0
 
 
 class _Book:
-    """States, actions and observations as they are found, and then the tables."""
+    """Collects states, actions and observations as they are found, then makes the tables."""
 
     def __init__(self, original: Original, rules: Rules, label: str) -> None:
         self.original, self.rules, self.label = original, rules, label
         self.states: dict[_Point | None, int] = {None: _END}
-        self.actions: list[dict[Action, None]] = [{} for _ in original.agents]  # sets that keep their order
+        self.actions: list[dict[Action, None]] = [{} for _ in original.agents]  # ordered sets
         self.views: list[dict[object, int]] = [{None: _END} for _ in original.agents]
         self.legal: list[dict[int, tuple[Action, ...]]] = [{} for _ in original.agents]  # view -> actions
         self.shown: dict[int, set[tuple[int, ...]]] = {}  # state -> the joint views it comes with
@@ -284,7 +284,7 @@ class _Book:
         numbers = [{action: number for number, action in enumerate(own)} for own in actions]
         sizes = tuple(len(views) for views in self.views)
         count, joint_actions, joint_observations = len(self.states), math.prod(map(len, actions)), math.prod(sizes)
-        # What cannot happen leads to the end.
+        # Impossible entries of the tables lead to the absorbing state.
         start, opening = np.zeros(count), np.zeros((count, joint_observations))
         transition = np.zeros((joint_actions, count, count))
         observation = np.zeros((joint_actions, count, joint_observations))
@@ -356,7 +356,7 @@ def _name(action: Action, names: Sequence[str]) -> str:
 
 
 def _view_name(view: Any, names: Sequence[str]) -> str:
-    """For example "hear-left; player1: say 0"."""
+    """An observation in words, for example "hear-left; player1: say 0"."""
     if view is None:
         return "end"
     own, texts = view
@@ -365,7 +365,7 @@ def _view_name(view: Any, names: Sequence[str]) -> str:
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """The names, the second and later ones of the same kind with a number."""
+    """The names, made unique: a repeated one gets a number."""
     result: dict[str, None] = {}
     for name in names:
         number, unique = 1, name

@@ -9,8 +9,8 @@ _Seen = tuple[int, ...] | None
 def shared_history(game: Simulator) -> Simulator:
     """After every step all agents learn the joint action and what everybody had observed before taking it.
 
-    What an agent has just observed it alone knows, until it has acted on it: sharing comes afterwards. So a game of one
-    step stays as it is, and later each agent knows all but the others' newest observations.
+    An observation stays private until its agent has acted on it. So a game of one step stays as it is, and later each
+    agent knows everything but the others' newest observations.
 
     Actions, horizon and discount: nothing is added. Observations: the others' actions and their observations before
     them, together with the agent's own new one; "start" where a game begins without one.

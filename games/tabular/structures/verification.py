@@ -19,7 +19,7 @@ from games.tabular.structures.phases import (
 )
 
 SHORT = 1e-9
-"""A reward that is below the best by more than this share of the best's magnitude, or this, is a conflict."""
+"""A reward that is below the best one by more than this times max(1, |best|) is a conflict."""
 
 
 class _Block(NamedTuple):
