@@ -94,7 +94,7 @@ $(UV): | $(BIN)/python
 
 # What runs need, and nothing else: no compiler, no oracle, no tools.
 $(RUN_READY): pyproject.toml $(DEV_PINS) | $(UV)
-	$(INSTALL) --constraints $(DEV_PINS) --editable .
+	$(INSTALL) --constraints $(DEV_PINS) --editable '.[symmetry]'
 	@touch $@
 
 $(READY): pyproject.toml $(DEV_PINS) | $(UV)

@@ -28,7 +28,7 @@ def run(*command, folder):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The programs of an environment with the wheel and its extra `report`."""
+    """The programs of an environment with the wheel and two of its extras."""
     folder = tmp_path_factory.mktemp("wheel")
     reached = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "reached", "setuptools"],
@@ -55,7 +55,7 @@ def installed(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "bare", with_pip=True)
     programs = folder / "bare" / "bin"
-    run(programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[report]", folder=folder)
+    run(programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[report,symmetry]", folder=folder)
     return programs
 
 

@@ -65,8 +65,9 @@ def sweep(
         if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
             todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
         else:
-            plainly = dataclasses.replace(checked)  # without the games that it has built
-            left += [(plainly, path) for path in new if _state(path) == "finished"]
+            if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
+                checked = dataclasses.replace(checked)  # without the games that it has built
+            left += [(checked, path) for path in new if _state(path) == "finished"]
     _say_what_is_left_out(len(jobs), len(todo))
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
