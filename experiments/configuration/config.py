@@ -40,7 +40,7 @@ class CrossPlayConfig:
     Attributes:
       games: games in each cell.
       seating: see `marl.crossplay.seatings`.
-      max_seatings: with more than two players, random seatings besides those of disjoint groups.
+      max_seatings: random seatings besides those of disjoint groups, where there are more than these.
       max_lanes: games in one compiled call.
       seed: of decks and action draws.
     """
