@@ -100,7 +100,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _refuse_what_others_have(command: Command, parsed: Sequence[Override]) -> None:
-    """Refuse groups and experiments of another command. Experiments in exact/ are of `tacit phase`, others of training."""
+    """Refuse groups and experiments of another command; experiments in exact/ are of `tacit phase`."""
     own, theirs = (conf_files.default_choices(root).keys() for root in (command.root, TRAIN))
     foreign = _top_level_keys(TRAIN) - _top_level_keys(command.root)
     for override in parsed:

@@ -226,7 +226,7 @@ class Training:
         )
 
     def _compile(self) -> tuple[Any, Any]:
-        """Compile the program, place the learners on their devices; return the program, and zero metrics on the host."""
+        """Compile the program, place the learners on their devices; the program, and zero metrics on the host."""
         learner, learners = self.learner, len(self.members) * self.seeds
         mesh = devices.mesh_for(self.devices, learners=learners, num_games=learner.num_games)
         check_memory(learner, learners=learners // mesh.shape[devices.LEARNERS], device=self.devices[0])
@@ -249,7 +249,7 @@ class Training:
         return advance, nothing
 
     def _affordable(self, most: int, seconds_per_update: float) -> int:
-        """The number of updates of the next compiled call, the same on all hosts: as many as fit into its time, or one."""
+        """Updates of the next compiled call: as many as fit into its time, at least one; the same on all hosts."""
         seconds = min(_CALL_SECONDS, self._stopper.seconds_left())
         return devices.agree(max(1, min(most, int(seconds / seconds_per_update))))
 
