@@ -1,1 +1,1 @@
-"""What Tacit costs, measured beside its peer in one process: `make bench`."""
+"""Speed and memory of Tacit, measured together with JaxMARL and OpenSpiel in one process: `make bench`."""

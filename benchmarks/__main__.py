@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all measurements, most beside JaxMARL and OpenSpiel, as the tables of docs/performance.md."""
+"""`python -m benchmarks`: all measurements, most compared with JaxMARL or OpenSpiel, for docs/performance.md."""
 
 import argparse
 import functools
@@ -13,7 +13,7 @@ from benchmarks import crossplay, engine, exact, startup, training
 from benchmarks.measure import processor
 
 _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
-"""Part -> the package that it measures beside."""
+"""Part -> the package with which it compares."""
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def main() -> int:
                     file=sys.stderr,
                 )
                 return 2
-    jax.config.update("jax_enable_compilation_cache", False)  # times would depend on what ran before
+    jax.config.update("jax_enable_compilation_cache", False)  # else times would depend on what ran before
     print(", ".join([f"Python {platform.python_version()}, jax {jax.__version__}", *versions, _machine()]))
     for name in chosen:
         print(f"\n## {name}\n", *parts[name](), sep="\n", flush=True)

@@ -1,4 +1,4 @@
-"""Engine and training on an accelerator: rates by batch size, beside what the machine can do at most.
+"""Engine and training on an accelerator: rates by batch size, compared with the machine's peak rates.
 
     python -m benchmarks.accelerator [--small] [--minutes M] [--output FILE.json]
 
@@ -39,11 +39,11 @@ from marl.learners.ippo import Hyperparameters
 PARTS = ("peaks", "engine", "training", "traffic")
 JAXMARL = "JaxMARL"
 FAILED = "failed: "
-"""How an outcome begins that was not expected."""
+"""The prefix of the outcome of a program that failed unexpectedly."""
 
 
 class Sizes(NamedTuple):
-    """How large the measurements are where the command line does not say it."""
+    """The sizes of the measurements, unless the command line gives others."""
 
     parts: tuple[str, ...]
     products: tuple[int, ...]  # rows and columns of the square matrices
@@ -54,7 +54,7 @@ class Sizes(NamedTuple):
     length: int  # steps of a game in an update
     batches: tuple[str, ...]
     precisions: tuple[str, ...]
-    seconds: float  # for which a program is called again and again
+    seconds: float  # for which a program is called repeatedly
 
 
 FULL = Sizes(
@@ -84,10 +84,10 @@ SMALL = Sizes(
 
 
 class Program(NamedTuple):
-    """One cell of a table: what is called, on what."""
+    """One measurement: what is called, on what."""
 
     what: dict[str, Any]
-    """What is the same at all sizes."""
+    """The settings that are the same at all sizes."""
     games: int
     seeds: int
     steps: int
@@ -117,11 +117,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         "share_of_copy_peak": ".1%", "outcome": "",
     },
 }  # fmt: skip
-"""Of the table of each part: keys of a row, which are the headings too, and how their values are written."""
+"""The columns of each part's table: keys of a row, which are also the headings, and the formats of their values."""
 
 
 class Report:
-    """Rows, printed and written as they come."""
+    """Rows, printed and written as soon as they are added."""
 
     def __init__(self, output: Path | None, about: dict[str, Any]) -> None:
         self.output, self.about = output, about
@@ -154,7 +154,7 @@ class Report:
         return max((row["rate"] for row in self.of("peaks", what=what)), default=None)
 
     def _write(self) -> None:
-        """The whole file anew, complete at every moment."""
+        """Write the whole file anew, under a temporary name and then renamed."""
         if self.output is not None:
             unfinished = self.output.with_name(self.output.name + ".part")
             unfinished.write_text(json.dumps({"about": self.about, "rows": self.rows}, indent=1) + "\n")
@@ -162,7 +162,7 @@ class Report:
 
 
 class Measured(NamedTuple):
-    """A program after it has run."""
+    """The measurement of a program."""
 
     timing: Timing
     flops: int
@@ -188,7 +188,7 @@ def clock(function: Callable[[Any], tuple[Any, Any]], state: Any, *, seconds: fl
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and report; status 1 if something failed for another reason than memory or time, 2 for a wrong size."""
+    """Measure and report; status 1 if a program failed, except for memory or time, 2 for an invalid size."""
     try:
         return _main(_options(arguments))
     except TacitError as error:
@@ -215,7 +215,7 @@ def _main(options: argparse.Namespace) -> int:
 def _grow(
     part: str, programs: Iterator[Program], report: Report, deadline: float, seconds: float
 ) -> list[tuple[Program, Measured]]:
-    """Measure programs of growing size. Where one fails or would take too long, no larger one of its kind is tried.
+    """Measure programs of growing size. If one fails or would take too long, no larger one of its kind is tried.
 
     Returns:
       The first program of each kind, with what was measured.
@@ -240,7 +240,7 @@ def _grow(
                 values = _rates(part, program, found, report)
             except TacitError:
                 raise
-            except Exception as error:  # one program must not cost the rest: time on accelerators is lent
+            except Exception as error:  # go on with the others, since time on accelerators is scarce
                 outcome = _failure(error)
         if outcome != "measured":
             too_large[program.kind] = program.steps
@@ -249,7 +249,7 @@ def _grow(
 
 
 def _rates(part: str, program: Program, found: Measured, report: Report) -> dict[str, Any]:
-    """What a row says of a program that ran."""
+    """The rates in the row of a program that ran."""
     timing = found.timing
     rate = program.steps / timing.best
     product_rate = found.flops / timing.best
@@ -368,7 +368,7 @@ def _training(options: argparse.Namespace, peers: bool) -> Iterator[Program]:
 
 
 def _traffic(first: list[tuple[str, Program, Measured]], report: Report, deadline: float) -> None:
-    """For each kind the bytes of a step at its first size, and what they come to at its best rate."""
+    """For each kind of program the bytes of a step at its first size, and the bandwidth that its best rate implies."""
     peak = report.peak("copy")
     for part, program, measured in first:
         rate = max(row["steps_per_second"] for row in report.of(part, **program.what, outcome="measured"))
@@ -398,14 +398,14 @@ def _about(jaxmarl: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _jaxmarl() -> tuple[bool, str]:
-    """Whether it can be measured beside, and what to say of it."""
+    """Whether JaxMARL can be measured, and its version or the reason why not."""
     try:
         import jaxmarl
 
         jaxmarl.make("hanabi", num_agents=2)
     except ModuleNotFoundError as error:
         return False, f"not installed ({error})"
-    except Exception as error:  # made for another jax, for instance
+    except Exception as error:  # for instance if it needs another version of jax
         return False, f"does not work here ({type(error).__name__}: {error})"
     return True, jaxmarl.__version__
 

@@ -1,4 +1,7 @@
-"""What a program costs, loops multiplied out. The compiler's own `cost_analysis` counts the body of a loop once."""
+"""The operations and bytes of a program, with loops counted for every round.
+
+The compiler's own `cost_analysis` counts the body of a loop once.
+"""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 def product_flops(jaxpr: Any) -> int:
     """Floating-point operations of the matrix products in a closed jaxpr: 2 m n k each, times the rounds of each scan.
 
-    A `while` whose rounds nobody knows counts as one round; of a `cond` the dearest branch counts.
+    A `while`, whose number of rounds is unknown, counts as one round; of a `cond` the most expensive branch counts.
     """
     return sum(_product_flops(equation) for equation in jaxpr.jaxpr.eqns)
 
@@ -40,7 +43,7 @@ def traffic(traced: Any, compiled: Any) -> float:
 
 
 def _traffic(jaxpr: Any, compiled: Any) -> tuple[float, float]:
-    """Bytes with every loop's body counted once, and with all rounds."""
+    """(bytes with every loop's body counted once, bytes with all rounds)."""
     once = float(compiled.cost_analysis()["bytes accessed"])
     total = once
     for equation in _scans(jaxpr):

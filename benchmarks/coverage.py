@@ -1,16 +1,16 @@
-"""How often the 95 % intervals of `marl.crossplay.estimators` hold the truth: `python -m benchmarks.coverage`.
+"""Coverage of the 95 % intervals of `marl.crossplay.estimators`: `python -m benchmarks.coverage`.
 
 The samples are those of `marl.crossplay.synthetic`: cross-play of two players with random effects of seeds and pairs
-(`seeds`, `mixed`, `pairs`), with what common decks add (`decks`), with arbitrary conventions and with rare failures;
+(`seeds`, `mixed`, `pairs`), with effects of common decks (`decks`), with arbitrary conventions and with rare failures;
 and of three players, with every seating of three different seeds and the effects of `mixed`.
 
 `difference` compares two runs' XP, both of that many seeds. `cells_as_independent` treats the XP cells as independent,
 which they are not: no estimator of this lab does. In brackets, the root mean square of the SE over the true standard
-error. About 20 minutes on two cores; `--datasets 100` for a glance, `--effects pairs` for a part.
+error. About 20 minutes on two cores; `--datasets 100` is quicker, `--effects pairs` measures a part.
 
 `--comparisons` measures `marl.crossplay.comparisons` instead: how often tests of equal methods find a difference, and
-how often the intervals of `blocks` hold the truth. In a block a seed keeps its effects, but has a pair effect of its
-own with every seed of the other method.
+how often the intervals of `blocks` contain the true mean. In a block a seed keeps its effects, but has a separate pair
+effect with every seed of the other method.
 """
 
 import argparse
@@ -41,11 +41,11 @@ def block(
 
 
 def compare(kind: str, num_seeds: int, *, datasets: int, resamples: int) -> list[float]:
-    """Shares of datasets of four equal methods.
+    """Rates over datasets of four equal methods.
 
-    For the tests by seeds and by disjoint pairs: the first two methods differ at .05, at .005, and any two of the four
-    do by corrected p-values. Then a block's interval holds the mean, with `num_seeds` of either method and with twice
-    as many of one.
+    For the tests by seeds and by disjoint pairs: how often the first two methods differ at .05 and at .005, and how
+    often any two of the four do by corrected p-values. Then how often a block's interval contains the mean, with
+    `num_seeds` of either method and with twice as many of one.
     """
     generator = np.random.default_rng(0)
     found = []

@@ -1,6 +1,6 @@
 """Cross-play: games a second for all 16 x 16 pairs of a feed-forward network on full two-player Hanabi.
 
-JaxMARL has no cross-play. The bound beside it is our own engine without networks.
+JaxMARL has no cross-play. The rate is compared with an upper bound: our own engine without networks.
 """
 
 import time

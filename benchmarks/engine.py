@@ -1,7 +1,7 @@
 """Engine: steps of full two-player Hanabi a second, random legal play, 1,024 games side by side, automatic reset.
 
 (a) the player to move is observed at every step; (b) all players are. JaxMARL computes every player's observation in
-every step, so its one figure stands beside both. All observe what JaxMARL observes (the V0 belief); `hle` is given too.
+every step, so its one figure is compared with both. All observe the V0 belief, as JaxMARL does; `hle` is measured, too.
 """
 
 from typing import Any

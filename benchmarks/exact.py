@@ -1,8 +1,8 @@
-"""The exact lab: value and gradient, cross-play, a phase diagram, symmetry groups, and OpenSpiel beside it.
+"""The exact lab: value and gradient, cross-play, a phase diagram, symmetry groups, and a comparison with OpenSpiel.
 
 Every program is called once unmeasured, which compiles it ("first call"); then all programs of a part run in turns. A
 short one is called several times in a row, so that one measured run lasts at least `LEAST_SECONDS`. Figures are the
-median of the runs with the least and the greatest in brackets. Goals are those of the issue that asked for the lab.
+median of the runs with the least and the greatest in brackets. Goals are those set before the lab was written.
 """
 
 import math
@@ -30,9 +30,9 @@ ALPHA = 12.0
 BATCH = 256
 LEAST_SECONDS = 0.1
 SAME_VALUE = 1e-10
-"""What the two programs' expected returns may differ by."""
+"""The greatest allowed difference between the two programs' expected returns."""
 PHASE = ("game=dectiger", "horizon=3")
-"""What is measured is `tacit phase` with these words and otherwise the defaults of conf/phase.yaml."""
+"""The arguments of the measured `tacit phase`; its other keys have the defaults of conf/phase.yaml."""
 VALUE_GOALS = {(3, 1): 190.0, (4, 1): 500.0, (5, 1): 9_000.0, (3, BATCH): 15.0}
 """(horizon, policies at once) -> at most so many µs a policy."""
 
@@ -90,7 +90,7 @@ def cross_play(*, repeats: int = 5, seeds: int = 1024) -> list[str]:
 
 
 def phase(*, repeats: int = 3) -> list[str]:
-    """`tacit phase` from nothing compiled, by its parts, and once more with everything compiled: lines of the report.
+    """`tacit phase` with nothing compiled, by its parts, and again with everything compiled: lines of the report.
 
     The parts are the stages that the run reports, compilation included; writing the run directory counts with the last.
     """
@@ -130,9 +130,9 @@ def symmetry(*, repeats: int = 5) -> list[str]:
 
 
 def open_spiel(*, repeats: int = 5, policies: int = 4) -> list[str]:
-    """The expected return of the same random joint policies of dec-tiger, beside OpenSpiel: lines of the report.
+    """The expected return of the same random joint policies of dec-tiger, here and in OpenSpiel: lines of the report.
 
-    OpenSpiel reads the game as exported and draws the policies. Its `policy_value` is written in Python, its
+    OpenSpiel reads the exported game and draws the policies. Its `policy_value` is written in Python, its
     `expected_returns` in C++; both look the policies up in its C++ table, which is the faster of its tables.
 
     Raises:
@@ -191,11 +191,11 @@ PARTS: dict[str, Callable[..., list[str]]] = {
     "exact-symmetry": symmetry,
     "exact-openspiel": open_spiel,
 }
-"""How `python -m benchmarks --only` calls the parts; `exact` is all of them. Each takes `repeats`."""
+"""The parts by their names in `python -m benchmarks --only`; `exact` is all of them. Each takes `repeats`."""
 
 
 def in_turns(programs: Mapping[Any, Callable[[], Any]], *, repeats: int) -> dict[Any, Timing]:
-    """Seconds a call of each program, which returns when it is done; the first call stands for compiling."""
+    """Seconds per call of each program, measured in turns; the first call counts as compiling. Each call blocks."""
     first = {name: _seconds(program, 1) for name, program in programs.items()}
     calls = {name: max(1, math.ceil(LEAST_SECONDS / _seconds(program, 1))) for name, program in programs.items()}
     runs: dict[Any, list[float]] = {name: [] for name in programs}

@@ -1,17 +1,17 @@
-"""How often `tacit phase` says "one solution from α on" where there are several above: `python -m benchmarks.folds`.
+"""How often `tacit phase` says "one solution from α on" although there are several above: `python -m benchmarks.folds`.
 
-600 random games (`SHAPES`: 400 of horizon 1, 200 of horizon 2; every other one has a symmetry) are searched in the way
-of `tacit phase`, with its numbers of starts and of α, and by brute force: at α a hundredth apart, from many pure and
-random starts, and from what was found at the next α above and below. The statement is *wrong* where brute force sees
-several solutions at an α that it calls unique.
+600 random games (`SHAPES`: 400 of horizon 1, 200 of horizon 2; every other one has a symmetry) are searched as by
+`tacit phase`, with its numbers of starts and of α, and by brute force: at α in steps of one percent, from many pure and
+random starts, and from the solutions at the next α above and below. The statement of `tacit phase` is *wrong* if brute
+force finds several solutions at an α that the statement calls unique.
 
-A window of α with several solutions is *apart* where nothing of the principal branch happens at its upper end, neither
-a fold nor a loss of stability: who knows the branch alone does not know of it. It is an *isola* where nothing happens
-at its lower end either, and there is one solution again below.
+A window of α with several solutions is *apart* if the principal branch has neither a fold nor a loss of stability at
+its upper end, so that following the branch alone does not find it. It is an *isola* if the same holds at its lower end,
+and there is one solution again below.
 
-Both searches keep a line a game in a file of their own, and a game that is there is not searched again. The statements
-of another checkout: `PYTHONPATH=CHECKOUT python FILE --only said --said other.jsonl`, with the path of this file; then
-`--beside other.jsonl` puts them in the table.
+Both searches write a line for each game to a file, and skip games that are in the file. To get the statements of
+another checkout, run `PYTHONPATH=CHECKOUT python FILE --only said --said other.jsonl` with the path of this file; then
+`--beside other.jsonl` adds them to the table.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from marl.exact import branches, gradient_flow, phase
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 STEP = 1.01
-"""Of brute force, from one α to the next."""
+"""The factor from one α of brute force to the next."""
 PURE, NORMAL = 32, 16
 """Starts of brute force at each α."""
 NEWTON_AFTER = 500
-"""Steps of the flow after which brute force lets Newton's method end it (`gradient_flow.solve`)."""
+"""Steps of the flow after which brute force switches to Newton's method (`gradient_flow.solve`)."""
 
 
 class Shape(NamedTuple):
-    """What games of one shape have in common; few shapes, since each is compiled."""
+    """The sizes of a group of games; there are few shapes, since each is compiled."""
 
     horizon: int
     agents: int
@@ -66,7 +66,7 @@ SHAPES = (
 
 
 def game(shape: Shape, seed: int) -> DecPOMDP:
-    """A random game; with an odd seed it stays the same when all agents go on to the next action at once."""
+    """A random game; with an odd seed it has a symmetry: shifting all agents' actions by one leaves it the same."""
     generator = np.random.default_rng((*shape[:-1], seed))
     joint = (shape.actions,) * shape.agents
     tables = [
@@ -93,7 +93,7 @@ def game(shape: Shape, seed: int) -> DecPOMDP:
 
 
 def span(problem: DecPOMDP) -> float:
-    """Between the greatest and the least reward."""
+    """The difference between the greatest and the least reward."""
     return float(np.ptp(problem.expected_reward))
 
 
@@ -121,7 +121,7 @@ def said(shape: Shape, seed: int) -> dict[str, Any]:
 
 
 def seen(shape: Shape, seed: int, step: float = STEP) -> dict[str, Any]:
-    """What brute force sees in a game, `step` from one α to the next: the windows with several solutions, ascending."""
+    """The windows of α in which brute force finds several solutions, ascending; `step` is the factor between two α."""
     problem = game(shape, seed)
     tree = histories.build(problem, shape.horizon)
     low, high = 0.02 * span(problem) * shape.horizon, 0.6 * span(problem) * shape.horizon
@@ -132,7 +132,7 @@ def seen(shape: Shape, seed: int, step: float = STEP) -> dict[str, Any]:
     lanes = tuple(np.tile(own, (len(alphas), 1, 1)) for own in starts)
     ended = gradient_flow.solve(tree, lanes, alphas.repeat(count), newton_after=NEWTON_AFTER)
     found = [_points(tree, ended.take(slice(place * count, (place + 1) * count))) for place in range(len(alphas))]
-    # Down and up again, each α from what its neighbour has: starts alone miss small basins.
+    # Down and up again, each α from the solutions at its neighbour: starts alone miss small basins.
     for way in (-1, 1):
         for place in range(len(alphas))[::way]:
             if 0 <= place - way < len(alphas) and len(found[place - way][0]) != len(found[place][0]):
@@ -153,18 +153,18 @@ def _points(tree: histories.Tree, ended: gradient_flow.Stationary) -> tuple[np.n
 
 
 def is_wrong(statement: dict[str, Any], brute: dict[str, Any]) -> bool:
-    """Whether several solutions are seen at an α from which on there is said to be one."""
+    """Whether brute force finds several solutions above the α from which on the statement says there is one."""
     top = max((high for _, high in brute["windows"]), default=0.0)
     return statement["one_from"] is not None and top >= statement["one_from"]
 
 
 def apart(statement: dict[str, Any], brute: dict[str, Any]) -> list[tuple[float, float]]:
-    """The windows at whose upper ends nothing of the principal branch happens."""
+    """The windows at whose upper ends the principal branch has neither a fold nor a loss of stability."""
     return [(low, high) for low, high in brute["windows"] if not _happens(statement, high)]
 
 
 def isolas(statement: dict[str, Any], brute: dict[str, Any]) -> list[tuple[float, float]]:
-    """Those of them that have a lower end of their own, above the least α searched."""
+    """Those windows of `apart` whose lower end is apart, too, and above the least α searched."""
     found = apart(statement, brute)
     return [(low, high) for low, high in found if low > brute["low"] * STEP and not _happens(statement, low)]
 
@@ -203,7 +203,7 @@ def _name(shape: Shape, seed: int) -> str:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a file of results says, by game."""
+    """The results in a file, by game."""
     lines = file.read_text().splitlines() if file.exists() else []
     return dict(json.loads(line) for line in lines)
 
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, help="statements of another checkout, for the table")
     options = parser.parse_args()
     most = max(shape.games for shape in SHAPES)
-    seeds = range(min(options.games or most, most))  # a part of the search has something of all shapes
+    seeds = range(min(options.games or most, most))  # so that a part of the search has games of all shapes
     chosen = [(shape, seed) for seed in seeds for shape in SHAPES if seed < shape.games]
     if options.only != "seen":
         complete(options.said, chosen, said)

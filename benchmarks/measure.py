@@ -1,4 +1,4 @@
-"""How times are taken: compile apart from running, and rivals in turns, so that both meet the same machine."""
+"""Timing: compiling is timed apart from running, and compared programs run in turns, so that both see the same load."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ import jax
 
 
 class Timing(NamedTuple):
-    """Of one program: seconds to trace and compile, and to run, several times."""
+    """The times of one program: seconds to trace and compile, and of several runs."""
 
     compile_seconds: float
     run_seconds: tuple[float, ...]
     working_bytes: int | None = None
-    """What a call needs beside its arguments and results, as the compiler planned it; None where it does not say."""
+    """The compiler's figure for the memory of a call besides its arguments and results; None if it gives none."""
 
     @property
     def best(self) -> float:
@@ -36,7 +36,7 @@ class Timing(NamedTuple):
 def race(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, repeats: int) -> dict[str, Timing]:
     """Compile each program, run it once unmeasured, then run all in turns `repeats` times.
 
-    A program is a function and its arguments; its result becomes nobody's.
+    A program is a function and its arguments; its result is discarded.
     """
     compiled, compile_seconds = {}, {}
     for name, (function, arguments) in programs.items():
@@ -57,13 +57,13 @@ def race(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], *, 
 
 
 def working_bytes(compiled: Any) -> int | None:
-    """As in `Timing`."""
+    """The working memory of a compiled program, as in `Timing`."""
     analysis = compiled.memory_analysis()
     return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
 def nbytes(tree: Any) -> int:
-    """Bytes of all arrays of a tree, or of what `jax.eval_shape` says of them (PRNG keys by their data)."""
+    """Bytes of all arrays of a tree, or of their shapes from `jax.eval_shape` (PRNG keys by their data)."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

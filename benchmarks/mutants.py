@@ -1,12 +1,12 @@
 """Known defects, one at a time, and whether the tests of `make test` find them: `python -m benchmarks.mutants`.
 
-`mutants.toml` lists them: a file, a text that stands in it once, what replaces it, and the defect in words. Each is
-made in a copy of the tree, where tests run until one fails: those that `first` names, or whose names contain the
-module's, and then the folder that mirrors the module's. A mutant on which one fails is killed. At the end the tests
-that killed are run on an unchanged copy; where one fails there as well, its mutants are undecided.
+`mutants.toml` lists them: a file, a text that occurs in it exactly once, its replacement, and the defect in words. Each
+defect is made in a copy of the tree, where tests run until one fails: first those that `first` names, or whose names
+contain the module's, then the others in the folder that mirrors the module's. A mutant is killed if a test fails. At
+the end the tests that killed are run on an unchanged copy; if one fails there as well, its mutants are undecided.
 
-`--only rollout` chooses by file or defect; `--output FILE` keeps results as lines of JSON and goes on from those that
-are there; `--table FILE …` prints them.
+`--only rollout` chooses by file or defect; `--output FILE` writes results as lines of JSON and skips mutants that it
+already has; `--table FILE …` prints results.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_suffix(".toml")
 PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-m", "not proof", "-p", "no:cacheprovider")
 SECONDS = 1800
-"""After which a mutant's tests are ended; it is then undecided."""
+"""After so long a mutant's tests are ended, and it is undecided."""
 PASSED, FAILED, INTERRUPTED, NOTHING_COLLECTED = 0, 1, 2, 5
 """pytest's exit status; an error while tests are collected interrupts it."""
 
@@ -44,11 +44,11 @@ class Mutant(NamedTuple):
 
     file: str
     text: str
-    """What stands in the file exactly once."""
+    """The text to replace, which occurs in the file exactly once."""
     replacement: str
     defect: str
     first: tuple[str, ...] = ()
-    """Files of tests to begin with, where no name says it."""
+    """Test files to run first, if they are not the ones named like the module."""
 
     def stages(self, tree: Path) -> Iterator[list[str]]:
         """pytest's arguments: the tests most likely to fail, then the others."""
@@ -63,7 +63,7 @@ class Mutant(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a mutant."""
+    """The result for a mutant."""
 
     file: str
     defect: str
@@ -84,7 +84,7 @@ def mutated(source: str, mutant: Mutant) -> str:
     """The module's source with the defect.
 
     Raises:
-      ValueError: the text does not stand there exactly once.
+      ValueError: the text does not occur there exactly once.
     """
     if source.count(mutant.text) != 1:
         raise ValueError(f"{mutant.file}: {mutant.text!r} stands there {source.count(mutant.text)} times, not once")
@@ -92,11 +92,11 @@ def mutated(source: str, mutant: Mutant) -> str:
 
 
 def run(mutant: Mutant, tree: Path, stamp: int) -> Result:
-    """Make the defect in a copy of the tree, run tests until one fails, and take it back.
+    """Make the defect in a copy of the tree, run tests until one fails, and undo it.
 
     Args:
-      stamp: seconds, another number for each mutant; the time of change of the file, by which Python knows that what it
-        compiled before is stale.
+      stamp: the file's modification time in seconds, different for each mutant, so that Python does not use bytecode of
+        an earlier one.
     """
     file = tree / mutant.file
     source = file.read_text()
@@ -121,7 +121,7 @@ def run(mutant: Mutant, tree: Path, stamp: int) -> Result:
 
 def pytest(arguments: Sequence[str], tree: Path, seconds: float) -> tuple[int, str]:
     """(exit status, output) of the tests of `make test` among those named, up to the first that fails."""
-    environment = os.environ | {"PYTHONPATH": str(tree)}  # before the tree that is installed, in what tests start, too
+    environment = os.environ | {"PYTHONPATH": str(tree)}  # before the installed tree, in child processes, too
     try:
         done = subprocess.run(
             [*PYTEST, *arguments],
@@ -134,7 +134,7 @@ def pytest(arguments: Sequence[str], tree: Path, seconds: float) -> tuple[int, s
 
 @contextlib.contextmanager
 def copies(tree: Path, number: int) -> Iterator[list[Path]]:
-    """Copies of what git tracks in a tree, for a while."""
+    """Temporary copies of the files of a tree that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=tree, capture_output=True, text=True, check=True).stdout
     files = [name for name in listed.split("\0") if name and (tree / name).is_file()]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -149,7 +149,7 @@ def copies(tree: Path, number: int) -> Iterator[list[Path]]:
 def examine(
     mutants: Sequence[Mutant], tree: Path, known: Sequence[Result] = (), output: Path | None = None, workers: int = 2
 ) -> list[Result]:
-    """The results of all mutants, in their order; those known are not run again."""
+    """The results of all mutants, in their order; mutants with a known result are not run again."""
     asked = {(mutant.file, mutant.defect) for mutant in mutants}
     found = {(one.file, one.defect): one for one in known if (one.file, one.defect) in asked}
     todo = [mutant for mutant in mutants if (mutant.file, mutant.defect) not in found]
@@ -196,7 +196,7 @@ def _failing_anyway(tests: list[str], tree: Path) -> set[str]:
 
 
 def table(columns: dict[str, list[Result]]) -> str:
-    """Results as Markdown: a row a mutant, a column an examination."""
+    """Results as Markdown: a row for each mutant, a column for each set of results."""
     rows: dict[tuple[str, str], dict[str, Result]] = collections.defaultdict(dict)
     for column, results in columns.items():
         for one in results:
@@ -230,7 +230,7 @@ def _kept(path: Path) -> list[Result]:
 
 
 def main() -> int:
-    """Print the table; status 1 where a mutant is not killed."""
+    """Print the table; status 1 if a mutant is not killed."""
     parser = argparse.ArgumentParser("python -m benchmarks.mutants", description=__doc__)
     parser.add_argument("--only", default="", help="mutants whose file or defect contains this")
     parser.add_argument("--output", type=Path, help="keep results here, and go on from those that are there")

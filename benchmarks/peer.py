@@ -1,4 +1,4 @@
-"""JaxMARL as it is trained in its published Hanabi baselines, for the training benchmark.
+"""JaxMARL's published Hanabi baselines, re-implemented for the training benchmark.
 
 The package `jaxmarl` holds environments and wrappers. `update` is one PPO update on them by the baselines' algorithm:
 every agent's row at every step, belief observations kept as float32, games shuffled over minibatches with their whole
@@ -86,7 +86,7 @@ class Playing(NamedTuple):
 
 
 class Learning(NamedTuple):
-    """All that a learner carries from update to update."""
+    """A learner's state, carried from update to update."""
 
     params: Any
     moments: Any
@@ -144,7 +144,7 @@ class Peer:
         return playing, record, returns
 
     def update(self, state: Learning) -> tuple[Learning, Any]:
-        """Play one rollout and learn from it; the mean return with it."""
+        """Play one rollout and learn from it; the next state and the mean return."""
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         playing, record, returns = self.rollout(state.params, state.playing, rollout_key)
         last_value = self.network.apply(state.params, playing.memory, *self._look(playing))[2][0]
@@ -196,7 +196,7 @@ class Peer:
         return -gain.mean() + 0.5 * 0.5 * error.mean() - 0.01 * entropy.mean()
 
     def _look(self, playing: Playing) -> tuple[Any, Any, Any]:
-        """One step of the network's inputs, each [1, rows, ...]."""
+        """The network's inputs at one step, each [1, rows, ...]."""
         legal = jax.vmap(self.env.get_legal_moves)(playing.states.env_state)
         return self._flat(playing.seen)[None], self._flat(legal)[None], playing.fresh[None]
 
@@ -205,9 +205,9 @@ class Peer:
 
 
 def script(network: str, checkout: Path, games: int, length: int) -> tuple[Any, tuple[Any, ...]]:
-    """One update of a baseline's own file in a JaxMARL checkout, from its own start, as a function and its arguments.
+    """One update by a baseline's own script in a JaxMARL checkout, as a function and its arguments.
 
-    Its trackers are replaced by nothing. It initialises inside the measured program, which costs it well below a
+    Its trackers are replaced by stubs. The script initialises inside the measured program, which adds well below a
     percent of an update at these sizes.
     """
     file = checkout / "baselines" / "IPPO" / f"{SCRIPTS[network]}.py"

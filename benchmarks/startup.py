@@ -1,7 +1,7 @@
-"""What it costs to start a command: CPU seconds of a process of its own, which a busy machine stretches less than time.
+"""The cost of starting a command: CPU seconds of a separate process, which depend less on load than wall-clock time.
 
-Files are warm, since every command runs once before it is measured. `tacit compare` reads runs of a toy game that are
-trained for it, each time without an index of what it read before.
+Files are in the page cache, since every command runs once before it is measured. `tacit compare` reads runs of a toy
+game that are trained for it, each time without an index.
 """
 
 import os
@@ -37,7 +37,7 @@ COMMANDS: tuple[tuple[str, float | None], ...] = (
     ("config", None),
     *((f"{name} --help", 1.0) for name in (*_CONFIGURED, *_OTHERS)),
 )
-"""What follows `tacit`, and the most CPU seconds that it should take, if there is such a goal."""
+"""The arguments of `tacit`, and the goal for its CPU seconds, if there is one."""
 
 
 def main(*, repeats: int = REPEATS, commands: tuple[tuple[str, float | None], ...] = COMMANDS) -> list[str]:

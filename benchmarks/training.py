@@ -3,11 +3,11 @@
 1,024 games x 128 steps, 4 epochs x 4 minibatches. Feed-forward: Dense 512 with heads of 512; recurrent: Dense 128, a
 gated recurrent unit of 128, heads of 128, replayed through whole rollouts. JaxMARL's package holds the game and no
 learner, so `benchmarks.peer` trains on it by the algorithm of JaxMARL's published baselines; `--baselines DIR` measures
-the scripts of a JaxMARL checkout themselves in its place.
+the scripts of a JaxMARL checkout instead.
 
-Beside the times stands the memory: what a learner carries for each game from update to update (the state of the game,
-hidden states, episode statistics, JaxMARL's also the observations), what it stores of one step of a game until it has
-learned from it, and what an update takes in all while it runs.
+Memory is measured as well: what a learner carries for each game from update to update (the state of the game, hidden
+states, episode statistics, JaxMARL's also the observations), what it stores for one step of a game until it has used
+it, and the working memory of an update.
 """
 
 from pathlib import Path
@@ -68,7 +68,7 @@ def _table(network: str, games: int, repeats: int, baselines: Path | None) -> li
         try:
             jax.eval_shape(theirs[0], *theirs[1])
             base, program = "JaxMARL's script", theirs
-        except Exception as error:  # whatever is wrong with that checkout, our own version of it can be measured
+        except Exception as error:  # whatever is wrong with that checkout, `benchmarks.peer` can be measured instead
             reason = str(error).splitlines()[0]
             notes = ["", f"{peer.SCRIPTS[network]}.py of this checkout does not run: {type(error).__name__}: {reason}"]
     programs, memory = {base: program}, {base: stored}

@@ -1,7 +1,7 @@
 """The notebooks from the command line: `python -m docs.notebooks` executes them and writes their figures into docs/.
 
 A notebook is a jupytext percent script in notebooks/. One of its cells has the tag `parameters`: literals, one a line,
-with the full size beside the small default where the two differ,
+with the full size in a comment where it differs from the small default,
 
     starts = 4  # full: 32
 """
@@ -29,7 +29,7 @@ _FULL = re.compile(r"^(\w+) = .*  # full: (.+)$", re.MULTILINE)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """The notebook that a percent script is, not executed."""
+    """Read a percent script as a notebook, not executed."""
     return jupytext.read(path, fmt="py:percent")
 
 
@@ -53,7 +53,7 @@ def execute(path: Path, folder: Path, parameters: Mapping[str, Any] | None = Non
 
     Args:
       path: of the script.
-      folder: the current folder of its kernel, where runs are found and made.
+      folder: the working directory of its kernel, in which runs are read and made.
       parameters: literals that replace those of the parameters cell, in a cell after it.
 
     Raises:
@@ -68,7 +68,7 @@ def execute(path: Path, folder: Path, parameters: Mapping[str, Any] | None = Non
             raise ValueError(f"{path.name} has no parameter {', '.join(unknown)}, only {', '.join(sorted(known))}")
         source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         notebook.cells.insert(notebook.cells.index(cell) + 1, nbformat.v4.new_code_cell(source))
-    # This interpreter, whatever kernels are installed; no open ports; none of the user's own settings.
+    # Use this interpreter, whatever kernels are installed; open no ports; ignore the user's settings.
     kernels = KernelSpecManager(kernel_dirs=[])
     with tempfile.TemporaryDirectory() as own:
         manager = AsyncKernelManager(kernel_spec_manager=kernels, transport="ipc", ip=f"{own}/kernel")

@@ -1,6 +1,6 @@
-"""What the tables of docs/ need: the commands of each piece, and how its tables are read from what they leave.
+"""The pieces behind the tables of docs/: each one's commands, and a function that makes its tables from their results.
 
-`python -m docs.results` makes them. What is chosen on which seeds, and reported on which, says docs/protocol.md.
+`python -m docs.results` makes them. docs/protocol.md says which seeds are used for choices, and which are reported.
 """
 
 import json
@@ -34,7 +34,7 @@ from marl.crossplay.comparisons import difference_test, holm, own_cells
 FIGURES = Path(__file__).parent / "figures"
 
 COEFFICIENTS = (0.002, 0.02, 0.07)
-"""The grid of every method's entropy coefficient, each at the budget of the table: docs/protocol.md."""
+"""The entropy coefficients that are tried for every method, with the budget of the table: docs/protocol.md."""
 LOW = COEFFICIENTS[0]
 METHODS = {
     "IPPO": "experiment=methods/ippo",
@@ -51,7 +51,7 @@ CONTRASTS = (
     ("MAPPO", "IPPO, separate critic"),
     ("Other-Play", "IPPO, low"),
 )
-"""Named before they were run: greedy XP of the first minus that of the second; corrected among themselves."""
+"""Contrasts named before the runs: greedy XP of the first minus that of the second; p-values are corrected together."""
 PHASES = (
     "-m game=asymmetric_lever,broadcast_channel,dectiger,lever,recycling,skewed_dectiger,two_stage_lever",
     "-m game=tiny_hanabi variant=A,B,C,D,E,F",
@@ -64,7 +64,7 @@ GAMES_A_TABLE = 4
 
 
 def trained(command: str, figure: str = "") -> Piece:
-    """A piece of trainings: the tables of `tacit compare`, one a game, and a figure in docs/ if it has a name."""
+    """A piece of training runs: the tables of `tacit compare`, one for each game, and a figure in docs/ if named."""
 
     def read(folder: Path, small: bool) -> Found:
         comparisons, _ = compare.read(made_now(folder / "runs"))
@@ -79,13 +79,13 @@ def trained(command: str, figure: str = "") -> Piece:
 
 
 def choose(method: str) -> Piece:
-    """The grid of a method's entropy coefficient on seeds 0 to 7."""
+    """The runs of a method with all entropy coefficients on seeds 0 to 7, from which one is chosen."""
     grid = ",".join(map(str, COEFFICIENTS))
     return trained(f"{METHODS[method]} learner.entropy_coef=[{grid}] seeds=8 first_seed=0")
 
 
 def chosen(records: Records, method: str) -> float:
-    """The coefficient of the grid with the greatest greedy XP."""
+    """The entropy coefficient of a method with the greatest greedy XP."""
     record = records.read(f"choose/{_slug(method)}")
     if record is None:
         raise TacitError(f"the piece methods needs the record of choose/{_slug(method)}")
@@ -105,7 +105,7 @@ def fresh_seeds(records: Records) -> list[str]:
 
 
 def with_each_other(folder: Path, small: bool) -> Found:
-    """The tables of `tacit methods` of all methods, and the contrasts that were named."""
+    """The tables of `tacit methods` for all methods, and the contrasts."""
     named = []
     for method in (*METHODS, "IPPO, low"):
         (path,) = made_now(folder / _slug(method))
@@ -194,7 +194,7 @@ def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
 
 
 def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record keeps of a phase.json."""
+    """The numbers of a phase.json that a record keeps."""
     kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
     columns = {
         key: [row[key] for row in contents["rows"]]
@@ -204,7 +204,7 @@ def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def method_tables(folder: Path, small: bool) -> Found:
-    """`tacit zsc-table`, a few games a table."""
+    """The tables of `tacit zsc-table`, a few games in each."""
     paths, contents = in_order(folder / "runs", zsc_table.STUDY)
     if not small:
         figures.save(exact_figures.zsc_table(contents, exact_tables.games(contents)), FIGURES / "zsc_table")
@@ -218,7 +218,7 @@ def method_tables(folder: Path, small: bool) -> Found:
 
 
 def structure_tables(folder: Path, small: bool) -> Found:
-    """`tacit structure-table`."""
+    """The table of `tacit structure-table`."""
     paths, contents = in_order(
         folder / "runs",
         structure_table.STUDY,
@@ -238,13 +238,13 @@ def structure_tables(folder: Path, small: bool) -> Found:
 def in_order(
     folder: Path, of: study.Study, by: Callable[[dict[str, Any]], Any] = exact_tables.game
 ) -> tuple[list[Path], list[dict[str, Any]]]:
-    """The runs of the code's versions in a folder and what they hold, sorted; by default by game."""
+    """The runs in a folder with the code's present versions, and their contents; sorted, by default by game."""
     found = sorted(((path, study.read(of, path)) for path in made_now(folder)), key=lambda one: by(one[1]))
     return [path for path, _ in found], [contents for _, contents in found]
 
 
 def convention_tables(folder: Path, small: bool) -> Found:
-    """`tacit conventions` of the piece's runs, in greedy play: the listing of the first, and a row for each."""
+    """`tacit conventions` of the piece's runs in greedy play: the table of the first run, and a row for each run."""
     paths = sorted(made_now(folder / "runs"), key=_entropy_coef)
     games = 20 if small else 500
     looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
@@ -307,7 +307,7 @@ def _entropy_coef(path: Path) -> float:
 
 
 def adaptive_table(folder: Path, small: bool) -> Found:
-    """`tacit adaptive`."""
+    """The table of `tacit adaptive`."""
     (path,) = made_now(folder / "runs")
     contents = study.read(adaptive.STUDY, path)
     if not small:

@@ -1,4 +1,4 @@
-"""Records of results: what a table was made of, and whether that is still the code's."""
+"""Records of results: what a table was made from, and whether the code has changed since."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,26 +13,26 @@ from marl import crossplay
 
 
 class Found(NamedTuple):
-    """What was read of a piece's folder."""
+    """The results read from a piece's folder."""
 
     tables: dict[str, str]
-    """Markdown, by name."""
+    """The tables in Markdown, by name."""
     numbers: Any
-    """What the tables show and more, as plain data."""
+    """The numbers of the tables and more, as plain data."""
     paths: Sequence[Path]
-    """The runs that they are of."""
+    """The runs that they come from."""
 
 
 class Piece(NamedTuple):
-    """What one table needs."""
+    """The commands behind one or several tables, and how to read their results."""
 
     commands: Callable[["Records"], Sequence[str]]
-    """Arguments of `tacit`, to run in a folder of the piece's own; from the records of the pieces that it needs."""
+    """Given the records of the pieces in `needs`, arguments of `tacit` to run in a folder of the piece's own."""
     read: Callable[[Path, bool], Found]
-    """What stands in that folder afterwards; and whether the size is small."""
+    """Reads the results from that folder, given whether the size is small."""
     needs: tuple[str, ...] = ()
     smaller: str = "seeds=6 budget.steps=8192 crossplay.games=20 execution.rows=2"
-    """Added to every command at the small size: of trainings, with enough seeds for intervals."""
+    """Arguments added to every command at the small size; the default is for training, with enough seeds."""
 
 
 class Records(NamedTuple):
@@ -41,7 +41,7 @@ class Records(NamedTuple):
     folder: Path
 
     def file(self, piece: str) -> Path:
-        """Where the record of a piece is, or would be."""
+        """The path of a piece's record, which need not exist."""
         return self.folder / f"{piece.replace('/', '_')}.json"
 
     def read(self, piece: str) -> dict[str, Any] | None:
@@ -50,15 +50,15 @@ class Records(NamedTuple):
 
 
 def made_now(folder: Path) -> list[Path]:
-    """The runs in a folder that are of the code's versions; those of older ones stay there, and belong to no table."""
+    """The runs in a folder with the code's present versions; runs of older versions are ignored."""
     paths = sorted(file.parent for file in folder.glob("*/run.json"))
     return [path for path in paths if not outdated({"depends": depends_on([path])})]
 
 
 def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
-    """Of runs: their seeds, games and learners with the versions that they had, and those of what scored them.
+    """What runs depend on, with versions: games and, for training runs, learners and cross-play; also the seeds.
 
-    Trainings have seeds, learners and cross-play; the others, of the exact lab, the search for one solution.
+    Runs of the exact lab have the version of the search for one solution instead of learners, cross-play and seeds.
     """
     sciences = [runs.read_json(path / "run.json")["science"] for path in paths]
     trainings = [one for one in sciences if "learner" in one]
@@ -77,7 +77,7 @@ def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def outdated(record: Mapping[str, Any]) -> list[str]:
-    """What a record depends on that has another version now, such as "ippo-2, now ippo-3"."""
+    """The dependencies of a record whose versions have changed, such as "ippo-2, now ippo-3"."""
     depends, found = record["depends"], []
     for game in depends["games"]:
         now = build_game({key: value for key, value in game.items() if key != "version"}).version

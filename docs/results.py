@@ -1,19 +1,19 @@
 """`make results`: the runs behind the tables of docs/, a record of each in results/, and the tables in the pages.
 
-A **piece** (`docs.pieces`) is what one table needs: commands of `tacit`, which take up what is finished and go on with
-what was stopped, and a function that reads what they left. Its **record** (`docs.records`), results/<piece>.json, has
-the tables, the numbers they show and how they were made. A record whose commands and versions are those of the code is
-not made again, so that hours can be spread over days and machines. Pages are made of records: between
+A **piece** (`docs.pieces`) has commands of `tacit`, which reuse finished runs and resume stopped ones, and a function
+that reads their results. Its **record** (`docs.records`), results/<piece>.json, has the tables, the numbers they show
+and how they were made. A record is made again only if its commands or versions differ from those of the code, so that
+hours of work can be spread over days and machines. Pages take their tables from records: between
 
     <!-- results: demo.table -->
     <!-- end of results -->
 
-stands the table `table` of the piece `demo` with what made it below; nothing there is written by hand.
+is the table `table` of the piece `demo`, and below it how it was made; nothing there is written by hand.
 
     python -m docs.results                 all pieces, then the pages
-    python -m docs.results demo methods    these, and what they need
-    python -m docs.results --small         all in minutes, for the machinery: records below runs/, pages left alone
-    python -m docs.results --pages         the pages alone, from the records that there are
+    python -m docs.results demo methods    these, and the pieces they need
+    python -m docs.results --small         all in minutes, as a test: records below runs/, pages unchanged
+    python -m docs.results --pages         the pages alone, from the existing records
 """
 
 import argparse
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"
 RUNS = Path("runs") / "results"
 MOST_BYTES = 50_000
-"""Of a record."""
+"""The greatest size of a record."""
 
 _BLOCK = re.compile(r"(<!-- results: ([\w/]+)\.(\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -49,7 +49,7 @@ _BLOCK = re.compile(r"(<!-- results: ([\w/]+)\.(\w+) -->\n).*?(<!-- end of resul
 
 
 def make(piece: str, records: Records, *, small: bool) -> None:
-    """Run a piece's commands, read what they left, and write its record; nothing if its record is that of the code.
+    """Run a piece's commands, read their results, and write its record; do nothing if the record is up to date.
 
     Raises:
       TacitError: if a command fails, a record that it needs is missing, or its own is too large.
@@ -92,7 +92,7 @@ def make(piece: str, records: Records, *, small: bool) -> None:
 
 
 def rounded(plain: Any) -> Any:
-    """Plain data with six digits of every number."""
+    """Plain data with every number rounded to six digits."""
     if isinstance(plain, Mapping):
         return {key: rounded(value) for key, value in plain.items()}
     if isinstance(plain, list | tuple):
@@ -101,7 +101,7 @@ def rounded(plain: Any) -> Any:
 
 
 def provenance() -> dict[str, str]:
-    """On what and from what a record is made."""
+    """The machine, the versions and the commit with which a record is made."""
     code = ("*.py", "conf", "requirements")
     commit, changes = (
         subprocess.run(["git", "-C", ROOT, *asked], capture_output=True, text=True).stdout.strip()
@@ -120,10 +120,10 @@ def provenance() -> dict[str, str]:
 
 
 def page(text: str, records: Records) -> str:
-    """A page with every table as its record has it; a table without a record stays as it is.
+    """A page with every table replaced by that of its record; a table without a record is not changed.
 
     Raises:
-      TacitError: if a page names a piece or a table that there is not.
+      TacitError: if the page names a piece or a table that does not exist.
     """
 
     def filled(block: re.Match[str]) -> str:
@@ -134,14 +134,14 @@ def page(text: str, records: Records) -> str:
             return block[0]
         if table not in record["tables"]:
             raise TacitError(f"the piece {piece} has no table {table}, only {', '.join(record['tables'])}")
-        text = re.sub(r"^\* ", r"\\* ", record["tables"][table], flags=re.MULTILINE)  # a mark, and no list
+        text = re.sub(r"^\* ", r"\\* ", record["tables"][table], flags=re.MULTILINE)  # a mark, not a list item
         return f"{block[1]}\n{text}\n\n{made_by(record)}\n\n{block[4]}"
 
     return _BLOCK.sub(filled, text)
 
 
 def made_by(record: Mapping[str, Any]) -> str:
-    """What stands below a table: how it was made, and what it depends on that has changed since."""
+    """The lines below a table: how it was made, and which of its dependencies have changed since."""
     made, depends = record["made"], record["depends"]
     seeds = " and ".join(f"{first}–{last}" for first, last in depends.get("seeds", ()))
     versions = sorted({game["version"] for game in depends["games"]} | set(depends.get("learners", {}).values()))
@@ -159,7 +159,7 @@ def made_by(record: Mapping[str, Any]) -> str:
 
 
 def write_pages(records: Records) -> list[Path]:
-    """Bring the pages of docs/ to what the records say; those that changed."""
+    """Update the pages of docs/ from the records; return the pages that changed."""
     changed = []
     for file in sorted((ROOT / "docs").glob("*.md")):
         text = file.read_text()

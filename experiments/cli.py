@@ -52,7 +52,7 @@ tacit COMMAND --help says more. Examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage."""
+    """Reports an error in one sentence, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise TacitError(f"{message}; {self.prog} --help says more")
@@ -60,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 differences found, 2 bad input, 75 time used up, 130 interrupted."""
-    # A scheduler's SIGTERM is to leave the same traces as Ctrl-C.
+    # A scheduler's SIGTERM is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = _dispatch(sys.argv[1:])
@@ -108,11 +108,11 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return commands[arguments[0]](list(arguments[1:])) or 0
 
 
-# A command imports what does its work once its arguments are read, so that help and refusals come at once.
+# A command imports what it needs only after its arguments are parsed, so that help and usage errors come at once.
 
 
 def _configured(module: str, arguments: list[str]) -> None:
-    """The work of a command whose arguments are KEY=VALUE, or what these are."""
+    """Run a command whose arguments are KEY=VALUE, or print its help."""
     if {"-h", "--help"} & set(arguments):
         from experiments import usage
 
@@ -128,7 +128,7 @@ def _configured(module: str, arguments: list[str]) -> None:
 
 
 def _with_format(parser: argparse.ArgumentParser) -> None:
-    """`--format`, of every command that shows a table."""
+    """Add the option `--format`, which every command that shows a table has."""
     from experiments.presentation import tables
 
     parser.add_argument(
@@ -191,7 +191,7 @@ def _crossplay(arguments: list[str]) -> None:
 
 
 def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
-    """The options of a command that plays agents with each other, and its `CrossPlayConfig`."""
+    """Parse the options of a command that plays agents with each other; the options, and their `CrossPlayConfig`."""
     from experiments.catalogue import facts
     from experiments.configuration.config import CrossPlayConfig
 

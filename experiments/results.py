@@ -1,6 +1,6 @@
-"""Results for notebooks: each function takes the KEY=VALUE arguments of a command and makes its runs, or reads them.
+"""Results for notebooks: each function takes the KEY=VALUE arguments of a command, makes its runs, and reads them.
 
-A finished run is never made again, so a notebook that is opened a second time only reads. Nothing is printed.
+A finished run is not made again, so running a notebook a second time only reads. Nothing is printed.
 """
 
 import sys
@@ -32,7 +32,7 @@ def trained(*arguments: str) -> list[Path]:
 
 
 def dealt(*arguments: str, seed: int = 0) -> Any:
-    """The first state of the game that the arguments choose, as `tacit train` reads them.
+    """The initial state of the game that the arguments choose, parsed as by `tacit train`.
 
     Raises:
       TacitError: as the command.
@@ -41,7 +41,7 @@ def dealt(*arguments: str, seed: int = 0) -> Any:
 
 
 def examples() -> Path:
-    """The repository's folder examples/, whose modules can from now on be named in arguments, as in that folder.
+    """Make the modules of the repository's folder examples/ importable, and so usable in arguments; return the folder.
 
     Raises:
       TacitError: if the package was installed without it.
@@ -55,13 +55,13 @@ def examples() -> Path:
 
 
 def phases(*arguments: str) -> list[dict[str, Any]]:
-    """`tacit phase`, a diagram for each job that the arguments stand for (KEY=A,B are several).
+    """`tacit phase`: a phase diagram for each job that the arguments stand for (KEY=A,B are several).
 
     Returns:
-      phase.json of each, and in its `solutions` beside each α's lists
+      phase.json of each. Added to its `solutions` at each α are
         probabilities   for each agent float64[K, H, A]
         soft_cells, greedy_cells   float64[K, K], cross-play (of two agents; see `experiments.studies.phase` for more)
-      and the words for the histories and actions of agent 0, `decisions` (see `decisions`).
+      and added to the file `decisions`, the histories and actions of agent 0 in words (see `decisions`).
 
     Raises:
       TacitError: as the command.
@@ -73,10 +73,10 @@ def methods(*arguments: str) -> list[dict[str, Any]]:
     """`tacit zsc-table`, one for each game that the arguments stand for.
 
     Returns:
-      zsc.json of each, and in its `methods` that apply beside the scores
+      zsc.json of each. Added to those of its `methods` that apply are
         probabilities   for each agent float64[K, H, A], of the K outcomes
-        cells           float64[K, K], self-play and cross-play of the outcomes with the labels as they are
-      and `decisions` (see `decisions`).
+        cells           float64[K, K], self-play and cross-play of the outcomes without relabelling
+      and added to the file `decisions` (see `decisions`).
 
     Raises:
       TacitError: as the command.
@@ -95,7 +95,7 @@ def structures(*arguments: str) -> list[dict[str, Any]]:
 
 
 def decisions(simulator: Simulator) -> list[dict[str, Any]]:
-    """What agent 0 decides: each history in which it has a choice, in words, with its number and its legal actions.
+    """The decisions of agent 0: each history in which it has a choice, in words, with its number and legal actions.
 
     Returns:
       {"history": number, "words": "left, saw right", "actions": {number: name}} for each.

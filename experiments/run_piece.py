@@ -1,7 +1,7 @@
 """`python -m experiments.run_piece CONFIG.json RUN_DIR`: train and cross-play one run without hydra or HLE.
 
 CONFIG.json is a composed configuration (`tacit train … --cfg job` prints one as YAML; `tacit config …` as JSON).
-For machines that have jax, flax and optax and little else.
+For machines that have only jax, flax, optax and safetensors.
 """
 
 import json
@@ -16,7 +16,7 @@ from games.errors import TacitError
 
 
 def main(arguments: list[str]) -> int:
-    """Train and cross-play the run of `arguments`, CONFIG.json and RUN_DIR; bad input is said on standard error.
+    """Train and cross-play the run of `arguments`, CONFIG.json and RUN_DIR; bad input is reported on standard error.
 
     Returns:
       The exit status: 0 finished, 2 bad input, 75 time used up, 130 interrupted.

@@ -1,4 +1,4 @@
-"""`tacit train`: train the runs of a job, show what they say."""
+"""`tacit train`: train the runs of a job and show their scores."""
 
 import dataclasses
 import operator
@@ -20,11 +20,12 @@ from marl.crossplay.estimators import cross_play
 def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     """Train the runs of a job, draw their figures and print the comparison.
 
-    One job of a sweep leaves the comparison to its end, and what failed before alone unless it is to be tried again.
+    A job of a sweep prints no comparison, since the sweep does so at its end. It also skips runs that failed before,
+    unless they are to be retried.
 
     Returns:
-      The lower end of the last run's greedy XP interval (its mean if there is no interval), for sweepers; None in all
-      processes but the first, and if there is none.
+      The objective of a search: the lower end of the last run's greedy XP interval, or its mean if there is no
+      interval. None in all processes but the first, and if there is neither.
     """
     first = jax.process_index() == 0
     with terminal.progress(show=config.execution.progress and first) as report:
@@ -49,7 +50,7 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
 
 
 def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
-    """A sentence that names finished runs whose seeds were played with each other in another way than asked for."""
+    """A sentence that names the finished runs whose cross-play had other settings than those asked for."""
     found = {path: runs.played_otherwise(path, dataclasses.asdict(config.crossplay)) for config, path in asked}
     others = {path: differs for path, differs in found.items() if differs}
     if not others:
@@ -63,13 +64,13 @@ def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
 
 
 def conclude(paths: Sequence[Path], draw: bool) -> None:
-    """Print the comparison of finished runs and keep it beside them, with a figure if `draw`."""
+    """Print the comparison of finished runs and write it to compare/ in their folder, with a figure if `draw`."""
     found, warnings = compare.read(paths)
     compare.show(found, warnings, paths[0].parent, draw=draw)
 
 
 def draw(path: Path) -> None:
-    """The figures of one finished run, into its directory, if they are not there."""
+    """Draw the figures of one finished run into its directory, unless they exist."""
     if (path / "crossplay.svg").exists():
         return
     run = runs.read_run(path)

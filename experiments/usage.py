@@ -1,4 +1,4 @@
-"""What `tacit COMMAND --help` prints of commands whose arguments are KEY=VALUE; no computation of theirs is loaded."""
+"""Texts of `tacit COMMAND --help` for commands whose arguments are KEY=VALUE, without importing the commands."""
 
 import textwrap
 
@@ -12,7 +12,7 @@ _OF_STUDIES = (
 
 
 def train() -> str:
-    """What `tacit train --help` prints: conf/config.yaml and, of each of its groups, the choice that it makes."""
+    """What `tacit train --help` prints: the keys of conf/config.yaml and of the default choice of each group."""
     lines = ["usage: tacit train [-m] [GROUP=CHOICE …] [KEY=VALUE …]", "", *explained("config")]
     for group, choice in default_choices("config").items():
         if group == "experiment":

@@ -1,6 +1,7 @@
-"""What hydra's discovery finds of Tacit: the grid sweeper, the launcher for Slurm, and choices that are Python paths.
+"""Tacit's hydra plugins: the grid sweeper, the launcher for Slurm, and choices that are Python paths.
 
-Hydra imports this file in every application of an environment: what the classes need is imported where they use it.
+Hydra imports this file in every hydra application of the environment, so the classes import what they need only when
+they use it.
 """
 
 import os
@@ -20,11 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(Sweeper):
-    """Every choice with every other, without what is finished, and what failed unless it is to be tried again.
+    """Runs all combinations of the swept values, except finished runs and, unless they are to be retried, failed ones.
 
     Args:
       max_batch_size: jobs given to the launcher at once; None for all.
-      params: what to sweep over, by key, where the command line does not say it.
+      params: values to sweep over, by key; the command line overrides them.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: Mapping[str, Any] | None = None) -> None:
@@ -55,10 +56,10 @@ class GridSweeper(Sweeper):
 
 
 class SlurmLauncher(Launcher):
-    """Jobs on Slurm that may be killed, cut short or requeued: `experiments.launching.launchers`.
+    """Runs jobs on Slurm, which may be killed, interrupted or requeued; see `experiments.launching.launchers`.
 
     Args:
-      params: those of conf/hydra/launcher/slurm.yaml.
+      params: the keys of conf/hydra/launcher/slurm.yaml.
     """
 
     def __init__(self, **params: Any) -> None:
@@ -66,8 +67,8 @@ class SlurmLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by hydra before `launch`."""
-        # Unless told otherwise, submitit's import configures logging and so closes every handler of this process. Jobs,
-        # in which it comes first, are told nothing.
+        # Without this variable, importing submitit configures logging and so closes every handler of this process. The
+        # variable is removed again for the jobs, which import submitit first.
         told = os.environ.get("SUBMITIT_LOG_LEVEL")
         os.environ["SUBMITIT_LOG_LEVEL"] = told or "NOCONFIG"
         try:
@@ -79,16 +80,16 @@ class SlurmLauncher(Launcher):
         self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit jobs and wait for their ends."""
+        """Submit jobs and wait until all of them have ended."""
         return self._launcher.launch(job_overrides, initial_job_idx)
 
 
 class PythonPaths(ConfigSource):
-    """Choices that are Python paths: game=my_game.make is the group of its signature (`targets.default_group`)."""
+    """Choices that are Python paths: game=my_game.make gives the keys of its signature (`targets.default_group`)."""
 
     @staticmethod
     def scheme() -> str:
-        """What stands before the search path's entry."""
+        """The prefix of the search path's entry."""
         return "python"
 
     def available(self) -> bool:
@@ -96,7 +97,7 @@ class PythonPaths(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Never: a path is a choice."""
+        """Always False: a Python path is a choice in a group, not a group."""
         return False
 
     def is_config(self, config_path: str) -> bool:
@@ -107,11 +108,11 @@ class PythonPaths(ConfigSource):
         return group in PARTS and "." in path and all(name.isidentifier() for name in path.split("."))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """None: there is no end of them."""
+        """An empty list, since the possible paths cannot be listed."""
         return []
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """The group that the path's signature stands for."""
+        """The group with the keys and defaults of the path's signature."""
         from experiments.configuration.targets import default_group
 
         group, _, path = config_path.rpartition("/")
@@ -124,9 +125,9 @@ class PythonPaths(ConfigSource):
 
 
 class PythonSearchPath(SearchPathPlugin):
-    """Has hydra look for the choices of conf/ among Python paths, too, after all folders."""
+    """Adds Python paths to the places where hydra looks for the choices of conf/, after all folders."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Called by hydra when an application begins, which may be somebody else's."""
+        """Called by hydra when an application begins, which may be one that does not use conf/."""
         if any(one.path == "pkg://conf" for one in search_path.get_path()):
             search_path.append("python-paths", f"{PythonPaths.scheme()}://")

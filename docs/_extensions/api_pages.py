@@ -1,7 +1,7 @@
-"""API pages from docstrings: the directive `{api} PACKAGE` shows what is public in the modules of a package.
+"""API pages from docstrings: the directive `{api} PACKAGE` shows the public names in the modules of a package.
 
-The sources are read, not imported. Our docstrings are Markdown with the sections of Google's style, which sphinx's own
-autodoc would take for reStructuredText, in several times the time.
+The sources are parsed, not imported. Our docstrings are Markdown with the sections of Google's style. Sphinx's own
+autodoc would read them as reStructuredText, and take several times as long.
 """
 
 import ast
@@ -90,7 +90,7 @@ def _name(node: _Public) -> str:
 
 
 def _from_elsewhere(tree: ast.Module) -> list[str]:
-    """What a package offers of its modules, as its `__all__` says."""
+    """The names in a package's `__all__`, with the modules that they come from."""
     imported = {
         name.asname or name.name: f"{node.module}.{name.name}"
         for node in ast.walk(tree)

@@ -1,7 +1,7 @@
 """Commands with what they print: the directive `{tacit}` runs its lines when the site is built.
 
 All commands of a page run in this process, one after the other, in one scratch folder, so that later ones see the runs
-of earlier ones. A path with * stands for what it matches there, as in a shell.
+of earlier ones. A path with * is expanded in that folder, as by a shell.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 _FOLDER = "tacit_folder"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PROGRESS = re.compile(r"^[^│\n]*: [\d,]+ of [\d,]+( steps.*)?\n", re.MULTILINE)
-"""A terminal shows a bar instead, which does not stay."""
+"""Lines of progress, which are left out: on a terminal a progress bar is shown instead, and then removed."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -35,13 +35,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Tacit(SphinxDirective):
-    """Shows each of its lines as a command, and below it what the command printed; a \\ goes on in the next line."""
+    """Shows each of its lines as a command, followed by its output; a \\ continues a command on the next line."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Run the commands; one that fails is an error of the page."""
-        if _FOLDER not in self.env.temp_data:  # of the page; it goes when the page has been read
+        """Run the commands; if one fails, building the page is an error."""
+        if _FOLDER not in self.env.temp_data:  # one folder for each page, removed when the page has been read
             self.env.temp_data[_FOLDER] = tempfile.TemporaryDirectory()
         folder = Path(self.env.temp_data[_FOLDER].name)
         shown = []
@@ -58,7 +58,7 @@ def call(command: str, folder: Path) -> tuple[int, str, str]:
     """Run a command line of `tacit` in a folder.
 
     Returns:
-      Its exit status, what it prints, and what it says on the other stream.
+      Its exit status, standard output and standard error.
     """
     from experiments import cli
 
@@ -78,7 +78,7 @@ def call(command: str, folder: Path) -> tuple[int, str, str]:
 
 @contextlib.contextmanager
 def _in(folder: Path) -> Iterator[None]:
-    """The working directory and the environment of a command, and afterwards what was there before."""
+    """Set the working directory and the environment of a command, and restore them afterwards."""
     on_term = signal.getsignal(signal.SIGTERM)
     environment = {"XDG_CACHE_HOME": str(folder / ".cache"), "COLUMNS": "100"}
     try:
@@ -97,7 +97,7 @@ def _words(command: str, folder: Path) -> list[str]:
 
 
 def _portable(text: str, folder: Path) -> str:
-    """The same wherever it is printed: no colour codes, progress or scratch folder."""
+    """The output without colour codes, progress and the name of the scratch folder, so that it is always the same."""
     text = _PROGRESS.sub("", _ESCAPES.sub("", text))
     text = text.replace(f"{folder.resolve()}/", "").replace(f"{folder}/", "")
     return "\n".join(line.rstrip() for line in text.splitlines())

@@ -1,6 +1,6 @@
 """The configuration as tables: the directive `{configuration} PATH` shows a file or a folder of conf/.
 
-Our files have a key a line, its meaning as a comment behind it, and at the top what the whole file is for.
+Our files have one key per line with its meaning in a comment after it, and comments at the top about the whole file.
 """
 
 import re
@@ -23,7 +23,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Key(NamedTuple):
-    """A key of a file, its groups before it with dots, its value as it is written there, and its meaning."""
+    """A key of a file with its groups, joined by dots; its value as written there; and its meaning."""
 
     name: str
     value: str
@@ -49,7 +49,7 @@ def files_of(path: str) -> list[Path]:
 
 
 def keys_of(file: Path) -> list[Key]:
-    """The keys of a file that have a value, without those by which the files themselves are put together."""
+    """The keys of a file that have a value, except `defaults` and, in a command's own file, `hydra`."""
     found: list[Key] = []
     groups: list[tuple[int, str]] = []
     for line in file.read_text().splitlines():
@@ -67,7 +67,7 @@ def keys_of(file: Path) -> list[Key]:
             found.append(Key(name, parts["value"] or "", parts["comment"] or ""))
     groups_of_keys = {key.name for key in found for other in found if other.name.startswith(f"{key.name}.")}
     leaves = [key for key in found if key.name not in groups_of_keys]
-    unread = ("defaults", "hydra") if file.parent == CONF else ("defaults",)  # of a command's own, hydra is ours
+    unread = ("defaults", "hydra") if file.parent == CONF else ("defaults",)  # `hydra` is not for users
     return [key for key in leaves if key.name.partition(".")[0] not in unread]
 
 
@@ -98,7 +98,7 @@ def _section(file: Path) -> str:
 
 
 def _choice(file: Path) -> str:
-    """As on a command line: conf/learner/ippo.yaml is learner=ippo; conf/phase.yaml is the file itself."""
+    """A file as chosen on a command line: conf/learner/ippo.yaml is learner=ippo; conf/phase.yaml is just the file."""
     relative = file.relative_to(CONF).with_suffix("")
     group, _, choice = relative.as_posix().partition("/")
     if group == "hydra":
@@ -114,5 +114,5 @@ def _leading_comments(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text whose only markup is in backticks."""
+    """Text with all markup escaped except backticks."""
     return re.sub(r"([<*\[])", r"\\\1", text)

@@ -7,11 +7,14 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class Generated(SphinxDirective, abc.ABC):
-    """Stands for Markdown that begins with a heading, below the one it is under: MyST puts text before it behind."""
+    """A directive replaced by Markdown, which has to begin with a heading one level below the directive's own section.
+
+    MyST would move text before the first heading to the end.
+    """
 
     @abc.abstractmethod
     def markdown(self) -> str:
-        """What the directive stands for."""
+        """The Markdown that replaces the directive."""
 
     def run(self) -> list[nodes.Node]:
         """Parse the Markdown where the directive is."""

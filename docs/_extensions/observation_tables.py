@@ -1,4 +1,4 @@
-"""What players see: the directive `{observers}` shows every observer of every game by its named slices."""
+"""Tables of observations: the directive `{observers}` shows the named slices of every observer of every game."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Observers(Generated):
-    """`{observers}`: a section for each game of conf/ that needs no file of the user's."""
+    """`{observers}`: a section for each game of conf/ that does not need a user's file."""
 
     def markdown(self) -> str:
         """The sections, in the order of the games' names."""

@@ -32,18 +32,18 @@ COLUMNS = {
     "greedy XP": ("greedy", "cross_play"),
     "greedy SP − XP": ("greedy", "gap"),
 }
-"""The play and the estimate in each column."""
+"""The play and the name of the estimate in each column."""
 NARROW = tuple(name for name in COLUMNS if name != "XP, disjoint pairs")
-"""Those for which a narrow table has room: LaTeX's, and the report's of all runs."""
+"""The columns of narrow tables: those of LaTeX, and the report's table of all runs."""
 MARK = "*"
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
 _MOST_JOINED = 11
-"""Rows whose keys stand together below one axis."""
+"""The most rows whose keys are joined into labels below one axis."""
 _MOST_VALUES = 8
-"""Values of a key in a sentence."""
+"""The most values of a key that a sentence lists."""
 _MOST_DRAWN = 60
-"""Rows of a figure."""
+"""The most rows of a figure."""
 
 
 class Row(NamedTuple):
@@ -51,14 +51,14 @@ class Row(NamedTuple):
 
     path: Path
     keys: dict[str, Any]
-    """What the rows are sorted by, and this run's values."""
+    """The keys by which the rows are sorted, with this run's values."""
     summaries: dict[str, Summary]
-    """Of the "sampled" and of the "greedy" cross-play."""
+    """The summaries of the "sampled" and of the "greedy" cross-play."""
     seeds: int
     best: dict[str, bool | None]
     """By play: whether its XP is the greatest or not significantly less (`marl.crossplay.comparisons.not_worse`)."""
     short_name: str = ""
-    """The beginning of the run's name, where rows of the comparison cannot be told apart by their keys."""
+    """The beginning of the run's name, if several rows of the comparison have the same keys."""
 
 
 class Comparison(NamedTuple):
@@ -73,9 +73,9 @@ class Comparison(NamedTuple):
     warnings: list[str]
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
-    """The keys that were asked for; empty: what the runs differ in."""
+    """The keys that were asked for; empty for those in which the runs differ."""
     following: Mapping[str, Sequence[str]] = MappingProxyType({})
-    """Keys that are not shown, since they follow from one that is, by that one."""
+    """For a shown key, the keys that it determines and that are not shown."""
 
 
 def read(
@@ -85,9 +85,9 @@ def read(
 
     Args:
       paths: run directories and folders of runs.
-      by: keys to sort by, or their ends ("entropy_coef"); without any, those in which the runs of a game differ, but
-        for those that follow from another one (the arguments of a class, where the class differs).
-      where: conditions KEY=VALUE that a run meets.
+      by: keys to sort by, or their ends ("entropy_coef"); by default those in which the runs of a game differ, except
+        those that another key determines (the arguments of a class, where the class differs).
+      where: conditions KEY=VALUE that the runs have to meet.
 
     Raises:
       TacitError: if no finished training run is left, or no run has such a key.
@@ -112,9 +112,9 @@ def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
 
 
 def stored(folder: Path | str) -> tuple[list[Comparison], str]:
-    """The comparisons of what is stored in a folder of runs, if there is any, and a sentence that says which runs.
+    """The comparisons of the finished training runs in a folder, and a sentence that names these runs.
 
-    Unlike `read` it takes a folder that is not there, or without finished training runs, for an answer.
+    Unlike `read`, it returns no comparison for a folder that does not exist or has no finished training run.
     """
     there = Path(folder).exists() and run_directories(Path(folder))
     finished = [one for one in load(folder, index=False).finished() if one.command == "train"] if there else []
@@ -129,7 +129,7 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
     finished = [record for record in found if record.command == "train" and record.state == "finished"]
     if not finished:
         if len(found) == 1:
-            runs.check_finished(found[0].path)  # says what is wrong with it, but for damage
+            runs.check_finished(found[0].path)  # raises with the reason, unless the run is damaged
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     by = [found.key(key) for key in by]
@@ -145,8 +145,8 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
 
 
 def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
-    """Of runs of one board."""
-    varying = [key for key in Runs(records).varying() if key != "seeds"]  # which have a column of their own
+    """The comparison of runs of one game."""
+    varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
     names = list(by) or _leading(records, varying) or ["learner.entropy_coef"]
     hidden = [key for key in varying if key not in names]
     following = _following(records, names, hidden)
@@ -200,7 +200,7 @@ def _crossplay_settings(record: Record) -> Mapping[str, Any]:
 
 
 def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
-    """A game's name, its least and its greatest score, from its group; a game of conf/ as it stands there is known."""
+    """A game's name and score range, from its group; stored facts are used for an unchanged game of conf/."""
     if (known := facts.of_game(group)) is not None:
         low, high = known["score_range"]
         return known["name"], (low, high)
@@ -209,9 +209,9 @@ def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]
 
 
 def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
-    """Of keys in which runs differ those that no other one determines, and classes, whose arguments other keys are.
+    """Of the keys in which runs differ, those that no other one determines; among classes only classes count.
 
-    A game's version stays, and decides nothing: it says how trustworthy a comparison is, not what was done.
+    A game's version is always kept and determines no other key: runs of different versions cannot be compared.
     """
     found = Runs(records)
     classes = [key for key in keys if keys_of.is_class(key)]
@@ -221,7 +221,7 @@ def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
 
 
 def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
-    """Which hidden keys follow from which shown one, from a class rather than from another key."""
+    """For each shown key the hidden keys that it determines; if several do, a class comes before other keys."""
     found = Runs(records)
     following: dict[str, list[str]] = {}
     for key in sorted(hidden):
@@ -232,7 +232,7 @@ def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence
 
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """The rows, with the beginnings of their runs' names where their keys look alike."""
+    """The rows, with the beginnings of their runs' names if several rows have the same keys."""
     if len({tuple(_values(row)) for row in rows}) == len(rows):
         return list(rows)
     names = {row.path.name for row in rows}
@@ -242,7 +242,7 @@ def _told_apart(rows: Sequence[Row]) -> list[Row]:
 
 
 def _why_none(found: Runs, where: Sequence[str]) -> str:
-    """Which condition no run meets, and what values there are of its key among the runs that meet those before it."""
+    """The first condition that no remaining run meets, and the values of its key among the runs remaining before it."""
     number = next(number for number in range(len(where)) if not found.where(where[: number + 1]))
     before = found.where(where[:number])
     key = found.key(where[number].partition("=")[0])
@@ -255,7 +255,7 @@ def _why_none(found: Runs, where: Sequence[str]) -> str:
 
 
 def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
-    """What keeps runs of one board from being compared."""
+    """Reasons why runs of one game cannot be compared."""
     found = []
     versions = sorted({str(record.science["game"]["version"]) for record in records})
     if len(versions) > 1:
@@ -275,7 +275,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
 
 
 def _far_in_words(label: str) -> str:
-    """What a seed means for the intervals that plays far from all others."""
+    """What an outlying seed means for the intervals."""
     return (
         f"seed {label} plays far from all others, so that intervals over few seeds are too short: of 95 % intervals of "
         "6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
@@ -283,7 +283,7 @@ def _far_in_words(label: str) -> str:
 
 
 def _left_out(found: Sequence[Record]) -> str:
-    """How many runs are no finished training runs, in words."""
+    """How many runs are not finished training runs, in words."""
     unfinished = collections.Counter(record.state for record in found if record.state != "finished")
     others = collections.Counter(
         record.command for record in found if record.state == "finished" and record.command != "train"
@@ -304,10 +304,10 @@ def _board(record: Record) -> str:
 def figure(comparison: Comparison) -> "Figure":
     """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play.
 
-    A key of numbers is the axis, and the other keys make a line of each combination of their values. Rows without such
-    a key, or that look alike in their keys, stand below each other.
+    A numeric key is the axis, and there is a line for each combination of the other keys' values. Without a numeric
+    key, or if rows have the same keys, the rows are listed below each other.
     """
-    from experiments.analysis import compare_figures  # and matplotlib: a table does without
+    from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
 
     rows, keys = comparison.rows, list(comparison.rows[0].keys)
     by_play = {play: [row.summaries[play] for row in rows] for play in ("sampled", "greedy")}
@@ -330,9 +330,9 @@ def figure(comparison: Comparison) -> "Figure":
 
 
 def table(comparison: Comparison, *, names: bool = False) -> Table:
-    """A row for each run: its keys and its estimates; the greatest XP and what is not significantly less are marked.
+    """A row for each run: its keys and its estimates; the greatest XP and those not significantly less are marked.
 
-    With `names` runs are named in the last column; otherwise only where rows look alike, by the beginnings of names.
+    With `names` the last column has the runs' names; otherwise only rows with the same keys show beginnings of names.
     """
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
@@ -361,7 +361,7 @@ def markdown(comparison: Comparison) -> str:
 def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
 
-    It is named after the runs and the keys that were asked for, so that other tables of the same runs stay.
+    The folder's name is a hash of the runs and of `by`, so that other tables of the same runs are kept.
 
     Raises:
       TacitError: if the folder cannot be written.
@@ -385,7 +385,7 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
 def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path, *, draw: bool) -> None:
     """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
 
-    Where nothing can be written there is a warning.
+    If they cannot be written, it prints a warning.
     """
     for sentence in warnings:
         terminal.warn(sentence)
@@ -403,7 +403,7 @@ def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path,
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """What stands below a table: what has no column, why cells have no interval, what the mark means, the gain."""
+    """The sentences below a table: hidden keys, why cells have no interval, what the mark means, the greedy gain."""
     notes = [
         f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
         for key, following in comparison.following.items()
@@ -426,7 +426,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def _legend(rows: Sequence[Row]) -> list[str]:
-    """What the mark says, and where it cannot be said."""
+    """The meaning of the mark, and where it cannot be determined."""
     tested = {play: sum(row.best[play] is not None for row in rows) for play in ("sampled", "greedy")}
     if not any(tested.values()):
         return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
@@ -448,7 +448,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
 
 
 def _estimate(row: Row, column: str) -> Estimate:
-    """What stands in a column of `COLUMNS`."""
+    """The estimate in a column of `COLUMNS`."""
     play, field = COLUMNS[column]
     return getattr(row.summaries[play], field)
 

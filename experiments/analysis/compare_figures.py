@@ -13,11 +13,11 @@ from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE
 from marl.crossplay.estimators import Estimate, Summary
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
-"""Of lines side by side, told apart by the color-blind, too (Okabe and Ito, 2008)."""
+"""Colors of lines, also distinguishable for color-blind readers (Okabe and Ito, 2008)."""
 _LETTER = 0.08
-"""Inches: more than the mean width of a letter in the size of tick labels."""
+"""Inches: a little more than the mean width of a letter of tick labels."""
 _PANEL = 3.7
-"""Inches: the width of a panel of a comparison without what is left of it."""
+"""Inches: the width of a panel of a comparison without the labels to its left."""
 _OPEN: dict[str, Any] = {"marker": "s", "linestyle": "--", "markerfacecolor": "white"}
 _FILLED: dict[str, Any] = {"marker": "o", "linestyle": "-"}
 
@@ -76,7 +76,7 @@ def comparison_of_lines(
     logarithmic = _is_logarithmic(ticks)
     at = dict(zip(ticks, np.log(ticks) if logarithmic else np.arange(len(ticks)), strict=True))
     apart = 0.025 * (at[ticks[-1]] - at[ticks[0]] or 1)
-    step = min(apart, 0.5 * min(np.diff(list(at.values())), default=1) / len(names))  # lines do not hide each other
+    step = min(apart, 0.5 * min(np.diff(list(at.values())), default=1) / len(names))  # so that no line hides another
     texts = {name: textwrap.fill(name, 32) for name in names}
     letters = max(len(line) for text in texts.values() for line in text.split("\n"))
     height = 1.4 + 0.18 * sum(1 + text.count("\n") for text in texts.values())
@@ -171,7 +171,7 @@ def _score_limits(summaries: Mapping[str, Sequence[Summary]], score_range: tuple
 
 
 def _name_ticks(axis: Any, values: Sequence[Any], *, logarithmic: bool) -> None:
-    """Ticks at numbers on a logarithmic scale, else at 0, 1, …; labels that would meet turn, or are left out."""
+    """Ticks at the values on a logarithmic scale, else at 0, 1, …; labels that would overlap are rotated or omitted."""
     labels = [f"{value:g}" if logarithmic or isinstance(value, float) else str(value) for value in values]
     if logarithmic:
         places = np.log(np.asarray(values, float))
@@ -205,7 +205,7 @@ def _colors(number: int) -> list[Any]:
 
 
 def _bars(estimates: Sequence[Estimate]) -> np.ndarray:
-    """The distances to both ends of each interval, [2, n]; nothing where there is no interval."""
+    """The distances from the means to both ends of the intervals, [2, n]; zero without an interval."""
     ends = [
         (0.0, 0.0)
         if estimate.low is None or estimate.high is None or estimate.mean is None

@@ -1,4 +1,4 @@
-"""`tacit conventions RUN …`: what the conventions of saved seeds look like, and what a relabelling changes in them."""
+"""`tacit conventions RUN …`: the convention matrices of saved seeds, and the effect of relabelling the game on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +29,11 @@ from marl.crossplay.estimators import self_play
 from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
 
 VERSION = 3
-"""Of what is measured, part of a folder's name: since 3 all games are those of the cross-play's self-play cells."""
+"""The version of the measurement, part of a folder's name; since 3 the games are those of the self-play cells."""
 
 
 class Relabelled(NamedTuple):
-    """What a relabelling changes, for each of N seeds."""
+    """The effect of relabelling the game, for each of N seeds."""
 
     self_play: np.ndarray  # float64[N, games] scores
     other_play: np.ndarray  # float64[N, games] scores from the same decks, with every player relabelled
@@ -41,18 +41,18 @@ class Relabelled(NamedTuple):
 
 
 class Conventions(NamedTuple):
-    """The convention matrices of N seeds and how far they are apart."""
+    """The convention matrices of N seeds and the distances between them."""
 
     counts: np.ndarray  # int64[N, A, A]
     distance: np.ndarray  # float64[N, N]
     sampling: np.ndarray  # float64[N] distance between two halves of a seed's games
     predicts: Correlation  # of the distance with cross-play
-    merged_distance: np.ndarray  # float64[N, N], actions that symmetries take to each other counted as one
+    merged_distance: np.ndarray  # float64[N, N], with actions that symmetries map to each other merged
     merged_predicts: Correlation
 
 
 class Play(NamedTuple):
-    """What was found in sampled or in greedy play; a text is the reason why something has no meaning in the game."""
+    """The results in sampled or in greedy play; a text instead is the reason why a result is undefined in this game."""
 
     self_play: np.ndarray  # float64[N]
     cross_play: np.ndarray  # float64[N, N], see `CrossPlay.matrix`
@@ -61,7 +61,7 @@ class Play(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was found of one run, and where it was written."""
+    """The results of one run, and the folder with them."""
 
     run: str
     game: str
@@ -80,18 +80,18 @@ def conventions_run(
     plays: Sequence[str] = PLAYS,
     output: Path | None = None,
 ) -> Found:
-    """Look at the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
+    """Measure the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
 
-    Cross-play is the run's own, from its directory; a file of the zoo has none: its seeds play. Self-play beside the
-    Other-Play return is played anew, from the same decks and draws.
+    Cross-play is read from the run's directory; for a file of the zoo, which has none, it is played. The self-play that
+    is compared with the Other-Play return is played anew, from the same decks and draws.
 
     Args:
       path: a run directory or a file of the zoo.
       games: self-play games of each seed, for each quantity.
-      symmetries: relabellings through which each game is followed for the equivariance defect.
+      symmetries: relabellings of each game for the equivariance defect.
       seed: of decks and draws.
-      plays: the ways of playing to look at.
-      output: where to make the folder, which is named after run and settings; by default beside the run.
+      plays: "sampled", "greedy" or both.
+      output: where to make the folder, which is named after run and settings; by default next to the run.
 
     Raises:
       TacitError: if the run cannot be read, or a setting is not a whole number in its range.
@@ -129,19 +129,19 @@ def conventions_run(
 
 
 def shown(found: Found) -> list[Table]:
-    """For each way of playing: each seed, all seeds where relabelling has a meaning, and the correlations."""
+    """For each way of playing a table: a row for each seed, means over seeds, and notes with the correlations."""
     return [_seed_table(found, name, play) for name, play in found.plays.items()]
 
 
 def figure(found: Found, name: str) -> figures.Figure:
-    """The convention matrices of the seeds, and their cross-play against how far these are apart.
+    """The convention matrices of the seeds, and cross-play against the distance between them.
 
     Args:
-      found: of a game with convention matrices.
-      name: of the way of playing, "sampled" or "greedy".
+      found: results of a game with convention matrices.
+      name: the way of playing, "sampled" or "greedy".
 
     Raises:
-      TacitError: if convention matrices have no meaning in the game.
+      TacitError: if convention matrices are undefined in the game.
     """
     play = found.plays[name]
     if isinstance(play.conventions, str):
@@ -177,7 +177,7 @@ def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmet
 
 
 def _refusal(check: Any, game: Any) -> str:
-    """Why `check` refuses the game; empty if it does not."""
+    """The reason why `check` refuses the game; empty if it does not."""
     try:
         check(game)
     except TacitError as error:
@@ -186,7 +186,7 @@ def _refusal(check: Any, game: Any) -> str:
 
 
 def _compare(first: np.ndarray, second: np.ndarray, orbits: np.ndarray, scores: np.ndarray) -> Conventions:
-    """Of two halves of the games; cross-play scores [N, N]."""
+    """Conventions from the counts of two halves of the games, and cross-play scores [N, N]."""
     counts = first + second
     apart, merged_apart = distances(counts), distances(merged(counts, orbits))
     return Conventions(
@@ -275,7 +275,7 @@ def _write(found: Found, settings: dict[str, Any]) -> None:
 
 
 def _plain(play: Play) -> dict[str, Any]:
-    """A play without its counts, for JSON."""
+    """A play as plain data for JSON, without its counts."""
     plain: dict[str, Any] = {"self_play": play.self_play.tolist(), "cross_play": _numbers(play.cross_play)}
     if isinstance(play.relabelled, str):
         plain["relabelled"] = play.relabelled
@@ -299,5 +299,5 @@ def _plain(play: Play) -> dict[str, Any]:
 
 
 def _numbers(matrix: np.ndarray) -> list[list[float | None]]:
-    """With None for nan, which JSON does not have."""
+    """Nested lists with None for nan, which JSON does not have."""
     return [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]

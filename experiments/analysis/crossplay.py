@@ -24,9 +24,9 @@ from marl.partners import PARTNERS, jaxmarl_agent, partners
 
 
 class Played(NamedTuple):
-    """What `tacit crossplay` found, and where it wrote it.
+    """The results of `tacit crossplay`, and the folder with them.
 
-    The agents are the seeds, one run behind the other, then the partners.
+    The agents are the seeds of the first run, then of the next, …, then the partners.
     """
 
     results: dict[str, CrossPlay]
@@ -34,7 +34,7 @@ class Played(NamedTuple):
     runs: tuple[tuple[str, int], ...]
     """Name and number of seeds of each run."""
     sampling: tuple[str, ...] = ()
-    """The agents that sample in greedy play, too."""
+    """The agents that sample their actions in greedy play, too."""
 
 
 def crossplay_runs(
@@ -50,14 +50,14 @@ def crossplay_runs(
     Args:
       paths: run directories of one game; none to play partners with each other.
       config: games, seating, seed.
-      output: the folder to write to; by default one named after runs and settings, beside the first run.
-      with_partners: who else plays, see `partner_names`. Each seed plays with copies of each partner in all other
-        seats, from every seat, and each partner alone.
-      game: where there is no run, the game as overrides such as game=hanabi players=3.
+      output: the folder to write to; by default one named after runs and settings, next to the first run.
+      with_partners: partners that play as well, see `partner_names`. Each seed plays, in every seat, with copies of
+        each partner in all other seats; each partner also plays with copies of itself.
+      game: without runs, the game as overrides such as game=hanabi players=3.
 
     Raises:
-      TacitError: if a run cannot be read, the runs are of different games, there is nobody to play, or a partner cannot
-        play the game.
+      TacitError: if a run cannot be read, the runs are of different games, there is no agent, or a partner cannot play
+        the game.
     """
     loaded = read_runs(paths)
     if loaded and game:
@@ -85,12 +85,12 @@ def crossplay_runs(
 
 
 def sampling(agents: Sequence[Agent]) -> tuple[str, ...]:
-    """The labels of the agents that sample in greedy play, too."""
+    """The labels of the agents that sample their actions in greedy play, too."""
     return tuple(agent.label for agent in agents if agent.kind.always_sampled)
 
 
 def sampling_in_words(labels: Sequence[str]) -> str:
-    """What a table of greedy play says of agents that sample all the same, or ""."""
+    """A note for a table of greedy play on the agents that sample nevertheless, or ""."""
     return f"greedy play of all but {', '.join(labels)}, whose draws are their play" if labels else ""
 
 
@@ -110,11 +110,11 @@ def read_runs(paths: Sequence[Path]) -> list[runs.Run]:
 
 
 def named_partners(game: Game, names: str) -> list[Agent]:
-    """The agents that `partner_names` stand for.
+    """The agents named by `partner_names`.
 
     Raises:
-      TacitError: for an unknown name or a file that cannot be read, if one cannot play the game, or if two partners
-        have one name.
+      TacitError: for an unknown name, a file that cannot be read, an agent that cannot play the game, or two partners
+        with the same name.
     """
     found = [_partner(game, text) for text in partner_names(names)]
     labels = [agent.label for agent in found]
@@ -125,7 +125,7 @@ def named_partners(game: Game, names: str) -> list[Agent]:
 
 
 def partner_names(names: str) -> list[str]:
-    """What `--with` lists with commas, each once: names of `marl.partners`, "partners" for all of these, and files.
+    """The items of `--with`, separated by commas, each once: names of `marl.partners`, and files; "partners" means all.
 
     [NAME=]jaxmarl:FILE is an agent that JaxMARL trained, called after its file unless it is given a name.
     """
@@ -144,15 +144,15 @@ def _partner(game: Game, text: str) -> Agent:
 
 
 def _composed_game(overrides: Sequence[str]) -> Game:
-    """The game that game=NAME and its other keys stand for."""
+    """The game that overrides such as game=NAME choose."""
     named = [text if text.startswith("game=") else f"game.{text.removeprefix('game.')}" for text in overrides]
     return build_game(compose.compose(named)["game"])
 
 
 def _cells(game: Game, seeds: int, joining: int, config: CrossPlayConfig) -> np.ndarray:
-    """int[C, players]: the seeds among each other, each with each partner, and each partner alone.
+    """int[C, players]: the seeds with each other, each with each partner, and each partner with copies of itself.
 
-    Partners without seeds play with each other as seeds do.
+    Without seeds, the partners play with each other as seeds do.
     """
     players = game.num_players
     own = seatings(seeds or joining, players, config.seating, max_seatings=config.max_seatings)
@@ -176,7 +176,7 @@ def with_partner(result: CrossPlay, seeds: range, partner: int) -> Estimate:
       seeds: the agents' numbers.
       partner: the partner's number.
     """
-    met = np.sort(result.seatings, axis=1)  # seeds have lower numbers than partners
+    met = np.sort(result.seatings, axis=1)  # sorted, since seeds have lower numbers than partners
     ours = (met[:, 1:] == partner).all(axis=1)
     _, cells = result.cells
     scores = [cells[ours & (met[:, 0] == seed)].mean(axis=0) for seed in seeds]
@@ -184,7 +184,7 @@ def with_partner(result: CrossPlay, seeds: range, partner: int) -> Estimate:
 
 
 def shown(played: Played) -> list[Table]:
-    """Estimates for each play; and for each partner its own score, and that of each run's seeds with it."""
+    """For each play a table of estimates, and one of each partner's own score and that of each run's seeds with it."""
     seeds = sum(number for _, number in played.runs)
     found = [_of_seeds(played, seeds)] if seeds else []
     if len(next(iter(played.results.values())).labels) > seeds:

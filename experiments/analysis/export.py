@@ -1,7 +1,7 @@
-"""`tacit export mlflow|tensorboard DIR …`: finished training runs for the viewers that people have.
+"""`tacit export mlflow|tensorboard DIR …`: export finished training runs to MLflow or TensorBoard.
 
-Exporters read run directories and know nothing of training. A second export changes nothing but what has changed: every
-exported run carries a stamp, the hash of the files it was made from.
+Exporters only read run directories. A second export writes only runs that have changed: every exported run has a stamp,
+the hash of the files it was made from.
 
     mlflow        OUTPUT/mlflow.db, a SQLite store; an experiment for each game, a run for each run, found by the tag
                   tacit.run: the science as parameters, curves and final scores as metrics
@@ -30,23 +30,23 @@ from experiments.runs.record import Record
 from games.errors import TacitError
 
 _FORMAT = 1
-"""Of what is exported; part of the stamp."""
+"""The version of the export format; part of the stamp."""
 _FILES = ("run.json", "metrics.npz", "crossplay.json")
 _SUMS = {"return_sum": "return", "length_sum": "length", "bombed": "bombed"}
 """Metrics that are sums over the games that ended, and the names of their means."""
 _FINAL = {"self_play": "sp", "cross_play": "xp", "gap": "gap"}
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100
-"""That mlflow takes at once."""
+"""The most that mlflow accepts in one call."""
 
 
 class Exported(NamedTuple):
-    """What an export did."""
+    """The result of an export."""
 
     place: str
     written: list[str]
-    """Names of the runs that were not there, or not as they are now."""
+    """Names of the runs that were new or had changed."""
     kept: list[str]
-    """Those that were there already."""
+    """Names of the runs that were exported before and have not changed."""
 
 
 class _Point(NamedTuple):
@@ -59,7 +59,8 @@ def to_mlflow(paths: Sequence[Path], output: Path) -> Exported:
     """Export the finished training runs among `paths` to MLflow's SQLite store OUTPUT/mlflow.db.
 
     Raises:
-      TacitError: if there is none, two of one name differ, MLflow is not installed, or the store cannot be written.
+      TacitError: if there is no such run, two of the same name differ, MLflow is not installed, or the store cannot be
+        written.
     """
     records = _finished(paths)
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
@@ -75,7 +76,7 @@ def to_mlflow(paths: Sequence[Path], output: Path) -> Exported:
             if [(run.data.tags["tacit.stamp"], run.info.status) for run in found] == [(stamp, "FINISHED")]:
                 done.kept.append(record.path.name)
                 continue
-            for run in found:  # of other files, or cut short
+            for run in found:  # made from other files, or incomplete
                 client.delete_run(run.info.run_id)
             _log_run(client, entities, experiment, record, stamp)
             done.written.append(record.path.name)
@@ -86,8 +87,8 @@ def to_tensorboard(paths: Sequence[Path], output: Path) -> Exported:
     """Export the finished training runs among `paths` as event files, a folder OUTPUT/RUN each.
 
     Raises:
-      TacitError: if there is none, two of one name differ, TensorBoard is not installed, or the folder cannot be
-        written or is in the way.
+      TacitError: if there is no such run, two of the same name differ, TensorBoard is not installed, or a folder cannot
+        be written or holds something else.
     """
     records = _finished(paths)
     summary = _library("tensorboard.summary")
@@ -125,7 +126,7 @@ def describe(done: Exported) -> str:
 
 
 def _log_run(client: Any, entities: ModuleType, experiment: str, record: Record, stamp: str) -> None:
-    """A new run, finished when all of it is written."""
+    """Write a new run to MLflow; it is marked as finished once it is complete."""
     time = int(1000 * _time(record))
     tags = {"tacit.run": record.path.name, "tacit.stamp": stamp, "tacit.path": str(record.path)}
     tags |= {f"tacit.version.{name}": str(version) for name, version in record.versions.items()}
@@ -141,7 +142,7 @@ def _log_run(client: Any, entities: ModuleType, experiment: str, record: Record,
 
 
 def _experiment(client: Any, name: str, output: Path) -> str:
-    """The number of the experiment of a name, which is made if it is not there."""
+    """The number of the experiment of this name, which is made if it does not exist."""
     found = client.get_experiment_by_name(name)
     if found is None:
         return client.create_experiment(name, artifact_location=(output.resolve() / "artifacts").as_uri())
@@ -151,7 +152,7 @@ def _experiment(client: Any, name: str, output: Path) -> str:
 
 
 def _curves(record: Record) -> list[_Point]:
-    """Every metric of metrics.npz by steps, the mean over seeds; what is not finite is left out."""
+    """Every metric of metrics.npz by steps, as the mean over seeds; values that are not finite are left out."""
     metrics = record.metrics()
     of_steps = {"train": metrics["steps"], "evaluation": metrics["evaluation_steps"]}
     points = []
@@ -233,7 +234,7 @@ def _library(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _quiet(*loggers: str) -> Iterator[None]:
-    """Keep a library's news about its tables, and what its own libraries find old-fashioned in it, off the terminal."""
+    """Keep a library's log messages about database migrations, and deprecation warnings inside it, off the terminal."""
     before = {name: logging.getLogger(name).level for name in loggers}
     try:
         for name in loggers:

@@ -1,9 +1,9 @@
-"""`tacit methods [NAME=]RUN … [--with PARTNERS]`: learned methods side by side, every one with every other.
+"""`tacit methods [NAME=]RUN … [--with PARTNERS]`: compare learned methods, and play each with every other.
 
-Each run is a method, its seeds are independent, and partners that nobody trained join as methods of one agent. All
-agents are played with each other on the same decks; the tables say what each method scores with itself (SP) and between
-its seeds (XP), with intervals over seeds, and with each other method, with its error over the seeds of both (table.json
-has these intervals, too), and whether two methods can be told apart.
+Each run is a method with independent seeds; partners that nobody trained take part as methods of one agent. All agents
+play with each other on the same decks. The tables show each method's self-play (SP) and the cross-play between its
+seeds (XP), with intervals over seeds; the scores of each pair of methods, with the standard error over the seeds of
+both (table.json has the intervals, too); and whether two methods differ significantly.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from marl.crossplay.estimators import Estimate
 
 
 class MethodsTable(NamedTuple):
-    """What `tacit methods` found, each by the name of the play, "sampled" or "greedy"."""
+    """The results of `tacit methods`, each by the name of the play, "sampled" or "greedy"."""
 
     game: str
     score_range: tuple[float, float]
@@ -37,9 +37,9 @@ class MethodsTable(NamedTuple):
     results: dict[str, CrossPlay]
     blocks: dict[str, Blocks]
     comparisons: dict[str, dict[Test, list[PairTest]]]
-    """Of the cross-play of every two methods with several seeds, by test, corrected for the number of pairs."""
+    """Tests of whether the cross-play of two methods differs, for each pair; corrected for the number of pairs."""
     sampling: tuple[str, ...]
-    """The agents that sample in greedy play, too."""
+    """The agents that sample their actions in greedy play, too."""
     folder: Path
 
 
@@ -53,9 +53,9 @@ def methods_table(
     """Play the seeds of all runs, and partners, with each other; write the tables and the figure.
 
     Args:
-      methods: (name, run); with an empty name the run is called after its learner and what it alone has.
+      methods: (name, run); with an empty name the run is called after its learner and the keys that distinguish it.
       config: games, seating, seed.
-      output: the folder to write to; by default one named after runs and settings, beside the first run.
+      output: the folder to write to; by default one named after runs and settings, next to the first run.
       with_partners: as in `experiments.analysis.crossplay.crossplay_runs`.
 
     Raises:
@@ -103,16 +103,16 @@ def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[st
 
 
 def named(texts: Sequence[str]) -> list[tuple[str, Path]]:
-    """[NAME=]RUN … as (name or "", path), without the folders of results that stand beside runs."""
+    """[NAME=]RUN … as (name or "", path), without folders of results next to runs."""
     given = [("", text) if Path(text).exists() else text.rpartition("=")[::2] for text in texts]
     kept = set(runs.training_runs([Path(path) for _, path in given]))
     return [(name, Path(path)) for name, path in given if Path(path) in kept]
 
 
 def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How runs are called that were given no name: the learner, and where several have the same the keys that differ.
+    """Default names of runs: the learner and, if several runs have the same learner, the keys in which they differ.
 
-    Runs that differ in nothing else (in their seeds) are numbered.
+    Runs that differ only in their seeds are numbered.
     """
     learners = [_learner(science) for science in sciences]
     flat = [flatten({key: science[key] for key in ("policy", "learner", "steps")}) for science in sciences]
@@ -128,7 +128,7 @@ def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def cells(sizes: Sequence[int], players: int, config: CrossPlayConfig) -> np.ndarray:
-    """int32[C, players]: each method's agents among themselves, and between methods one agent with copies of another.
+    """int32[C, players]: seatings of each method's own agents, and of one agent with copies of another method's agent.
 
     Args:
       sizes: number of agents of each method, which have consecutive numbers.
@@ -147,7 +147,7 @@ def cells(sizes: Sequence[int], players: int, config: CrossPlayConfig) -> np.nda
 
 
 def shown(table: MethodsTable) -> list[Table]:
-    """For each play what the methods score, how they play with each other, and which can be told apart."""
+    """For each play: the methods' scores, their scores with each other, and which differ significantly."""
     found = [one for play in table.blocks for one in _of_play(table, play)]
     if table.sampling:
         found[-1] = found[-1]._replace(notes=[sampling_in_words(table.sampling)])
@@ -213,7 +213,7 @@ _PLAY = Column("play", shown=False)
 
 
 def _estimate(estimate: Estimate) -> Cell:
-    """With nothing where it has no mean: a partner is one agent, and has no cross-play."""
+    """A cell with the estimate; empty if it has no mean: a partner is one agent and has no cross-play."""
     return Cell(estimate, NOTHING if estimate.mean is None else None)
 
 
@@ -228,7 +228,7 @@ def _learner(science: Mapping[str, Any]) -> str:
 
 
 def _said(key: str, value: Any) -> str:
-    """A key and its value in words; a word alone says enough."""
+    """A key and its value in words; a value that is a word stands alone."""
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
 
 

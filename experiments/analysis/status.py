@@ -1,4 +1,4 @@
-"""`tacit status` and `tacit runs check`: how the runs of a folder stand, from their own directories."""
+"""`tacit status` and `tacit runs check`: the states of the runs of a folder, read from their directories."""
 
 import collections
 import datetime
@@ -17,9 +17,9 @@ _ALL = (*STATES, "damaged")
 
 
 def status(roots: Sequence[Path], *, as_json: bool) -> None:
-    """Print how many runs stand how, and each that is not finished with its reason.
+    """Print the number of runs in each state, and each run that is not finished with its reason.
 
-    A scheduler's word does not count: it reports jobs as completed whose runs failed.
+    Only run directories are read, since a scheduler reports a job as completed even if its run has failed.
 
     Raises:
       TacitError: if there is no such folder, or no run in it.
@@ -52,7 +52,7 @@ def table(unfinished: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def standing(runs: Runs) -> dict[str, Any]:
-    """`counts` of the runs in each state and, of those that are `unfinished`, what is known; as plain data."""
+    """As plain data, `counts` of the runs in each state, and the facts about each of the `unfinished` ones."""
     counts = collections.Counter(record.state for record in runs)
     unfinished = [record for state in _ALL[1:] for record in runs if record.state == state]
     return {"counts": {state: counts[state] for state in _ALL}, "unfinished": [_plain(one) for one in unfinished]}
@@ -72,7 +72,7 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def check(roots: Sequence[Path]) -> bool:
-    """Print what is damaged in the runs of some folders, a line each; whether nothing is.
+    """Print the damage found in the runs of some folders, a line each; True if there is none.
 
     Raises:
       TacitError: if there is no such folder, or no run in it.

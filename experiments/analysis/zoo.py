@@ -1,8 +1,8 @@
-"""`tacit zoo RUN …`: a finished run as one small file, to keep, to share and to play with.
+"""`tacit zoo RUN …`: store a finished run as one small file that can be shared and played with.
 
 The file is a policies.safetensors with all seeds and, in its metadata, the configuration, the game's version and the
-scores. Weights are in half precision where that leaves the cross-play as it is, otherwise as they were trained; who
-reads the file gets float32 either way.
+scores. Weights are stored in half precision if that does not change the mean scores noticeably (`keep`), otherwise as
+they were trained. Reading the file gives the original dtype either way.
 """
 
 from pathlib import Path
@@ -19,12 +19,12 @@ from marl.crossplay import CrossPlay
 
 
 class Kept(NamedTuple):
-    """A file of the zoo, and what rounding its weights does."""
+    """A file of the zoo, and the effect of rounding its weights on the scores."""
 
     file: Path
     dtype: str
     changes: dict[str, tuple[float, float, float]]
-    """Mean score before, after rounding, and its error over games; by name, such as "greedy XP"."""
+    """(mean score before rounding, after rounding, its error over games) by name, such as "greedy XP"."""
 
     def __str__(self) -> str:
         moved = ", ".join(
@@ -37,8 +37,8 @@ def keep(path: Path, folder: Path) -> Kept:
     """Write a finished run to `folder`/NAME.safetensors.
 
     Weights are rounded to float16 if no mean score (self-play and cross-play, sampled and greedy) moves by more than
-    its error: the mean of the cells' standard errors over games, which bounds that of their mean whatever decks they
-    share.
+    its error. The error is the mean of the cells' standard errors over games, which is an upper bound of the standard
+    error of their mean even if cells share decks.
 
     Raises:
       TacitError: if the run cannot be read or is of another version of its learner, or the folder cannot be written.
@@ -77,7 +77,7 @@ def _rounded(leaf: Any) -> np.ndarray:
 
 
 def _of(played: CrossPlay, own: bool) -> np.ndarray:
-    """bool[C]: the cells of self-play, or the others."""
+    """bool[C]: the cells of self-play if `own`, else the others."""
     return (played.seatings == played.seatings[:, :1]).all(axis=1) == own
 
 

@@ -1,4 +1,4 @@
-"""What there is to choose from the thing itself: a game's row in the list of games and its page, and partners."""
+"""Descriptions computed from the code: a game's row in the list of games, its page, and the partners."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ from games.tabular.symmetry import automorphisms
 from marl.partners import PARTNERS
 
 ALL_PARTNERS = "partners"
-"""What `--with` says for all rule-based partners."""
+"""The word in `--with` for all rule-based partners."""
 FOREIGN = "jaxmarl:"
-"""What `--with` puts before a file of JaxMARL's weights."""
+"""The prefix in `--with` of a file with JaxMARL's weights."""
 PARTNER_CHOICES = f"{ALL_PARTNERS}, or some of {', '.join(PARTNERS)}, [NAME=]{FOREIGN}FILE"
-"""What `--with` takes, with commas between them."""
+"""What `--with` accepts, separated by commas."""
 _WIDTH = 110
 
 
 def is_tabular(game: Game) -> bool:
-    """Whether exact commands take the game as well."""
+    """Whether the exact lab's commands accept the game, too."""
     return isinstance(game, Simulator)
 
 
 def row(game: Game) -> list[str]:
-    """The game's cells in the list: those of `listing.TABULAR` or `listing.SIMULATED` but for the name."""
+    """The game's cells in the list, under the headers `listing.TABULAR` or `listing.SIMULATED` without the name."""
     return list(_tabular_row(game) if isinstance(game, Simulator) else _simulated_row(game))
 
 
@@ -89,7 +89,7 @@ def _optimum(game: Simulator) -> str:
 
 
 def _describe_tables(game: Simulator) -> list[str]:
-    """What the exact commands see: horizon, symmetries, optimum, and all names."""
+    """The lines about a tabular game: horizon, symmetries, optimum, and all names."""
     problem = game.problem
     swap, no_swap = _orders(problem)
     facts = [

@@ -1,9 +1,10 @@
-"""What is known without a computation, so that commands which only say it start at once: facts.json.
+"""Stored facts, facts.json, so that commands which only print them start without computing anything.
 
-    python -m experiments.catalogue.facts     computes the facts and writes the file anew; a test compares the two
+    python -m experiments.catalogue.facts     computes the facts and writes the file; a test compares the two
 
-It holds, of each game of conf/ as it stands there, its row in the list of games and all that `tacit games NAME` shows,
-symmetry orders among it; and what help texts say of methods, structures and partners.
+The file holds, for each game of conf/ with the values written there, its row in the list of games and all that
+`tacit games NAME` shows, including the orders of its symmetry groups; and what help texts say of methods, structures
+and partners.
 """
 
 import functools
@@ -17,7 +18,7 @@ from experiments.configuration.config import canonical
 
 FILE = Path(__file__).with_name("facts.json")
 FROM_FILE = "file"
-"""The choice of `game` that reads a file of the user's: nothing is known of it."""
+"""The choice of `game` that reads a user's file, so there are no stored facts about it."""
 
 
 @functools.cache
@@ -27,12 +28,12 @@ def read() -> dict[str, Any]:
 
 
 def of_game(group: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The facts of the game that a `game` group stands for, if it is one of conf/ with the values that it has there."""
+    """The stored facts of a `game` group, if it is one of conf/ with unchanged values; else None."""
     return next((known for known in read()["games"].values() if canonical(known["group"]) == canonical(group)), None)
 
 
 def computed() -> dict[str, Any]:
-    """The facts as plain data, from the code itself: some seconds of work."""
+    """The facts as plain data, computed from the code; takes some seconds."""
     from experiments.catalogue import described
     from experiments.configuration.config import build_game
     from games.tabular.structures import STRUCTURES

@@ -1,6 +1,7 @@
-"""`tacit games`: which games there are, and what a game is made of.
+"""`tacit games`: the list of games, and a description of each.
 
-Games of conf/ as they stand there are known (`experiments.catalogue.facts`); any other one is built and looked at.
+Facts about games of conf/ with unchanged values are stored (`experiments.catalogue.facts`); any other game is built to
+describe it.
 """
 
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ def describe_game(name: str, overrides: Sequence[str]) -> str:
 
 
 def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
-    """A line for each law of the contract, "ok" or what breaks it, and whether one game, with `overrides`, keeps it."""
+    """Check one game, with `overrides`: a line for each requirement, "ok" or what is wrong, and whether all are met."""
     from experiments.configuration.config import build_game
     from games import check
 

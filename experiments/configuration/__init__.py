@@ -1,1 +1,1 @@
-"""What a job is: plain data, checked, and what its keys name."""
+"""A job's configuration: parsed from plain data and checked, and the objects that it names built."""

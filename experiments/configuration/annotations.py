@@ -1,7 +1,7 @@
-"""Values of a configuration against the annotations of what they are arguments of.
+"""Check values of a configuration against the type annotations of the parameters that they are passed to.
 
-Whole numbers, numbers, truth values, text, null, `Literal`, lists of these (`tuple[X, ...]`, `Sequence[X]`, `list[X]`)
-and unions of all of them are known here. Any other annotation says nothing, and its values are left as they are.
+Supported are whole numbers, numbers, truth values, text, null, `Literal`, lists of these (`tuple[X, ...]`,
+`Sequence[X]`, `list[X]`) and unions of all of them. A value with any other annotation is passed on unchecked.
 """
 
 import collections.abc
@@ -15,16 +15,16 @@ from games.errors import TacitError
 
 
 class _Simple(NamedTuple):
-    """What an annotation asks for."""
+    """How to check a value against one annotation."""
 
     one: str
     many: str
     read: Callable[[Any], Any]
-    """The value as it is passed on; raises ValueError or OverflowError if it is none."""
+    """Converts the value; raises ValueError or OverflowError if it does not fit."""
 
 
 def of(target: Any) -> dict[str, Any]:
-    """The annotations of the parameters of a class or function, by name; none where one of them names nothing."""
+    """The annotations of the parameters of a class or function, by name; empty if one of them cannot be resolved."""
     annotated = target if dataclasses.is_dataclass(target) or not isinstance(target, type) else target.__init__
     try:
         return typing.get_type_hints(annotated)
@@ -33,9 +33,9 @@ def of(target: Any) -> dict[str, Any]:
 
 
 def fitted(name: str, value: Any, annotation: Any) -> Any:
-    """`value` as an argument of that annotation.
+    """`value`, converted to fit an annotation.
 
-    A whole float (1e3) is good for int, an int for float, a list for a tuple; a truth value is no number.
+    A whole float (1e3) is accepted for int, an int for float, a list for a tuple; a truth value is not a number.
 
     Raises:
       TacitError: naming `name` and what the annotation asks for.
@@ -94,7 +94,7 @@ def _sequence(made: type, entry: _Simple | None) -> _Simple | None:
 
 
 def _among(choices: tuple[Any, ...], value: Any) -> Any:
-    """The choice that equals the value; True is no 1."""
+    """The choice that equals the value; True does not equal 1 here."""
     for choice in choices:
         if value == choice and isinstance(value, bool) == isinstance(choice, bool):
             return choice

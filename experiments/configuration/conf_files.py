@@ -1,4 +1,4 @@
-"""The files of conf/ as they stand there, read without hydra: choices, values, and what they say of themselves."""
+"""The files of conf/, read without hydra: choices of groups, values, and explanations."""
 
 from importlib import resources
 from pathlib import Path
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 
 def choices(group: str) -> list[str]:
-    """The choices of a group, those in folders of its own, such as sweep/hanabi, among them."""
+    """The choices of a group, including those in its folders, such as sweep/hanabi."""
     own = Path(str(resources.files("conf"))) / group
     return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.rglob("*.yaml"))
 
 
 def written(group: str, name: str) -> dict[str, Any]:
-    """The values of conf/GROUP/NAME.yaml, after those of the files of that folder which its defaults name."""
+    """The values of conf/GROUP/NAME.yaml, laid over those of the files that its defaults list names."""
     plain = _read(f"{group}/{name}")
     before = [written(group, one) for one in plain.pop("defaults", [])]
     return {key: value for values in (*before, plain) for key, value in values.items()}
 
 
 def default_choices(root: str) -> dict[str, str]:
-    """The choice that conf/ROOT.yaml makes in each of its groups, in its order; "experiment" among them."""
+    """The default choice of each group of conf/ROOT.yaml, in its order, including "experiment"."""
     return {group: choice for one in _read(root)["defaults"] if isinstance(one, dict) for group, choice in one.items()}
 
 
@@ -50,7 +50,7 @@ def keys(name: str) -> frozenset[str]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    from omegaconf import OmegaConf  # what runs a piece of a job elsewhere does without
+    from omegaconf import OmegaConf  # imported here, since experiments.run_piece works without it
 
     file = resources.files("conf").joinpath(f"{name}.yaml")
     plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
@@ -61,7 +61,7 @@ def explained(name: str) -> list[str]:
     """The lines of conf/NAME.yaml that a command's help shows: what the file is for, its keys, values and meanings."""
     shown, key = [], ""
     for line in resources.files("conf").joinpath(f"{name}.yaml").read_text().splitlines():
-        if line[:1].strip():  # not within the value of the key before
+        if line[:1].strip():  # not a continuation of the previous key's value
             key = line.partition(":")[0]
         if line.strip() and key not in ("defaults", "hydra", "_target_"):
             shown.append(line.removeprefix("# "))

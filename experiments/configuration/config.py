@@ -1,4 +1,4 @@
-"""Configurations: what they contain, checked before anything compiles, and how a run gets its name.
+"""Configurations: their keys, which are checked before anything compiles, and how a run gets its name.
 
 A configuration is nested plain data (from hydra, or from a JSON file). `game`, `policy` and `learner` name what they
 build with `_target_`, so that a class of the user's own is configured like one of ours; every other key is an argument
@@ -40,9 +40,9 @@ class CrossPlayConfig:
     Attributes:
       games: games in each cell.
       seating: see `marl.crossplay.seatings`.
-      max_seatings: random seatings beyond those of disjoint groups, where there are more.
+      max_seatings: random seatings besides those of disjoint groups, where there are more than these.
       max_lanes: games in one compiled call.
-      seed: of decks and draws.
+      seed: of decks and action draws.
     """
 
     games: int = 1000
@@ -61,12 +61,12 @@ class CrossPlayConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExecutionConfig:
-    """How a job is carried out: nothing here changes what a run finds out.
+    """How a job is carried out: nothing here changes the policies or scores of a run.
 
     Attributes:
       output: the folder that holds the run directories.
       overwrite: train finished runs again instead of skipping them.
-      retry_failed: in a sweep, train what failed before again instead of leaving it out.
+      retry_failed: in a sweep, train runs that failed before again instead of skipping them.
       progress: show a progress bar.
       rows: rows of the metrics table.
       evaluations: greedy cross-plays during training; 0 for none.
@@ -77,7 +77,7 @@ class ExecutionConfig:
       distributed: whether this process is one of several, on one or many hosts (`experiments.training.hosts`).
 
     Raises:
-      TacitError: for a value that is none, naming its key.
+      TacitError: for an invalid value, naming its key.
     """
 
     output: str = "runs"
@@ -132,10 +132,10 @@ class JobConfig:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
-        """Read nested plain data as hydra composes it from `conf/`; every part is built once, so that all checks speak.
+        """Read nested plain data as hydra composes it from `conf/`; every part is built once, so that all checks run.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it.
+          TacitError: for an unknown key or an invalid value, naming it.
         """
         keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
         if not isinstance(plain, Mapping):
@@ -159,7 +159,7 @@ class JobConfig:
             execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
         )
         job = dataclasses.replace(job, learner=_with_defaults_of_the_game(job.game, job.learner))
-        for run in job.runs:  # build every part, so that all its checks speak now
+        for run in job.runs:  # build every part, so that all its checks run now
             seatings(job.seeds, run.built.game.num_players, job.crossplay.seating)
         return job
 
@@ -200,7 +200,7 @@ class Built:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What one run is about: a job's science with single hyperparameters. Attributes as in `JobConfig`."""
+    """The configuration of one run: what decides its results. Attributes as in `JobConfig`, with no lists."""
 
     game: Mapping[str, Any]
     policy: Mapping[str, Any]
@@ -211,7 +211,7 @@ class RunConfig:
 
     @functools.cached_property
     def built(self) -> Built:
-        """The game, the policy and the learner, made when they are first asked for.
+        """The game, the policy and the learner, built on first use.
 
         Raises:
           TacitError: for an unknown key or a value out of range.
@@ -261,9 +261,9 @@ class RunConfig:
         }
 
     def by_default(self) -> dict[str, Any]:
-        """What of `science()` is a default of the learner's version, which stands for it in the name.
+        """The keys of `science()` with the default of the learner's version, which are left out of the name.
 
-        So a key that a later Tacit adds does not rename the runs that had no choice.
+        So a key that a later version of Tacit adds does not rename older runs.
         """
         declared = canonical(declared_defaults(find("learner", self.learner)))
         own = canonical(self.learner)
@@ -271,12 +271,12 @@ class RunConfig:
         return {f"learner.{key}": own[key] for key in shared if own[key] == declared[key]}
 
     def name(self) -> str:
-        """Twelve hexadecimal digits that stand for `science()`."""
+        """Twelve hexadecimal digits: a hash of `science()`."""
         return name_of(self.science(), self.by_default())
 
     @classmethod
     def from_science(cls, science: Mapping[str, Any]) -> "RunConfig":
-        """The inverse of `science()`; versions are the caller's to compare."""
+        """The inverse of `science()`; the caller compares the versions."""
         game, learner = (
             {key: value for key, value in science[part].items() if key != "version"} for part in ("game", "learner")
         )
@@ -284,7 +284,7 @@ class RunConfig:
 
 
 def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, Any]) -> dict[str, Any]:
-    """A learner's keys with what null stands for in a game."""
+    """A learner's keys, with null replaced by the default for this game."""
     learner = dict(learner)
     built = build_game(game)
     if learner.get("share_parameters", True) is None:
@@ -301,7 +301,7 @@ def build_game(config: Mapping[str, Any]) -> "Game":
 
 
 def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
-    """The policy that a `policy` group stands for, given the game and the sizes of its observer where it takes them."""
+    """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them."""
     from games.shapes import users_own
     from marl.agent import Kind
 
@@ -315,9 +315,10 @@ def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: boo
 
 
 def declared_defaults(learner: Any) -> dict[str, Any]:
-    """The defaults of a learner that declares a version, by key: they may only change with it. Of others none.
+    """The defaults of a learner that declares a version, by key; they may change only together with the version.
 
-    Nor of one that extends a learner with a version: its own says nothing of the defaults that it inherits.
+    Empty for a learner without a version, and for one that extends a learner with a version: its own version does not
+    cover the defaults that it inherits.
     """
     declare = ["version" in vars(one) for one in getattr(learner, "__mro__", (learner,))]
     if not declare[0] or any(declare[1:]):
@@ -328,11 +329,11 @@ def declared_defaults(learner: Any) -> dict[str, Any]:
 
 
 def name_of(science: Mapping[str, Any], by_default: Mapping[str, Any] | None = None) -> str:
-    """Twelve hexadecimal digits that stand for what decides results: of a run, or of a folder over several runs.
+    """Twelve hexadecimal digits: a hash of what decides the results of a run, or of a folder over several runs.
 
     Args:
       science: as nested plain data.
-      by_default: keys, as in "learner.clip", that do not count where they have these values.
+      by_default: keys, such as "learner.clip", that are left out where they have these values.
     """
     counted = canonical(science)
     for dotted, value in (by_default or {}).items():
@@ -349,7 +350,7 @@ def stack_hyperparameters(values: Sequence[Any]) -> Any:
 
 
 def canonical(plain: Any) -> Any:
-    """Plain data in which equal numbers are written alike: a whole float (1.0, 2e6) becomes an int."""
+    """Plain data in which equal numbers are written in the same way: a whole float (1.0, 2e6) becomes an int."""
     if isinstance(plain, Mapping):
         return {key: canonical(value) for key, value in plain.items()}
     if isinstance(plain, list | tuple):

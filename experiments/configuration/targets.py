@@ -1,6 +1,6 @@
-"""What `_target_` names, a class or function of ours or of the user's own: its keys, and what it builds of them.
+"""Resolve `_target_`, a class or function of ours or of the user's: find its keys, and call it with their values.
 
-Whatever the user's own code raises while it is imported or called becomes one sentence, with its file and line.
+An exception that the user's code raises while it is imported or called becomes one sentence, with its file and line.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from experiments.configuration.conf_files import written
 from games.errors import TacitError, users_line
 
 PARTS = ("game", "policy", "learner")
-"""The groups that build something: a choice among them is a name in conf/, or a Python path."""
+"""The groups that build something: a choice of one is a name in conf/, or a Python path."""
 
 _GIVEN = {
     "game": (),
@@ -32,26 +32,27 @@ _ATTRIBUTES = {
     "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
     "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
 }
-"""What a target must have."""
+"""The attributes that a target must have."""
 _REQUIRED = "???"
-"""What a configuration says for a key that the user has to give."""
+"""The placeholder for a key that the user has to give."""
 _OURS = ("games", "marl")
 """Packages with targets of the lab's own."""
 _NEAR = 0.75
-"""Least share of common letters (`difflib`) of a key and the one that may have been meant."""
+"""The least `difflib` similarity between a key and one that may have been meant."""
 
 
 def default_group(group: str, path: str) -> dict[str, Any]:
     """The group that a Python path stands for: `_target_` and its keys with their defaults, "???" where there is none.
 
-    The keys are the arguments in the target's signature but for those that are filled in from the other groups; of a
-    learner also its hyperparameters; of a policy also `observer`. A learner's `share_parameters` is None, as it is in
-    conf/: one network each in tabular games, one for all in others. A class of ours which a file of conf/ builds has
-    the values of that file; one that extends it begins with them, and goes on with those defaults of its own that are
-    not the extended class's.
+    The keys are the arguments in the target's signature except those that are filled in from the other groups; for a
+    learner also its hyperparameters; for a policy also `observer`. A learner's `share_parameters` is None, as it is in
+    conf/: a network for each seat in tabular games, one for all seats in others. A class of ours that a file of conf/
+    builds takes its defaults from that file; a class that extends it takes them too, except where its own signature
+    has another default than the extended class.
 
     Raises:
-      TacitError: if the path cannot be imported, is nothing that the group builds, or a default is no plain data.
+      TacitError: if the path cannot be imported, is not something that the group builds, or a default is not plain
+        data.
     """
     target = find(group, {"_target_": path})
     keys = _signature(group, path, target)
@@ -68,26 +69,26 @@ def default_group(group: str, path: str) -> dict[str, Any]:
 
 
 def completed(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A group with the keys that it leaves out, so that a run's name does not depend on whether they are written.
+    """A group with its missing keys added, so that a run's name does not depend on whether they are written.
 
-    Groups of Tacit's own stay as they are: conf/ writes them out, and runs have been named after what it says.
+    Groups of Tacit's own are not changed: conf/ lists all their keys, and runs have been named after these.
     """
     path = config.get("_target_")
     if not isinstance(path, str) or _is_ours(path):
         return dict(config)
     if _signature(group, path, find(group, config)).keys() <= config.keys():
-        return dict(config)  # without a look at conf/
+        return dict(config)  # without reading conf/
     defaults = {name: value for name, value in default_group(group, path).items() if value != _REQUIRED}
     return {**defaults, **config}
 
 
 def find(group: str, config: Mapping[str, Any]) -> Any:
-    """The class or function that `_target_` names, if it is one that builds what the group stands for.
+    """The class or function that `_target_` names, after a check that it builds a game, a policy or a learner.
 
-    A saved run names its targets, too: nothing but a game, a policy or a learner is ever called.
+    Files of saved runs name targets, too: because of this check they cannot have anything else called.
 
     Raises:
-      TacitError: if there is none, or it builds something else.
+      TacitError: if it does not exist, or builds something else.
     """
     from games.game import Game  # and jax: reading a configuration does without
 
@@ -97,7 +98,7 @@ def find(group: str, config: Mapping[str, Any]) -> Any:
     target = _imported(group, path)
     try:
         builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
-    except (TypeError, NameError):  # no function, or annotations that name nothing
+    except (TypeError, NameError):  # not a function, or annotations that cannot be resolved
         builds = None
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
         raise TacitError(
@@ -113,10 +114,10 @@ def find(group: str, config: Mapping[str, Any]) -> Any:
 
 
 def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = (), **given: Any) -> Any:
-    """Call the target of a group with its keys, and with those of `given` that it takes.
+    """Call the target of a group with the group's keys, and with those of `given` that it takes.
 
     Raises:
-      TacitError: for a key that it does not take, a value that its annotation excludes, or what it raises itself.
+      TacitError: for a key that it does not take, a value that does not fit its annotation, or an error in the target.
     """
     target = find(group, config)
     parameters = inspect.signature(target).parameters
@@ -136,7 +137,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
     """A learner's hyperparameters, of single numbers.
 
     Raises:
-      TacitError: for one that is missing, no number, or refused by their `check()`.
+      TacitError: for one that is missing, not a number, or refused by their `check()`.
     """
     numbers = find("learner", config).hyperparameters
     given = {name: config[name] for name in numbers._fields if name in config}
@@ -146,10 +147,10 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
 
 
 def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse a key that is not known.
+    """Refuse an unknown key.
 
     Raises:
-      TacitError: naming the nearest one, or all.
+      TacitError: naming the known key with the nearest spelling, or all known keys.
     """
     for key in plain:
         if key not in known and key != "_target_":
@@ -159,7 +160,7 @@ def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...])
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of the known words that is spelled nearly like it."""
+    """The known word whose spelling is nearest, if any is near."""
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
 
 
@@ -211,12 +212,12 @@ def _imported(group: str, path: str) -> Any:
     module, _, name = path.rpartition(".")
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.append(here)  # last: a file of the user's hides nothing that is installed
+        sys.path.append(here)  # last, so that a file of the user's shadows no installed package
     try:
         found = importlib.import_module(module)
     except Exception as error:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
-        if absent and f"{module}.".startswith(f"{absent}."):  # not one that the module itself imports
+        if absent and f"{module}.".startswith(f"{absent}."):  # not a module that this module imports
             raise TacitError(
                 f"{group} {path!r} cannot be imported: there is no module {absent!r} in {here} nor among the installed "
                 f"packages; run the command in the folder that holds it, or put that folder on PYTHONPATH"
@@ -231,7 +232,7 @@ def _imported(group: str, path: str) -> Any:
 
 @contextlib.contextmanager
 def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what a target raises into a TacitError; of our own only a TypeError, for arguments that are missing."""
+    """Turn an exception in a target into a TacitError; in a target of ours only a TypeError, for missing arguments."""
     try:
         yield
     except TacitError:

@@ -1,4 +1,4 @@
-"""Configurations from the command line: hydra composes and launches, and its complaints become one sentence."""
+"""Configurations from the command line: hydra composes and launches, and its errors become one sentence."""
 
 import argparse
 import contextlib
@@ -45,13 +45,13 @@ class Command(NamedTuple):
     parse: Callable[[Mapping[str, Any]], Any]
     """Checks a whole configuration, given as nested plain data."""
     run: Callable[..., float | None]
-    """Does the work that a parsed configuration stands for; with in_sweep=True, one job of many, shows no results."""
+    """Runs a parsed configuration and returns its objective, if any; with in_sweep=True it shows no results."""
     members: Callable[[Any], Sequence[Any]]
-    """The runs that a parsed configuration stands for."""
+    """The runs of a parsed configuration."""
     conclude: Callable[[Sequence[Path], bool], None]
-    """Shows the finished runs of a sweep, given their directories and whether figures are wanted."""
+    """Shows the finished runs of a sweep, given their directories and whether to draw figures."""
     caution: Callable[[Sequence[tuple[Any, Path]]], str] = lambda asked: ""
-    """A sentence on finished runs, with the configuration of each, that are not what was asked for, or ""."""
+    """A warning or "": which finished runs, each with the configuration asked for, were played with other settings."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     if _names(parsed, "hydra/sweeper") or any(one.sweeper for one in settings):
         _check_one(command, parsed)  # our own sweeper checks all jobs before the first
     sys.argv = [f"tacit {command.name}", *flags, *_for_the_jobs(parsed)]
-    # Hydra would print a traceback's end of its own and exit; the command line says it in one sentence instead.
+    # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _launch(command, swept(parsed))
@@ -88,7 +88,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 
 
 def _flags() -> argparse.ArgumentParser:
-    """The flags of hydra's documentation. Its own parser takes overrides in one piece only, and prints its usage."""
+    """A parser of hydra's flags. Hydra's own accepts no flags between overrides, and prints its usage on an error."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.error = _refuse
     parser.add_argument("overrides", nargs="*")
@@ -150,9 +150,10 @@ def _check_one(command: Command, parsed: Sequence[Override]) -> None:
 
 
 def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
-    """The overrides as hydra gets them: game.horizon=3 becomes game.horizon=choice(3) where games are swept over.
+    """The overrides as hydra gets them: game.horizon=3 becomes game.horizon=choice(3) if games are swept over.
 
-    Before a sweep hydra composes what is not swept over, and so would set the horizon of the default game.
+    Before a sweep hydra composes the overrides that are not swept over, with the default game even if games are swept
+    over. It would refuse a key that the default game does not have.
     """
     changing = {override.key_or_group for override in parsed if override.is_sweep_override()}
     groups = PARTS if "experiment" in changing else tuple(changing.intersection(PARTS))
@@ -171,7 +172,7 @@ def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
 def _launch(command: Command, keys: Set[str]) -> None:
     """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over."""
     here = os.getpid()
-    failed: list[str] = []  # what jobs in this process ended with
+    failed: list[str] = []  # the errors of jobs in this process
 
     def job(composed: DictConfig) -> float | None:
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
@@ -180,19 +181,19 @@ def _launch(command: Command, keys: Set[str]) -> None:
                 return _in_sweep(command, composed, keys, elsewhere=os.getpid() != here)
             return command.run(command.parse(plain(composed, command.root)))
         except Exception as error:
-            # A job of a sweep leaves the others alone; a Ctrl-C in this process is meant for all of them.
+            # A failed job of a sweep does not stop the others; a Ctrl-C in this process stops all of them.
             alone = not in_sweep or (isinstance(error, Paused) and os.getpid() == here)
             if alone and isinstance(error, TacitError | Paused):
-                # Hydra prints the whole command line before it passes an error on, and nothing before an exit.
+                # Hydra prints the whole command line before it re-raises an error, but nothing before an exit.
                 raise SystemExit(error) from error
             failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
             raise
 
-    vars(job)["command"] = command  # for our sweeper, which hydra hands the job and nothing else
+    vars(job)["command"] = command  # for our sweeper, to which hydra passes only this function
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:
-        if str(error) != "No trials are completed yet.":  # Optuna's, in search of the best one
+        if str(error) != "No trials are completed yet.":  # Optuna's, if no trial finished
             raise
         why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
         raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
@@ -203,9 +204,9 @@ def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhe
     settings = HydraConfig.get()
     keys = keys | set(settings.sweeper.get("params") or {})
     name = f"job {settings.job.num}: {short(settings.overrides.task, keys)}"
-    sys.stderr.write(f"{name}\n")  # in one piece: several processes may say so at once
+    sys.stderr.write(f"{name}\n")  # in one write: several processes may print at once
     made = plain(composed, command.root)
-    if elsewhere:  # the bars of several processes would write over each other
+    if elsewhere:  # progress bars of several processes would overwrite each other
         made["execution"]["progress"] = False
     value = command.run(command.parse(made), in_sweep=True)
     sys.stderr.write(f"{name}: finished\n")
@@ -216,26 +217,26 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     """The configuration as plain data, from conf/ROOT.yaml and `overrides`, which may be short (`spelled_out`).
 
     Raises:
-      TacitError: for a key or a choice that is not there.
+      TacitError: for a key or a choice that does not exist.
     """
     return plain(_compose(spelled_out(overrides, root), root), root)
 
 
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
-    """Overrides of each job that arguments stand for, in the grammar of a sweep: KEY=A,B is a job for each.
+    """The overrides of each job that arguments stand for, in the grammar of a sweep: KEY=A,B is a job for each.
 
     Raises:
-      TacitError: if they cannot be read, or a key has no end of choices.
+      TacitError: if they cannot be parsed, or a key has infinitely many values.
     """
     parsed = OverridesParser.create().parse_overrides(spelled_out(arguments, root))
     return [list(job) for job in itertools.product(*map(choices, parsed))]
 
 
 def choices(override: Override) -> list[str]:
-    """The overrides, one for each job, that one of a sweep stands for.
+    """The single-valued overrides, one for each job, that an override of a sweep stands for.
 
     Raises:
-      TacitError: if they have no end, as an interval.
+      TacitError: if there are infinitely many, as for an interval.
     """
     key = override.get_key_element()
     if not override.is_sweep_override():
@@ -263,12 +264,12 @@ def short(job: Sequence[str], keys: Set[str]) -> str:
 
 
 def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
-    """Overrides with nothing left out: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
+    """Short overrides written in full: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
 
-    A key without a dot means one of the game if the configuration has none of that name and a chosen game has.
+    A key without a dot is a key of the game if the configuration has no key of that name and a chosen game has one.
 
     Raises:
-      TacitError: if the overrides cannot be read, or for a game that is not there.
+      TacitError: if the overrides cannot be parsed, or for a game that does not exist.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -290,22 +291,22 @@ def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
 
 @functools.cache
 def _top_level_keys(root: str) -> frozenset[str]:
-    """The top-level keys of the configuration, and those that an override may begin with without being one."""
+    """The top-level keys of the configuration, and other first parts that an override may have."""
     return frozenset({"", "game", "hydra", "experiment", *conf_files.default_choices(root), *conf_files.keys(root)})
 
 
 def _keys_of_the_games(parsed: Sequence[Override], root: str) -> set[str]:
-    """The keys of every game that some choice of a game or an experiment among the overrides stands for."""
+    """The keys of all games that the overrides of `game` and `experiment` choose."""
     chosen = [choices(override) for override in parsed if override.key_or_group in ("game", "experiment")]
     games = (_compose(list(some), root).get("game", {}) for some in itertools.product(*chosen))
     return {str(key) for game in games for key in game}
 
 
 def _compose(overrides: list[str], root: str) -> DictConfig:
-    """What hydra makes of overrides that are spelled out.
+    """Compose the configuration of overrides that are written in full.
 
     Raises:
-      TacitError: for a key or a choice that is not there.
+      TacitError: for a key or a choice that does not exist.
     """
     here = GlobalHydra.instance().is_initialized()  # within a job
     try:
@@ -319,10 +320,10 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
 
 
 def plain(composed: DictConfig, root: str) -> dict[str, Any]:
-    """What hydra composed as nested plain data, without hydra's own part; keys left out of a user's class filled in.
+    """A composed configuration as nested plain data, without hydra's own part, with the default keys of a user's class.
 
     Raises:
-      TacitError: for a value that is missing or refers to none.
+      TacitError: for a value that is missing, or refers to a key that does not exist.
     """
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
@@ -333,17 +334,17 @@ def plain(composed: DictConfig, root: str) -> dict[str, Any]:
 
 
 def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, varied: Set[str] = frozenset()) -> str:
-    """Hydra's complaint in one sentence, in the words of its user.
+    """An error of hydra's in one sentence of our own.
 
     Args:
       chosen: overrides of groups, if they are known; for a sweep those of its first job.
       varied: the keys that a sweep goes over.
     """
     cause = error.__cause__
-    if not str(error) and isinstance(cause, OmegaConfBaseException):  # which hydra wraps without a word
+    if not str(error) and isinstance(cause, OmegaConfBaseException):  # wrapped by hydra without a message
         return _one_line(cause, root, chosen, varied)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        several = "experiment" in varied or cause.full_key.partition(".")[0] in varied  # each with keys of its own
+        several = "experiment" in varied or cause.full_key.partition(".")[0] in varied  # choices with different keys
         hint = "" if chosen is None or several else f"; {_instead(cause.full_key, chosen, root)}"
         return f"the configuration has no key {cause.full_key!r}{hint}"
     if isinstance(error, MissingMandatoryValue):
@@ -365,7 +366,7 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, 
 
 
 def _instead(key: str, chosen: Sequence[str], root: str) -> str:
-    """What a key that is not there may have meant: one spelled nearly like it, or any key of its group."""
+    """Suggestions for an unknown key: keys of similar spelling, or all keys of its group."""
     there = [override for override in chosen if override.partition("=")[0] != key]
     plain: Any = OmegaConf.to_container(_compose(there, root))
     names = [name for name in _keys(plain) if name != key]

@@ -1,4 +1,4 @@
-"""Sweeps on Slurm: what hydra's launcher does through submitit, for jobs that may be killed, cut short or requeued."""
+"""Sweeps on Slurm: hydra's submitit launcher, adapted to jobs that may be killed, interrupted or requeued."""
 
 import re
 import shutil
@@ -18,21 +18,21 @@ from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError
 
 _START_SECONDS = 120
-"""Slurm may send its signal a minute early, and before Python has started the signal kills."""
+"""Least time before the signal: Slurm may send it a minute early, and it kills a job whose Python has not started."""
 _POLL_SECONDS = 1.0
 _LARGEST_ARRAY = 1000
 """Jobs of one array: Slurm's MaxArraySize is 1001 unless a cluster says otherwise; a larger sweep is several arrays."""
 
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):
-    """Waits for all jobs of a sweep, whatever becomes of one, and says how many are over."""
+    """Waits for all jobs of a sweep, even if one fails, and prints how many are over."""
 
     def __call__(self, *arguments: Any) -> JobReturn:
         """One job, on its node."""
         ended = super().__call__(*arguments)
         stop = ended._return_value
         if isinstance(stop, Paused) and stop.status == INTERRUPTED:
-            # Slurm stopped it, and has the last word: it may start it again. A result would say that it is over.
+            # Slurm stopped the job and may requeue it. Returning a result would mark the job as over.
             raise SystemExit(INTERRUPTED)
         return ended
 
@@ -40,10 +40,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         """Submit the jobs as one array and wait for their ends.
 
         Returns:
-          For each job in turn what it returned; a job without a result has failed, with a `TacitError`.
+          What each job returned, in order; a job without a result counts as failed, with a `TacitError`.
 
         Raises:
-          TacitError: if the configuration leaves jobs no time, or Slurm is not there or refuses them.
+          TacitError: if the time limit is too short, or Slurm is not installed or refuses the jobs.
         """
         check_time(self.params["timeout_min"], self.params["signal_delay_s"])
         jobs = self._submit(job_overrides, initial_job_idx)
@@ -63,7 +63,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         params = dict(self.params)
         folder, timeouts = params.pop("submitit_folder"), params.pop("max_num_timeout")
         executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
-        everywhere = BaseQueueConf.__dataclass_fields__  # submitit's own names; Slurm's are marked as such
+        everywhere = BaseQueueConf.__dataclass_fields__  # submitit's own parameters; Slurm's get a prefix
         named = {name if name in everywhere else f"slurm_{name}": value for name, value in params.items()}
         state = Singleton.get_state()
         arguments = [
@@ -82,11 +82,11 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
 
 def check_time(timeout_min: int, signal_delay_s: int) -> None:
-    """Refuse a time limit within which a job may be signalled before it can take the signal.
+    """Refuse a time limit within which a job may get Slurm's signal before Python handles it.
 
     Args:
       timeout_min: the limit, in minutes.
-      signal_delay_s: seconds before its end at which Slurm says so.
+      signal_delay_s: seconds before the limit at which Slurm sends the signal.
 
     Raises:
       TacitError: if less than two minutes are left for the start.
@@ -100,7 +100,7 @@ def check_time(timeout_min: int, signal_delay_s: int) -> None:
 
 
 def _wait(jobs: Sequence[submitit.Job]) -> None:
-    """Until all jobs are over; prints a line whenever more of them are."""
+    """Wait until all jobs are over; print a line whenever more of them are."""
     waiting, over = list(jobs), -1
     while waiting:
         waiting = [job for job in waiting if not job.done()]
@@ -117,7 +117,7 @@ def _array(jobs: Sequence[submitit.Job]) -> str:
 
 
 def _end(job: submitit.Job, overrides: Sequence[str]) -> JobReturn:
-    """What a job returned, or why there is nothing."""
+    """What a job returned, or a failure that says why it returned nothing."""
     try:
         return job.results()[0]
     except UncompletedJobError as error:

@@ -1,4 +1,4 @@
-"""A search with hydra's Optuna sweeper, seen from outside: a hydra callback, named in conf/own_directories.yaml."""
+"""Checks and output for a search with hydra's Optuna sweeper: a hydra callback, named in conf/own_directories.yaml."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from games.errors import TacitError
 
 
 class Search(Callback):
-    """Refuses a search of nothing, warns of one that goes the wrong way, prints the best trial. Lets others be."""
+    """Refuses an empty search space, warns of a search that minimises, prints the best trial; ignores other ones."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Called by hydra before the first job, with the whole configuration."""
@@ -23,7 +23,7 @@ class Search(Callback):
                 "there is nothing to search: give a key an interval or choices, "
                 "as in 'learner.entropy_coef=tag(log,interval(0.005,0.3))'"
             )
-            raise SystemExit(refused)  # of a callback hydra lets nothing else pass
+            raise SystemExit(refused)  # hydra swallows every other exception of a callback
         if str(sweeper.get("direction", "")).endswith("minimize"):
             terminal.warn(
                 "this search looks for the least objective: for the greatest say hydra/sweeper=greedy_xp, or "
@@ -39,7 +39,7 @@ class Search(Callback):
 
 
 def _space(config: Any) -> bool:
-    """Whether Optuna's sweeper is told what to search."""
+    """Whether Optuna's sweeper has a search space."""
     sweeper = config.hydra.sweeper
     overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     return any(override.is_sweep_override() for override in overrides) or any(
@@ -48,6 +48,6 @@ def _space(config: Any) -> bool:
 
 
 def sentence(found: Mapping[str, Any]) -> str:
-    """For example "best trial: learner.entropy_coef=0.05, objective 5.31", from the sweeper's results."""
+    """The sweeper's results in words, such as "best trial: learner.entropy_coef=0.05, objective 5.31"."""
     trial = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
     return f"best trial: {trial}, objective {found['best_value']:.6g}"

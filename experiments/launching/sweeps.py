@@ -1,6 +1,6 @@
-"""Sweeps: hydra's grid of configurations without those that are done already, to its end whatever becomes of one job.
+"""Sweeps: the jobs of a grid whose runs are not finished yet; a job that fails does not stop the others.
 
-What became of a run is read from the run's own status file: launchers call a job completed whose training failed.
+How a run ended is read from its status file, since launchers report a job as completed even if its training failed.
 """
 
 import collections
@@ -26,7 +26,7 @@ from experiments.training.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError
 
 MAKE, LEAVE, DAMAGED = "make", "leave", "damaged"
-"""What a sweep does with a run; a directory that does not hold its run is named, and left alone."""
+"""What a sweep does with a run: make it, skip it, or report its directory as damaged and skip it."""
 
 
 def sweep(
@@ -38,22 +38,22 @@ def sweep(
     *,
     at_once: int | None = None,
 ) -> list[JobReturn]:
-    """Launch the jobs of a command's overrides, then show what is finished and count what is not.
+    """Launch the jobs of a command's overrides, then show the finished runs and count the others.
 
     Args:
       arguments: overrides; of two for one key the last counts.
-      loader, config: hydra's, with the configuration that it composed for the sweep.
+      loader, config: hydra's loader, and the configuration that it composed for the sweep.
       at_once: jobs given to the launcher at once; None for all.
 
     Raises:
-      TacitError: for a configuration that is none, before the first job.
+      TacitError: for an invalid configuration, before the first job.
       Paused: if a run is not finished.
     """
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     jobs = list(itertools.product(*{override.get_key_element(): choices(override) for override in overrides}.values()))
     keys = swept(overrides)
-    plans: dict[Path, str] = {}  # of every run of the sweep
-    todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and what they are to make
+    plans: dict[Path, str] = {}  # what to do with every run of the sweep
+    todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and the runs that they are to make
     draw, left = False, []
     compose = Composer(loader, config)
     for job in jobs:
@@ -87,9 +87,10 @@ def sweep(
 
 
 class Composer:
-    """Composes the jobs of one sweep, which all change the same keys.
+    """Composes the configurations of the jobs of one sweep, which all change the same keys.
 
-    Hydra takes a tenth of a second for a job: jobs whose overrides differ in plain values alone share what it composes.
+    Hydra takes a tenth of a second for a job. So jobs that differ only in plain values share one composed
+    configuration, into which the values are put.
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
@@ -110,7 +111,10 @@ class Composer:
         return own
 
     def _is_value(self, override: Override) -> bool:
-        """Whether an override sets a plain value, as far as is known: the others choose from a group, add or delete."""
+        """Whether an override only sets a plain value, judged by the configurations composed so far.
+
+        Other overrides choose from a group, add a key or delete one.
+        """
         return override.type == OverrideType.CHANGE and any(
             OmegaConf.select(base, override.key_or_group) is not None
             and not OmegaConf.is_config(OmegaConf.select(base, override.key_or_group))
@@ -119,7 +123,7 @@ class Composer:
 
 
 def _plan(path: Path, run: runs.Config, execution: Any) -> str:
-    """Whether a sweep has to make a run: it is not finished, nobody else is at it, and it has not failed before."""
+    """What a sweep does with a run: make it unless it is finished, owned by another process, or has failed before."""
     try:
         if not runs.needs_training(path, run, overwrite=execution.overwrite):
             return LEAVE
@@ -136,10 +140,10 @@ def _plan(path: Path, run: runs.Config, execution: Any) -> str:
 def _launched(
     launcher: Launcher, batch: Sequence[tuple[tuple[str, ...], list[Path]]], first: int
 ) -> Sequence[JobReturn]:
-    """How each job of a batch ended, the `first`-th of the sweep and those after it.
+    """Launch a batch of jobs, the sweep's from number `first` on, and return how each ended.
 
-    Where a launcher gives all jobs up because the process of one was killed, those that are not finished are launched
-    again, each at most once more than it has begun.
+    If a launcher gives up all jobs because the process of one was killed, the unfinished ones are launched again. A job
+    that was under way at two such failures counts as failed.
     """
     ended: dict[int, JobReturn] = {}
     begun: collections.Counter[int] = collections.Counter()
@@ -149,7 +153,7 @@ def _launched(
             results = launcher.launch([batch[number][0] for number in todo], initial_job_idx=first)
         except TacitError:
             raise
-        except Exception as error:  # the launcher's own; jobs keep theirs
+        except Exception as error:  # an error of the launcher itself; those of jobs are in their results
             sentence = f"its process was lost: {type(error).__name__}: {' '.join(str(error).split())}"
             lost = JobReturn(status=JobStatus.FAILED, _return_value=TacitError(sentence))
             states = {number: {_state(path) for path in batch[number][1]} for number in todo}
@@ -159,7 +163,7 @@ def _launched(
                 number: JobReturn(status=JobStatus.COMPLETED) for number in todo if states[number] == {"finished"}
             }
             ended |= {number: lost for number in todo if begun[number] > 1}
-            if not began:  # the launcher itself does not work
+            if not began:  # no job has begun: the launcher itself does not work
                 ended |= {number: lost for number in todo if number not in ended}
             todo = [number for number in todo if number not in ended]
         else:
@@ -176,7 +180,7 @@ def _say_what_is_left_out(jobs: int, todo: int) -> None:
 
 
 def _say_why(job: str, result: JobReturn) -> None:
-    """What a job ended with, if it was not its end."""
+    """Print a job's error, if it ended with one."""
     error = _error(result)
     if error is not None:
         sentence = str(error) if isinstance(error, TacitError | Paused) else f"{type(error).__name__}: {error}"
@@ -188,10 +192,10 @@ def _error(result: JobReturn) -> Exception | None:
 
 
 def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None], *, paused: bool) -> None:
-    """Show what is finished and count what is not.
+    """Show the finished runs and count the others.
 
     Raises:
-      Paused: if anything is not finished.
+      Paused: if a run is not finished.
     """
     finished = [path for path, state in states.items() if state == "finished"]
     if finished:
@@ -209,7 +213,7 @@ def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None]
 
 
 def _say_other_versions(paths: Sequence[Path]) -> None:
-    """Warn of finished runs that were made with other versions of what results depend on."""
+    """Warn of finished runs that were made with other library versions or on another device."""
     here = runs.versions()
     other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]
     if other:

@@ -1,1 +1,1 @@
-"""What people see: tables in every format, the terminal, and figures of training runs."""
+"""Output: tables in every format, the terminal, and figures of training runs."""

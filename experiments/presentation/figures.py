@@ -26,11 +26,11 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "tacit",
 }
-"""Of all figures, for `matplotlib.rc_context`."""
+"""The style of all figures, for `matplotlib.rc_context`."""
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write PATH.png and PATH.svg, the same bytes for the same figure."""
+    """Write PATH.png and PATH.svg; the same figure always gives the same bytes."""
     for suffix in (".png", ".svg"):
         metadata: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": None}
         drawn = io.BytesIO()
@@ -69,7 +69,7 @@ def learning_curves(metrics: Mapping[str, np.ndarray], title: str) -> Figure:
                 ("greedy_self_play", SELF_PLAY, "self-play"),
                 ("greedy_cross_play", CROSS_PLAY, "cross-play"),
             ]:
-                if not metrics[name].shape[1]:  # one seed alone has nobody to cross
+                if not metrics[name].shape[1]:  # a single seed has no cross-play
                     continue
                 axes[2].plot(at, metrics[name], color=color, alpha=0.25, linewidth=0.8)
                 axes[2].plot(at, metrics[name].mean(axis=1), color=color, linewidth=1.8, marker="o", ms=3, label=label)
@@ -152,11 +152,11 @@ def conventions(
 
 
 def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game: str) -> Figure:
-    """Methods × methods, `Blocks.together`: a heat map for each play, self-play in a column of its own.
+    """Scores of methods with each other (`Blocks.together`): a heat map for each play, self-play in a separate column.
 
     Args:
-      found: by the name of the play.
-      score_range: of the game.
+      found: blocks by the name of the play.
+      score_range: the game's least and greatest score.
       game: its name.
     """
     names = next(iter(found.values())).methods
@@ -182,13 +182,13 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
 
 
 def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
-    """Cells with their values written in, three digits; a dash where there is none.
+    """A heat map with a value of three digits written into each cell; a dash where there is none.
 
     Args:
-      axis: of matplotlib.
-      colors: float[rows, columns], what is shown as a colour.
-      values: float[rows, columns], what is written; NaN where there is none.
-      limits: the least and the greatest colour.
+      axis: matplotlib's.
+      colors: float[rows, columns], the values shown as colours.
+      values: float[rows, columns], the values written; NaN where there is none.
+      limits: the least and the greatest value of the colour scale.
 
     Returns:
       Matplotlib's image, for a colour bar.

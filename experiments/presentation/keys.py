@@ -1,30 +1,30 @@
-"""Keys of configurations and their values, as tables and sentences write them."""
+"""Short forms of configuration keys and values, for tables and sentences."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def last_part(key: str) -> str:
-    """Of a dotted key; a class (`learner._target_`) is called after its group."""
+    """The last part of a dotted key; for a class (`learner._target_`) the name of its group."""
     parts = key.split(".")
     return parts[-2] if parts[-1] == "_target_" and len(parts) > 1 else parts[-1]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """The last parts of keys, where these tell them apart."""
+    """The last parts of keys where these are unique, else the whole keys."""
     ends = [last_part(key) for key in keys]
     return [key if ends.count(end) > 1 else end for key, end in zip(keys, ends, strict=True)]
 
 
 def short(value: Any) -> str:
-    """A value in few letters."""
+    """A value as a short text."""
     if value is None:
         return "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def short_value(key: str, value: Any) -> str:
-    """A key's value in few letters; a class without its module."""
+    """A key's value as a short text; a class without its module."""
     return short(value).split(".")[-1] if is_class(key) else short(value)
 
 
@@ -34,5 +34,5 @@ def is_class(key: str) -> bool:
 
 
 def order(value: Any) -> tuple[int, float, str]:
-    """What values are sorted by: numbers by size, then the others as texts."""
+    """A sort key: numbers by size, then the others as texts."""
     return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))

@@ -1,4 +1,4 @@
-"""Figures about errors of cross-play: what an interval means, and how often it holds the truth.
+"""Figures about errors of cross-play: what an interval means, and how often it contains the true mean.
 
 They show samples of `marl.crossplay.synthetic`, whose true means are known. Estimates have the names of
 `synthetic.TRUTH` and are drawn in the order in which they are given.
@@ -30,7 +30,7 @@ _WRONG, _RIGHT = "#c1440e", "0.65"
 
 
 def matrix_and_estimates(cells: Cells, estimates: Mapping[str, Estimate], title: str) -> Figure:
-    """One sample of two players: its matrix with the cells of disjoint pairs framed, and what estimates make of it.
+    """One sample of two players: its matrix with the cells of disjoint pairs framed, and the estimates from it.
 
     Args:
       cells: (seatings, scores).
@@ -66,12 +66,12 @@ def matrix_and_estimates(cells: Cells, estimates: Mapping[str, Estimate], title:
 
 
 def intervals(found: Mapping[str, Sequence[Estimate]], title: str, *, most: int = 100) -> Figure:
-    """The intervals of many samples, a panel for each estimate; red where one does not hold the truth.
+    """The intervals of many samples, a panel for each estimate; red where one does not contain the true mean.
 
     Args:
-      found: by name, one for each sample (`synthetic.estimates`).
+      found: estimates by name, one for each sample (`synthetic.estimates`).
       title: of the figure.
-      most: samples that are drawn; the shares in the titles count all.
+      most: the most samples to draw; the shares in the titles count all.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.1 * len(found) + 0.6, 4.4), layout="constrained")
@@ -92,10 +92,10 @@ def intervals(found: Mapping[str, Sequence[Estimate]], title: str, *, most: int 
 
 
 def coverage(measured: Mapping[str, Mapping[int, Mapping[str, Coverage]]], title: str) -> Figure:
-    """How often 95 % intervals hold the truth against the number of seeds, a panel for each kind of samples.
+    """Coverage of 95 % intervals against the number of seeds, a panel for each kind of samples.
 
     Args:
-      measured: of `synthetic.measure`.
+      measured: results of `synthetic.measure`.
       title: of the figure.
     """
     with matplotlib.rc_context(STYLE):

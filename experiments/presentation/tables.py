@@ -1,7 +1,7 @@
-"""Tables: what commands found, and how each format shows it.
+"""Tables of results, and how each format shows them.
 
-A command fills a `Table` with values: numbers, words, estimates. How they look on a terminal, in Markdown, LaTeX, CSV
-and JSON is decided here and nowhere else.
+A command fills a `Table` with values: numbers, words, estimates. This module alone formats them for a terminal,
+Markdown, LaTeX, CSV and JSON.
 """
 
 import csv
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from marl.crossplay.estimators import Estimate
 
 NOTHING = "–"
-"""What stands where there is no value."""
+"""The text for a missing value."""
 _WIDTH = 200
-"""Characters of a line where nobody sees a terminal."""
+"""Characters of a line if the output is not a terminal."""
 
 
 class Column(NamedTuple):
@@ -29,17 +29,17 @@ class Column(NamedTuple):
     path: tuple[str, ...] = ()
     """Its name in CSV and JSON, where each part but the last is an object of JSON; the header, if empty."""
     words: bool = False
-    """Words stand to the left, numbers to the right."""
+    """Words are aligned to the left, numbers to the right."""
     digits: int = 2
-    """After the point, where a text is made of a number."""
+    """Digits after the decimal point of numbers."""
     shown: bool = True
-    """Otherwise it is there for CSV and JSON alone."""
+    """If False, the column is only in CSV and JSON."""
     in_papers: bool = True
     """Whether it is in LaTeX's tables, which are narrow."""
 
 
 class Cell(NamedTuple):
-    """A value that is shown in another way than its column says."""
+    """A value with a text or a mark of its own instead of its column's format."""
 
     value: Any
     text: str | None = None
@@ -48,17 +48,17 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns and rows of values: numbers, words, `Estimate`s, mappings with a text (`Cell`); None for none."""
+    """Columns and rows of values: numbers, words, `Estimate`s, or any data with a text (`Cell`); None if missing."""
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
-    """Sentences that stand below."""
+    """Sentences below the table."""
     ends: Sequence[int] = ()
     """The rows after which a line is drawn."""
     lead: int = 1
-    """So many columns, the first, stand in each part of a table that is too wide for one."""
+    """If a table is too wide and is divided, its first so many columns are repeated in each part."""
 
 
 def with_error(mean: float | None, error: float | None, digits: int = 2) -> str:
@@ -69,7 +69,7 @@ def with_error(mean: float | None, error: float | None, digits: int = 2) -> str:
 
 
 def text_of(estimate: Estimate, digits: int = 2) -> str:
-    """The mean with its interval, else with what is known."""
+    """The mean with its interval or, without one, with its standard error if that is known."""
     if estimate.mean is None:
         return "not estimable"
     mean = f"{estimate.mean:z.{digits}f}"
@@ -79,7 +79,7 @@ def text_of(estimate: Estimate, digits: int = 2) -> str:
 
 
 def text(value: Any, column: Column) -> str:
-    """A value as people read it."""
+    """A value as text in a column's format."""
     if isinstance(value, Cell):
         plain = text(value.value, column) if value.text is None else value.text
         return f"{plain} {value.mark}" if value.mark else plain
@@ -91,7 +91,7 @@ def text(value: Any, column: Column) -> str:
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables on the terminal, each in as many parts below each other as its width asks for, and their notes."""
+    """Print tables on the terminal, with their notes; a table that is too wide is divided into parts."""
     from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
@@ -118,7 +118,7 @@ def whole(number: int) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown, and its notes; the title stands elsewhere."""
+    """A table in Markdown and its notes, without the title."""
     shown, rows = texts(table)
     head, *lines = (f"| {' | '.join(row)} |" for row in ([column.name for column in shown], *rows))
     rule = "|".join("---" if column.words else "---:" for column in shown)
@@ -142,7 +142,7 @@ def as_json(tables: Sequence[Table]) -> str:
 
 
 def as_latex(tables: Sequence[Table]) -> str:
-    """A tabular for each table, for the package booktabs; its title and its notes are comments above it."""
+    """A LaTeX tabular for each table, for the package booktabs; its title and its notes are comments above it."""
     return "\n\n".join(map(_tabular, tables))
 
 
@@ -152,7 +152,7 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 
 def put(tables: Sequence[Table], form: str, *, below: Sequence[str] = ()) -> None:
-    """Print tables in one of `FORMATS`, or as `show` does, with sentences for people `below`."""
+    """Print tables in a format: one of `FORMATS`, or `SHOWN` as `show` does, followed by the sentences `below`."""
     if form == SHOWN:
         show(tables)
         for sentence in below:
@@ -162,21 +162,21 @@ def put(tables: Sequence[Table], form: str, *, below: Sequence[str] = ()) -> Non
 
 
 SHOWN = "table"
-"""The format that is none of `FORMATS`: for people at a terminal."""
+"""The name of the terminal's format, which is not in `FORMATS`."""
 FORMATS: Mapping[str, Callable[[Sequence[Table]], str]] = {
     "markdown": as_markdown, "csv": as_csv, "latex": as_latex, "json": as_json,
 }  # fmt: skip
 
 
 def texts(table: Table) -> tuple[list[Column], list[list[str]]]:
-    """The columns that people see, and the texts in them."""
+    """The columns that are shown, and the texts in them."""
     places = [place for place, column in enumerate(table.columns) if column.shown]
     rows = [[text(row[place], table.columns[place]) for place in places] for row in table.rows]
     return [table.columns[place] for place in places], rows
 
 
 def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], lead: int, width: int) -> Iterator[list[int]]:
-    """Places of columns that have room beside each other, the leading ones in every part."""
+    """The column indices of each part of a table that is at most `width` wide; the leading ones are in every part."""
     widths = [
         3 + max(len(line) for text in (column.name, *(row[place] for row in rows)) for line in text.split("\n"))
         for place, column in enumerate(columns)
@@ -191,7 +191,7 @@ def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], lead: int, 
 
 
 def _plain(value: Any) -> Any:
-    """A value as data."""
+    """A value as plain data."""
     if isinstance(value, Cell):
         return _plain(value.value)
     return value._asdict() if isinstance(value, Estimate) else value

@@ -1,4 +1,4 @@
-"""What people see beside tables: a progress bar between compiled calls, warnings, and where results are."""
+"""Terminal output besides tables: progress between compiled calls, warnings, and where results are."""
 
 import contextlib
 import datetime
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @contextlib.contextmanager
 def progress(*, show: bool) -> "Iterator[Report]":
-    """A reporter for `run_job`: a bar on a terminal, a line now and then elsewhere."""
+    """A reporter for `run_job`: a progress bar on a terminal, elsewhere a line for each stage and every ten seconds."""
     if not show:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -92,7 +92,7 @@ def _numbers(progress: "JobProgress") -> str:
 
 @contextlib.contextmanager
 def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A reporter of (stage, done, total): a bar on a terminal, a line now and then elsewhere."""
+    """A reporter of (stage, done, total): a progress bar on a terminal, elsewhere lines as in `plain_lines`."""
     if not show:
         yield lambda stage, done, total: None
     elif sys.stderr.isatty():
@@ -111,7 +111,7 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def where(folder: Path) -> str:
-    """A sentence on where a table is."""
+    """A sentence that names the folder of a table."""
     return f"table{' and figure' * any(folder.glob('*.svg'))} in {folder}"
 
 

@@ -1,1 +1,1 @@
-"""The report: a static site over runs, which opens offline."""
+"""The report: a static site about runs, which works offline."""

@@ -1,15 +1,15 @@
-"""`tacit report DIR …`: a static site over runs, which opens from the disk without a server and without a network.
+"""`tacit report DIR …`: a static site about runs, which opens from the disk without a server and without a network.
 
     report/
       index.html, heatmaps.html, run.html, replay.html   the pages, the same in every report
-      *.js, *.css, plotly.min.js                         what they share
+      *.js, *.css, plotly.min.js                         shared scripts and styles
       data/overview.js                                   the table of all runs
       data/runs/<id>.js                                  one run: curves, cross-play, conventions, …
       games/<id>/<seats>-<play>-<number>.js              one sample game
       report.json                                        marks the folder as a report, which another may replace
 
-A page opened from the disk may not fetch, so that data are scripts that hand an object to the page. Everything in them
-comes from run directories and is shown as text.
+Browsers do not let a page opened from the disk fetch files, so the data are scripts that pass an object to the page.
+All data come from run directories; the pages show them as text, never as HTML.
 """
 
 import importlib.util
@@ -33,9 +33,9 @@ FORMAT = 1
 MOST_GAMES = 1000
 """Sample games in a report, unless a run would be left with fewer than two pairs."""
 MOST_RUNS = 100
-"""Runs with sample games."""
+"""The most runs with sample games."""
 MOST_PAIRS = 64
-"""Pairs of seeds of one run with sample games."""
+"""The most pairs of seeds of one run with sample games."""
 _STATIC = Path(__file__).parent / "static"
 _PAGES = (".html", ".js", ".css")
 _MARK = "report.json"
@@ -45,14 +45,14 @@ Progress = Callable[[str], None]
 
 
 def build(paths: Sequence[Path], output: Path, *, games: int = 1, progress: Progress = lambda text: None) -> Path:
-    """Write a report over all runs in `paths`; a report that is there already is replaced.
+    """Write a report about all runs in `paths`; an existing report in `output` is replaced.
 
     Args:
       paths: run directories, or folders of them.
       output: the folder of the report.
-      games: sample games of each pair of seeds and each play; 0 records none. Of a run with many seeds, and in a
-        report over many runs, some pairs have games: from the worst to the best.
-      progress: is told what is done now.
+      games: sample games of each pair of seeds and each play; 0 records none. If a run has many seeds, or there are
+        many runs, only some pairs get games, spread evenly from the worst to the best.
+      progress: called with a text for each step.
 
     Returns:
       The page to open.
@@ -97,7 +97,7 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
         file = output / "data" / "runs" / f"{identifier}.js"
         written.add(_write(file, f"report.received({_json(identifier)}, {_json(page)});\n"))
         rows.append(row)
-    # The table comes after the pages that it leads to.
+    # The table is written after the pages to which it links.
     overview = {"keys": keys, "columns": data.columns(narrow=True), "rows": rows}
     written.add(_write(output / "data" / "overview.js", f"const overview = {_json(overview)};\n"))
     for source in (plotly, *(file for file in sorted(_STATIC.iterdir()) if file.suffix in _PAGES)):
@@ -107,13 +107,13 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
 
 
 def identifiers(records: Sequence[Record]) -> list[str]:
-    """A name for each run that no other run of the report has and that is safe in a file's name."""
+    """A unique name for each run of the report that is safe in a file's name."""
     given: set[str] = set()
     names = []
     for record in records:
         name = base = re.sub(r"[^A-Za-z0-9_-]", "_", record.path.name)[:80] or "run"
         number = 1
-        while name.lower() in given:  # also where capitals do not count
+        while name.lower() in given:  # also on file systems that ignore case
             number += 1
             name = f"{base}-{number}"
         given.add(name.lower())
@@ -135,7 +135,7 @@ def sample_pairs(cells: CrossPlay, most: int) -> list[tuple[int, ...]]:
 
 
 def _spread(ranked: np.ndarray, number: int) -> list[int]:
-    """At most `number` entries, evenly from the first to the last."""
+    """At most `number` entries, evenly spaced from the first to the last."""
     places = np.unique(np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int))
     return ranked[places].tolist()
 
@@ -143,7 +143,7 @@ def _spread(ranked: np.ndarray, number: int) -> list[int]:
 def _record_games(
     record: Record, page: dict[str, Any], results: Mapping[str, CrossPlay], folder: Path, *, games: int, most: int
 ) -> set[Path]:
-    """Play sample games of a run, write them, and tell its page of them, or why there are none."""
+    """Play and write sample games of a run; add them, or the reason why there are none, to the data of its page."""
     written: set[Path] = set()
     if not (record.path / "policies.safetensors").exists():
         page["games_note"] = "No games were recorded: the run has no policies.safetensors."
@@ -169,7 +169,7 @@ def _record_games(
 def _numbered(
     pairs: Sequence[tuple[int, ...]], games: int, played: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[list[int], int, dict[str, Any]]]:
-    """Games with the seats and the number of each: all of the first pair, then of the second, …."""
+    """The seats, the number and the game of each played game: all games of the first pair, then of the second, …."""
     for index, game in enumerate(played):
         yield list(pairs[index // games]), index % games, game
 
@@ -192,7 +192,7 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _json(plain: Any) -> str:
-    """Plain data as an expression of JavaScript that is harmless inside HTML, too."""
+    """Plain data as a JavaScript expression, escaped so that it is also safe inside HTML."""
     return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -209,7 +209,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _remove_others(output: Path, written: set[Path]) -> None:
-    """Remove what an earlier report left in the folders of data."""
+    """Remove files of an earlier report from the folders of data."""
     for name in _OWN_FOLDERS:
         for path in sorted((output / name).rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What the pages of a report are told about runs: plain data, numbers of five digits, None where there is no number.
+"""The data about runs for the pages of a report: plain data, numbers rounded to five digits, None for a missing number.
 
 A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `policy`, `learner`,
 `seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": a `Summary`, of
@@ -30,9 +30,9 @@ _PHASE = ("alpha", "soft_self_play", "soft_cross_play", "greedy_self_play", "gre
 
 
 def swept_keys(records: Sequence[Record]) -> list[str]:
-    """The keys in which runs of one command and one game differ; what has a column of its own is left out.
+    """The keys in which runs of one command and one game differ, except those with a column of their own.
 
-    A key that some runs lack, such as one of another policy or of a later Tacit, counts where it is there.
+    For a key that some runs lack, such as one of another policy or of a later Tacit, only the runs that have it count.
     """
     values: dict[str, dict[tuple[str, str], set[str]]] = {}
     known = dict.fromkeys(key for record in records for key in record.keys)
@@ -60,7 +60,7 @@ def columns(*, narrow: bool = False) -> list[dict[str, str]]:
 def overview_row(
     record: Record, identifier: str, keys: Sequence[str], results: Mapping[str, CrossPlay]
 ) -> dict[str, Any]:
-    """A run in the table of all runs; see the top of this file."""
+    """A run's row in the table of all runs; see the module's docstring."""
     flat = record.keys
     return {
         "id": identifier,
@@ -89,8 +89,8 @@ def run_page(
     Args:
       record: the run.
       row: its `overview_row`.
-      results: of its cross-play by name, empty if it has none.
-      conventions: the folder of `tacit conventions` for it.
+      results: its cross-play by name, empty if it has none.
+      conventions: its folder of `tacit conventions`, if there is one.
     """
     problems: list[str] = []
     finished = record.state == "finished"
@@ -117,7 +117,7 @@ def run_page(
 
 
 def results_of(record: Record) -> dict[str, CrossPlay]:
-    """The cross-play of a finished training run by name; empty if there is none to be read."""
+    """The cross-play of a finished training run by name; empty if it is missing or unreadable."""
     if record.command != "train" or record.state != "finished":
         return {}
     try:
@@ -127,14 +127,14 @@ def results_of(record: Record) -> dict[str, CrossPlay]:
 
 
 def conventions_of(folder: Path) -> dict[str, Path]:
-    """The folders of `tacit conventions` beside the runs of a folder, by the run's name: the one with most games."""
+    """The folders of `tacit conventions` in a folder of runs, by the run's name; of several the one with most games."""
     found: dict[str, tuple[int, Path]] = {}
     for file in sorted(folder.glob("conventions/*/conventions.json")):
         try:
             settings = runs.read_json(file)["settings"]
             name, games = str(settings["run"]), int(settings["games"])
         except (TacitError, KeyError, TypeError, ValueError):
-            continue  # belongs to no run that could be named
+            continue  # the run that it belongs to cannot be read
         if name not in found or games > found[name][0]:
             found[name] = (games, file.parent)
     return {name: path for name, (_, path) in found.items()}
@@ -155,7 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(problems: list[str], part: Any) -> Any:
-    """What `part` reads, or None and one more problem: a report shows what there is."""
+    """What `part` returns; if it raises, None, and the error is added to the problems that the report shows."""
     try:
         return part()
     except TacitError as error:
@@ -172,7 +172,7 @@ def _kind(target: Any) -> str:
 def _scores(record: Record) -> dict[str, Any]:
     try:
         summaries = record.summaries
-    except TacitError:  # scores that are not numbers, say: the page of the run shows its cells
+    except TacitError:  # for instance scores that are not numbers; the run's page still shows its cells
         return {}
     return {
         play: {field: _estimate(estimate) for field, estimate in summary._asdict().items()}
@@ -190,7 +190,7 @@ def _score_range(game: str) -> list[float] | None:
     try:
         built = build_game({key: value for key, value in json.loads(game).items() if key != "version"})
     except TacitError:
-        return None  # a game of another version of Tacit, or one whose file is not here
+        return None  # a game of another version of Tacit, or one whose file is missing
     return numbers(built.score_range)
 
 
@@ -217,7 +217,7 @@ def _crossplay(results: Mapping[str, CrossPlay]) -> dict[str, Any]:
 
 
 def _cells(cells: CrossPlay) -> dict[str, Any]:
-    """Cells in order; `seatings` None stands for all ordered pairs, `games` a number for the same in all cells."""
+    """Cells in order; `seatings` is None for all ordered pairs, `games` one number if it is the same in all cells."""
     size = len(cells.labels)
     pairs = np.stack(np.divmod(np.arange(size * size), size), axis=1)
     return {
@@ -230,7 +230,7 @@ def _cells(cells: CrossPlay) -> dict[str, Any]:
 
 
 def short_labels(labels: Sequence[str]) -> list[str]:
-    """The seeds' numbers of labels RUN/SEED, as long as they tell the seeds apart."""
+    """The seeds' numbers from labels RUN/SEED where these are unique, else the labels."""
     seeds = [label.rpartition("/")[2] for label in labels]
     return seeds if len(set(seeds)) == len(seeds) else list(labels)
 

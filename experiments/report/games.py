@@ -12,22 +12,22 @@ A game is a dict of:
     score_range [least, greatest]
     actions     for each player the names of all actions, by id
     steps       [{"moves": [{"player", "action", "probabilities": [[action, p], …]}, …], "reward"}, …]: what each acting
-                player did, and the probabilities of its legal actions as the policy says them (greedy play takes the
-                best of these, ties split evenly)
+                player did, and the policy's probabilities of its legal actions (greedy play takes the most probable
+                one, ties split evenly)
     states      one more than steps: before each step, and after the last
 
-Of Hanabi besides
+Hanabi also has
 
     board       {"colors": letters, "ranks", "hand_size", "information_tokens", "life_tokens"}
     hanab_live  {"url", "replay"}, or {"refusal": why there is none}
     states      {"hands": for each player [[card, possible colors, possible ranks, marks], …], oldest first, with marks
-                of the letters c and r (color, rank named by a hint) and t (touched by the last move, a hint);
+                of the letters c and r (color, rank known from a hint) and t (touched by the last move, a hint);
                 "fireworks": heights by color, "discards": cards, "information_tokens", "life_tokens", "cards_left",
                 "score", "player": to move or None, "turn", "last_move": in words}
 
-and of any other game
+and any other game
 
-    states      {"facts": [[name, value], …]}, all as text: of a tabular game its hidden state, and what each player
+    states      {"facts": [[name, value], …]}, all as text: for a tabular game its hidden state, and what each player
                 observed last.
 """
 
@@ -56,8 +56,8 @@ def record(run: runs.Run, pairs: Sequence[tuple[int, ...]], *, games: int, greed
     Args:
       run: a run with a crossplay.json.
       pairs: the agent in each seat, of seatings that the cross-play has.
-      games: of each seating.
-      greedy: of the greedy cross-play instead of the sampled one.
+      games: number of games of each seating.
+      greedy: whether to take the greedy cross-play instead of the sampled one.
 
     Returns:
       All games of the first seating, then of the second, ….
@@ -102,7 +102,7 @@ def record(run: runs.Run, pairs: Sequence[tuple[int, ...]], *, games: int, greed
 
 
 def describe(game: Game, one: Recording) -> dict[str, Any]:
-    """What the format above says of a game itself, whoever played it."""
+    """The part of the format above that does not depend on who played the game."""
     states = [one.state(step) for step in range(one.length + 1)]
     common = {
         "game": {"name": game.name, "version": game.version},
@@ -140,7 +140,7 @@ def _step(one: Recording, step: int) -> dict[str, Any]:
 
 
 def _action_name(game: Game, player: int, action: int) -> str:
-    """An action in words, the player who is hinted named by number."""
+    """An action in words; a hint names its target by the player's number."""
     if isinstance(game, Simulator):
         own = game.problem.actions[player]
         return own[action] if action < len(own) else "no-op"

@@ -1,4 +1,4 @@
-"""Runs on the disk: the run directory, its files, and many runs together."""
+"""Runs on the disk: one run directory with its files, and collections of runs."""
 
 from experiments.runs.claims import Busy
 from experiments.runs.claims import check as check_mine

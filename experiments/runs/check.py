@@ -1,4 +1,4 @@
-"""`tacit runs check`: whether the run directories of a folder are whole, each file against its checksum."""
+"""`tacit runs check`: verify that the run directories of a folder are complete and match their checksums."""
 
 import hashlib
 import io
@@ -20,11 +20,11 @@ from experiments.runs.files import read_json, read_tensors
 from games.errors import TacitError, one_of
 
 _LEFT_BEHIND = re.compile(r"\.(?!claim\.\d+$).+\.\d+")
-"""What a process that was killed while it wrote a file leaves of it."""
+"""The names of temporary files that a process leaves when it is killed while writing."""
 
 
 class Remark(NamedTuple):
-    """What is wrong with a run directory, or worth to know of it."""
+    """Something wrong with a run directory, or worth knowing about it."""
 
     path: Path
     sentence: str
@@ -33,13 +33,13 @@ class Remark(NamedTuple):
 
 
 def check(root: Path | str) -> tuple[int, list[Remark]]:
-    """Look at every file of a run directory, or of all in a folder; nothing is changed.
+    """Check every file of a run directory, or of all run directories in a folder; nothing is changed.
 
-    The files of a finished run are compared with its checksums; those of a run that was made before there were any
-    are read. Checkpoints are left out: their arrays have checksums of their own, which a training looks at.
+    The files of a finished run are compared with its checksums; those of a run that is older than checksums are only
+    read. Checkpoints are skipped: they have checksums of their own, which are verified when a training resumes.
 
     Returns:
-      The number of run directories, and the remarks in their order.
+      The number of run directories, and the remarks in the order of the directories.
 
     Raises:
       TacitError: if there is no such folder, or no run in it.
@@ -93,7 +93,7 @@ def _of_run(path: Path, names: set[str]) -> Iterator[Remark]:
                 check_complete(path, description["science"].get("command", "train"), names)
     except TacitError as error:
         yield damaged(error)
-    except OSError as error:  # a folder that can be listed, and not entered
+    except OSError as error:  # a folder that can be listed but not entered
         yield damaged(f"the directory cannot be read: {error.strerror}")
 
 
@@ -106,7 +106,7 @@ def _checksums(path: Path) -> dict[str, str]:
 
 
 def _differing(path: Path, expected: dict[str, str], names: set[str]) -> Iterator[str]:
-    """What files of a finished run are not as they were."""
+    """Which files of a finished run are missing or differ from their checksums."""
     if missing := sorted(expected.keys() - names):
         part = "all" if len(missing) == len(expected) else f"{len(missing)} of the {len(expected)}"
         yield f"{part} files it was finished with are missing, so it was copied in part: {', '.join(missing)}"
@@ -121,7 +121,7 @@ def _differing(path: Path, expected: dict[str, str], names: set[str]) -> Iterato
 
 
 def _unreadable(path: Path, names: set[str]) -> Iterator[Exception]:
-    """Of each file of a run that cannot be read, why."""
+    """The error of each file of a run that cannot be read."""
     for name in sorted(names - {"run.json", "status.json"}):
         try:
             if name.endswith(".json"):

@@ -1,10 +1,11 @@
-"""Who owns a run directory: numbered claims, of which the highest counts.
+"""Locks on run directories: numbered claim files, of which the highest names the owner.
 
     .claim.3   JSON: host, namespace and number of the process, when it began, the scheduler's job and its restarts
 
-A claim comes into being complete, by a hard link that fails if the number is taken: of two processes that want a run
-one gets it, on NFS too. A claim whose owner is gone is not changed but followed by the next number, so nobody can take
-away what another has just taken. An owner's heartbeat is that it touches its claim, all the time.
+A claim is written to a temporary file and then hard-linked to its name, which fails if the number is taken: of two
+processes that want a run exactly one gets it, on NFS too. The claim of a dead owner is not replaced: another process
+takes the next number, so that it cannot overwrite a claim that a third one has just made. The owner touches its claim
+every 30 seconds: its heartbeat.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from typing import NamedTuple
 from games.errors import TacitError
 
 STALE_SECONDS = 600.0
-"""How long an owner on another machine may be without a heartbeat."""
+"""An owner on another machine counts as dead after so long without a heartbeat."""
 _HEARTBEAT_SECONDS = 30.0
 _NAME = re.compile(r"\.claim\.(\d+)")
 
@@ -34,14 +35,14 @@ class Owner(NamedTuple):
 
     host: str
     namespace: str
-    """Of process numbers, "" where the system does not say: machines and containers may share a host's name."""
+    """The boot and the PID namespace, "" if unknown: several machines or containers may have the same host name."""
     process: int
     began: str
-    """When the process began, in the system's own count, or "": numbers of processes are used again."""
+    """The process's start time in clock ticks since boot, or "": a process number alone may have been reused."""
     job: str
-    """Of a scheduler, or ""."""
+    """The Slurm job's number, or ""."""
     restarts: int
-    """How often the scheduler has started that job again."""
+    """How often Slurm has restarted that job."""
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}"
@@ -72,10 +73,10 @@ def take(path: Path) -> None:
             beside.write_text(json.dumps(me._asdict()))
             os.link(beside, claim)
         except FileExistsError:
-            continue  # another was quicker: look again who that is
+            continue  # another process was quicker: look again who owns it
         finally:
             beside.unlink(missing_ok=True)
-        if _newest(path) != claim:  # others have been here since we looked, and this number was free again
+        if _newest(path) != claim:  # others have made and removed claims meanwhile, so that this number was free
             claim.unlink(missing_ok=True)
             continue
         _hold(path, claim)
@@ -86,7 +87,7 @@ def take(path: Path) -> None:
 
 
 def owner(path: Path) -> Owner | None:
-    """The process that owns a run directory, if it is alive as far as this machine can tell; else None."""
+    """The process that owns a run directory; None if there is none, or it is dead as far as this machine can tell."""
     newest, me = _newest(path), _me()
     found = None if newest is None else _owner(newest)
     return found if newest is not None and found is not None and (found == me or _alive(found, newest, me)) else None
@@ -106,7 +107,7 @@ def check_free(path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Raise `Busy` if this process took a run directory and does not own it any more: others believed it dead."""
+    """Raise `Busy` if this process claimed a run directory and another one has taken it over, believing it dead."""
     if path.resolve() not in _held:
         return
     newest = _newest(path)
@@ -132,7 +133,7 @@ def _hold(path: Path, claim: Path) -> None:
 def _give_signs() -> None:
     while True:
         for claim in list(_held.values()):
-            with contextlib.suppress(OSError):  # taken over, or the disk is away: `check` says it
+            with contextlib.suppress(OSError):  # taken over, or the disk is unavailable: `check` reports it
                 if _owner(claim) == _me():
                     os.utime(claim)
         time.sleep(_HEARTBEAT_SECONDS)
@@ -157,7 +158,7 @@ def _owner(claim: Path) -> Owner | None:
 
 def _alive(owner: Owner, claim: Path, me: Owner) -> bool:
     if (owner.host, owner.namespace) == (me.host, me.namespace):
-        return _exists(owner.process) and owner.began == _began(owner.process)  # "" if it waits to be reaped
+        return _exists(owner.process) and owner.began == _began(owner.process)  # "" for a zombie process
     if owner.job and owner.job == me.job and owner.restarts < me.restarts:
         return False  # a scheduler starts a job again when it has ended
     try:
@@ -195,7 +196,7 @@ def _me() -> Owner:
 
 def _began(process: int) -> str:
     try:
-        # From the 3rd field on; the second, the program's name in parentheses, may itself hold spaces.
+        # From the 3rd field on: the 2nd, the program's name in parentheses, may itself contain spaces.
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):

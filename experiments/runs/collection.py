@@ -1,11 +1,11 @@
-"""Many runs together: what is there, in which state, selected by its keys, as a table and as labelled arrays.
+"""Collections of runs: their states, selection by keys, a table, and labelled arrays.
 
     runs = load("runs")
     runs.where(["game=hanabi-small", "entropy_coef=0.1"]).finished().table()    # pandas
     runs.finished().crossplay("greedy")["score"].mean(["partner_seed", "seat"])  # xarray
 
-What was read is kept in an index outside of the folder (`experiments.runs.index`), so that thousands of runs open at
-once; run directories are only ever read.
+What was read is cached in an index outside of the folder (`experiments.runs.index`), so that thousands of runs load in
+about a second; run directories are never written.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import xarray
 
 STATES = ("finished", "running", "cut", "failed")
-"""In which a run can be, unless it is damaged."""
+"""The states of a run that is not damaged."""
 PLAYS = ("sampled", "greedy")
 STAMPED = ("run.json", "status.json", "crossplay.json")
 """The files whose contents decide what a record says."""
@@ -115,10 +115,10 @@ class Runs(Sequence[Record]):
         return [key for key in known if len({plain_text(record.keys.get(key)) for record in self}) > 1]
 
     def leading(self, keys: Sequence[str] | None = None) -> dict[str, list[str]]:
-        """Of `keys` those that no other one determines, each with those that it determines.
+        """Those of `keys` that no other one determines, each with the keys that it determines.
 
-        A key determines another one if runs with one value of it have one value of the other. Of keys that determine
-        each other the first is taken.
+        A key determines another one if all runs with the same value of it have the same value of the other. Of keys
+        that determine each other the first is taken.
 
         Args:
           keys: keys of `Record.keys`; by default those in which the runs differ.
@@ -126,7 +126,7 @@ class Runs(Sequence[Record]):
         keys = self.varying() if keys is None else keys
         values = {key: self._texts(key) for key in keys}
         found: dict[str, list[str]] = {}
-        for key in sorted(keys, key=lambda key: -len(set(values[key]))):  # finest first: it decides the coarser ones
+        for key in sorted(keys, key=lambda key: -len(set(values[key]))):  # most values first
             leader = next((one for one in found if _decides(values[one], values[key])), None)
             if leader is None:
                 found[key] = []
@@ -157,16 +157,16 @@ class Runs(Sequence[Record]):
         """The cells of all runs as labelled arrays `score`, `standard_error`, `games`, `bombed`, `length`.
 
         The first dimensions are the keys in which the runs differ, named by their last part (entropy_coef) where that
-        tells them apart. Of keys that change together the first is the dimension, the others are coordinates along it.
-        Then come, for two players, `seed`, `partner_seed` and `seat`, in which `seed` sits; for more, `cell`, with
-        the coordinate `seats` [cell, seat] of the seeds in it. What was not played is nan.
+        is unique. Of keys that change together the first is the dimension, and the others are coordinates along it.
+        Then come, for two players, `seed`, `partner_seed` and `seat`, the seat of `seed`; for more players, `cell`,
+        with the coordinate `seats` [cell, seat], the seeds in it. Cells that were not played are nan.
 
         Args:
           play: sampled | greedy.
 
         Raises:
-          TacitError: if xarray is not installed, a run is no finished training run, the runs differ in their numbers of
-            players or seeds (or in their seatings, for more than two players), or two runs have all keys in common.
+          TacitError: if xarray is not installed, a run is not a finished training run, the runs differ in their numbers
+            of players or seeds (or in their seatings, for more than two players), or two runs have the same keys.
         """
         varying = self.varying()
         play, xarray = one_of("play", play, PLAYS), _extra("xarray", "crossplay")
@@ -177,8 +177,8 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs
     """All runs of a folder: finished or not, damaged ones too.
 
     Args:
-      root: a run directory, a folder of run directories (folders of results beside runs are passed over), or several.
-      index: use the index, and bring it up to date.
+      root: a run directory, a folder of run directories (folders of results beside runs are skipped), or several.
+      index: use the index, and update it.
 
     Raises:
       TacitError: if there is no such folder, or no run in it.
@@ -190,17 +190,17 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs
     indexes = {folder: Index(folder) for folder in {path.parent for path in found}} if index else {}
     records = [_record(path, names, indexes.get(path.parent)) for path, names in found.items()]
     for folder, one in indexes.items():
-        if folder in roots:  # all that is in it was looked at
+        if folder in roots:  # the whole folder was read
             one.forget_all_but({path.name for path in found if path.parent == folder})
         one.save()
     return Runs(records)
 
 
 def run_directories(root: Path) -> dict[Path, set[str]]:
-    """`root` if it is a run directory, else the run directories in it by name, whole or not; and what each holds.
+    """The run directories in `root`, sorted by name, or `root` itself if it is one, each with the names of its files.
 
-    A folder in which a run would have its name is one, too, as soon as it holds anything. So is a folder that cannot be
-    listed, for it may be one: it holds nothing here, and no other does.
+    Damaged ones count. A folder with a run's name counts as soon as it is not empty. A folder that cannot be listed
+    counts too, since it may be one; it alone is returned with no names.
 
     Raises:
       TacitError: if there is no such folder, or it cannot be listed.
@@ -232,7 +232,7 @@ def _is_run(path: Path, held: set[str] | None) -> bool:
 
 
 def _listed(path: Path) -> set[str] | None:
-    """The names in a folder, without hidden ones; none if it is no folder, or hidden itself; None: it is unreadable."""
+    """The names in a folder except hidden ones; empty if it is hidden or not a folder; None if it is unreadable."""
     try:
         return set() if path.name.startswith(".") else {name for name in os.listdir(path) if name[0] != "."}
     except (NotADirectoryError, FileNotFoundError):  # a file, or deleted just now
@@ -248,24 +248,24 @@ def _record(path: Path, names: set[str], index: Index | None) -> Record:
         facts = _facts(path, names)
         if index is not None:
             index.keep_facts(path.name, stamp, facts)
-    if facts["state"] == "running":  # what the directory says; whether it is true changes without a trace in it
+    if facts["state"] == "running":  # its process may die without changing any file
         facts["state"] = directory.state_of(path, facts)
         facts["reason"] = "its process is gone" if facts["state"] == "cut" else ""
     return Record(path=path, index=index, **facts)
 
 
 def _stamp(path: Path, names: set[str]) -> str:
-    """Changes with what `_facts` looks at."""
+    """A text that changes whenever the files that `_facts` reads change."""
     seen: list[Any] = sorted(names & _SEEN)
     for name in STAMPED:
-        with contextlib.suppress(OSError):  # missing, or in a folder that may not be entered
+        with contextlib.suppress(OSError):  # missing, or in a folder without permission to enter
             about = os.stat(path / name)
             seen += [name, about.st_mtime_ns, about.st_size]
     return json.dumps(seen)
 
 
 def _facts(path: Path, names: set[str]) -> dict[str, Any]:
-    """What a run directory says of itself, but for whether a running one still runs; damage is a state."""
+    """What the files of a run directory say; damage is a state. Whether a running process is alive is not checked."""
     facts = {
         "command": "", "name": path.name, "science": {}, "versions": {}, "state": "damaged", "reason": "", "steps": 0,
         "updated": "",
@@ -273,7 +273,7 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
     try:
         status = checked_status(path, names)
         facts |= {"steps": status["steps"], "updated": status["updated"]}
-        if status["state"] == "running" and "run.json" not in names:  # it has just begun, or did not get far
+        if status["state"] == "running" and "run.json" not in names:  # it has just begun, or was killed early
             return {**facts, "state": "running"}
         description = read_science(path)
         science = description["science"]
@@ -285,12 +285,12 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         return {**facts, "state": one_of("the state in status.json", state, STATES), "reason": status["reason"]}
     except TacitError as error:
         return {**facts, "reason": str(error).replace(f"{path}{os.sep}", "")}
-    except OSError as error:  # a folder that can be listed, and not entered
+    except OSError as error:  # a folder that can be listed but not entered
         return {**facts, "reason": f"the directory cannot be read: {error.strerror}"}
 
 
 def _decides(finer: Sequence[str], coarser: Sequence[str]) -> bool:
-    """Whether each value of one key goes with one value of another."""
+    """Whether equal values of `finer` always come with equal values of `coarser`."""
     return len(set(zip(finer, coarser, strict=True))) == len(set(finer))
 
 
@@ -310,7 +310,7 @@ def _meets(record: Record, key: str, wanted: str) -> bool:
 
 
 def _letters(name: str) -> str:
-    """A name however its words are set apart: FeedForward, feed_forward and feed-forward are one."""
+    """A name in one spelling: FeedForward, feed_forward and feed-forward become the same."""
     return re.sub("[_-]", "", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""What a run directory holds if it is whole, and the checks that everything reads it after."""
+"""The files of a complete run directory, and the checks that every reader makes first."""
 
 import datetime
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ EXPECTED = {
     "structure-table": ("structure.json",),
     "adaptive": ("adaptive.json",),
 }
-"""The files that a finished run of a command has beside run.json and status.json."""
+"""The files that a finished run of each command has besides run.json and status.json."""
 
 
 def read_science(path: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def checked_status(path: Path, names: Collection[str]) -> dict[str, Any]:
     """The contents of the status.json of a run directory with files of these names.
 
     Raises:
-      TacitError: if it is missing or damaged, or holds a value that is not of the type that everything reads it as.
+      TacitError: if it is missing or damaged, or a value has the wrong type.
     """
     if not names:
         raise TacitError("the directory cannot be read")
@@ -64,9 +64,9 @@ def checked_status(path: Path, names: Collection[str]) -> dict[str, Any]:
 
 
 def _check_types(description: Mapping[str, Any]) -> None:
-    """Refuse the contents of a run.json whose values are not of the types that everything reads them as.
+    """Refuse the contents of a run.json whose values have the wrong types.
 
-    Of commands other than train only what they share: they lack some groups, and their numbers are their own.
+    For commands other than train only the values that all commands share are checked.
     """
 
     def need(right: bool, what: str, kind: str, value: Any) -> None:
@@ -96,7 +96,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def check_complete(path: Path, command: str, names: Collection[str]) -> None:
-    """Refuse a finished run that lacks a file of its command's, or whose cross-play is none.
+    """Refuse a finished run that lacks a file of its command, or whose cross-play cannot be read.
 
     Raises:
       TacitError: naming the files.

@@ -1,19 +1,19 @@
-"""The run directory: one run, one folder, written by nobody else.
+"""The run directory: one folder for each run, written by one process at a time.
 
     run.json               format version, the science that names the run, versions of what made it
-    status.json            running | finished | interrupted | failed, with the reason
+    status.json            running | finished | interrupted | failed, and why
     metrics.npz            steps [rows], and each metric [rows, seeds]; greedy evaluations during training
     checkpoints/           while it is not finished: see experiments.training.checkpoints
-    policies.safetensors   all seeds' parameters, stacked; the science again, so that the file stands alone
+    policies.safetensors   all seeds' parameters, stacked; the science again, so that the file can be read on its own
     crossplay.json         the cells of the sampled and of the greedy cross-play
     crossplay.npz          the score of each of their games, float32[cells, games]; game g has one deck in all cells
     checksums.json         of the files above, once it is finished
     *.png, *.svg           figures
-    .claim.N               while a process makes it: see experiments.runs.claims
+    .claim.N               while a process makes it: its lock, see experiments.runs.claims
 
-Every file appears complete or not at all: it is written beside its place and renamed.
+Every file appears complete or not at all: it is written under a temporary name and then renamed.
 
-How a run stands is read without jax; what makes agents of its weights imports that itself.
+Reading a run's status does not import jax; only the functions that build agents from its weights do.
 """
 
 import contextlib
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from marl.agent import Agent
 
 RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
-"""What `tacit` writes beside run directories."""
+"""The folders that `tacit` writes next to run directories."""
 SCORES = "crossplay.npz"
-"""Where the games of a cross-play are."""
+"""The file with the scores of single games of a cross-play."""
 FIGURES = ("*.png", "*.svg")
-"""What is drawn from a run's files, and can be drawn again."""
+"""Figures, which can be drawn again from a run's other files."""
 
 
 class Config(Protocol):
@@ -73,10 +73,11 @@ class Run(NamedTuple):
 
 
 def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = None) -> Path | None:
-    """Make the directory of a run that is to be made, `name` or the run's own; None if it is finished already.
+    """Make and claim the directory of a run and return it; None if the run is finished already.
 
-    A directory that an interrupted, failed or killed training left is claimed with its checkpoints. The directory is
-    this process's own until its status says how the run ended.
+    The directory is called `name`, by default the run's own name. A directory that an interrupted, failed or killed
+    training left is claimed with its checkpoints. This process owns the directory until its status says how the run
+    ended.
 
     Raises:
       Busy: if another process is making this run.
@@ -88,7 +89,7 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
     try:
         path.mkdir(parents=True, exist_ok=True)
         claims.take(path)
-        if not needs_training(path, config, overwrite=overwrite):  # another has finished it just now
+        if not needs_training(path, config, overwrite=overwrite):  # another process has finished it meanwhile
             claims.release(path)
             return None
         old = [*FIGURES, "checksums.json"]  # of a training that is overwritten
@@ -107,17 +108,17 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
 
 
 def description(config: Config) -> dict[str, Any]:
-    """What run.json says of a configuration."""
+    """The part of run.json that describes a configuration."""
     said = {"name": config.name(), "science": config.science()}
     return said | {"by_default": config.by_default()} if isinstance(config, RunConfig) else said
 
 
 def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:
-    """Whether `path` may be claimed for a run; False if it is finished already. Changes nothing.
+    """Whether a run still has to be made in `path`; False if it is finished already. Changes nothing.
 
     Raises:
       Busy: if another process is making this run now.
-      TacitError: if the name is taken by something that is not this run, or a finished run has lost files.
+      TacitError: if `path` is something other than this run, or a finished run has lost files.
     """
     if path.exists() and not path.is_dir():
         raise TacitError(f"{path} is in the way: a run directory belongs there")
@@ -138,7 +139,7 @@ def needs_training(path: Path, config: Config, *, overwrite: bool) -> bool:
 
 @contextlib.contextmanager
 def in_progress(root: Path, config: Config, *, overwrite: bool) -> Iterator[Path]:
-    """The claimed directory of a run that is made in one piece; at the end its status says how that went.
+    """Claim the directory of a run that is computed without checkpoints; at the end write how the run ended.
 
     Raises:
       TacitError: as `claim`.
@@ -151,13 +152,13 @@ def in_progress(root: Path, config: Config, *, overwrite: bool) -> Iterator[Path
         finish(path, steps=0)
     except BaseException as error:
         state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        with contextlib.suppress(TacitError):  # on a full disk the reason counts, not that it cannot be written down
+        with contextlib.suppress(TacitError):  # on a full disk raise the first error, not the one of writing it
             write_status(path, state, steps=0, reason=str(error) or type(error).__name__)
         raise
 
 
 def finish(path: Path, *, steps: int) -> None:
-    """Say that a run is finished, after `steps` steps a seed, with the checksums of its files."""
+    """Mark a run as finished after `steps` steps a seed, and write the checksums of its files."""
     claims.check(path)
     made = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in results(path)}
     write_json(path / "checksums.json", {"format": FORMAT, "files": made})
@@ -165,7 +166,7 @@ def finish(path: Path, *, steps: int) -> None:
 
 
 def results(path: Path) -> list[str]:
-    """The names of the files of a run directory that hold what it found out."""
+    """The names of the result files of a run directory: all but figures, hidden files, status and checksums."""
     drawn = {file for pattern in FIGURES for file in path.glob(pattern)}
     about = {path / "status.json", path / "checksums.json"}
     files = {file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")}
@@ -173,9 +174,9 @@ def results(path: Path) -> list[str]:
 
 
 def write_status(path: Path, state: str, *, steps: int, reason: str = "") -> None:
-    """Say how the run stands: `state` running | finished | interrupted | failed, after `steps` steps a seed.
+    """Write status.json: `state` is running | finished | interrupted | failed, after `steps` steps a seed.
 
-    Once it is not running any more, its directory is nobody's.
+    For any state but running, this also gives up the directory's claim.
 
     Raises:
       Busy: if another process has taken the directory.
@@ -215,13 +216,13 @@ def read_status(path: Path) -> dict[str, Any] | None:
 def missing(path: Path) -> list[str]:
     """The names of the files that a finished run had and that are not in its directory any more."""
     sums = path / "checksums.json"
-    if not sums.exists():  # it was made before there were any
+    if not sums.exists():  # the run is older than checksums
         return []
     return sorted(name for name in read_json(sums).get("files", {}) if not (path / name).exists())
 
 
 def state_of(path: Path, status: Mapping[str, Any]) -> str:
-    """How a run stands: finished | running | failed | cut, which is interrupted, or running with its process gone."""
+    """The state of a run: finished | running | failed | cut (interrupted, or running with its process gone)."""
     if status["state"] == "running" and claims.owner(path) is None:
         status = read_status(path) or status  # it may have ended since `status` was read
     gone = status["state"] == "running" and claims.owner(path) is None
@@ -249,13 +250,13 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[str, float] | None = None) -> None:
-    """Save all seeds' parameters, leaves [seeds, ...], in one file that says itself what they are.
+    """Save all seeds' parameters, leaves [seeds, ...], in one file with the configuration in its metadata.
 
     Args:
-      file: a run directory's policies.safetensors, or one that stands alone.
+      file: a run directory's policies.safetensors, or a file outside of a run directory.
       config: the run's configuration; the game's version is written with it.
       params: of the run's policy, in its dtypes or narrower ones.
-      scores: what the seeds scored, by name.
+      scores: mean scores of the seeds, by name.
     """
     from marl.agent import named
 
@@ -280,7 +281,7 @@ def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]
     tensors, metadata = read_tensors(file)
     if "science" not in metadata:
         raise TacitError(f"{file} was not written by Tacit: it does not say what its weights are")
-    written = metadata.get("format", "")  # metadata are texts
+    written = metadata.get("format", "")  # metadata are strings
     check_format(str(file), int(written) if written.isdecimal() else written or None)
     try:
         science = json.loads(metadata["science"])
@@ -322,15 +323,16 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
 def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
     """How the cross-play of a finished run differs from the settings asked for: "games 1000 instead of 50", or "".
 
-    How many games one compiled call plays changes nothing, nor how many seatings are drawn where pairs play. "" also
-    for a file that is damaged, which others say.
+    Differences in `max_lanes`, or in `max_seatings` where all pairs were played, are ignored. "" also for a damaged file, which
+    other functions report.
     """
     try:
         plain = read_json(path / "crossplay.json")
         own, players = dict(plain["settings"]), len(plain["greedy"]["seatings"][0])
     except (TacitError, KeyError, IndexError, TypeError, ValueError):
         return ""
-    nothing = {"max_lanes", *(["max_seatings"] if players == 2 else [])}
+    pairs = players == 2 and own.get("seating") == "all"
+    nothing = {"max_lanes", *(["max_seatings"] if pairs else [])}
     differ = [key for key in settings if key in own and key not in nothing and own[key] != settings[key]]
     return ", ".join(f"{key} {own[key]} instead of {settings[key]}" for key in differ)
 
@@ -361,9 +363,9 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
 
 
 def training_runs(paths: Sequence[Path]) -> list[Path]:
-    """`paths` without what stands beside trained runs, so that runs/* names these: folders of results, and exact runs.
+    """`paths` without folders of results and runs of the exact lab, so that runs/* means the training runs.
 
-    Where all runs are exact they stay, for whoever reads them to say what is needed.
+    If all runs are of the exact lab they are kept, so that reading them raises an error that says what is needed.
 
     Raises:
       TacitError: if nothing is left.
@@ -434,7 +436,7 @@ def check_format(what: str, found: Any) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What results depend on beside the configuration."""
+    """The versions of libraries and the device, on which results may depend besides the configuration."""
     import flax
     import jax
     import optax

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: written beside their place and renamed."""
+"""Files that appear complete or not at all: written under a temporary name in their folder, then renamed."""
 
 import io
 import json
@@ -22,13 +22,13 @@ def write_json(file: Path, plain: Any) -> None:
 
 
 def write_bytes(file: Path, contents: bytes, *, synced: bool = False) -> None:
-    """Write a file, complete or not at all: beside its place, then renamed.
+    """Write a file, complete or not at all: under a temporary name, then renamed.
 
     Args:
       synced: return only when the contents are on the disk, so that they survive a loss of power.
 
     Raises:
-      TacitError: if it cannot be written; what was there is still there.
+      TacitError: if it cannot be written; an older file of that name is unchanged.
     """
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -86,7 +86,7 @@ def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mappi
 
 
 def packed_tensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """What a .safetensors file of arrays of any shapes [...] by name consists of."""
+    """The bytes of a .safetensors file with arrays of any shapes [...] by name."""
     return save(dict(tensors), dict(metadata))
 
 

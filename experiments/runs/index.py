@@ -1,11 +1,11 @@
-"""What was read of the runs in a folder, kept outside of it: a cache that may be deleted at any time.
+"""A cache of what was read of the runs in a folder. It lies outside of the folder and may be deleted at any time.
 
     <cache folder>/tacit/index/<hash of the folder>.json      $XDG_CACHE_HOME, else ~/.cache
 
-A newer file is written beside the old one and renamed over it, so that two processes cannot spoil it; of what both have
-found out one keeps its own. An entry counts while its run directory
-bears the same stamp, all of them while the code that made them is the same. Whatever is wrong with the file, or with
-the folder it should be in, costs time and nothing else.
+A new file is written under a temporary name and renamed over the old one, so that two processes cannot corrupt it; if
+both write, the later one's entries remain. An entry is valid while its run directory has the same stamp, and all
+entries while the code that made them is the same. If the file or its folder is missing or unusable, the runs are just
+read again.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ _READERS = (
     config.__file__,
     *(str(Path(__file__).with_name(name)) for name in _OWN),
 )
-"""The code that makes entries."""
+"""The code on which the entries depend."""
 
 
 @dataclasses.dataclass
 class _Contents:
-    """All entries of a folder, by the names of its directories: stamp, facts and, once they are known, summaries."""
+    """All entries of a folder, by directory name: stamp, facts and, once they are computed, summaries."""
 
     file: Path | None
     entries: dict[str, dict[str, Any]]
@@ -45,7 +45,7 @@ class _Contents:
 
 
 class Index:
-    """The index of the runs in one folder. What is still unsaved is saved when the object is forgotten."""
+    """The index of the runs in one folder. Unsaved changes are saved when the object is garbage-collected."""
 
     def __init__(self, folder: Path):
         file = index_file(folder)
@@ -53,33 +53,33 @@ class Index:
         weakref.finalize(self, _save, self._contents)
 
     def facts(self, name: str, stamp: str) -> dict[str, Any] | None:
-        """What was kept of the run directory `name`, if it bore this stamp then."""
+        """The cached facts of the run directory `name`; None unless they were stored with this stamp."""
         entry = self._contents.entries.get(name)
         return dict(entry["facts"]) if entry is not None and entry["stamp"] == stamp else None
 
     def keep_facts(self, name: str, stamp: str, facts: dict[str, Any]) -> None:
-        """Remember what a run directory with this stamp said; its older summaries are forgotten."""
+        """Store the facts of a run directory with this stamp; its older summaries are dropped."""
         self._contents.entries[name] = {"stamp": stamp, "facts": dict(facts)}
         self._contents.changed = True
 
     def summaries(self, name: str) -> dict[str, Any] | None:
-        """The summaries that were kept of a run directory, as plain data."""
+        """The cached summaries of a run directory, as plain data."""
         return self._contents.entries.get(name, {}).get("summaries")
 
     def keep_summaries(self, name: str, summaries: dict[str, Any]) -> None:
-        """Remember the summaries of a run directory whose facts are known."""
+        """Store the summaries of a run directory whose facts are stored."""
         if (entry := self._contents.entries.get(name)) is not None:
             entry["summaries"] = summaries
             self._contents.changed = True
 
     def forget_all_but(self, names: Collection[str]) -> None:
-        """Forget directories that are gone."""
+        """Drop the entries of all other directories, which are gone."""
         for name in self._contents.entries.keys() - set(names):
             del self._contents.entries[name]
             self._contents.changed = True
 
     def save(self) -> None:
-        """Write the file anew, if there is news and it can be written."""
+        """Write the file, if anything has changed and the file can be written."""
         _save(self._contents)
 
 
@@ -100,7 +100,7 @@ def cache_folder() -> Path | None:
 
 
 def _version() -> str:
-    """Changes with the code that makes entries, so that none outlives it."""
+    """A hash of the code that makes entries, so that entries of older code are not used."""
     code = b"".join(Path(file).read_bytes() for file in _READERS)
     return hashlib.sha256(code + np.__version__.encode()).hexdigest()
 

@@ -24,11 +24,11 @@ class _Axis(NamedTuple):
 
     name: str
     keys: list[str]
-    """The dimension's own, and those whose values follow from it."""
+    """The dimension's own key, then the keys that it determines."""
     values: dict[str, list[Any]]
-    """Of each of these keys, along the dimension."""
+    """The values of each of these keys along the dimension."""
     places: list[int]
-    """Of each run on the dimension."""
+    """Each run's index on the dimension."""
 
 
 def dataset(
@@ -39,12 +39,12 @@ def dataset(
     Args:
       runs: runs.
       varying: the keys in which they differ.
-      leading: of these the dimensions, each with the keys that follow from it.
+      leading: those of them that become dimensions, each with the keys that it determines.
       play: "sampled" or "greedy".
-      xarray: the library.
+      xarray: the imported library.
 
     Raises:
-      TacitError: if two runs are one configuration, or their cells are not of one shape.
+      TacitError: if two runs have the same configuration, or their cells differ in shape.
     """
     cells = _cells(runs, play)
     axes = _axes(runs, varying, leading)
@@ -77,7 +77,7 @@ def dataset(
 
 
 def _cells(runs: Sequence[Record], play: str) -> list[CrossPlay]:
-    """The cells of every run, if they go together."""
+    """The cells of every run; an error if their shapes differ."""
     if not runs:
         raise TacitError("there is no run whose cross-play could be labelled")
     for record in runs:
@@ -106,7 +106,7 @@ def _fill(array: np.ndarray, seatings: np.ndarray, values: np.ndarray) -> None:
 
 
 def _axes(runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, Sequence[str]]) -> list[_Axis]:
-    """The dimensions: keys in which the runs differ and that do not follow from another one."""
+    """The dimensions: keys in which the runs differ and that no other one determines."""
     values = {key: [record.keys.get(key) for record in runs] for key in varying}
     axes = []
     for key in (key for key in varying if key in leading):
@@ -126,7 +126,7 @@ def _axes(runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, 
 
 
 def _names(varying: Sequence[str]) -> Mapping[str, str]:
-    """Short names of the keys in which the runs differ: the last parts, where these tell them apart."""
+    """Short names of the keys in which the runs differ: the last parts, where these are unique."""
     ends = Counter(key.rpartition(".")[2] for key in varying)
     short = {key: key.rpartition(".")[2] for key in varying}
     return {key: end if ends[end] == 1 and end not in _TAKEN else key for key, end in short.items()}

@@ -1,4 +1,4 @@
-"""One run, as its directory tells it."""
+"""One run, as read from its directory."""
 
 import dataclasses
 import functools
@@ -23,19 +23,19 @@ GAMES_NOT_KEPT = (
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One run, as its directory tells it.
+    """One run, as read from its directory.
 
     Attributes:
       path: the run directory.
-      command: what made it: train, phase, zsc-table, ….
+      command: the command that made it: train, phase, zsc-table, ….
       name: the run's name, a hash of its science.
       science: what decides its result, nested as in run.json; empty where that cannot be read.
-      versions: of what made it.
-      state: finished; running; cut (interrupted, or its process is gone); failed; damaged (files are missing or
+      versions: of the libraries that made it, and the device.
+      state: finished; running; cut (interrupted, or its process is gone); failed; damaged (files are missing,
         unreadable, or of another format).
       reason: why it is not finished; empty if it is.
       steps: steps of games done for each seed.
-      updated: when it last said how it stands, ISO 8601 in UTC.
+      updated: when its status was last written, ISO 8601 in UTC.
     """
 
     path: Path
@@ -57,9 +57,9 @@ class Record:
 
     @functools.cached_property
     def summaries(self) -> dict[str, Summary]:
-        """SP, XP and their gap of the "sampled" and the "greedy" cross-play; empty if it is no finished training run.
+        """SP, XP and gap of the "sampled" and the "greedy" cross-play; empty if it is not a finished training run.
 
-        Takes about 20 ms for each, unless the index knows them.
+        Computing them takes about 20 ms for each, unless they are in the index.
         """
         return {
             play: Summary(*(Estimate(*estimate) for estimate in estimates))
@@ -68,12 +68,12 @@ class Record:
 
     @property
     def far_seeds(self) -> list[str]:
-        """The labels of seeds that play far from all others in the greedy cross-play (`estimators.far_seeds`)."""
+        """The labels of seeds whose greedy cross-play is far from that of all others (`estimators.far_seeds`)."""
         return self._found["far_seeds"]
 
     @functools.cached_property
     def _found(self) -> dict[str, Any]:
-        """What is concluded from the cross-play, as plain data, which the index remembers."""
+        """The estimates from the cross-play, as plain data, which the index caches."""
         if self.command != "train" or self.state != "finished":
             return {"summaries": {}, "far_seeds": []}
         known = None if self.index is None else self.index.summaries(self.path.name)
@@ -111,8 +111,8 @@ def without_error(estimate: Estimate) -> Estimate:
 def game_name(game: Mapping[str, Any]) -> str:
     """A game's short name, from the `game` group of a configuration.
 
-    Its preset in small letters ("hanabi-small"), where it has one; else the name of its file without the ending; else
-    the last part of `_target_`, or the one before where that is `make` ("lever").
+    This is its preset in small letters ("hanabi-small"), if it has one; else the name of its file without the ending;
+    else the last part of `_target_`, or the part before it if the last is `make` ("lever").
     """
     if game.get("preset"):
         return str(game["preset"]).lower()
@@ -123,7 +123,7 @@ def game_name(game: Mapping[str, Any]) -> str:
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, its keys joined by points."""
+    """Nested mappings as a flat one, with keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in plain.items():
         if isinstance(value, Mapping):

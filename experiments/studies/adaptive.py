@@ -1,9 +1,9 @@
 """`tacit adaptive`: an agent that infers its partner's reasoning depth in a repeated matrix game, as a run.
 
-A run's directory holds, beside run.json and status.json,
+A run's directory holds, besides run.json and status.json,
 
-    adaptive.json   what the levels play, exact returns and regrets of all agents with partners of each level, the mean
-                    beliefs of the adaptive agent before each round, which levels of the partner play alike
+    adaptive.json   the policies of the levels, exact returns and regrets of all agents with partners of each level, the
+                    mean beliefs of the adaptive agent before each round, which partner levels have equal policies
     adaptive.*      the regrets and the beliefs as a figure
 """
 
@@ -35,7 +35,7 @@ class AdaptiveConfig(StudyConfig):
     """A repeated matrix game, checked: either `game` or `payoffs`. The keys are explained in conf/adaptive.yaml.
 
     Raises:
-      TacitError: in one sentence, for an unknown key, a value out of range, or a game that is no matrix game.
+      TacitError: in one sentence, for an unknown key, a value out of range, or a game that is not a matrix game.
     """
 
     made_by: ClassVar = {"command": "adaptive"}
@@ -50,7 +50,7 @@ class AdaptiveConfig(StudyConfig):
         """Read nested plain data as hydra composes it from conf/adaptive.yaml.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it.
+          TacitError: for an unknown key or an invalid value, naming it.
         """
         execution = cls.execution_of(plain)
         game, payoffs, level_zero = (plain.get(key) for key in ("game", "payoffs", "level_zero"))
@@ -67,14 +67,14 @@ class AdaptiveConfig(StudyConfig):
             levels=whole_number("levels", plain.get("levels"), 0, _MOST_LEVELS),
             level_zero=None if level_zero is None else _distributions("level_zero", level_zero),
         )
-        config.matrix()  # refuses what is none
+        config.matrix()  # refuses anything but a matrix game
         return [config]
 
     def matrix(self) -> np.ndarray:
-        """float64[A, B], what both players get.
+        """float64[A, B], the reward of both players.
 
         Raises:
-          TacitError: if there is none.
+          TacitError: if the rows of `payoffs` differ in length, or the game is not a matrix game.
         """
         if self.payoffs is not None:
             if len(lengths := {len(row) for row in self.payoffs}) > 1:
@@ -85,10 +85,10 @@ class AdaptiveConfig(StudyConfig):
 
 
 def matrix_of(simulator: Simulator) -> np.ndarray:
-    """float64[A, B], the mean rewards of a matrix game: two players choose once and have seen nothing.
+    """float64[A, B], the mean rewards of a matrix game: two players choose once, without observations.
 
     Raises:
-      TacitError: if the game is none.
+      TacitError: if the game is not a matrix game.
     """
     problem = simulator.problem
     if problem.num_agents != 2:
@@ -115,7 +115,7 @@ def _distributions(name: str, given: Any) -> tuple[Row, Row]:
 
 
 def _contents(config: AdaptiveConfig) -> dict[str, Any]:
-    """What adaptive.json says."""
+    """The contents of adaptive.json."""
     matrix = config.matrix()
     table = adaptive_table(matrix, config.rounds, config.levels, level_zero=config.level_zero)
     rows, columns = reasoning_levels(matrix, config.levels, level_zero=config.level_zero)

@@ -1,6 +1,6 @@
 """Figures of exact results, from a phase.json, zsc.json or adaptive.json.
 
-What solutions and outcomes play is drawn of what `experiments.results` gives, with the policies beside.
+The functions that draw policies take the dictionaries of `experiments.results`, which include the policies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ _WIDEST = 40
 
 
 def solutions(table: Mapping[str, Any], place: int = 0) -> Figure:
-    """The solutions at one α of a phase diagram: what agent 0 plays in each, and their cross-play.
+    """The solutions at one α of a phase diagram: the policy of agent 0 in each, and their cross-play.
 
     Args:
-      table: of a game of two agents.
-      place: of α in the diagram.
+      table: the phase diagram of a game of two agents.
+      place: the index of α in the diagram.
     """
     found, alpha = table["solutions"][place], table["rows"][place]["alpha"]
     names = [
@@ -35,11 +35,11 @@ def solutions(table: Mapping[str, Any], place: int = 0) -> Figure:
 
 
 def outcomes(table: Mapping[str, Any], name: str) -> Figure:
-    """The outcomes of one method of a zsc.json: what agent 0 plays in each, and their cross-play.
+    """The outcomes of one method of a zsc.json: the policy of agent 0 in each, and their cross-play.
 
     Args:
-      table: of a game of two agents.
-      name: of the method, as the table shows it.
+      table: the zsc.json of a game of two agents.
+      name: the method's name, as the table shows it.
     """
     (method,) = (method for method in table["methods"] if method["name"] == name)
     names = [str(number) for number in range(1, method["outcomes"] + 1)]
@@ -76,9 +76,9 @@ def _policies(
 
 
 def windows(tables: Sequence[Mapping[str, Any]]) -> Figure:
-    """Greedy self-play and cross-play against α, a panel for each phase diagram, three in a row; the α of one solution.
+    """Greedy self-play and cross-play against α, a panel for each phase diagram, three in a row.
 
-    Shaded is where all starts end in one solution. Lines are the thresholds and the best return in self-play.
+    The α at which all starts end in one solution are shaded. Lines are the thresholds and the best return in self-play.
     """
     columns = min(len(tables), 3)
     rows = -(-len(tables) // columns)
@@ -114,9 +114,9 @@ def windows(tables: Sequence[Mapping[str, Any]]) -> Figure:
 def hysteresis(tables: Sequence[Mapping[str, Any]]) -> Figure:
     """Phase diagrams of games of n equal levers (match 1, mismatch 0): how strongly each solution prefers a lever.
 
-    Dots are the solutions that starts end in, the line is where solutions are: all levers but one have the same
-    probability, and the one with p has α = (np - 1) / ((n - 1) log(p (n - 1) / (1 - p))). Between alpha_stable and
-    alpha_unique, shaded, what one finds depends on where one comes from.
+    Dots are the solutions in which the starts end. The line is the exact curve of solutions: if one lever has
+    probability p and all others are equally probable, α = (np - 1) / ((n - 1) log(p (n - 1) / (1 - p))). Between
+    alpha_stable and alpha_unique, shaded, the solution that is found depends on the start.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * len(tables), 3.2), layout="constrained")
@@ -162,7 +162,7 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
         ):
             axes[0, 1].axhline(value, color="0.35", linestyle=style, linewidth=1, label=f"{label}: {value:.4g}")
         numbers = _column(rows, "solutions")
-        top = max(2.2, 1.2 * numbers.max())  # also where no start converged, and there is nothing to draw
+        top = max(2.2, 1.2 * numbers.max())  # a valid limit even if no start converged and there is nothing to draw
         axes[1, 0].set(title="distinct stationary points", ylabel="number", ylim=(0.9, top), yscale="log")
         found = np.where(numbers > 0, numbers, np.nan)
         axes[1, 0].plot(alphas, found, color="0.2", marker="o", ms=3.5, drawstyle="steps-mid")
@@ -186,7 +186,7 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
     """The branch from α = ∞ among all solutions found, and its largest eigenvalue, from a run's phase.json."""
     rows, followed = table["rows"], _with_crossings(table["branch"])
     alphas = np.array([row["alpha"] for row in rows])
-    # The line leaves the figure at its edge: it goes on to where α is greater for the first time.
+    # One point beyond the greatest α is kept, so that the line reaches the edge of the figure.
     inside = np.convolve(followed["alpha"] <= alphas[-1], (1, 1, 1), "same") > 0
     stable, unstable = followed["eigenvalue"] < 1 + 1e-9, followed["eigenvalue"] > 1 - 1e-9
     with matplotlib.rc_context(STYLE):
@@ -214,7 +214,7 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
 
 
 def _with_crossings(branch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Columns of a branch with a point more, by interpolation, wherever the eigenvalue crosses 1."""
+    """Columns of a branch, with an interpolated point added wherever the eigenvalue crosses 1."""
     eigenvalue = np.array(branch["eigenvalue"])
     before = np.flatnonzero((eigenvalue[:-1] < 1) != (eigenvalue[1:] < 1))
     share = (1 - eigenvalue[before]) / (eigenvalue[before + 1] - eigenvalue[before])
@@ -237,7 +237,7 @@ def thresholds(table: Mapping[str, Any]) -> dict[str, float | None]:
 
 WINDOW = "#ead9f7"
 _FEW = 6
-"""So many values of α are named on the axis themselves."""
+"""Up to so many values of α, each one is labelled on the axis."""
 THRESHOLD_LINES: dict[str, tuple[str, Any]] = {
     "alpha_certified": ("#3a7d44", "-."),
     "alpha_unique": ("#8a2be2", "--"),
@@ -256,7 +256,7 @@ def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     for start, end in table["branch"]["windows"] if table["branch"] else ():
-        axis.axvspan(start, end, color=WINDOW, linewidth=0.8, zorder=0)  # the edge shows also where it is narrow
+        axis.axvspan(start, end, color=WINDOW, linewidth=0.8, zorder=0)  # with an edge, so that a narrow one is visible
     for name, value in thresholds(table).items():
         if value is not None and low <= value <= high:
             color, style = THRESHOLD_LINES[name]
@@ -264,7 +264,7 @@ def _alpha_axis(axis: Any, table: Mapping[str, Any], alphas: np.ndarray) -> None
 
 
 def _name_thresholds(figure: Figure, axis: Any, table: Mapping[str, Any]) -> None:
-    """A legend below the figure; thresholds beyond the axis are named as well."""
+    """A legend below the figure, which also names the thresholds outside of the axis."""
     low, high = axis.get_xlim()
     lines = [
         Line2D([], [], color=THRESHOLD_LINES[name][0], linestyle=THRESHOLD_LINES[name][1],
@@ -281,11 +281,11 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 
 def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
-    """Methods × games: cross-play, coloured by its place between uniform play (0) and the best equivariant policy (1).
+    """Methods × games: cross-play, coloured on a scale from uniform play (0) to the best equivariant policy (1).
 
     Args:
       contents: a zsc.json for each game.
-      names: of the games.
+      names: the games' names.
     """
     methods = [method["name"] for method in contents[0]["methods"]]
     values = np.array([[_cross_play(one["methods"][row]) for one in contents] for row in range(len(methods))])
@@ -306,7 +306,7 @@ def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
 
 
 def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
-    """Cross-play of the methods of a zsc.json with each other: agent 0 of the row's, agent 1 of the column's."""
+    """Cross-play of the methods of a zsc.json: agent 0 is from the row's method, agent 1 from the column's."""
     names = [method["name"] for method in table["methods"] if not method["refused"]]
     values = np.array(table["matrix"]).reshape(len(names), len(names))
     low, high = table["random"], max(table["equivariant"]["value"], table["optimum"]["value"])
@@ -349,7 +349,7 @@ def adaptive(table: Mapping[str, Any], title: str) -> Figure:
             if level >= levels:
                 axis.set_axis_off()
                 continue
-            steps = beliefs[[*range(len(beliefs)), -1], level].T  # the last one up to its right edge
+            steps = beliefs[[*range(len(beliefs)), -1], level].T  # the last step is drawn up to its right edge
             drawn = axis.stackplot(edges, steps, step="post", colors=colors, labels=range(levels))
             axis.set_title(f"partner of level {level}", fontsize=8)
             axis.set(xlim=(edges[0], edges[-1]), ylim=(0, 1))

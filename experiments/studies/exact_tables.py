@@ -1,4 +1,4 @@
-"""The tables of the exact lab's commands, and the words in them: from a phase.json, zsc.json, structure.json …"""
+"""The tables of the exact lab's commands, made from a phase.json, zsc.json, structure.json or adaptive.json."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from experiments.presentation.tables import NOTHING, Cell, Column, Table, whole
 
 _LONGEST = 40
-"""Characters of a game's parameter in a title."""
+"""The most characters of a game's parameter in a title."""
 _REFUSED = "n/a"
 
 
@@ -91,12 +91,12 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
 
 
 def title(contents: Mapping[str, Any]) -> str:
-    """For example "tiny_hanabi variant=E, horizon 2, discount 1"; long parameters are cut."""
+    """A title such as "tiny_hanabi variant=E, horizon 2, discount 1"; long parameters are truncated."""
     return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}"
 
 
 def bounds(found: Mapping[str, Any]) -> Cell:
-    """A best value, or what is known of it: for example "≥ 0.5722, ≤ 0.8560"."""
+    """A best value, or its bounds if it is not known exactly, such as "≥ 0.5722, ≤ 0.8560"."""
     if found["exact"]:
         return Cell(found, f"{found['value']:z.4f}")
     upper = "" if found["upper_bound"] is None else f", ≤ {found['upper_bound']:.4f}"
@@ -119,7 +119,7 @@ def _in_full(found: Mapping[str, Any]) -> str:
 
 
 def methods(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Several zsc.json: a row for each method and for the best values, a column for each game."""
+    """The table of several zsc.json: a row for each method and for the best values, a column for each game."""
     called = games(contents)
     columns = [Column("method", words=True), *map(Column, called)]
     rows: list[list[Any]] = []
@@ -142,13 +142,13 @@ def methods(contents: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def game(contents: Mapping[str, Any]) -> str:
-    """A game's name in a table, with what tells it from its like: for example "tiny_hanabi E"."""
+    """A game's name in a table, with the parameter that distinguishes its variants, such as "tiny_hanabi E"."""
     short = [str(contents["parameters"][key]) for key in ("variant", "size", "n") if key in contents["parameters"]]
     return " ".join([contents["game"], *short, *([f"h{contents['horizon']}"] if contents["horizon"] > 1 else [])])
 
 
 def games(contents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`game` of each; names that several would share are followed by the parameters in which these differ."""
+    """`game` of each; if several games have the same name, the parameters in which they differ are added."""
     called = []
     for one in contents:
         alike = [other["parameters"] for other in contents if game(other) == game(one)]
@@ -166,7 +166,7 @@ def _scores(method: Mapping[str, Any]) -> Cell:
 
 
 def _reasons(refused: Any) -> list[str]:
-    """Why cells have no value, each reason once, of (where, what a row says of a method)."""
+    """Sentences on why cells have no value, each reason once; `refused` are pairs (place, a method's results there)."""
     reasons: dict[str, list[str]] = {}
     for where, method in refused:
         if method["refused"]:
@@ -179,7 +179,7 @@ def _reasons(refused: Any) -> list[str]:
 
 
 def structures(contents: Sequence[Mapping[str, Any]]) -> Table:
-    """Several structure.json: a row for each game and structure; a game's name stands in its first row alone."""
+    """The table of several structure.json: a row for each game and structure; only a game's first row has its name."""
     names = [method["name"] for method in contents[0]["methods"]]
     columns = [Column(name, words=name in ("game", "structure")) for name in ("game", "structure", "solo", "team")]
     rows, ends, before, refused = [], [], "", []
@@ -217,7 +217,7 @@ def _retained(method: Mapping[str, Any]) -> Cell:
 
 
 def adaptive(contents: Mapping[str, Any]) -> Table:
-    """An adaptive.json: a row for each agent, and one for an agent that knows the level; the partner's levels."""
+    """The table of an adaptive.json: a row for each agent and for one that knows the level; columns for the levels."""
     levels = contents["agents"][: len(contents["best"])]
     rows: list[list[Any]] = [
         [
@@ -243,12 +243,12 @@ def adaptive(contents: Mapping[str, Any]) -> Table:
 
 
 def adaptive_title(contents: Mapping[str, Any]) -> str:
-    """For example "equal_levers n=3, 10 rounds", from an adaptive.json."""
+    """The title of an adaptive.json, such as "equal_levers n=3, 10 rounds"."""
     return f"{_with_parameters(contents)}, {contents['rounds']} round{'s' if contents['rounds'] > 1 else ''}"
 
 
 def alike_sentence(alike: Sequence[Sequence[int]]) -> str:
-    """Which levels of the partner cannot be told apart; nothing if all can."""
+    """A sentence on which levels of the partner have equal policies; empty if all differ."""
     if len(alike) == 1 < len(alike[0]):
         return "The partner's levels cannot be told apart: all of them play alike in this game."
     same = (f"{', '.join(map(str, levels[:-1]))} and {levels[-1]}" for levels in alike if len(levels) > 1)

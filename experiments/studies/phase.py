@@ -1,6 +1,6 @@
-"""`tacit phase`: where the gradient flow of a tabular game ends, from many starts at every α.
+"""`tacit phase`: the limits of the gradient flow of a tabular game, from many starts at each α.
 
-A run's directory holds, beside run.json and status.json,
+A run's directory holds, besides run.json and status.json,
 
     phase.json      the table over α, the thresholds, the best values, the branch
     solutions.npz   for the i-th α the distinct stationary joint policies (solutions_<i>_agent_<k>, [K, H, A]
@@ -30,14 +30,14 @@ from marl.exact.starts import concatenate, normal_starts, pure_starts
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
 _LEAST_ALPHA = 1e-12
-"""In units of the span of one step's rewards. Below, double precision knows no action values divided by α."""
+"""In units of the range of one step's rewards. Below it, double precision does not resolve action values over α."""
 _COPIES = 4
-"""Arrays of the size of all starts' policies that a phase diagram holds at a time."""
+"""The number of arrays, each of the size of all starts' policies, that a phase diagram holds in memory at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PhaseConfig(StudyConfig):
-    """A phase diagram to be made, checked. The keys are explained in conf/phase.yaml.
+    """The checked configuration of a phase diagram. The keys are explained in conf/phase.yaml.
 
     Raises:
       TacitError: in one sentence, for an unknown key or a value out of range.
@@ -62,7 +62,7 @@ class PhaseConfig(StudyConfig):
         """Read nested plain data as hydra composes it from conf/phase.yaml.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it.
+          TacitError: for an unknown key or an invalid value, naming it.
         """
         grid = ("alpha_count", "alpha_min", "alpha_max")
         execution = cls.execution_of(plain, grid)
@@ -130,7 +130,7 @@ def _prepare(config: PhaseConfig, report: Report) -> Callable[[], tuple[dict[str
 
 
 def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]:
-    """The starts at one α, if those at all α fit into memory."""
+    """The starts, the same at every α; an error if those at all α together do not fit into memory."""
     tree = simulator.tree
     count = (config.normal_starts + config.wide_starts + config.pure_starts) * len(config.alpha)
     needed = _COPIES * 8 * count * sum(own.legal.size for own in tree.agents)
@@ -149,9 +149,9 @@ def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]
 def _compute(
     config: PhaseConfig, both: Groups, starts: tuple[np.ndarray, ...], report: Report
 ) -> tuple[dict[str, Any], Arrays]:
-    """What phase.json says, and the arrays of solutions.npz."""
+    """The contents of phase.json, and the arrays of solutions.npz."""
     simulator, tree = config.simulator, config.simulator.tree
-    report("best policies", 0, 1)  # first: where it refuses a game for its size nothing else was in vain
+    report("best policies", 0, 1)  # first, since it may refuse the game for its size
     best, equivariant = best_values(simulator, both, seed=config.seed)
     branch = None
     if config.branch:
@@ -217,7 +217,7 @@ def _compute(
 
 
 def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
-    """The principal branch, or why there is none."""
+    """The principal branch, or the reason why there is none."""
     tied = orbits(group, simulator.tree)
     try:
         return branches.principal_branch(

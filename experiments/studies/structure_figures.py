@@ -1,6 +1,6 @@
-"""Figures of `tacit structure-table`: what structures and ways of training buy, in six pictures.
+"""Figures of `tacit structure-table`: the effects of structures and methods, in six figures.
 
-Every function takes structure.json contents (`tacit structure-table`) and makes a Figure of them.
+Every function takes the contents of structure.json files and returns a Figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ _SPATIAL, _SEMANTIC, _UNSPLIT = "#1f5fa8", "#e0a03c", "0.75"
 _RELIABILITY, _UNCERTAINTY, _RESOLUTION = "#c1440e", "0.72", "#3a7d44"
 _MARKERS = "osD^vPX*"
 _SAME = 1e-6
-"""Differences up to this cannot be seen, and are not drawn as any."""
+"""Differences up to this are not drawn."""
 
 
 def structure_table(contents: Contents) -> Figure:
-    """Structures × methods, a panel for each game: cross-play, coloured by what is retained of the solo value.
+    """Structures × methods, a panel for each game: cross-play, coloured by the retained share of the solo value.
 
     Args:
       contents: of each game and structure, with the same methods.
@@ -55,7 +55,7 @@ def structure_table(contents: Contents) -> Figure:
 
 
 def retention_by_agents(contents: Contents) -> Figure:
-    """What is retained of the solo value over the number of agents, a line for each method; self-play and cross-play.
+    """The retained share of the solo value against the number of agents, for self-play and cross-play of each method.
 
     Args:
       contents: of one game with different numbers of agents (its parameter `agents`), all with the same structure.
@@ -68,7 +68,7 @@ def retention_by_agents(contents: Contents) -> Figure:
         for axis, key in zip(axes, ("self_play", "cross_play"), strict=True):
             for place, name in enumerate(methods):
                 kept = [_share(one, one["methods"][place][key]) for one in contents]
-                aside = 0.05 * (place - (len(methods) - 1) / 2)  # equal lines lie beside each other
+                aside = 0.05 * (place - (len(methods) - 1) / 2)  # shifted, so that equal lines are both visible
                 axis.plot(np.array(counts) + aside, kept, label=name, **_line(place))
             axis.set(title=key.replace("_", "-"), xlabel="agents", ylim=(-0.04, 1.06))
             axis.set_xticks(counts)
@@ -80,7 +80,7 @@ def retention_by_agents(contents: Contents) -> Figure:
 
 
 def gap_parts(contents: Contents) -> Figure:
-    """The gap of cross-play to the solo value without structure, in its spatial and semantic parts, for each game.
+    """The gap between cross-play without structure and the solo value, in spatial and semantic parts, for each game.
 
     Args:
       contents: as `experiments.studies.structure_table.with_splits` gives them.
@@ -114,7 +114,7 @@ def gap_parts(contents: Contents) -> Figure:
 
 
 def search_effect(contents: Contents) -> Figure:
-    """Self-play and cross-play without structure before and after a one-step search of everybody, for each game."""
+    """Self-play and cross-play without structure, without and with a one-step search by all agents, for each game."""
     bare = _without_structure(contents)
     with matplotlib.rc_context(STYLE):
         figure, axes = _row_of_panels(bare, height=1.7 + 0.45 * len(bare[0]["methods"]))
@@ -149,7 +149,7 @@ def search_effect(contents: Contents) -> Figure:
 
 
 def calibration_parts(contents: Contents) -> Figure:
-    """Brier scores of what agents predict of a partner and their parts, with itself and with a stranger, by game."""
+    """Brier scores of agents' predictions, with their parts, in self-play and with a stranger, for each game."""
     bare = _without_structure(contents)
     with matplotlib.rc_context(STYLE):
         figure, axes = _row_of_panels(bare, height=3.9)
@@ -184,7 +184,7 @@ def calibration_parts(contents: Contents) -> Figure:
 
 
 def soft_isolation(contents: Contents) -> Figure:
-    """Cross-play against the penalty of soft isolation, games × methods, beside the values that it is measured against.
+    """Cross-play against the penalty of soft isolation, games × methods, with reference values.
 
     Args:
       contents: of each game without structure, under hard isolation, and under isolation with several penalties.
@@ -233,7 +233,7 @@ def soft_isolation(contents: Contents) -> Figure:
 
 
 def _games(contents: Contents) -> dict[str, list[Mapping[str, Any]]]:
-    """The contents of each game by a short name, with what tells it from others of the same name."""
+    """The contents of each game by a short name, with the parameters that distinguish games of the same name."""
     titles = {one["title"]: one for one in contents}
     found: dict[str, list[Mapping[str, Any]]] = {}
     for title, first in titles.items():
@@ -272,7 +272,7 @@ def _line(place: int) -> dict[str, Any]:
 
 
 def _share(one: Mapping[str, Any], value: float | None) -> float:
-    """What a value is of the solo value, both counted from the floor."""
+    """A value as a share of the solo value, both measured from the floor."""
     low = one["floor"]["value"]
     return (_number(value) - low) / (one["solo"] - low) if one["solo"] > low else float("nan")
 

@@ -1,14 +1,14 @@
 """`tacit structure-table`: structures × methods on tabular games, exactly.
 
-A structure is a transform of a game (`games.tabular.structures`), training is a method (`marl.exact.methods`), and each
-cell of their table is measured in the same unit. A run is one game under one structure. Its directory holds, beside
-run.json and status.json,
+A structure is a transformation of a game (`games.tabular.structures`), a method stands for training
+(`marl.exact.methods`), and all cells of their table have the same unit. A run is one game under one structure. Its
+directory holds, besides run.json and status.json,
 
     structure.json   the solo optimum and the worst value; the best values of the team; for each method its self-play
-                     and cross-play, as it is and with a one-step search at test time, what is retained of the solo
-                     value, how well it predicts itself and a stranger; or why structure or method does not apply
+                     and cross-play, without and with a one-step search at test time, the share of the solo value that
+                     is retained, how well it predicts itself and a stranger; or why structure or method does not apply
 
-and a folder below `compare/`, named after the runs, the table of all and its figure.
+A folder below `compare/`, named by a hash of the runs, holds the table of all runs and its figure.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ class StructureConfig(StudyConfig):
         """Read nested plain data as hydra composes it from conf/structure_table.yaml: one for each game and structure.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it; for a game that is not tabular.
+          TacitError: for an unknown key or an invalid value, naming it; for a game that is not tabular.
         """
         execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
         penalty = plain.get("penalty")
@@ -92,7 +92,7 @@ class StructureConfig(StudyConfig):
             for structure in chosen("structure", plain.get("structure"), NAMES)
         ]
         for config in configs:
-            _ = config.simulator  # refuses what is not tabular before the first is made
+            _ = config.simulator  # refuses a game that is not tabular before anything is computed
         return configs
 
     def science(self) -> dict[str, Any]:
@@ -108,11 +108,11 @@ class StructureConfig(StudyConfig):
 
 
 def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each structure.json with what the structures of its game say together.
+    """Each structure.json, with values added that depend on several structures of its game.
 
-    To every method of the game without structure comes `split`: its gap to the solo value, and the spatial and semantic
-    parts of it (`marl.exact.structure_scores.split_gap`, of cross-play; of isolation only the hard one counts); or None
-    with `no_split`, the reason.
+    Every method of the game without structure gets `split`: its gap to the solo value, with the spatial and the
+    semantic part (`marl.exact.structure_scores.split_gap` of cross-play; of isolations only the hard one is used). It
+    is None if it cannot be computed, and `no_split` is the reason.
     """
     whole = [dict(one) for one in contents]
     for base in (one for one in whole if one["structure"] == NONE):
@@ -130,10 +130,10 @@ def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[str, Mapping[str, Any] | str]]:
-    """The task of a game for one agent alone, and each structure's arguments there, or why it has no meaning in it.
+    """The task of a game for one agent alone, and for each structure its arguments, or why it cannot be applied.
 
-    A game of the library may say both itself (`solo`, `arguments`). For any other one the planner has everybody's
-    observations, and structures that need to know the game's parts are left out.
+    A game's module may define both (`solo`, `arguments`). For any other game the single planner has all agents'
+    observations, and structures that need to know the parts of the game do not apply.
     """
     module = _module(config)
     given = {key: value for key, value in config.items() if key != "_target_"}
@@ -155,12 +155,12 @@ def solo_and_arguments(config: Mapping[str, Any]) -> tuple[Simulator, Mapping[st
 
 
 def _module(config: Mapping[str, Any]) -> ModuleType:
-    """The module that a game is made by."""
+    """The module of a game's `_target_`."""
     return importlib.import_module(config["_target_"].rpartition(".")[0])
 
 
 def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
-    """What structure.json says."""
+    """The contents of structure.json."""
     game = config.simulator
     solo, arguments = solo_and_arguments(config.game)
     report("solo", 0, 1)
@@ -209,7 +209,7 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
 
 
 def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:
-    """What methods are given, and the best values as plain data."""
+    """The setting in which methods are carried out, and the best values as plain data."""
     report("best policies", 0, 1)
     both = groups(game)
     group = both.swap if config.agent_swaps else both.no_swap
@@ -220,7 +220,7 @@ def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[
 
 
 def _row(method: Method, setting: Setting, solo: float, worst: Floor, roles: Roles | None) -> dict[str, Any]:
-    """A method's numbers, or why it does not apply; those of information where the game says what is a message."""
+    """A method's results, or why it does not apply; with measures of information if the game has messages."""
     try:
         outcomes = method.outcomes(setting)
     except TacitError as error:
@@ -251,28 +251,28 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _predictions(setting: Setting, outcomes: Outcomes) -> dict[str, Any]:
-    """Brier scores and their parts of what agents expect of themselves, and of relabelled strangers."""
+    """Brier scores, with their parts, of agents' predictions about themselves and about relabelled strangers."""
     tree, own = setting.tree, outcomes.log_probs
     count, seats = len(own[0]), len(own)
     alone = self_play_seatings(count, seats)
     strangers = other_play.relabelled(tree, setting.tied, own)
-    if outcomes.sample:  # each run with the next ones
+    if outcomes.sample:  # each outcome with the next ones
         apart = (np.arange(count)[:, None] + np.arange(seats)) % count
-    else:  # two runs may end in the same
+    else:  # all combinations, since two runs may have the same outcome
         apart = np.array(list(itertools.product(range(count), repeat=seats)))
     try:
         return {
             "predicts_itself": mean_calibration(tree, own, alone)._asdict(),
             "predicts_strangers": mean_calibration(tree, own, apart, strangers=strangers)._asdict(),
         }
-    except TacitError as error:  # hard isolation may leave nobody a choice
+    except TacitError as error:  # under hard isolation no agent may have a choice to predict
         return {"predicts_itself": None, "predicts_strangers": None, "no_predictions": str(error)}
 
 
 def _information(tree: Tree, outcomes: Outcomes, roles: Roles) -> dict[str, float]:
-    """Bits that messages say of the sender's private observation, and that answers take from messages.
+    """Information in bits: what messages tell of the sender's private observation, and what answers use of messages.
 
-    Means over agents and joint policies, each policy with itself.
+    Means over agents and joint policies in self-play.
     """
     heard = [step + 1 for step in roles.message_steps]
     told = [(joint, agent) for joint in zip(*outcomes.log_probs, strict=True) for agent in range(len(joint))]

@@ -1,8 +1,8 @@
-"""One shape for all commands of the exact lab: a configuration is checked, computed as a run, and shown.
+"""The common part of all commands of the exact lab: check a configuration, compute it as a run, and show it.
 
-What a study is about stands in a module of its own, as a `Study`. Run directories, refusals, progress, finished runs
-that are found again, sweeps (-m), tables in every format and figures come from here. A run's directory holds, beside
-run.json and status.json, the study's JSON file and whatever arrays it computed.
+What is specific to a command is a `Study` in a module of its own. This module handles run directories, errors,
+progress, reuse of finished runs, sweeps (-m), tables in every format and figures. A run's directory holds, besides
+run.json and status.json, the study's JSON file and the arrays that it computed.
 """
 
 import dataclasses
@@ -23,23 +23,23 @@ from games.errors import TacitError
 from games.tabular.simulator import Simulator
 
 Contents = Mapping[str, Any]
-"""What the JSON file of a run says."""
+"""The contents of a run's JSON file."""
 Report = Callable[[str, int, int], None]
-"""Is told how a run stands: the stage, and how much of it is done of how much."""
+"""Called with the progress of a run: the stage, how much of it is done, and its total."""
 Arrays = Mapping[str, Mapping[str, np.ndarray]]
-"""Arrays by name, by the .npz file that they belong into."""
+"""For each .npz file of a run its arrays by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig:
-    """What the configurations of all studies have; a study adds fields of its own, all of them part of the science."""
+    """The fields that the configurations of all studies have. All fields that a study adds are part of the science."""
 
     game: Mapping[str, Any]
-    """Empty if it is about none."""
+    """The `game` group; empty for a study without a game."""
     execution: ExecutionConfig
 
     made_by: ClassVar[Mapping[str, Any]]
-    """The command, and the versions of what it depends on beside the game: part of the science, too."""
+    """The command, and the versions of what it depends on besides the game; part of the science."""
 
     @functools.cached_property
     def simulator(self) -> Simulator:
@@ -52,10 +52,10 @@ class StudyConfig:
 
     @classmethod
     def execution_of(cls, plain: Mapping[str, Any], also: Sequence[str] = ()) -> ExecutionConfig:
-        """How a configuration, nested plain data, is to be carried out.
+        """The `execution` group of a configuration given as nested plain data.
 
         Raises:
-          TacitError: for a key that is none of the fields, nor one of `also`; for a value that is none.
+          TacitError: for a key that is neither a field nor in `also`, or an invalid value.
         """
         fields = (field.name for field in dataclasses.fields(cls))
         refuse_unknown("the configuration", plain, (*fields, *also))
@@ -69,11 +69,11 @@ class StudyConfig:
         return {**plain, "game": game, "format": FORMAT, **self.made_by}
 
     def name(self) -> str:
-        """Twelve hexadecimal digits that stand for `science()`."""
+        """Twelve hexadecimal digits: a hash of `science()`."""
         return name_of(self.science())
 
     def label(self) -> str:
-        """Which run of several this is, for whoever watches."""
+        """A name for this run in progress messages."""
         return self.simulator.name
 
 
@@ -85,25 +85,25 @@ class Study(Generic[C]):
     """A command of the exact lab."""
 
     command: str
-    """Of `tacit`, and in the science of its runs."""
+    """Its name as a command of `tacit`; part of the science of its runs."""
     root: str
     """Its configuration, conf/ROOT.yaml."""
     file: str
     """The JSON file of a run."""
     parse: Callable[[Mapping[str, Any]], Sequence[C]]
-    """The runs that a configuration, given as nested plain data, stands for; refuses what is wrong in one sentence."""
+    """Parses a configuration, given as nested plain data, into runs; an error in it raises a `TacitError`."""
     prepare: Callable[[C, Report], Callable[[], tuple[dict[str, Any], Arrays]]]
-    """Refuses what cannot be computed, and returns the computation: what the JSON file says, and the arrays."""
+    """Checks that a run can be computed, and returns the computation of its JSON contents and arrays."""
     tables: Callable[[Sequence[Contents]], Sequence[Table]]
-    """Of some runs."""
+    """Makes the tables of one or several runs."""
     draw: Callable[[Contents, str], Mapping[str, Callable[[], figures.Figure]]]
-    """What draws the figures of one run, by name, given its contents and what is to be added to a title."""
+    """Given a run's contents and a suffix for titles, functions that draw its figures, by name."""
     draw_together: Callable[[Sequence[Contents]], figures.Figure] | None = None
-    """The figure of some runs in one table, which then has a folder below compare/."""
+    """Draws the figure of several runs; then table and figure are also stored in a folder below compare/."""
     together: Callable[[Sequence[Contents]], Sequence[Contents]] = tuple
-    """What the contents of some runs say together."""
+    """Adds values that depend on several runs to their contents."""
     objective: Callable[[Contents], float | None] = lambda contents: None
-    """What a sweeper that searches is told of a run."""
+    """The objective of a search, from a run's contents."""
 
 
 class Job(NamedTuple):
@@ -113,7 +113,7 @@ class Job(NamedTuple):
 
     @property
     def execution(self) -> ExecutionConfig:
-        """How they are carried out."""
+        """The `execution` group, the same for all runs."""
         return self.runs[0].execution
 
 
@@ -135,7 +135,7 @@ def main(study: Study, arguments: Sequence[str], form: str = SHOWN) -> None:
 
 
 def configs(study: Study[C], arguments: Sequence[str]) -> list[C]:
-    """The runs that the arguments of a command stand for, those of a sweep over KEY=A,B among them.
+    """The runs that the arguments of a command stand for, including those of a sweep over KEY=A,B.
 
     Raises:
       TacitError: for anything wrong with one of them.
@@ -148,12 +148,12 @@ def configs(study: Study[C], arguments: Sequence[str]) -> list[C]:
 
 
 def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
-    """The `game` group of a configuration of conf/ROOT.yaml or, if it has none, those of its list `games`.
+    """The `game` group of a configuration of conf/ROOT.yaml or, if it has none, the groups of its list `games`.
 
-    Each of these is a name, and what is changed in that game: "hint size=3".
+    An entry of the list is a game's name followed by overrides, such as "hint size=3".
 
     Raises:
-      TacitError: if there is neither.
+      TacitError: if the configuration has neither.
     """
     if plain.get("game") is not None:
         return [dict(plain["game"])]
@@ -165,10 +165,10 @@ def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
 
 
 def make(study: Study[C], config: C, *, report: Report = lambda stage, done, total: None) -> Path:
-    """Compute a run, or find the finished one: its directory.
+    """Compute a run unless it is finished, and return its directory.
 
     Raises:
-      TacitError: if the directory is taken; and, before there is one, if the study refuses the game.
+      TacitError: if the directory is taken; and, before it is made, if the study refuses the game.
     """
     root, overwrite = Path(config.execution.output), config.execution.overwrite
     path = root / config.name()
@@ -194,7 +194,7 @@ def read(study: Study, path: Path) -> dict[str, Any]:
 
 
 def _run(study: Study, job: Job, *, in_sweep: bool = False, form: str) -> float | None:
-    """Make the runs of a job with their figures and, unless it is one of a sweep, show them."""
+    """Make the runs of a job and draw their figures; unless the job is part of a sweep, also show its tables."""
     paths = []
     with terminal.counter(show=job.execution.progress and form == SHOWN) as report:
         for number, config in enumerate(job.runs, start=1):
@@ -216,7 +216,7 @@ def _run(study: Study, job: Job, *, in_sweep: bool = False, form: str) -> float 
 
 
 def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], form: str, *, draw: bool) -> None:
-    """Print the tables of finished runs and, if these are compared, keep table and figure in a folder."""
+    """Print the tables of finished runs; if the study compares runs, also write table and figure to a folder."""
     contents = study.together(contents)
     found = study.tables(contents)
     below = [f"run {path}" for path in paths]

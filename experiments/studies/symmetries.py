@@ -52,7 +52,7 @@ def _words(simulator: Simulator, generator: Automorphism) -> str:
 
 
 def _moves(sources: Sequence[str], targets: Sequence[str], image: Sequence[int]) -> str:
-    """Which name becomes which other one: cycles within one set of names, arrows between two; long ones are cut."""
+    """A permutation in words: cycles within one set of names, arrows between two sets; long ones are truncated."""
     if sources != targets:
         pieces = [f"{sources[a]} -> {targets[b]}" for a, b in enumerate(image) if sources[a] != targets[b]]
         joint = ", "

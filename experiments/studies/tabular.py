@@ -1,4 +1,4 @@
-"""Tabular games for studies: how they are chosen, their symmetries, and the best values that can be reached."""
+"""Tabular games for studies: building them, their symmetry groups, and the best values that can be reached."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SEARCH = 2
 """The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
 of α narrower than a step of the grid."""
 MOST_STARTS = 1000
-"""Of a method, and of a search."""
+"""The most starts of a method and of a search."""
 
 
 class Groups(NamedTuple):
@@ -46,30 +46,30 @@ def groups(simulator: Simulator) -> Groups:
 
 
 def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a `game` group that no JSON file of a run has elsewhere: without name, horizon and discount."""
+    """The keys of a `game` group without name, horizon and discount, which a run's JSON file has elsewhere."""
     return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
 
 
 def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
     """The best self-play policy, and the best equivariant ones with and without agent swaps."""
     best = optimum(simulator.problem, simulator.horizon, seed=seed)
-    # A policy that also respects the swaps is one of those that respect the rest.
+    # A policy that is equivariant also under swaps is equivariant under the other symmetries.
     without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
     swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
     return best, {"swap": swapped, "no_swap": without}
 
 
 def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
-    """A best value and what is known of it, as plain data; no bound where it is infinite."""
+    """A best value and its bounds, as plain data; None for an infinite bound."""
     upper = found.upper_bound if math.isfinite(found.upper_bound) else None
     return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}
 
 
 def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
-    """One or several of `known`, in their order; null for all.
+    """The names given, one or several of `known`, in the order of `known`; null means all.
 
     Raises:
-      TacitError: for any other, or none.
+      TacitError: for an unknown name, or an empty list.
     """
     several = known if given is None else given if isinstance(given, list | tuple) else [given]
     if not several:
@@ -80,10 +80,10 @@ def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def of_methods(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """What commands that carry out methods read alike: method, agent_swaps, starts and seed, checked.
+    """The checked keys that all commands with methods share: method, agent_swaps, starts and seed.
 
     Raises:
-      TacitError: naming the first whose value is none.
+      TacitError: naming the first invalid value.
     """
     return {
         "method": chosen("method", plain.get("method"), [method.key for method in METHODS]),

@@ -1,13 +1,13 @@
 """`tacit zsc-table`: all exact methods of zero-shot coordination on tabular games, a run for each game.
 
-A run's directory holds, beside run.json and status.json,
+A run's directory holds, besides run.json and status.json,
 
     zsc.json        for each method its self-play and cross-play, the gap to the best equivariant value, or why it does
                     not apply; the methods' cross-play with each other; the best values
-    policies.npz    the joint policies that each method ends in (<method>_agent_<k>, [N, H, A] log-probabilities)
+    policies.npz    the joint policies that each method finds (<method>_agent_<k>, [N, H, A] log-probabilities)
     crossplay.*     the matrix of methods
 
-and a folder below `compare/`, named after the runs, the table of all games and its figure.
+A folder below `compare/`, named by a hash of the runs, holds the table of all games and its figure.
 """
 
 import dataclasses
@@ -47,8 +47,8 @@ class ZscConfig(StudyConfig):
         """Read nested plain data as hydra composes it from conf/zsc_table.yaml: one for each game.
 
         Raises:
-          TacitError: for a key that does not exist or a value that is none, naming it; for a game that is too large or
-            is not of 2 players.
+          TacitError: for an unknown key or an invalid value, naming it; for a game that is too large or does not have 2
+            players.
         """
         execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
         configs = [
@@ -64,7 +64,7 @@ class ZscConfig(StudyConfig):
                 raise TacitError(
                     f"zsc-table needs a game of 2 players, and {simulator.name} has {simulator.num_players}"
                 )
-            _ = simulator.tree  # refuses what is too large before the first game is made
+            _ = simulator.tree  # refuses a game that is too large before anything is computed
         return configs
 
 
@@ -74,7 +74,7 @@ def _prepare(config: ZscConfig, report: Report) -> Callable[[], tuple[dict[str, 
 
 
 def _setting(config: ZscConfig, report: Report) -> tuple[Setting, dict[str, Any]]:
-    """What methods are given, and the best values as plain data."""
+    """The setting in which methods are carried out, and the best values as plain data."""
     simulator = config.simulator
     tree, both = simulator.tree, groups(simulator)
     report("best policies", 0, len(config.method))
@@ -83,7 +83,7 @@ def _setting(config: ZscConfig, report: Report) -> tuple[Setting, dict[str, Any]
     if group.policy_order > 1:
         tied = best_equivariant(tree, group, upper_bound=best.upper_bound, seed=config.seed)
     if config.agent_swaps and both.swap.policy_order > group.policy_order:
-        # A policy that also respects the swaps is one of those that respect the rest.
+        # A policy that is equivariant also under swaps is equivariant under the other symmetries.
         group = both.swap
         tied = best_equivariant(tree, group, upper_bound=tied.upper_bound, seed=config.seed)
     known["equivariant"] = bounds_of(tied)
@@ -93,7 +93,7 @@ def _setting(config: ZscConfig, report: Report) -> tuple[Setting, dict[str, Any]
 def _compute(
     config: ZscConfig, setting: Setting, best: dict[str, Any], report: Report
 ) -> tuple[dict[str, Any], Arrays]:
-    """What zsc.json says, and the arrays of policies.npz."""
+    """The contents of zsc.json, and the arrays of policies.npz."""
     simulator, tree = config.simulator, setting.tree
     rows: list[dict[str, Any]] = []
     scores, arrays = [], {}

@@ -1,12 +1,13 @@
-"""The checkpoints of a training run: all that is needed to go on with it, the last two kept.
+"""The checkpoints of a training run: all that is needed to resume it; the last two are kept.
 
     checkpoints/
-      7-1c3a9f02.safetensors    a checkpoint has the number of its save, which only grows, and the checksum of the file
+      7-1c3a9f02.safetensors    the number of the save, which only grows, and the CRC-32 of the file
       8-90be4d11.safetensors    the newest
 
-A checkpoint is written beside its place and renamed when it is whole; then the oldest is deleted. Arrays are kept as
-bytes, and their types in the file's metadata, since safetensors does not know every type; typed random keys as the
-integers they are made of. Nothing here depends on the devices that held the state.
+A checkpoint is written under a temporary name and renamed when it is complete; then the oldest is deleted. Arrays are
+stored as bytes, with their dtypes and shapes in the file's metadata, since safetensors does not support every dtype;
+typed random keys are stored as the integers they consist of. A checkpoint does not depend on the devices that held the
+state.
 """
 
 import json
@@ -33,31 +34,31 @@ _NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
-    """How a training run stood."""
+    """A training run at some update."""
 
     updates: int
     """How many updates had been made."""
     state: Any
-    """What training goes on from: numpy arrays, and typed random keys on the default device."""
+    """The state to resume from: numpy arrays, and typed random keys on the default device."""
     log: dict[str, np.ndarray]
     """The metrics so far, by name."""
 
 
 class _Type(NamedTuple):
-    """What an array is on the disk, where typed random keys are integers."""
+    """The dtype and shape of an array on the disk, where typed random keys are integers."""
 
     dtype: str
     shape: list[int]
-    keys: str | None = None  # how the random keys are made, if it holds keys
+    keys: str | None = None  # the implementation of the random keys, if it holds keys
 
     def __str__(self) -> str:
         return f"{self.dtype}{self.shape}" + (f" of {self.keys} keys" if self.keys else "")
 
 
 def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, log: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint; when this returns it is whole and on the disk.
+    """Write a checkpoint; when this returns, the file is complete and on the disk.
 
-    Of several processes that train together only one calls this, and no process waits for another.
+    Of several processes that train together only one calls this, and the others do not wait for it.
 
     Args:
       folder: the run's own folder of checkpoints; made if it is not there.
@@ -99,21 +100,21 @@ def load(
     like: Any,
     warn: Callable[[str], None],
 ) -> Checkpoint | None:
-    """The newest whole checkpoint, equal bit for bit to what was saved; None if there is none.
+    """The newest undamaged checkpoint, equal bit for bit to what was saved; None if there is none.
 
     Changes nothing on the disk. Of several processes that train together each calls this for itself.
 
     Args:
       folder: the run's own folder of checkpoints.
-      science: the configuration of the run that goes on, as JSON data.
-      by_default: its keys that a checkpoint may lack, as in "learner.clip": they have the defaults.
+      science: the configuration of the run that is resumed, as JSON data.
+      by_default: keys such as "learner.clip" that a checkpoint may lack, since they have the defaults.
       like: a tree with the structure of the state, whose leaves have its shapes and dtypes (`jax.ShapeDtypeStruct`,
         or arrays).
-      warn: is told of every torn or damaged checkpoint that is passed over, in one sentence.
+      warn: called with one sentence for every incomplete or damaged checkpoint that is skipped.
 
     Raises:
-      TacitError: if the newest undamaged checkpoint has another format or another configuration, or its state is not
-        as `like`.
+      TacitError: if the newest undamaged checkpoint has another format or another configuration, or its state differs
+        from `like` in structure, shapes or dtypes.
     """
     if not folder.is_dir():
         return None
@@ -145,14 +146,14 @@ def load(
 def discard(folder: Path) -> None:
     """Remove a run's checkpoints, if there are any, because the run is finished or begins again.
 
-    Cut short at any moment, this has removed all of them or none, as far as `load` is concerned.
+    If the process is killed meanwhile, `load` finds either all of them or none.
 
     Raises:
       TacitError: if they cannot be removed.
     """
     aside = folder.with_name(f".{folder.name}.discarded")
     try:
-        if aside.exists():  # an earlier call was cut short
+        if aside.exists():  # an earlier call was interrupted
             shutil.rmtree(aside)
         if folder.exists():
             os.replace(folder, aside)
@@ -168,7 +169,7 @@ def _saved(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _torn(folder: Path) -> list[Path]:
-    """What is left of checkpoints whose writing was cut short."""
+    """The temporary files of checkpoints whose writing was interrupted."""
     return sorted(folder.glob(".*.safetensors.*"))
 
 
@@ -221,7 +222,7 @@ def _log_name(name: str) -> str:
 
 
 def _type(leaf: Any) -> _Type:
-    """What an array, or the `jax.ShapeDtypeStruct` of one, is on the disk."""
+    """The dtype and shape that an array, or the `jax.ShapeDtypeStruct` of one, has on the disk."""
     if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return _Type(str(leaf.dtype), list(leaf.shape))
     kinds = []
@@ -251,7 +252,7 @@ def _flat(plain: Any, name: str = "") -> dict[str, str]:
 
 
 def _first_difference(made: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """A name, and what it stands for on both sides, if there is a difference."""
+    """The first name whose values differ, with both values; None if there is none."""
     for name in [*now, *made]:
         if made.get(name) != now.get(name):
             return name, made.get(name, "missing"), now.get(name, "missing")

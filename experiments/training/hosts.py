@@ -1,15 +1,15 @@
-"""One job on several hosts: every process runs the same program, and all of them together own the devices.
+"""One job on several hosts: every process runs the same program, and the devices of all of them are used together.
 
-With `execution.distributed=true` each task of a Slurm job step is a process (`srun --ntasks=4 tacit train …`), or
-each process is told by environment variables:
+With `execution.distributed=true` each task of a Slurm job step is a process (`srun --ntasks=4 tacit train …`).
+Elsewhere environment variables tell each process about the others:
 
     JAX_COORDINATOR_ADDRESS  host:port of process 0, the same for all
     JAX_NUM_PROCESSES        how many there are
     JAX_PROCESS_ID           which this one is, from 0
 
-JAX reads the first itself, and JAX_LOCAL_DEVICE_IDS, JAX_COORDINATOR_PORT and JAX_COORDINATOR_BIND_ADDRESS besides. A
-Slurm task takes the GPU of its number on its host; where Slurm shows each task only its own GPU
-(`--gpus-per-task=1`), set JAX_LOCAL_DEVICE_IDS=0.
+JAX itself reads the first, and also JAX_LOCAL_DEVICE_IDS, JAX_COORDINATOR_PORT and JAX_COORDINATOR_BIND_ADDRESS. The
+n-th Slurm task of a host uses its n-th GPU; where Slurm shows each task only its own GPU (`--gpus-per-task=1`), set
+JAX_LOCAL_DEVICE_IDS=0.
 """
 
 import os
@@ -23,15 +23,15 @@ from games.errors import TacitError
 
 
 def initialise(environment: Mapping[str, str] = os.environ) -> None:
-    """Join the other processes of this job, if the environment tells of any; before anything else is asked of JAX.
+    """Connect to the other processes of this job, if the environment names any; call this before any other use of JAX.
 
-    Waits until all are there. A process alone, Slurm's batch script and a step of one task included, joins nobody.
+    Waits until all are connected. Does nothing in a process alone, such as Slurm's batch script or a step of one task.
 
     Raises:
-      TacitError: if the environment tells only half of it.
+      TacitError: if the environment sets only some of the variables.
     """
     told = "JAX_COORDINATOR_ADDRESS" in environment
-    # Of the step that `srun` made. SLURM_NTASKS, which JAX counts, also counts tasks that nobody has started yet.
+    # Tasks of the step that `srun` made. SLURM_NTASKS, which JAX uses, also counts tasks that have not been started.
     tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if jax.distributed.is_initialized() or not (told or int(tasks) > 1):
         return
@@ -46,10 +46,10 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def parse(plain: Mapping[str, Any]) -> JobConfig:
-    """`JobConfig.parse`, after joining the other processes if `execution.distributed` says that there are some.
+    """`JobConfig.parse`, after connecting to the other processes if `execution.distributed` is true.
 
     Raises:
-      TacitError: as both.
+      TacitError: as `initialise` and `JobConfig.parse`.
     """
     execution = plain.get("execution") if isinstance(plain, Mapping) else None
     if isinstance(execution, Mapping) and execution.get("distributed") is True:

@@ -1,6 +1,6 @@
 """The main job: train the runs of one configuration together, then play their seeds with each other.
 
-Knows neither hydra nor the terminal, so that the same code runs from the command line, in a sweep and on an
+Uses neither hydra nor the terminal, so that the same code runs from the command line, in a sweep and on an
 accelerator machine (`experiments.run_piece`).
 """
 
@@ -37,14 +37,14 @@ def run_job(
 ) -> list[Path]:
     """Train all runs of a job that are not finished yet and cross-play their seeds.
 
-    A run that was cut short goes on from its last checkpoint. If the training of one run diverges, the others go on
+    An interrupted run resumes from its last checkpoint. If the training of one run diverges, the others continue
     without it.
 
     Args:
       config: the job; its runs train in one compiled program.
-      leave_failed: leave out what failed before.
-      report: is told of the progress between compiled calls.
-      warn: is told of damaged checkpoints that are passed over.
+      leave_failed: skip runs that failed before.
+      report: called with the progress between compiled calls.
+      warn: called with a sentence for each damaged checkpoint that is skipped.
 
     Returns:
       The run directories, one for each run in the order of `config.runs`.
@@ -116,7 +116,7 @@ def cross_play_both(
 def _complete(
     config: JobConfig, members: Sequence[tuple[RunConfig, Path]], report: Report, warn: Callable[[str], None]
 ) -> None:
-    """Claim the runs that are not finished, and train those that stand at the same update in one program."""
+    """Claim the runs that are not finished; train those that have done the same number of updates in one program."""
     for run, _ in members[:1]:  # all have the same game; refuse a broken one before anything is written
         built = run.built
         require_shapes(built.game, [built.kind.observer])
@@ -157,7 +157,7 @@ def _has_failed(path: Path) -> bool:
 
 
 def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> list[tuple[RunConfig, Path]]:
-    """The runs that are not finished, now claimed for this job; with several processes, by the first for all."""
+    """Claim the runs that are not finished, and return them; of several processes the first one claims for all."""
     overwrite, first = config.execution.overwrite, jax.process_index() == 0
     if first:
         for run, path in members:  # refuse before anything is written
@@ -179,7 +179,7 @@ def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> li
 def _finish(training: Training, stopper: Stopper, report: Report) -> None:
     """Train, then cross-play the seeds of each run."""
     for number, (one, params) in enumerate(zip(training.members, training.run(), strict=True)):
-        # A piece that has done nothing yet goes on, however little time it has.
+        # A process that has trained nothing yet plays the first cross-play even if its time is used up.
         if (number or training.calls) and devices.agree(stopper.stop()):
             training.save()
             raise stopper.pause(f"before the cross-play of run {one.path.name}")
@@ -196,7 +196,7 @@ def _finish(training: Training, stopper: Stopper, report: Report) -> None:
 
 
 def _give_up(todo: Sequence[tuple[RunConfig, Path]], trainings: Sequence[Training], state: str, reason: str) -> None:
-    """Mark the runs that are not finished, as far as they can be written and are still this process's own."""
+    """Write a state and its reason into the runs that are not finished, if this process still owns them."""
     if jax.process_index() != 0:
         return
     tables = {one.path: (training, n) for training in trainings for n, one in enumerate(training.members)}

@@ -1,8 +1,8 @@
 """The training of several runs in one compiled program, from their last checkpoint to the end or to a pause.
 
-Between compiled calls, of a few seconds each, it logs, evaluates, saves and may stop. Rows of the metrics table and
-greedy evaluations lie at fixed numbers of updates, and sums over updates are carried from call to call: neither where
-the calls are cut nor a pause changes anything that is written, but for the times.
+Between compiled calls, of about two seconds each, it logs, evaluates, saves and may stop. Rows of the metrics table and
+greedy evaluations come at fixed numbers of updates, and sums over updates are carried from call to call. So neither the
+division into calls nor a pause changes any result except the measured times.
 """
 
 import functools
@@ -29,16 +29,16 @@ from marl.learners.learner import NEVER, updates, zero_metrics
 
 _HEARTBEAT_SECONDS = 30.0
 _CALL_SECONDS = 2.0
-"""A compiled call should take so long: a signal waits for its end, and a report comes after each."""
+"""The intended length of a compiled call: a signal is handled, and progress reported, only after its end."""
 _WORTH_SAVING_SECONDS = 60.0
-"""A training that took longer is saved before its cross-play."""
+"""A training that took longer in this process is saved before its cross-play."""
 
 
 class Progress(NamedTuple):
-    """How a job stands, for whoever shows it."""
+    """The progress of a job."""
 
     stage: str
-    """What is being done, in a few words."""
+    """The present activity, in a few words."""
     done: int
     total: int
     """Steps of games so far and in all, of one learner."""
@@ -58,7 +58,7 @@ CHECKPOINTS = "checkpoints"
 
 
 class Diverged(TacitError):
-    """The training of one run, at `path`, has no finite loss any more."""
+    """The loss of the run at `path` is not finite."""
 
     def __init__(self, path: Path, sentence: str) -> None:
         super().__init__(sentence)
@@ -75,16 +75,16 @@ class Member(NamedTuple):
     built: Built
     path: Path
     checkpoint: checkpoints.Checkpoint | None
-    """Where it goes on, or None at the start."""
+    """The checkpoint to resume from; None to start from the beginning."""
 
     @property
     def updates(self) -> int:
-        """Done so far."""
+        """Updates done so far."""
         return self.checkpoint.updates if self.checkpoint else 0
 
     @property
     def folder(self) -> Path:
-        """Of its checkpoints."""
+        """The folder of its checkpoints."""
         return self.path / CHECKPOINTS
 
 
@@ -104,15 +104,15 @@ def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member
 
 
 class Training:
-    """Runs of one job that stand at the same update.
+    """Runs of one job that have done the same number of updates.
 
     Attributes:
-      updates: done so far.
+      updates: updates done so far.
       calls: compiled calls so far, in this process.
-      devices: on which it runs.
+      devices: the devices on which it runs.
 
     Raises:
-      TacitError: if there are not so many devices.
+      TacitError: if there are fewer devices than `execution.devices`.
     """
 
     def __init__(self, config: JobConfig, members: Sequence[Member], stopper: Stopper, report: Report) -> None:
@@ -134,7 +134,7 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Of games of each learner so far."""
+        """Steps of games that each learner has played so far."""
         return self.updates * self.learner.steps_per_update
 
     @property
@@ -148,7 +148,7 @@ class Training:
           The parameters of each run, leaves [seeds, ...], on the host.
 
         Raises:
-          Paused: if it is time to stop; everything is saved.
+          Paused: if a signal came or the time is used up; everything is saved.
           TacitError: if training diverges, or needs more memory than there is.
         """
         if self.updates == self.learner.total_updates:
@@ -182,7 +182,7 @@ class Training:
         return self.split(devices.fetch(self.learner.agent_params(self._state[0])))
 
     def save(self) -> None:
-        """Write the checkpoint of every run, if it is not there."""
+        """Write a checkpoint of every run, unless there is one of this update already."""
         if self._state is None or self._saved_updates == self.updates:
             return
         began = time.monotonic()
@@ -202,7 +202,7 @@ class Training:
         return table | {"training_seconds": np.array([self._seconds])}
 
     def split(self, tree: Any) -> list[Any]:
-        """The part of each run of leaves [runs * seeds, ...]."""
+        """Leaves [runs * seeds, ...] divided into one tree [seeds, ...] for each run."""
         seeds = self.seeds
         return [
             jax.tree.map(lambda leaf, run=run: leaf[run * seeds : (run + 1) * seeds], tree)
@@ -226,7 +226,7 @@ class Training:
         )
 
     def _compile(self) -> tuple[Any, Any]:
-        """The compiled program, and empty metrics on the host; places the learners on their devices."""
+        """Compile the program, place the learners on their devices; the program, and zero metrics on the host."""
         learner, learners = self.learner, len(self.members) * self.seeds
         mesh = devices.mesh_for(self.devices, learners=learners, num_games=learner.num_games)
         check_memory(learner, learners=learners // mesh.shape[devices.LEARNERS], device=self.devices[0])
@@ -249,12 +249,15 @@ class Training:
         return advance, nothing
 
     def _affordable(self, most: int, seconds_per_update: float) -> int:
-        """Updates for the next compiled call: what fits into its time, the same on all hosts; at least one."""
+        """Updates of the next compiled call: as many as fit into its time, at least one; the same on all hosts."""
         seconds = min(_CALL_SECONDS, self._stopper.seconds_left())
         return devices.agree(max(1, min(most, int(seconds / seconds_per_update))))
 
     def _report_progress(self, metrics: Any, updates: int, seconds_per_update: float) -> None:
-        """Look at the metrics since the last row, leaves [runs * seeds], after a call of `updates` updates."""
+        """Take the metrics since the last row, leaves [runs * seeds], after a call of `updates` updates.
+
+        Computes the running row and the speed, writes the heartbeat, and raises `Diverged` if a loss is not finite.
+        """
         self._seconds += updates * seconds_per_update
         self._speed = self.learner.steps_per_update * len(self.members) * self.seeds / seconds_per_update
         if (metrics.diverged != NEVER).any():
@@ -277,7 +280,7 @@ class Training:
                     runs.write_status(member.path, "running", steps=self.steps)
 
     def _remedy(self) -> str:
-        """What to do about a loss that is not finite: the game is to blame if it breaks its contract."""
+        """Advice about a loss that is not finite: what is wrong with the game, if it violates its contract."""
         broken = [finding.wrong for finding in check(self.game, games=16) if finding.wrong]
         return broken[0] if broken else "a smaller learner.learning_rate may help"
 
@@ -326,10 +329,10 @@ class Training:
 
 
 def _devices(wanted: int | None) -> Sequence[Any]:
-    """The first of those that there are; None for all.
+    """The first `wanted` of the available devices; None for all.
 
     Raises:
-      TacitError: if there are not so many.
+      TacitError: if there are fewer.
     """
     available = jax.devices()
     if wanted is not None and wanted > len(available):
@@ -338,20 +341,20 @@ def _devices(wanted: int | None) -> Sequence[Any]:
 
 
 def _stacked_inputs(built: Sequence[Built], first_seed: int, seeds: int) -> tuple[Any, np.ndarray]:
-    """The hyperparameters and the number of every learner, [runs * seeds]."""
+    """The hyperparameters and the seed of every learner, [runs * seeds]."""
     numbers = np.tile(np.arange(first_seed, first_seed + seeds, dtype=np.uint32), len(built))
     return stack_hyperparameters([one.hyperparameters for one in built for _ in range(seeds)]), numbers
 
 
 def _initial_state(learner: Any, hyperparameters: Any, numbers: Any) -> Any:
-    """Learners at their start, leaves [learners, ...]."""
+    """The initial states of all learners, leaves [learners, ...]."""
     return jax.lax.map(lambda one: learner.init(one[0], key=jax.random.key(one[1])), (hyperparameters, numbers))
 
 
-# Both are kept: the next job of a sweep often has the same learner, with other hyperparameters.
+# Both functions are cached: the next job of a sweep often has the same learner, with other hyperparameters.
 @functools.lru_cache(maxsize=4)
 def _zero_metrics(learner: Any, learners: int) -> Any:
-    """The metrics of no update, leaves [learners, ...], on the host."""
+    """Metrics before the first update, leaves [learners, ...], on the host."""
     one = jax.eval_shape(lambda: learner.init(learner.hyperparameters(), key=jax.random.key(0)))
     nothing = zero_metrics(learner, one)
     return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], learners, axis=0), nothing)
@@ -359,7 +362,7 @@ def _zero_metrics(learner: Any, learners: int) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _program(learner: Any, mesh: jax.sharding.Mesh, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Any:
-    """The compiled loop of updates over learners whose states and metrics have these shapes."""
+    """The compiled loop of updates, for learners whose states and metrics have these shapes."""
     state, metrics = jax.tree.unflatten(structure, shapes)
     advance = devices.over_learners(functools.partial(updates, learner), mesh, state, in_axes=(0, 0, None))
     return advance.lower(state, metrics, jax.ShapeDtypeStruct((), jnp.int32)).compile()

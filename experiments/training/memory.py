@@ -15,12 +15,12 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def check_memory(learner: Any, *, learners: int, device: Any) -> None:
-    """Refuse a training that does not fit.
+    """Refuse a training that does not fit into a device's memory.
 
     Args:
       learner: the algorithm for one seed; `learner.peak_bytes()` is what it needs in bytes.
       learners: how many a device trains at once. Devices that share a learner's games still hold all of its rollout.
-      device: one of those that train.
+      device: one of the devices that train.
 
     Raises:
       TacitError: naming what is needed, what there is, and the number of games that would fit.
@@ -34,7 +34,7 @@ def check_memory(learner: Any, *, learners: int, device: Any) -> None:
         games //= 2
         try:
             smaller = dataclasses.replace(learner, num_games=games)
-        except TacitError:  # another key does not divide so few
+        except TacitError:  # so few games do not fit another key
             break
         if smaller.peak_bytes() * learners <= there_is:
             most = f"learner.num_games={games} would fit"
@@ -52,7 +52,7 @@ def _memory(learner: Any) -> int:
 
 
 def out_of_memory(error: Exception) -> TacitError | None:
-    """The sentence for an error of the runtime, if it ran out of memory."""
+    """The error to raise for an error of XLA's runtime, if that ran out of memory; else None."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         return None
     reason = str(error).splitlines()[0]
@@ -62,7 +62,7 @@ def out_of_memory(error: Exception) -> TacitError | None:
 
 
 def memory_of(device: Any) -> int:
-    """Bytes that a program may use on a device; devices on the host's processor share its memory."""
+    """Bytes that a program may use on a device; the host's memory is divided among its CPU devices."""
     statistics = device.memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"]

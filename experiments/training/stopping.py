@@ -7,10 +7,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Ctrl-C, what a scheduler ends jobs with, and what it can be told to send a while before."""
+"""Ctrl-C, the signal with which a scheduler ends jobs, and two that it can send some time before."""
 
 REQUEUE = signal.SIGUSR2
-"""What submitit has Slurm send before the end: its own handler puts the job into the queue again, and exits."""
+"""The signal that submitit has Slurm send before the time limit: submitit's handler requeues the job and exits."""
 
 TRY_AGAIN = 75
 """The exit status of a command that ran out of its own time (EX_TEMPFAIL of sysexits.h)."""
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 class Paused(Exception):
-    """A job stopped before its end with everything saved: the same command goes on. `status` is the exit status."""
+    """A job stopped before its end and saved everything: the same command resumes it. `status` is the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -29,10 +29,10 @@ class Paused(Exception):
 
 
 class Stopper:
-    """Says whether to stop now; used as a context, in which signals only leave a note.
+    """Decides when to stop. It is a context manager, within which a signal only sets a flag.
 
-    A second Ctrl-C stops at once, as Python does. A `Paused` that leaves the context after `REQUEUE` calls the handler
-    that was there before, if there was one: save and mark everything inside.
+    A second Ctrl-C raises KeyboardInterrupt at once. If `REQUEUE` came, a `Paused` that leaves the context calls the
+    previous handler of that signal, which may exit: so save everything and write the status inside.
 
     Args:
       minutes: wall-clock time from now on; None for no end.
@@ -58,7 +58,7 @@ class Stopper:
             requeue(REQUEUE, None)
 
     def seconds_left(self) -> float:
-        """Until the time is used up; 0 once a signal has come."""
+        """Seconds until the time is used up; 0 once a signal has come."""
         return 0.0 if self._signal is not None else max(0.0, self._deadline - time.monotonic())
 
     def stop(self, seconds: float = 0.0) -> bool:
@@ -66,7 +66,7 @@ class Stopper:
         return self.seconds_left() <= seconds and (self._signal is not None or self._minutes is not None)
 
     def pause(self, where: str) -> Paused:
-        """What to raise after everything has been saved; `where` in words, such as "after 10 of 20 steps"."""
+        """The exception to raise once everything is saved; `where` in words, such as "after 10 of 20 steps"."""
         if self._signal is not None:
             name = signal.Signals(self._signal).name
             return Paused(f"stopped by {name} {where}; the same command goes on from there", INTERRUPTED)
@@ -78,4 +78,4 @@ class Stopper:
         if number == signal.SIGINT and self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number
-        self._requeue |= number == REQUEUE  # whatever comes after it
+        self._requeue |= number == REQUEUE  # even if another signal follows

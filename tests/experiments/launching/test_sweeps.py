@@ -112,6 +112,12 @@ def test_each_run_is_compared_with_what_its_own_job_asked_for(finished_runs, mak
         train.other_crossplay([(make_job("runs", {"crossplay.max_seatings": 3, "crossplay.max_lanes": 7}), first)])
         == ""
     )
+    distinct = {"crossplay.seating": "distinct"}
+    kept = json.loads((a_run / "crossplay.json").read_text())
+    (a_run / "crossplay.json").write_text(json.dumps(kept | {"settings": kept["settings"] | {"seating": "distinct"}}))
+    assert train.other_crossplay([(make_job("runs", distinct), a_run)]) == ""
+    fewer = make_job("runs", {**distinct, "crossplay.max_seatings": 3})
+    assert "(max_seatings 200 instead of 3)" in train.other_crossplay([(fewer, a_run)])
     for damaged in ("{", '{"format": 1, "settings": 3}', "[]"):
         (a_run / "crossplay.json").write_text(damaged)
         assert train.other_crossplay([(more, a_run)]) == ""
