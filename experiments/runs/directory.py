@@ -323,8 +323,8 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
 def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
     """How the cross-play of a finished run differs from the settings asked for: "games 1000 instead of 50", or "".
 
-    Differences in `max_lanes`, or in `max_seatings` where all pairs were played, are ignored. "" also for a damaged file, which
-    other functions report.
+    Differences in `max_lanes`, or in `max_seatings` where all pairs were played, are ignored. "" also for a damaged
+    file, which other functions report.
     """
     try:
         plain = read_json(path / "crossplay.json")
