@@ -1,4 +1,4 @@
-# The environment is .venv. It needs Python 3.11 or newer, for the tests a C++ compiler; everything else is fetched, pinned.
+# The environment is .venv. It needs Python 3.11 or newer, for all but the demo a C++ compiler; everything else is fetched, pinned.
 PYTHON ?= python3
 ARGS ?=
 
@@ -94,7 +94,7 @@ $(UV): | $(BIN)/python
 
 # What runs need, and nothing else: no compiler, no oracle, no tools.
 $(RUN_READY): pyproject.toml $(DEV_PINS) | $(UV)
-	$(INSTALL) --constraints $(DEV_PINS) --editable '.[symmetry]'
+	$(INSTALL) --constraints $(DEV_PINS) --editable '.[report,symmetry]'
 	@touch $@
 
 $(READY): pyproject.toml $(DEV_PINS) | $(UV)

@@ -1,4 +1,4 @@
-"""`python -m experiments.run_piece CONFIG.json RUN_DIR`: train and cross-play one run without hydra or HLE.
+"""`python -m experiments.run_piece CONFIG.json RUN_DIR`: train and cross-play one run without hydra.
 
 CONFIG.json is a composed configuration (`tacit train … --cfg job` prints one as YAML; `tacit config …` as JSON).
 For machines that have only jax, flax, optax and safetensors.

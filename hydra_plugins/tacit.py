@@ -34,7 +34,8 @@ class GridSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by hydra before `sweep`."""
-        self._loader, self._config, self._command = hydra_context.config_loader, config, vars(task_function)["command"]
+        self._loader, self._config = hydra_context.config_loader, config
+        self._command, self._begun = vars(task_function)["command"], vars(task_function)["begun"]
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -51,6 +52,7 @@ class GridSweeper(Sweeper):
         for key, value in self._params.items():
             if value is None or OmegaConf.is_config(value):
                 raise TacitError(f"hydra.sweeper.params.{key} must be text, as in '0.5,0.6', not {value}")
+        self._begun.append(True)
         overrides = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
         return sweeps.sweep(self._command, overrides, self._loader, self._config, self._launcher, at_once=self._at_once)
 

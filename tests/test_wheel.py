@@ -30,28 +30,16 @@ def run(*command, folder):
 def installed(tmp_path_factory):
     """The programs of an environment with the wheel and two of its extras."""
     folder = tmp_path_factory.mktemp("wheel")
-    reached = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "reached", "setuptools"],
-        capture_output=True, timeout=120,
-    )  # fmt: skip
-    if reached.returncode:
+    look = ["download", "--quiet", "--no-deps", "--retries", "0", "--timeout", "15", "--dest", folder / "reached"]
+    assert run(sys.executable, "-m", "pip", "--version", folder=folder)
+    if subprocess.run([sys.executable, "-m", "pip", *look, "setuptools"], capture_output=True).returncode:
         pytest.skip("no index of packages can be reached, from which pip would install the wheel's dependencies")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    for name in filter(lambda name: name and (ROOT / name).exists(), listed.split("\0")):
         (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / "tree" / name)
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        folder,
-        folder / "tree",
-        folder=folder,
-    )
+    wheel = ["wheel", "--quiet", "--no-deps", "--wheel-dir", folder, folder / "tree"]
+    run(sys.executable, "-m", "pip", *wheel, folder=folder)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "bare", with_pip=True)
     programs = folder / "bare" / "bin"

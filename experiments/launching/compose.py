@@ -66,13 +66,15 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     for override in said.overrides:
         flags.remove(override)
     parsed = OverridesParser.create().parse_overrides(spelled_out(said.overrides, command.root))
-    _refuse_what_is_not_there(command, parsed)
+    _refuse_wrong_choices(command, parsed)
     settings = [conf_files.hydra_settings(f"experiment/{name}") for name in _names(parsed, "experiment")]
+    keys = {override.key_or_group for override in parsed}
     if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
-        # Hydra would see it, too, but takes any mistake in the configuration for a sweep that is none.
-        flags += ["-m"] * any(one.mode == RunMode.MULTIRUN.name for one in settings)
-    if _names(parsed, "hydra/sweeper") or any(one.sweeper for one in settings):
-        _check_one(command, parsed)  # our own sweeper checks all jobs before the first
+        if "hydra.mode" not in keys and any(one.mode == RunMode.MULTIRUN.name for one in settings):
+            flags.append("-m")  # hydra sees it, too, unless there is a mistake in the configuration
+        elsewhere = said.config_dir or said.config_path or said.config_name or "hydra.searchpath" in keys
+        if not elsewhere and ("hydra/sweeper" in keys or any(one.sweeper for one in settings)):
+            _check_one(command, parsed)  # our own sweeper checks all jobs before the first
     sys.argv = [f"tacit {command.name}", *flags, *_for_the_jobs(parsed)]
     # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -108,7 +110,7 @@ def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _refuse_what_is_not_there(command: Command, parsed: Sequence[Override]) -> None:
+def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
     """Refuse groups and experiments of another command, and choices that are no names.
 
     Experiments of `tacit phase` are in exact/; the others have keys of training.
@@ -172,9 +174,11 @@ def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
 def _launch(command: Command, keys: Set[str]) -> None:
     """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over."""
     here = os.getpid()
+    begun: list[bool] = []  # not empty once our sweeper or a job in this process has begun
     failed: list[str] = []  # the errors of jobs in this process
 
     def job(composed: DictConfig) -> float | None:
+        begun.append(True)
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             if in_sweep:
@@ -189,14 +193,16 @@ def _launch(command: Command, keys: Set[str]) -> None:
             failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
             raise
 
-    vars(job)["command"] = command  # for our sweeper, to which hydra passes only this function
+    vars(job).update(command=command, begun=begun)  # for our sweeper, to which hydra passes only this function
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:
-        if str(error) != "No trials are completed yet.":  # Optuna's, if no trial finished
+        if str(error) == "No trials are completed yet.":  # Optuna's, if no trial finished
+            why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
+            raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
+        if begun or isinstance(error, HydraException | OmegaConfBaseException | TacitError):
             raise
-        why = failed[-1] if failed else "tacit status says why, given the folder of their runs"
-        raise Paused(f"none of the {f'{len(failed)} ' if failed else ''}trials finished: {why}", 1) from error
+        raise TacitError(_one_line(error, command.root)) from error  # of flags, or an interval that is none
 
 
 def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhere: bool) -> float | None:
@@ -245,7 +251,7 @@ def choices(override: Override) -> list[str]:
         raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
     try:
         return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
-    except HydraException as error:  # of a glob, which only hydra's own sweeper can resolve
+    except HydraException as error:  # of a glob, which needs hydra's loader
         raise TacitError(f"{override.input_line} cannot be resolved: give choices, as in {key}=A,B") from error
 
 

@@ -26,8 +26,7 @@ class Search(Callback):
             raise SystemExit(refused)  # hydra swallows every other exception of a callback
         if str(sweeper.get("direction", "")).endswith("minimize"):
             terminal.warn(
-                "this search looks for the least objective: for the greatest say hydra/sweeper=greedy_xp, or "
-                "hydra.sweeper.direction=maximize"
+                "this search looks for the least objective: hydra.sweeper.direction=maximize looks for the greatest"
             )
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:

@@ -3,8 +3,8 @@
 A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `policy`, `learner`,
 `seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": a `Summary`, of
 an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
-`range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this
-and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has no such thing.
+`range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this,
+`columns` and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has no such thing.
 """
 
 import functools

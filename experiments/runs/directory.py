@@ -33,7 +33,7 @@ from experiments.configuration.config import FORMAT, RunConfig, build_game, buil
 from experiments.runs import claims
 from experiments.runs.files import read_arrays, read_json, read_tensors, write_arrays, write_json, write_tensors
 from games.errors import TacitError
-from marl.crossplay import CrossPlay
+from marl.crossplay import CrossPlay, seatings
 
 if TYPE_CHECKING:
     from games.game import Game
@@ -323,16 +323,17 @@ def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapp
 def played_otherwise(path: Path, settings: Mapping[str, Any]) -> str:
     """How the cross-play of a finished run differs from the settings asked for: "games 1000 instead of 50", or "".
 
-    Differences in `max_lanes`, or in `max_seatings` where all pairs were played, are ignored. "" also for a damaged
+    Differences in `max_lanes`, or in a `max_seatings` that chooses no other cells, are ignored. "" also for a damaged
     file, which other functions report.
     """
     try:
         plain = read_json(path / "crossplay.json")
-        own, players = dict(plain["settings"]), len(plain["greedy"]["seatings"][0])
+        own, cells = dict(plain["settings"]), plain["greedy"]["seatings"]
+        agents, players = len(plain["greedy"]["labels"]), len(cells[0])
+        same = seatings(agents, players, own["seating"], max_seatings=settings["max_seatings"]).tolist() == cells
     except (TacitError, KeyError, IndexError, TypeError, ValueError):
         return ""
-    pairs = players == 2 and own.get("seating") == "all"
-    nothing = {"max_lanes", *(["max_seatings"] if pairs else [])}
+    nothing = {"max_lanes", *(["max_seatings"] if same else [])}
     differ = [key for key in settings if key in own and key not in nothing and own[key] != settings[key]]
     return ", ".join(f"{key} {own[key]} instead of {settings[key]}" for key in differ)
 

@@ -33,16 +33,25 @@ def write_bytes(file: Path, contents: bytes, *, synced: bool = False) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         try:
-            with beside.open("wb") as opened:
-                opened.write(contents)
-                if synced:
-                    opened.flush()
-                    os.fsync(opened.fileno())
+            beside.write_bytes(contents)
+            if synced:
+                _sync(beside)
             os.replace(beside, file)
+            if synced:
+                _sync(file.parent)  # which holds the name
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise TacitError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's contents, or a folder's names, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -34,6 +34,7 @@ ON_THE_COMMAND_LINE = [
     (["-m", "policy=tabular,feed_forward", "learner.gama=1"], ["did you mean 'learner.gamma'?"]),
     (["-m", "hydra.sweeper.params={learner.gamma:[0.5,0.6]}"], ["hydra.sweeper.params.learner.gamma must be text"]),
     (["--cfg", "jobs"], ["--cfg", "jobs"]),
+    (["-m", "--cfg", "job"], ["--multirun", "--cfg"]),
     (["learner.gamma=1.5"], ["learner.gamma", "at most 1", "1.5"]),
     (["learner.entropy_coef=[]"], ["learner.entropy_coef", "at least one number", "empty list"]),
     (["game=file"], ["needs a value for game.file"]),

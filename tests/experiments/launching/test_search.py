@@ -52,7 +52,7 @@ def test_a_search_for_the_least_is_warned_of(tacit, tiny_overrides, tmp_path, mo
     space = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "learner.clip=interval(0.1,0.3)")
     said = tacit("train", "-m", *tiny_overrides, *space, "execution.figures=false")
     assert said.status == 0, said.err
-    assert "tacit: warning: this search looks for the least objective: for the greatest say " in said.err
+    assert "tacit: warning: this search looks for the least objective: hydra.sweeper.direction=maximize " in said.err
     assert "best trial: learner.clip=0." in said.out
 
 
@@ -71,6 +71,22 @@ def test_a_search_with_a_configuration_that_is_none_makes_no_trial(tacit, tiny_o
     assert (said.status, said.out) == (2, "")
     assert said.err == "tacit: learner.gamma must be a number of at least 0 and at most 1, not 7.0\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interval_that_is_none_is_refused(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = ("hydra/sweeper=greedy_xp", "learner.entropy_coef=tag(log,interval(0,0.3))")
+    said = tacit("train", "-m", *tiny_overrides, *space)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("tacit: ") and "low" in said.err and said.err.count("\n") == 1
+
+
+def test_one_run_of_an_experiment_that_searches(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    single = ("hydra.mode=RUN", "learner.entropy_coef=0.02", "learner.gae_lambda=0.9", "execution.figures=false")
+    said = tacit("train", "experiment=search", *tiny_overrides, *single)
+    assert (said.status, said.err) == (0, "")
+    assert len(objectives(tmp_path / "runs")) == 1
 
 
 def test_a_search_of_nothing(tacit, tiny_overrides, tmp_path, monkeypatch):

@@ -153,6 +153,16 @@ def test_the_last_two_are_kept(folder):
     assert load(folder)[0].updates == 8
 
 
+def test_a_checkpoint_and_its_name_are_on_the_disk_when_it_is_saved(folder, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: [synced.append(os.readlink(f"/proc/self/fd/{number}")), fsync(number)]
+    )
+    save(folder, 3)
+    name = numbered(folder)[1].name
+    assert synced == [str(folder / f".{name}.{os.getpid()}"), str(folder)]
+
+
 def test_an_empty_folder_holds_none(folder):
     folder.mkdir(parents=True)
     assert load(folder) == (None, [])

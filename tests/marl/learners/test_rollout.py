@@ -447,7 +447,7 @@ def test_unshared_parameters_are_the_players_own(places, batch):
 # ------------------------------------------------------------------------------------------------- observations as bits
 
 
-@pytest.mark.parametrize("size", [1, 8, 17, 658])
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 16, 17, 658])
 def test_bits_are_packed_and_come_back(size):
     bits = np.random.default_rng(size).random((3, 2, size)) < 0.5
     kept = jax.jit(rollout.packed)(bits)
