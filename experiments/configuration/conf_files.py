@@ -20,7 +20,7 @@ def written(group: str, name: str) -> dict[str, Any]:
 
 def default_choices(root: str) -> dict[str, str]:
     """The default choice of each group of conf/ROOT.yaml, in its order, including "experiment"."""
-    return {group: choice for one in _read(root)["defaults"] if isinstance(one, dict) for group, choice in one.items()}
+    return _chosen(_read(root))
 
 
 class HydraSettings(NamedTuple):
@@ -36,9 +36,7 @@ def hydra_settings(name: str) -> HydraSettings:
         plain = _read(name)
     except FileNotFoundError:
         return HydraSettings()
-    chosen = {key: choice for one in plain.get("defaults", []) if isinstance(one, dict) for key, choice in one.items()}
-    mode = plain.get("hydra", {}).get("mode", "")
-    return HydraSettings(mode, chosen.get("override /hydra/sweeper", ""))
+    return HydraSettings(plain.get("hydra", {}).get("mode", ""), _chosen(plain).get("override /hydra/sweeper", ""))
 
 
 def keys(name: str) -> frozenset[str]:
@@ -47,6 +45,12 @@ def keys(name: str) -> frozenset[str]:
         return frozenset(_read(name).keys() - {"defaults"})
     except FileNotFoundError:
         return frozenset()
+
+
+def _chosen(plain: dict[str, Any]) -> dict[str, str]:
+    """The choices in the defaults list of a file, by group as it is written there."""
+    lists = (one for one in plain.get("defaults", []) if isinstance(one, dict))
+    return {group: choice for one in lists for group, choice in one.items()}
 
 
 def _read(name: str) -> dict[str, Any]:

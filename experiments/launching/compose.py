@@ -68,7 +68,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(spelled_out(said.overrides, command.root))
     _refuse_wrong_choices(command, parsed)
     settings = [conf_files.hydra_settings(f"experiment/{name}") for name in _names(parsed, "experiment")]
-    keys = {override.key_or_group for override in parsed}
+    keys, varied = {override.key_or_group for override in parsed}, swept(parsed)
     if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
         if "hydra.mode" not in keys and any(one.mode == RunMode.MULTIRUN.name for one in settings):
             flags.append("-m")  # hydra sees it, too, unless there is a mistake in the configuration
@@ -79,10 +79,10 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _launch(command, swept(parsed))
+        _launch(command, varied)
     except (HydraException, OmegaConfBaseException) as error:
         chosen = [choices(override)[0] for override in parsed if override.key_or_group in (*PARTS, "experiment")]
-        raise TacitError(_one_line(error, command.root, chosen, swept(parsed))) from error
+        raise TacitError(_one_line(error, command.root, chosen, varied)) from error
     except SystemExit as end:
         if isinstance(end.code, TacitError | Paused):
             raise end.code from end
@@ -146,8 +146,9 @@ def _check_one(command: Command, parsed: Sequence[Override]) -> None:
     Raises:
       TacitError: if it is none.
     """
-    fixed = [one for one in parsed if not one.is_hydra_override() and (one.is_discrete_sweep() or not swept([one]))]
-    composed = _compose([choices(override)[0] for override in fixed], command.root)
+    own = [override for override in parsed if not override.is_hydra_override()]
+    first = [choices(one)[0] for one in own if one.is_discrete_sweep() or not one.is_sweep_override()]
+    composed = _compose(first, command.root)
     command.parse(plain(composed, command.root))
 
 
