@@ -13,7 +13,7 @@ import numpy as np
 
 from docs.records import Found, Piece, Records, made_now
 from experiments import runs
-from experiments.analysis import compare, conventions, methods
+from experiments.analysis import compare, compare_figures, compare_tables, conventions, methods
 from experiments.configuration.config import CrossPlayConfig
 from experiments.presentation import figures, tables
 from experiments.presentation.tables import Column, Table
@@ -69,8 +69,8 @@ def trained(command: str, figure: str = "") -> Piece:
     def read(folder: Path, small: bool) -> Found:
         comparisons, _ = compare.read(made_now(folder / "runs"))
         if figure and not small:
-            figures.save(compare.figure(comparisons[0]), FIGURES / figure)
-        made = [compare.table(one, names=True) for one in comparisons]
+            figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
+        made = [compare_tables.table(one, names=True) for one in comparisons]
         shown = tables.as_markdown(made) if len(made) > 1 else tables.markdown(made[0])
         paths = [row.path for one in comparisons for row in one.rows]
         return Found({"table": shown}, json.loads(tables.as_json(made)), paths)

@@ -218,12 +218,13 @@ def _zoo(arguments: list[str]) -> None:
 
 
 def _compare(arguments: list[str]) -> None:
-    from experiments.analysis import compare
+    from experiments.analysis import compare, compare_tables
     from experiments.presentation import tables, terminal
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
     parser.add_argument("--by", default="", metavar="KEY[,KEY…]", help="columns to sort by (what the runs differ in)")
+    parser.add_argument("--over", default="", metavar="KEY[,KEY…]", help="rows are means over the values of these keys")
     parser.add_argument(
         "--where",
         nargs="+",
@@ -232,19 +233,33 @@ def _compare(arguments: list[str]) -> None:
         metavar="KEY=VALUE",
         help="only such runs: game=hanabi_2x3, policy=linear.Linear …",
     )
+    parser.add_argument(
+        "--contrast",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=A-B",
+        help="what A gains over B: entropy_coef=0.1-0.01 (the greatest minus the least value of each number)",
+    )
+    parser.add_argument("--columns", default="", metavar="NAME[,NAME…]", help="scores to show: 'greedy XP,greedy SP'")
+    parser.add_argument("--shares", action="store_true", help="scores as shares of the game's optimum")
     _with_format(parser)
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.parse_args(arguments)
-    by = [key for key in options.by.split(",") if key]
-    found, warnings = compare.read(options.folders, by=by, where=options.where)
+    by, over = ([key for key in text.split(",") if key] for text in (options.by, options.over))
+    columns = compare_tables.chosen(options.columns)
+    found, warnings = compare.read(
+        options.folders, where=options.where, by=by, over=over, contrasts=options.contrast, shares=options.shares
+    )
     if options.format == tables.SHOWN:
-        compare.show(found, warnings, options.output or found[0].rows[0].path.parent, draw=True)
+        root = options.output or found[0].rows[0].path.parent
+        compare_tables.show(found, warnings, root, draw=True, columns=columns)
         return
     for sentence in warnings:
         terminal.warn(sentence)
     for one in found if options.output else []:
-        compare.write(one, options.output, draw=True)
-    tables.put([compare.table(one) for one in found], options.format)
+        compare_tables.write(one, options.output, draw=True)
+    tables.put(compare_tables.made(found, options.format, columns, asked=bool(options.contrast)), options.format)
 
 
 def _export(arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -77,6 +78,16 @@ def zero_weights(text):
     built = build_game(game)
     declared = declared_parameters(build_kind(policy, built, share_parameters=shared), built.num_players)
     return jax.tree.map(lambda leaf: np.zeros((seeds, *leaf.shape), leaf.dtype), declared)
+
+
+def printed_rows(out):
+    """The rows of all tables that a command printed, headers first, each a list of its cells."""
+    lines, rows, inside = out.splitlines(), [], False
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        inside = (inside and bool(line)) or set(following.strip()) == {"─"}  # sections are apart by a line of blanks
+        if inside and set(line.strip()) - {"─"}:
+            rows.append(re.split(r" {2,}", line.strip()))
+    return rows
 
 
 def invented_cells(seeds, players, score, generator):

@@ -1,111 +1,139 @@
-"""`tacit compare DIR …`: self-play against cross-play of finished runs, a table for each game and a figure."""
+"""`tacit compare DIR …`: self-play against cross-play of finished runs, one comparison for each game."""
 
 import collections
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from experiments import runs
+from experiments.analysis.contrasts import Group, Tests, mean_summaries, run_tests
 from experiments.catalogue import facts
 from experiments.configuration.config import build_game, canonical
 from experiments.presentation import keys as keys_of
-from experiments.presentation import tables, terminal
-from experiments.presentation.tables import Cell, Column, Table
-from experiments.runs.collection import PLAYS, Runs, load, run_directories
-from experiments.runs.record import Record, without_error
+from experiments.runs.collection import Runs, load, run_directories
+from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
-from marl.crossplay.comparisons import ALPHA, not_worse
-from marl.crossplay.estimators import Estimate, Summary, difference
+from marl.crossplay.estimators import Summary
 
-if TYPE_CHECKING:
-    from experiments.analysis.compare_figures import Figure
-
-COLUMNS = {
-    "SP": ("sampled", "self_play"),
-    "XP": ("sampled", "cross_play"),
-    "SP − XP": ("sampled", "gap"),
-    "XP, disjoint pairs": ("sampled", "cross_play_disjoint"),
-    "greedy SP": ("greedy", "self_play"),
-    "greedy XP": ("greedy", "cross_play"),
-    "greedy SP − XP": ("greedy", "gap"),
-}
-"""The play and the name of the estimate in each column."""
-NARROW = tuple(name for name in COLUMNS if name != "XP, disjoint pairs")
-"""The columns of narrow tables: those of LaTeX, and the report's table of all runs."""
-MARK = "*"
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
-_MOST_JOINED = 11
-"""The most rows whose keys are joined into labels below one axis."""
 _MOST_VALUES = 8
 """The most values of a key that a sentence lists."""
-_MOST_DRAWN = 60
-"""The most rows of a figure."""
 
 
 class Row(NamedTuple):
-    """One run of a comparison."""
+    """A run of a comparison, or the mean of several."""
 
-    path: Path
+    paths: tuple[Path, ...]
     keys: dict[str, Any]
-    """The keys by which the rows are sorted, with this run's values."""
+    """The keys by which the rows are sorted, with this row's values."""
     summaries: dict[str, Summary]
-    """The summaries of the "sampled" and of the "greedy" cross-play."""
+    """The summaries of the "sampled" and of the "greedy" cross-play, with intervals inside the range of scores."""
     seeds: int
-    best: dict[str, bool | None]
-    """By play: whether its XP is the greatest or not significantly less (`marl.crossplay.comparisons.not_worse`)."""
+    """In each run."""
+    best: Mapping[str, bool | None]
+    """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
     short_name: str = ""
-    """The beginning of the run's name, if several rows of the comparison have the same keys."""
+    """The beginning of the run's name, if several rows have the same keys."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory, of the first run."""
+        return self.paths[0]
 
 
 class Comparison(NamedTuple):
     """Runs of one game side by side, sorted by their keys."""
 
     rows: list[Row]
-    greedy_gain: Estimate | None
-    """Greedy XP of the last run minus that of the first; None for one run."""
+    tests: Tests
     score_range: tuple[float, float]
+    """The least and the greatest score that the game can have."""
+    optimum: float | None
+    """The best expected score of a joint policy, if it is known."""
+    shares: bool
+    """Whether scores are shares of the optimum."""
     game: str
     short_game: str
     warnings: list[str]
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
     """The keys that were asked for; empty for those in which the runs differ."""
+    over: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    """The keys over whose values each row is a mean."""
     following: Mapping[str, Sequence[str]] = MappingProxyType({})
     """For a shown key, the keys that it determines and that are not shown."""
 
+    @property
+    def unit(self) -> float:
+        """What the scores shown are divided by: the optimum for shares of it, else 1."""
+        return self.optimum if self.shares and self.optimum else 1.0
+
+    @property
+    def scale(self) -> str:
+        """What the scores are, in words."""
+        low, high = self.score_range
+        known = "" if self.optimum is None else f", optimum {self.optimum:.6g}"
+        return f"{'shares of the optimum; ' * self.shares}possible scores {low:g} to {high:g}{known}"
+
+
+class _Asked(NamedTuple):
+    """The arguments of `read` that say how runs are compared."""
+
+    by: Sequence[str] = ()
+    over: Sequence[str] = ()
+    contrasts: Sequence[str] = ()
+    shares: bool = False
+
 
 def read(
-    paths: Sequence[Path], *, by: Sequence[str] = (), where: Sequence[str] = ()
+    paths: Sequence[Path],
+    *,
+    where: Sequence[str] = (),
+    by: Sequence[str] = (),
+    over: Sequence[str] = (),
+    contrasts: Sequence[str] = (),
+    shares: bool = False,
 ) -> tuple[list[Comparison], list[str]]:
     """The finished training runs among `paths`, one comparison for each game, and warnings, a sentence each.
 
     Args:
       paths: run directories and folders of runs.
-      by: keys to sort by, or their ends ("entropy_coef"); by default those in which the runs of a game differ, except
-        those that another key determines (the arguments of a class, where the class differs).
       where: conditions KEY=VALUE that the runs have to meet.
+      by: keys to sort by, or their ends ("entropy_coef"); by default those in which the runs of a game differ, except
+        those that another key determines (the arguments of a class, where the class differs). If rows are equal in
+        them, the other keys in which they differ follow.
+      over: keys over whose values the rows are means.
+      contrasts: KEY=A-B, see `contrasts.run_tests`.
+      shares: show scores as shares of the game's optimum.
 
     Raises:
-      TacitError: if no finished training run is left, or no run has such a key.
+      TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing;
+        if an optimum is asked for and not known; as `contrasts.run_tests`.
     """
     found = load(paths)
     chosen = found.where(where)
     if not chosen:
         raise TacitError(_why_none(found, where))
-    return _compared(chosen, by)
+    return _compared(chosen, _Asked(by, over, contrasts, shares))
 
 
-def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
-    """The comparison of finished runs of one game; `by` as in `read`.
+def compare(
+    paths: Sequence[Path],
+    *,
+    by: Sequence[str] = (),
+    over: Sequence[str] = (),
+    contrasts: Sequence[str] = (),
+    shares: bool = False,
+) -> Comparison:
+    """The comparison of finished runs of one game; arguments as of `read`.
 
     Raises:
       TacitError: as `read`; if the runs are of several games.
     """
-    comparisons, _ = _compared(load(paths, index=False), by)
+    comparisons, _ = _compared(load(paths, index=False), _Asked(by, over, contrasts, shares))
     if len(comparisons) > 1:
         raise TacitError("scores of different games or boards do not compare: give runs of one game")
     return comparisons[0]
@@ -120,92 +148,110 @@ def stored(folder: Path | str) -> tuple[list[Comparison], str]:
     finished = [one for one in load(folder, index=False).finished() if one.command == "train"] if there else []
     if not finished:
         return [], f"no finished training run is stored in {folder}"
-    comparisons, warnings = _compared(Runs(finished), ())
+    comparisons, warnings = _compared(Runs(finished), _Asked())
     names = ", ".join(one.name for one in finished)
     return comparisons, "; ".join([f"stored in {folder}: {names}", *warnings])
 
 
-def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[str]]:
+def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
     finished = [record for record in found if record.command == "train" and record.state == "finished"]
     if not finished:
         if len(found) == 1:
             runs.check_finished(found[0].path)  # raises with the reason, unless the run is damaged
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
-    by = [found.key(key) for key in by]
+    asked = asked._replace(by=[found.key(key) for key in asked.by], over=[found.key(key) for key in asked.over])
     of_game: dict[str, list[Record]] = collections.defaultdict(list)
     for record in finished:
         of_game[_board(record)].append(record)
-    comparisons = [_comparison(of_game[board], by) for board in sorted(of_game)]
-    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0])))
+    comparisons = [_comparison(of_game[board], asked) for board in sorted(of_game)]
+    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0].keys)))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
     if len(comparisons) > 1:
         said.append(f"scores of different games or boards do not compare: a table each for {len(comparisons)} of them")
     return comparisons, said + [f"{one.short_game}: {text}" for one in comparisons for text in one.warnings]
 
 
-def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
+def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
-    names = list(by) or _leading(records, varying) or ["learner.entropy_coef"]
-    hidden = [key for key in varying if key not in names]
+    names = list(asked.by) or [key for key in _leading(records, varying) if key not in asked.over]
+    names = names or ["learner.entropy_coef"]
+    if not asked.over and len({_texts(record, names) for record in records}) < len(records):
+        names += [key for key in _leading(records, varying) if key not in names]
+    hidden = [key for key in varying if key not in names and key not in asked.over]
     following = _following(records, names, hidden)
     hidden = [key for key in hidden if not any(key in keys for keys in following.values())]
-    summaries = [record.summaries for record in records]
-    seeds = [record.science["seeds"] for record in records]
-    best = {play: not_worse([one[play].cross_play for one in summaries], seeds) for play in ("sampled", "greedy")}
+    groups = sorted(_groups(records, names, asked.over), key=lambda group: _sort_key(group.keys))
+    tests = run_tests(groups, asked.contrasts)
+    group = records[0].science["game"]
+    name, score_range, optimum = _game({key: value for key, value in group.items() if key != "version"})
+    if asked.shares and not optimum:
+        raise TacitError(f"shares of the optimum: the optimum of {name} is not known")
     rows = [
         Row(
-            path=record.path,
-            keys={key: record.keys.get(key) for key in names},
-            summaries=summaries[place],
-            seeds=seeds[place],
-            best={play: verdicts[place] for play, verdicts in best.items()},
+            paths=tuple(record.path for record in group.records),
+            keys=dict(group.keys),
+            summaries={
+                play: possible(summary, score_range, optimum if asked.shares and optimum else 1.0)
+                for play, summary in mean_summaries(group).items()
+            },
+            seeds=group.records[0].science["seeds"],
+            best=best,
         )
-        for place, record in enumerate(records)
+        for group, best in zip(groups, tests.best, strict=True)
     ]
-    rows = _told_apart(rows)
-    order = sorted(range(len(rows)), key=lambda place: _sort_key(rows[place]))
-    gain = None
-    if len(rows) > 1:
-        gain = _gain(*(records[order[end]] for end in (-1, 0)))
-    group = records[0].science["game"]
-    name, score_range = _name_and_range({key: value for key, value in group.items() if key != "version"})
     return Comparison(
-        rows=[rows[place] for place in order],
-        greedy_gain=gain,
+        rows=_told_apart(rows),
+        tests=tests,
         score_range=score_range,
+        optimum=optimum,
+        shares=asked.shares,
         game=_game_title(name, group),
         short_game=records[0].keys["game"],
         warnings=_warnings(records, _leading(records, hidden)),
-        by=by,
+        by=asked.by,
+        over={key: sorted({record.keys.get(key) for record in records}, key=keys_of.order) for key in asked.over},
         following=following,
     )
 
 
-def _gain(last: Record, first: Record) -> Estimate:
-    """Greedy XP of one run minus that of another."""
-    cells = [record.crossplay()["greedy"] for record in (last, first)]
-    decks = [
-        (record.science["game"]["version"], *(_crossplay_settings(record).get(key) for key in ("seed", "games")))
-        for record in (last, first)
-    ]
-    same = decks[0] == decks[1]
-    found = difference(cells[0].cells, cells[1].cells, of="cross_play", same_decks=same)
-    return found if all(one.scores is not None for one in cells) else without_error(found)
+def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]) -> list[Group]:
+    """The runs of each row: one, or all that differ in the keys `over` which rows are means."""
+    if not over:
+        return [Group({key: record.keys.get(key) for key in names}, [record]) for record in records]
+    of_row: dict[str, list[Record]] = collections.defaultdict(list)
+    for record in records:
+        of_row[_texts(record, names)].append(record)
+    for of_one in of_row.values():
+        twice = collections.Counter(_texts(record, over) for record in of_one).most_common(1)[0][1]
+        if twice > 1:
+            ends = ", ".join(map(keys_of.last_part, over))
+            raise TacitError(
+                f"--over {ends}: some runs of a row are equal in {ends}: choose with --where, or add to --by"
+            )
+        if len(of_one) < len(records) / len(of_row):
+            values = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
+            raise TacitError(f"--over {', '.join(over)}: not every value was run at {values}: choose with --where")
+    return [Group({key: of_one[0].keys.get(key) for key in names}, of_one) for of_one in of_row.values()]
 
 
-def _crossplay_settings(record: Record) -> Mapping[str, Any]:
-    return runs.read_json(record.path / "crossplay.json").get("settings", {})
+def possible(summary: Summary, score_range: tuple[float, float], unit: float = 1.0) -> Summary:
+    """The estimates in units of `unit`, with intervals cut to what the game's range of scores makes possible."""
+    low, high = score_range
+    return Summary(*(
+        estimate.within(*((low - high, high - low) if name == "gap" else (low, high))).times(1 / unit)
+        for name, estimate in summary._asdict().items()
+    ))  # fmt: skip
 
 
-def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]:
-    """A game's name and score range, from its group; stored facts are used for an unchanged game of conf/."""
+def _game(group: Mapping[str, Any]) -> tuple[str, tuple[float, float], float | None]:
+    """A game's name, score range and optimum, from its group; stored facts are used for an unchanged game of conf/."""
     if (known := facts.of_game(group)) is not None:
         low, high = known["score_range"]
-        return known["name"], (low, high)
+        return known["name"], (low, high), known["optimum"]
     game = build_game(group)
-    return game.name, game.score_range
+    return game.name, game.score_range, getattr(game, "known_optimum", None)
 
 
 def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
@@ -233,7 +279,7 @@ def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:
     """The rows, with the beginnings of their runs' names if several rows have the same keys."""
-    if len({tuple(_values(row)) for row in rows}) == len(rows):
+    if len({_sort_key(row.keys) for row in rows}) == len(rows):
         return list(rows)
     names = {row.path.name for row in rows}
     longest = max(map(len, names))
@@ -260,26 +306,22 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
     versions = sorted({str(record.science["game"]["version"]) for record in records})
     if len(versions) > 1:
         found.append(f"rows are of different versions of the game: {', '.join(versions)}")
-    settings = [_crossplay_settings(record) for record in records]
+    settings = [record.crossplay_settings() for record in records]
     for name, words in _SETTINGS.items():
         values = {str(one.get(name, "not said")) for one in settings}
         if len(values) > 1:
             found.append(f"rows were cross-played with different {words}: {', '.join(sorted(values))}")
-    found += [_far_in_words(label) for record in records for label in record.far_seeds]
+    if far := [f"{', '.join(one.far_seeds)} of run {one.path.name}" for one in records if one.far_seeds]:
+        found.append(
+            f"seeds that play far from all others: {'; '.join(far)}; intervals over few seeds are then too short: of "
+            "95 % intervals of 6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
+        )
     if hidden := [key for key in hidden if key != "game.version"]:
         found.append(f"rows differ in what the table does not show, too: {', '.join(hidden)}")
     twice = [name for name, number in collections.Counter(record.name for record in records).items() if number > 1]
     if twice:
         found.append(f"a run is there more than once, and its seeds are not independent: {', '.join(twice)}")
     return found
-
-
-def _far_in_words(label: str) -> str:
-    """What an outlying seed means for the intervals."""
-    return (
-        f"seed {label} plays far from all others, so that intervals over few seeds are too short: of 95 % intervals of "
-        "6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
-    )
 
 
 def _left_out(found: Sequence[Record]) -> str:
@@ -298,182 +340,12 @@ def _board(record: Record) -> str:
     return json.dumps(canonical(game), sort_keys=True)
 
 
-# --------------------------------------------------------------------------------------------------------------- shapes
+def _texts(record: Record, keys: Sequence[str]) -> str:
+    return plain_text([record.keys.get(key) for key in keys])
 
 
-def figure(comparison: Comparison) -> "Figure":
-    """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play.
-
-    A numeric key is the axis, and there is a line for each combination of the other keys' values. Without a numeric
-    key, or if rows have the same keys, the rows are listed below each other.
-    """
-    from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
-
-    rows, keys = comparison.rows, list(comparison.rows[0].keys)
-    by_play = {play: [row.summaries[play] for row in rows] for play in ("sampled", "greedy")}
-    names = dict(zip(keys, (name.replace("_", " ") for name in keys_of.short_names(keys)), strict=True))
-    alike = bool(rows[0].short_name)
-    numeric = [key for key in keys if all(_is_number(row.keys[key]) for row in rows)]
-    if not alike and numeric == keys and (len(keys) == 1 or len(rows) <= _MOST_JOINED):
-        values = [row.keys[keys[0]] if len(keys) == 1 else ", ".join(_values(row)) for row in rows]
-        return compare_figures.comparison(values, by_play, ", ".join(names.values()), comparison.score_range)
-    axis = max(numeric, key=lambda key: len({row.keys[key] for row in rows}), default=None)
-    if alike or axis is None or len({row.keys[axis] for row in rows}) == 1:
-        texts = [", ".join([*_values(row), *([row.short_name] if alike else [])]) for row in rows]
-        what = ", ".join([*names.values(), *(["run"] if alike else [])])
-        return compare_figures.comparison_of_categories(texts, by_play, what, comparison.score_range)
-    others = [key for key in keys if key != axis]
-    lines = [", ".join(keys_of.short_value(key, row.keys[key]) for key in others) for row in rows]
-    what = ", ".join(names[key] for key in others)
-    values = [row.keys[axis] for row in rows]
-    return compare_figures.comparison_of_lines(values, lines, by_play, names[axis], what, comparison.score_range)
-
-
-def table(comparison: Comparison, *, names: bool = False) -> Table:
-    """A row for each run: its keys and its estimates; the greatest XP and those not significantly less are marked.
-
-    With `names` the last column has the runs' names; otherwise only rows with the same keys show beginnings of names.
-    """
-    keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
-    run = Column("run", words=True, shown=names or alike)
-    estimates = [Column(name, path, in_papers=name in NARROW) for name, path in COLUMNS.items()]
-    leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
-    leading += [] if "seeds" in keys else [Column("seeds")]
-    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]
-    rows = []
-    for row in comparison.rows:
-        name = Cell(row.path.name, row.short_name) if alike and not names else row.path.name
-        first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
-        first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
-        found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in COLUMNS]
-        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
-    title = f"{comparison.game} (best {comparison.score_range[1]:g}); 95 % intervals over seeds"
-    lead = sum(column.shown for column in leading)
-    columns = [*leading, *estimates, *([run] if names else []), *hidden]
-    return Table(title, columns, rows, sentences(comparison), lead=lead)
-
-
-def markdown(comparison: Comparison) -> str:
-    """The table as Markdown, with the names of runs."""
-    return tables.markdown(table(comparison, names=True))
-
-
-def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
-    """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
-
-    The folder's name is a hash of the runs and of `by`, so that other tables of the same runs are kept.
-
-    Raises:
-      TacitError: if the folder cannot be written.
-    """
-    what = "".join(sorted(row.path.name for row in comparison.rows)) + "".join(f" by {key}" for key in comparison.by)
-    folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
-    made = table(comparison, names=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(folder / "table.md", (tables.markdown(made) + "\n").encode())
-        runs.write_bytes(folder / "table.json", (tables.as_json([made]) + "\n").encode())
-        if draw and len(comparison.rows) <= _MOST_DRAWN:
-            from experiments.presentation import figures
-
-            figures.save(figure(comparison), folder / "figure")
-    except OSError as error:
-        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
-    return folder
-
-
-def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path, *, draw: bool) -> None:
-    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
-
-    If they cannot be written, it prints a warning.
-    """
-    for sentence in warnings:
-        terminal.warn(sentence)
-    for comparison in comparisons:
-        tables.show([table(comparison)])
-        for row in comparison.rows:
-            print(f"run {row.path}")
-        try:
-            print(terminal.where(write(comparison, root, draw=draw)))
-        except TacitError as error:
-            terminal.warn(f"the table is not kept: {error}")
-
-
-# --------------------------------------------------------------------------------------------------------------- words
-
-
-def sentences(comparison: Comparison) -> list[str]:
-    """The sentences below a table: hidden keys, why cells have no interval, what the mark means, the greedy gain."""
-    notes = [
-        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
-        for key, following in comparison.following.items()
-    ]
-    lacking: dict[str, list[str]] = {}
-    for column in COLUMNS:
-        for note in dict.fromkeys(_estimate(row, column).note for row in comparison.rows):
-            lacking.setdefault(note, []).append(column)
-    lacking.pop("", None)
-    notes += [
-        f"not estimable: {note}" + f" ({', '.join(columns)})" * (columns != list(COLUMNS))
-        for note, columns in lacking.items()
-    ]
-    if comparison.greedy_gain is None:
-        return notes
-    labels = list(map(_label, comparison.rows))
-    gain = f"greedy XP at {labels[-1]} minus at {labels[0]}: {tables.text_of(comparison.greedy_gain)}"
-    says_which = labels.count(labels[0]) == labels.count(labels[-1]) == 1
-    return [*notes, *_legend(comparison.rows), *([gain] if says_which else [])]
-
-
-def _legend(rows: Sequence[Row]) -> list[str]:
-    """The meaning of the mark, and where it cannot be determined."""
-    tested = {play: sum(row.best[play] is not None for row in rows) for play in ("sampled", "greedy")}
-    if not any(tested.values()):
-        return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
-    columns = {"sampled": "XP", "greedy": "greedy XP"}
-    pairs = {columns[play]: number * (number - 1) // 2 for play, number in tested.items() if number}
-    if len(set(pairs.values())) == 1:
-        corrected = f"all {pairs.popitem()[1]} pairs of tested rows"
-    else:
-        corrected = f"all pairs of tested rows ({', '.join(f'{column}: {number}' for column, number in pairs.items())})"
-    return [
-        f"{MARK} the greatest XP of the column, or not significantly less: two-sided tests over seeds, "
-        f"{ALPHA * 100:g} % after Holm's correction for {corrected}",
-        *(
-            f"{columns[play]}: {len(rows) - number} of {len(rows)} rows cannot be tested"
-            for play, number in tested.items()
-            if number < len(rows)
-        ),
-    ]
-
-
-def _estimate(row: Row, column: str) -> Estimate:
-    """The estimate in a column of `COLUMNS`."""
-    play, field = COLUMNS[column]
-    return getattr(row.summaries[play], field)
-
-
-def _is_best(row: Row, column: str) -> bool:
-    """Whether it is the greatest XP of the column, or not significantly less."""
-    play, field = COLUMNS[column]
-    return field == "cross_play" and row.best[play] is True
-
-
-def _label(row: Row) -> str:
-    names = keys_of.short_names(list(row.keys))
-    return ", ".join(f"{name} {value}" for name, value in zip(names, _values(row), strict=True))
-
-
-def _values(row: Row) -> list[str]:
-    return [keys_of.short_value(key, value) for key, value in row.keys.items()]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _sort_key(row: Row) -> tuple[Any, ...]:
-    return tuple(map(keys_of.order, row.keys.values()))
+def _sort_key(keys: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(map(keys_of.order, keys.values()))
 
 
 def _game_title(name: str, game: Mapping[str, Any]) -> str:

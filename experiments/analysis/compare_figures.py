@@ -1,15 +1,19 @@
 """Self-play against cross-play over configurations: the figures of `tacit compare`."""
 
+import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.analysis.compare import Comparison
+from experiments.presentation import keys as keys_of
 from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE
+from experiments.runs.collection import PLAYS
 from marl.crossplay.estimators import Estimate, Summary
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
@@ -20,18 +24,65 @@ _PANEL = 3.7
 """Inches: the width of a panel of a comparison without the labels to its left."""
 _OPEN: dict[str, Any] = {"marker": "s", "linestyle": "--", "markerfacecolor": "white"}
 _FILLED: dict[str, Any] = {"marker": "o", "linestyle": "-"}
+_OPTIMUM: dict[str, Any] = {"linestyle": ":", "linewidth": 1}
+_MOST_LINES = 6
+"""The most lines of a panel; more are divided among panels."""
 
 
-def comparison(
-    values: Sequence[Any], summaries: Mapping[str, Sequence[Summary]], axis_name: str, score_range: tuple[float, float]
+class Scale(NamedTuple):
+    """The axis of scores."""
+
+    name: str
+    score_range: tuple[float, float]
+    optimum: float | None
+
+
+def figure(comparison: Comparison) -> Figure:
+    """Self-play and cross-play of the rows with their intervals, in sampled and in greedy play.
+
+    The numeric key with most values is the axis, and there is a line for each combination of the other keys' values; of
+    many lines, some are in a panel for each value of one of these keys. Without a numeric key, or if rows have the same
+    keys, the rows are listed below each other.
+    """
+    rows, keys = comparison.rows, list(comparison.rows[0].keys)
+    unit, (low, high) = comparison.unit, comparison.score_range
+    optimum = None if comparison.optimum is None else comparison.optimum / unit
+    name = "share of the optimum" if comparison.shares else "mean score"
+    scale = Scale(name, (low / unit, high / unit), optimum)
+    by_play = {play: [row.summaries[play] for row in rows] for play in PLAYS}
+    names = dict(zip(keys, (name.replace("_", " ") for name in keys_of.short_names(keys)), strict=True))
+    alike = bool(rows[0].short_name)
+    numeric = [key for key in keys if all(keys_of.is_number(row.keys[key]) for row in rows)]
+    axis = max(numeric, key=lambda key: len({row.keys[key] for row in rows}), default=None)
+
+    def texts(of: Sequence[str]) -> list[str]:
+        return [", ".join(keys_of.short_value(key, row.keys[key]) for key in of) for row in rows]
+
+    if alike or axis is None or len({row.keys[axis] for row in rows}) == 1 < len(rows):
+        listed = [", ".join(filter(None, [text, row.short_name])) for text, row in zip(texts(keys), rows, strict=True)]
+        what = ", ".join([*names.values(), *(["run"] if alike else [])])
+        return comparison_of_categories(listed, by_play, what, scale)
+    values, others = [row.keys[axis] for row in rows], [key for key in keys if key != axis]
+    if not others:
+        return comparison_along_an_axis(values, by_play, names[axis], scale)
+    numbers = {key: len(set(texts([one for one in others if one != key]))) for key in others}
+    panels = [min(numbers, key=lambda key: _too_many(numbers[key]))] if len(set(texts(others))) > _MOST_LINES else []
+    lines = [key for key in others if key not in panels]
+    what = ", ".join(names[key] for key in lines)
+    facets = [f"{names[key]} {text}" for key in panels for text in texts([key])] or [""] * len(rows)
+    return comparison_of_lines(values, texts(lines), by_play, names[axis], what, scale, facets)
+
+
+def comparison_along_an_axis(
+    values: Sequence[float], summaries: Mapping[str, Sequence[Summary]], axis_name: str, scale: Scale
 ) -> Figure:
     """Self-play and cross-play with their intervals along one axis; one panel each for `summaries`.
 
     Args:
-      values: of each configuration on the axis: numbers above 0 on a logarithmic scale, anything else equally spaced.
+      values: of each configuration on the axis: on a logarithmic scale if all are above 0, else equally spaced.
       summaries: of each configuration, by play.
       axis_name: of what `values` are.
-      score_range: the least and the greatest score.
+      scale: of the scores.
     """
     numeric = _is_logarithmic(values)
     places = np.asarray(values, float) if numeric else np.arange(len(values))
@@ -48,9 +99,10 @@ def comparison(
                     places, mean, yerr=_bars(estimates), color=color, marker=marker, ms=5, capsize=3, label=label
                 )
             axis.set(title=f"{name} play", xlabel=axis_name)
+            _mark_optimum(axis.axhline, scale)
             _name_ticks(axis, values, logarithmic=numeric)
-        axes[0, 0].set_ylim(*_score_limits(summaries, score_range))
-        axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
+        axes[0, 0].set_ylim(*_score_limits(summaries, scale))
+        axes[0, 0].set_ylabel(scale.name)
         axes[0, 0].legend()
     return figure
 
@@ -61,18 +113,20 @@ def comparison_of_lines(
     summaries: Mapping[str, Sequence[Summary]],
     axis_name: str,
     lines_name: str,
-    score_range: tuple[float, float],
+    scale: Scale,
+    facets: Sequence[str],
 ) -> Figure:
     """Self-play (broken, open squares) and cross-play (dots) along one axis, a color for each line.
 
     Args:
       values: of each configuration on the axis.
       lines: the name of the line that each configuration is on.
-      summaries: of each configuration, by play: one panel each.
+      summaries: of each configuration, by play: one column of panels each.
       axis_name, lines_name: of what `values` and `lines` are.
-      score_range: the least and the greatest score.
+      scale: of the scores.
+      facets: the name of the row of panels that each configuration is in.
     """
-    ticks, names = sorted(set(values)), list(dict.fromkeys(lines))
+    ticks, names, rows = sorted(set(values)), list(dict.fromkeys(lines)), list(dict.fromkeys(facets))
     logarithmic = _is_logarithmic(ticks)
     at = dict(zip(ticks, np.log(ticks) if logarithmic else np.arange(len(ticks)), strict=True))
     apart = 0.025 * (at[ticks[-1]] - at[ticks[0]] or 1)
@@ -81,31 +135,39 @@ def comparison_of_lines(
     letters = max(len(line) for text in texts.values() for line in text.split("\n"))
     height = 1.4 + 0.18 * sum(1 + text.count("\n") for text in texts.values())
     with matplotlib.rc_context(STYLE):
-        size = (4.4 * len(summaries) + 0.7 + _LETTER * max(letters, len(lines_name)), max(3.6, height))
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(summaries), sharey=True, squeeze=False)
-        for axis, (play, rows) in zip(axes[0], summaries.items(), strict=True):
+        width = 4.4 * len(summaries) + 0.7 + _LETTER * max(letters, len(lines_name))
+        figure = Figure(figsize=(width, max(3.6, height, 2.7 * len(rows))), layout="constrained")
+        axes = figure.subplots(len(rows), len(summaries), sharex=True, sharey=True, squeeze=False)
+        for (row, facet), (column, play) in itertools.product(enumerate(rows), enumerate(summaries)):
+            axis = axes[row, column]
             for number, (name, color) in enumerate(zip(names, _colors(len(names)), strict=True)):
-                of_line = [place for place, line in enumerate(lines) if line == name]
+                of_line = [place for place in range(len(lines)) if (facets[place], lines[place]) == (facet, name)]
                 of_line.sort(key=lambda place: values[place])
                 places = np.array([at[values[place]] for place in of_line]) + step * (number - (len(names) - 1) / 2)
                 for looks, own, shift in ((_OPEN, "self_play", -step / 4), (_FILLED, "cross_play", step / 4)):
-                    estimates = [getattr(rows[place], own) for place in of_line]
+                    estimates = [getattr(summaries[play][place], own) for place in of_line]
+                    if not estimates:
+                        continue
                     axis.errorbar(
                         np.exp(places + shift) if logarithmic else places + shift,
                         np.array([estimate.mean for estimate in estimates], float),
                         yerr=_bars(estimates), color=color, ms=5, capsize=3, **looks,
                     )  # fmt: skip
-            axis.set(title=f"{play} play", xlabel=axis_name)
+            axis.set_title(", ".join(filter(None, [f"{play} play", facet])))
+            _mark_optimum(axis.axhline, scale)
             _name_ticks(axis, ticks, logarithmic=logarithmic)
-        axes[0, 0].set_ylim(*_score_limits(summaries, score_range))
-        axes[0, 0].set_ylabel(f"mean score (best {score_range[1]:g})")
+        for axis in axes[-1]:
+            axis.set_xlabel(axis_name)
+        axes[0, 0].set_ylim(*_score_limits(summaries, scale))
+        for axis in axes[:, 0]:
+            axis.set_ylabel(scale.name)
         colored = zip(texts.values(), _colors(len(names)), strict=True)
         handles = [Line2D([], [], color=color, linewidth=2.5, label=text) for text, color in colored]
         handles += [
             Line2D([], [], color="0.35", label=label, **looks)
             for label, looks in (("self-play", _OPEN), ("cross-play", _FILLED))
         ]
+        handles += [Line2D([], [], color="0.35", label="optimum", **_OPTIMUM)] * (scale.optimum is not None)
         figure.legend(handles=handles, title=lines_name, loc="outside right upper", alignment="left")
     return figure
 
@@ -114,7 +176,7 @@ def comparison_of_categories(
     names: Sequence[str],
     summaries: Mapping[str, Sequence[Summary]],
     axis_name: str,
-    score_range: tuple[float, float],
+    scale: Scale,
 ) -> Figure:
     """Self-play and cross-play with their intervals below each other, for configurations that have no order.
 
@@ -122,7 +184,7 @@ def comparison_of_categories(
       names: of the configurations, from top to bottom.
       summaries: of each configuration, by play: one panel each.
       axis_name: of what `names` are.
-      score_range: the least and the greatest score.
+      scale: of the scores.
     """
     texts = [textwrap.fill(name, 36) for name in names]
     lines = [text.split("\n") for text in texts]
@@ -142,32 +204,45 @@ def comparison_of_categories(
                     mean, places + shift, xerr=_bars(estimates), color=color, marker=marker, linestyle="none", ms=5,
                     capsize=3, label=label,
                 )  # fmt: skip
-            axis.set(title=f"{play} play", xlabel=f"mean score (best {score_range[1]:g})")
+            axis.set(title=f"{play} play", xlabel=scale.name)
+            _mark_optimum(axis.axvline, scale)
         axes[0, 0].set_yticks(places, texts)
         axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-        axes[0, 0].set_xlim(*_score_limits(summaries, score_range))
+        axes[0, 0].set_xlim(*_score_limits(summaries, scale))
         handles, labels = axes[0, 0].get_legend_handles_labels()
         title = f"rows: {axis_name}"
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, title=title)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, title=title)
     return figure
+
+
+def _too_many(lines: int) -> tuple[bool, int]:
+    """A sort key of numbers of lines in a panel: the most that are not too many, then the fewest."""
+    return (False, -lines) if lines <= _MOST_LINES else (True, lines)
 
 
 def _is_logarithmic(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and value > 0 for value in values) and len(values) > 1
 
 
-def _score_limits(summaries: Mapping[str, Sequence[Summary]], score_range: tuple[float, float]) -> tuple[float, float]:
-    """The limits of an axis that shows all intervals."""
+def _score_limits(summaries: Mapping[str, Sequence[Summary]], scale: Scale) -> tuple[float, float]:
+    """The limits of an axis that shows all intervals and the optimum."""
     shown = [
         number
         for rows in summaries.values()
         for summary in rows
         for estimate in (summary.self_play, summary.cross_play)
-        for number in (estimate.mean, estimate.low, estimate.high)
+        for number in (estimate.mean, estimate.low, estimate.high, scale.optimum)
         if number is not None
     ]
-    margin = 0.06 * max(max(shown) - min(shown), 0.05 * (score_range[1] - score_range[0]))
-    return min(shown) - margin, min(score_range[1], max(shown)) + margin
+    low, high = scale.score_range
+    margin = 0.06 * max(max(shown) - min(shown), 0.05 * (high - low))
+    return min(shown) - margin, max(shown) + margin
+
+
+def _mark_optimum(line: Callable[..., Any], scale: Scale) -> None:
+    """A line at the optimum, if it is known."""
+    if scale.optimum is not None:
+        line(scale.optimum, color="0.35", label="optimum", zorder=1, **_OPTIMUM)
 
 
 def _name_ticks(axis: Any, values: Sequence[Any], *, logarithmic: bool) -> None:

@@ -48,6 +48,7 @@ def computed() -> dict[str, Any]:
                 "group": group,
                 "name": game.name,
                 "score_range": list(game.score_range),
+                "optimum": getattr(game, "known_optimum", None),
                 "is_tabular": described.is_tabular(game),
                 "row": described.row(game),
                 "page": described.page(name, group, game),

@@ -36,3 +36,8 @@ def is_class(key: str) -> bool:
 def order(value: Any) -> tuple[int, float, str]:
     """A sort key: numbers by size, then the others as texts."""
     return (0, value, "") if isinstance(value, int | float) else (1, 0, str(value))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -59,6 +59,8 @@ class Table(NamedTuple):
     """The rows after which a line is drawn."""
     lead: int = 1
     """If a table is too wide and is divided, its first so many columns are repeated in each part."""
+    enough: int | None = None
+    """If a table is too wide, columns after the first so many are left out instead, and a sentence names them."""
 
 
 def with_error(mean: float | None, error: float | None, digits: int = 2) -> str:
@@ -74,8 +76,15 @@ def text_of(estimate: Estimate, digits: int = 2) -> str:
         return "not estimable"
     mean = f"{estimate.mean:z.{digits}f}"
     if estimate.low is not None and estimate.high is not None:
-        return f"{mean} [{estimate.low:z.{digits}f}, {estimate.high:z.{digits}f}]"
+        return f"{mean} {interval(estimate, digits)}"
     return f"{mean}{'' if estimate.se is None else f' ± {estimate.se:.{digits}f}'} (no interval)"
+
+
+def interval(estimate: Estimate, digits: int = 2) -> str:
+    """An estimate's interval; empty if there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{estimate.low:z.{digits}f}, {estimate.high:z.{digits}f}]"
 
 
 def text(value: Any, column: Column) -> str:
@@ -91,7 +100,12 @@ def text(value: Any, column: Column) -> str:
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables on the terminal, with their notes; a table that is too wide is divided into parts."""
+    """Print tables on the terminal, with their notes.
+
+    If a table is too wide, its intervals go below their means. If it is then still too wide, columns are left out, or
+    the table is divided into parts.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
@@ -99,17 +113,43 @@ def show(tables: Sequence[Table]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     for table in tables:
         shown, rows = texts(table)
-        for part in _parts(shown, rows, table.lead, console.width):
-            drawn = Drawn(title=Text(table.title) if table.title else None)
+        parts = _parts(shown, rows, table.lead, console.width)
+        if len(parts) > 1:
+            rows = _with_intervals_below(table, rows)
+            parts = _parts(shown, rows, table.lead, console.width)
+        left_out: list[Column] = []
+        if len(parts) > 1 and table.enough is not None and len(parts[0]) >= table.enough:
+            parts, left_out = parts[:1], shown[len(parts[0]) :]
+        for part in parts:
+            title = Text(table.title) if table.title else None
+            drawn = Drawn(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
             for place in part:
-                drawn.add_column(
-                    Text(shown[place].name), justify="left" if shown[place].words else "right", overflow="fold"
-                )
+                justify = "left" if shown[place].words else "right"
+                drawn.add_column(Text(shown[place].name), justify=justify, overflow="fold", no_wrap=place >= table.lead)
             for number, row in enumerate(rows):
                 drawn.add_row(*(Text(row[place]) for place in part), end_section=number in table.ends)
             console.print(drawn)
+            print()
+        if left_out:
+            names = ", ".join(column.name for column in left_out)
+            print(f"no room for {names}: --columns chooses, --format and a wider terminal show all")
         for note in table.notes:
             console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _with_intervals_below(table: Table, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The texts of the shown columns, in which intervals are on a line of their own."""
+    places = [place for place, column in enumerate(table.columns) if column.shown]
+    below = []
+    for row, texts in zip(table.rows, rows, strict=True):
+        of_row = []
+        for place, text in zip(places, texts, strict=True):
+            value = row[place].value if isinstance(row[place], Cell) else row[place]
+            own = interval(value, table.columns[place].digits) if isinstance(value, Estimate) else ""
+            before, _, mark = text.partition(f" {own}") if own else (text, "", "")
+            of_row.append(f"{before}{mark}\n{own}" if own else text)
+        below.append(of_row)
+    return below
 
 
 def whole(number: int) -> str:
@@ -175,19 +215,18 @@ def texts(table: Table) -> tuple[list[Column], list[list[str]]]:
     return [table.columns[place] for place in places], rows
 
 
-def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], lead: int, width: int) -> Iterator[list[int]]:
+def _parts(columns: Sequence[Column], rows: Sequence[Sequence[str]], lead: int, width: int) -> list[list[int]]:
     """The column indices of each part of a table that is at most `width` wide; the leading ones are in every part."""
     widths = [
-        3 + max(len(line) for text in (column.name, *(row[place] for row in rows)) for line in text.split("\n"))
+        2 + max(len(line) for text in (column.name, *(row[place] for row in rows)) for line in text.split("\n"))
         for place, column in enumerate(columns)
     ]
-    first, part = list(range(lead)), list(range(lead))
+    parts = [list(range(lead))]
     for place in range(lead, len(columns)):
-        if len(part) > lead and 1 + sum(widths[one] for one in [*part, place]) > width:
-            yield part
-            part = list(first)
-        part.append(place)
-    yield part
+        if len(parts[-1]) > lead and 1 + sum(widths[one] for one in [*parts[-1], place]) > width:
+            parts.append(list(range(lead)))
+        parts[-1].append(place)
+    return parts
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
-from experiments.analysis import compare
+from experiments.analysis import compare, compare_tables
 from experiments.configuration.config import build_game, canonical
 from experiments.runs.record import Record
 from games.errors import TacitError
@@ -53,8 +53,9 @@ def swept_keys(records: Sequence[Record]) -> list[str]:
 
 def columns(*, narrow: bool = False) -> list[dict[str, str]]:
     """The columns of estimates that `tacit compare` has: name, and the play and the field of a row's `scores`."""
-    shown = compare.NARROW if narrow else compare.COLUMNS
-    return [{"name": name, "play": compare.COLUMNS[name][0], "field": compare.COLUMNS[name][1]} for name in shown]
+    shown = compare_tables.NARROW if narrow else compare_tables.COLUMNS
+    places = [compare_tables.COLUMNS[name] for name in shown]
+    return [{"name": name, "play": play, "field": field} for name, (play, field) in zip(shown, places, strict=True)]
 
 
 def overview_row(
@@ -62,6 +63,7 @@ def overview_row(
 ) -> dict[str, Any]:
     """A run's row in the table of all runs; see the module's docstring."""
     flat = record.keys
+    score_range = _score_range(json.dumps(record.science["game"], sort_keys=True)) if results else None
     return {
         "id": identifier,
         "name": record.path.name,
@@ -75,9 +77,9 @@ def overview_row(
         "state": record.state,
         "reason": record.reason,
         "keys": {key: flat[key] for key in keys if key in flat},
-        "scores": _scores(record) if results else {},
+        "scores": _scores(record, score_range) if results else {},
         "range": {play: numbers([cells.mean.min(), cells.mean.max()]) for play, cells in results.items()} or None,
-        "score_range": _score_range(json.dumps(record.science["game"], sort_keys=True)) if results else None,
+        "score_range": score_range,
     }
 
 
@@ -169,11 +171,14 @@ def _kind(target: Any) -> str:
     return str(target or "").rpartition(".")[2]
 
 
-def _scores(record: Record) -> dict[str, Any]:
+def _scores(record: Record, score_range: Sequence[float] | None) -> dict[str, Any]:
     try:
         summaries = record.summaries
     except TacitError:  # for instance scores that are not numbers; the run's page still shows its cells
         return {}
+    if score_range:
+        low, high = score_range
+        summaries = {play: compare.possible(summary, (low, high)) for play, summary in summaries.items()}
     return {
         play: {field: _estimate(estimate) for field, estimate in summary._asdict().items()}
         for play, summary in summaries.items()

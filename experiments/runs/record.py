@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.configuration.config import canonical
 from experiments.runs import directory
+from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from marl.crossplay import CrossPlay
 from marl.crossplay.estimators import Estimate, Summary, far_seeds, summarise
@@ -97,13 +98,17 @@ class Record:
         """The "sampled" and the "greedy" cross-play; TacitError if the file is missing or damaged."""
         return directory.read_crossplay(self.path)
 
+    def crossplay_settings(self) -> Mapping[str, Any]:
+        """How it was cross-played: games, seating, seed, …; TacitError if the file is missing or damaged."""
+        return read_json(self.path / "crossplay.json").get("settings", {})
+
 
 def _summary(cells: CrossPlay) -> Summary:
     found = summarise(*cells.cells)
-    return found if cells.scores is not None else Summary(*map(without_error, found))
+    return found if cells.scores is not None else Summary(*map(_without_error, found))
 
 
-def without_error(estimate: Estimate) -> Estimate:
+def _without_error(estimate: Estimate) -> Estimate:
     """An estimate from cells whose games were not kept."""
     return estimate if estimate.mean is None else Estimate(estimate.mean, note=GAMES_NOT_KEPT)
 

@@ -56,7 +56,7 @@ from numpy.typing import ArrayLike, NDArray
 from games.errors import TacitError
 from marl.crossplay import estimators
 from marl.crossplay.estimators import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Cells, Estimate, Quantity
-from marl.crossplay.standard_error import by_game, estimate, minus
+from marl.crossplay.standard_error import Part, Run, by_game, combined, estimate
 
 ALPHA = 0.05
 Test = Literal["seeds", "disjoint pairs"]
@@ -144,45 +144,67 @@ def difference_test(
     Raises:
       TacitError: as `estimators.difference`.
     """
-    found, parts = estimate(*minus(a, b, of), resamples=resamples, level=LEVEL, rng=rng)
+    return _tested(estimators.minus(a, b, of), True, resamples, rng)
+
+
+def combination_test(
+    parts: Sequence[Part],
+    *,
+    of: Quantity = "cross_play",
+    same_decks: bool = True,
+    resamples: int = RESAMPLES,
+    rng: int = 0,
+) -> Tested:
+    """Whether a weighted sum of a quantity over runs is 0, such as a mean of differences.
+
+    Args:
+      parts: the runs with their weights; those of the same seeds are paired by seed: resampled together.
+      of: the quantity.
+      same_decks: game g has the same deck in all runs.
+      resamples, rng: of the bootstrap, and its seed.
+
+    Raises:
+      TacitError: as `estimators.difference`; if parts are said to share seeds and do not.
+    """
+    return _tested(combined(parts, of), same_decks, resamples, rng)
+
+
+def _tested(runs: Sequence[Run], same_decks: bool, resamples: int, rng: int) -> Tested:
+    found, parts = estimate(*runs, same_decks=same_decks, resamples=resamples, level=LEVEL, rng=rng)
     if found.mean is None or parts is None:  # an SE over too few seeds has no p-value either
         return Tested(found, None)
     return Tested(found, float(_p_values(found.mean, *parts)))
 
 
-def not_worse(estimates: Sequence[Estimate], num_seeds: Sequence[int], *, alpha: float = ALPHA) -> list[bool | None]:
-    """Which of M methods has the greatest quantity, and which are not significantly less.
+def against_greatest(
+    methods: Sequence[Sequence[Part]], *, of: Quantity = "cross_play", same_decks: bool = True
+) -> list[float | None]:
+    """Whether M methods differ from the one with the greatest quantity: p-values, two-sided and not corrected.
 
-    Every two methods are compared as in `difference_test`, but as if each had decks of its own: with decks in common
-    fewer are found to be less than could be. The p-values are corrected by Holm over all M(M − 1)/2 pairs and not over
-    those with the greatest alone: which one is the greatest is read off the same scores.
+    Which one is the greatest is read off the same scores. A correction therefore has to count all M(M − 1)/2 pairs.
 
     Args:
-      estimates: of the quantity, such as `estimators.Summary.cross_play`, of independent seeds each.
-      num_seeds: of each method.
-      alpha: below which corrected p-value a method counts as less.
+      methods: the parts of each, as in `combination_test`, with weights that sum to 1.
+      of, same_decks: as in `combination_test`.
 
     Returns:
-      For each method True (the greatest, or not significantly less), False (less) or None (it cannot be tested: it has
-      no interval). All are None where the greatest cannot be tested, or is alone.
+      For each method p (1 for the greatest), or None if it cannot be tested: it has no interval. All are None where the
+      greatest cannot be tested, or is alone.
+
+    Raises:
+      TacitError: as `combination_test`.
     """
-    means = np.array([np.nan if one.mean is None else one.mean for one in estimates])
-    known = np.flatnonzero(
-        [one.low is not None for one in estimates]
-    )  # a mean with an SE over too few seeds is no test
-    verdicts: list[bool | None] = [None] * len(estimates)
-    if len(known) < 2 or (best := int(np.nanargmax(means))) not in known:
-        return verdicts
-    sizes = np.array(num_seeds)
-    errors = np.array([np.nan if one.se is None else one.se for one in estimates])
-    variances, freedom = errors**2 * sizes / (sizes - 1), sizes - 1
-    a, b = known[np.array(np.triu_indices(len(known), 1))]
-    pairs = np.stack([a, b], axis=1)
-    corrected = holm(_p_values(means[a] - means[b], variances[pairs], freedom[pairs]))
-    less = np.where(a == best, b, a)[(corrected < alpha) & ((a == best) | (b == best))]
-    for other in known:
-        verdicts[other] = other not in less
-    return verdicts
+    alone = [combination_test(parts, of=of, same_decks=same_decks) for parts in methods]
+    known = [number for number, one in enumerate(alone) if one.p is not None]
+    means = [-np.inf if one.difference.mean is None else one.difference.mean for one in alone]
+    if len(known) < 2 or (best := int(np.argmax(means))) not in known:
+        return [None] * len(methods)
+
+    def p(other: int) -> float | None:
+        less = [part._replace(weight=-part.weight) for part in methods[other]]
+        return combination_test([*methods[best], *less], of=of, same_decks=same_decks).p
+
+    return [1.0 if one == best else p(one) if one in known else None for one in range(len(methods))]
 
 
 def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float = LEVEL) -> Tested:

@@ -80,13 +80,14 @@ from marl.crossplay.standard_error import (
     Cells,
     Draws,
     Estimate,
+    Part,
     Parts,
     Quantity,
     Run,
     absent,
     checked,
+    combined,
     estimate,
-    minus,
     needs,
     pairs_of_games,
     parts_of,
@@ -166,6 +167,11 @@ def difference(
     runs, and what it does to both cancels. The rest, and TacitError, as in the function named by `of`.
     """
     return estimate(*minus(a, b, of), same_decks=same_decks, resamples=resamples, level=level, rng=rng)[0]
+
+
+def minus(a: Cells, b: Cells, of: Quantity) -> tuple[Run, ...]:
+    """Independent runs whose sum is the quantity of `a` minus that of `b`."""
+    return combined((Part(1.0, a, label="first run: "), Part(-1.0, b, label="second run: ")), of)
 
 
 def cross_play_disjoint(seatings: ArrayLike, scores: ArrayLike, *, level: float = LEVEL) -> Estimate:

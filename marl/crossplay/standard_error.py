@@ -6,7 +6,7 @@ quantities of runs that share no seed, with its error.
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +50,17 @@ class Estimate(NamedTuple):
         if self.low is None or self.high is None:
             return f"{self.mean:{spec}} ± {self.se:{spec}}, interval not estimable ({self.note})"
         return f"{self.mean:{spec}} ± {self.se:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def within(self, low: float, high: float) -> "Estimate":
+        """The interval cut to what is possible, which changes nothing about how often it covers."""
+        if self.low is None or self.high is None:
+            return self
+        return self._replace(low=min(max(self.low, low), high), high=max(min(self.high, high), low))
+
+    def times(self, factor: float) -> "Estimate":
+        """The estimate of a multiple, by a positive factor."""
+        numbers = (None if number is None else factor * number for number in self[:4])
+        return Estimate(*numbers, note=self.note)
 
     def __str__(self) -> str:
         return format(self, "")
@@ -98,6 +109,7 @@ class Run(NamedTuple):
     terms: tuple[Term, ...]
     sets: tuple[int, ...]  # number of seeds in each
     label: str = ""
+    note: str = ""  # why nothing but its mean is known
 
     @property
     def group_size(self) -> int:
@@ -146,14 +158,41 @@ def read(cells: Cells, of: Quantity, label: str = "") -> Run:
     return Run(seeds, tuple(terms), (len(seeds),), label)
 
 
-def minus(a: Cells, b: Cells, of: Quantity) -> tuple[Run, Run]:
-    """The two runs whose sum is the quantity of `a` minus that of `b`.
+class Part(NamedTuple):
+    """A run's part of a weighted sum of runs."""
+
+    weight: float
+    cells: Cells
+    seeds: Hashable = None
+    """Parts with equal values here were trained from the same seeds; None: from seeds that no other part shares."""
+    note: str = ""
+    """Why nothing but its mean is known; empty otherwise."""
+    label: str = ""
+    """Before what a note says of the run."""
+
+
+def combined(parts: Sequence[Part], of: Quantity) -> tuple[Run, ...]:
+    """Runs that share no seed, the sum of whose quantities is the weighted sum of the parts' quantities.
 
     Raises:
-      TacitError: as `read`.
+      TacitError: as `read`; if parts are said to share seeds and do not.
     """
-    first, second = read(a, of, label="first run: "), read(b, of, label="second run: ")
-    return first, second._replace(terms=tuple(term._replace(sign=-term.sign) for term in second.terms))
+    runs: dict[Hashable, list[Run]] = {}
+    for number, part in enumerate(parts):
+        run = read(part.cells, of, part.label)
+        terms = tuple(term._replace(sign=part.weight * term.sign) for term in run.terms)
+        weighted = run._replace(terms=terms, note=part.note)
+        runs.setdefault(number if part.seeds is None else (part.seeds,), []).append(weighted)
+    return tuple(map(_joined, runs.values()))
+
+
+def _joined(runs: Sequence[Run]) -> Run:
+    """The sum of quantities of the same seeds."""
+    first, *others = runs
+    if not all(np.array_equal(first.seeds, other.seeds) for other in others):
+        raise TacitError("cells of different seeds cannot be paired by seed")
+    note = next((run.note for run in runs if run.note), "")
+    return first._replace(terms=tuple(term for run in runs for term in run.terms), note=note)
 
 
 def pooled(
@@ -376,10 +415,12 @@ def _notes(runs: tuple[Run, ...], lack: Callable[[Run], str]) -> str:
 
 def absent(run: Run) -> str:
     """A note that names the terms without any cell; empty if there is none."""
-    return " and ".join(f"no {term.name} cell" for term in run.terms if not len(term.groups))
+    return " and ".join(dict.fromkeys(f"no {term.name} cell" for term in run.terms if not len(term.groups)))
 
 
 def _lacks_for_se(run: Run) -> str:
+    if run.note:
+        return run.note
     if run.group_size == 1:
         return needs("an SE", 2, len(run.seeds))
     if note := needs("an SE", max(SEEDS_FOR_INTERVAL, 2 * run.group_size), len(run.seeds)):

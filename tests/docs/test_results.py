@@ -56,7 +56,7 @@ def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monke
     assert record["depends"]["learners"] == {"marl.learners.ippo.IPPO": "ippo-3"}
     assert record["depends"]["seeds"] == [[0, 5]]
     assert record["numbers"][0]["greedy"]["cross_play"]["low"] is not None
-    assert record["tables"]["table"].startswith("| entropy_coef | seeds | SP |")
+    assert record["tables"]["table"].startswith("| entropy_coef | seeds | greedy XP |")
     assert results.outdated(record) == []
     results.make("demo", records, small=False)
     assert "demo: there is a record of these commands and versions" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 
 from examples import climbing
 from games.errors import TacitError
+from tests.command_line import printed_rows
 
 FEW_STARTS = ("normal_starts=2", "wide_starts=0", "pure_starts=9", "refine=false", "branch=false")
 QUIET = ("execution.progress=false", "execution.figures=false")
@@ -55,7 +56,7 @@ def test_methods_on_it(tacit, folder):
         "zsc-table", "game=climbing.make", "penalty=-5", "method=[self-play,high-entropy-greedy]", "starts=4", *QUIET
     )
     assert said.status == 0, said.err
-    rows = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in said.out.splitlines() if "│" in line}
+    rows = dict(printed_rows(said.out))
     assert float(rows["best self-play"]) == 11
     assert float(rows["self-play"]) == 11
     assert float(rows["high entropy, greedy"]) in (5, 6, 7)

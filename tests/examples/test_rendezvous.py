@@ -10,6 +10,7 @@ import pytest
 from examples.rendezvous import LEFT, NOOP, RIGHT, STAY, Rendezvous
 from games.check import commutes
 from games.errors import TacitError
+from tests.command_line import printed_rows
 
 SEATS = jnp.arange(2, dtype=jnp.int32)
 PPO = ("learner.rollout_length=4", "learner.epochs=1", "learner.minibatches=1", "policy.torso=[8]")
@@ -137,6 +138,6 @@ def test_from_training_to_cross_play(tacit, small, folder):
     (run,) = folder.glob("runs/*/policies.safetensors")
     said = tacit("crossplay", run.parent, "--games", "16")
     assert said.status == 0, said.err
-    assert "│ sampled │" in said.out
+    assert [row[0] for row in printed_rows(said.out)] == ["play", "sampled", "greedy"]
     said = tacit("conventions", run.parent, "--games", "8", "--symmetries", "1")  # which draws symmetries
     assert said.status == 0, said.err

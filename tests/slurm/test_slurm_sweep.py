@@ -23,6 +23,7 @@ import pytest
 from experiments import runs
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
+from tests.command_line import printed_rows
 
 UPDATES = 32
 TINY = [
@@ -189,7 +190,8 @@ def test_the_sweep_says_how_it_ended(sweep):
     assert f"learning_rate={RATES[FAILING]}: training diverged" in sweep.err
     assert re.search(rf"learning_rate={RATES[KILLED]}: Slurm job \d+_{KILLED} left no result \(FAILED\)", sweep.err)
     assert "6 of 8 runs are finished, 1 cut, 1 failed" in sweep.err
-    shown = [rate for rate in RATES if re.search(rf"│ +{rate} │", sweep.out)]
+    cells = [row[0] for row in printed_rows(sweep.out)]
+    shown = [rate for rate in RATES if rate in cells]
     assert shown == [rate for number, rate in enumerate(RATES) if number not in (FAILING, KILLED)]
 
 

@@ -19,6 +19,9 @@ from games.tabular.simulator import Simulator
 
 OPTIMA = {2: 0.91, 3: 1.550444, 4: 2.2415766, 5: 2.9704960768, 6: 3.71716819232}
 """Horizon -> optimum at discount 1: MADP's value database and masplan.org."""
+PUBLISHED_DISCOUNT = 0.9
+DISCOUNTED_OPTIMA = {2: 0.856, 3: 1.37475964}
+"""Horizon -> optimum at the published discount: best responses to all policies of one agent (`marl.exact.optimum`)."""
 
 ACTIONS = ("up", "down", "left", "right", "stay")
 STEPS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)}
@@ -45,7 +48,7 @@ def problem(discount: float | None = None) -> DecPOMDP:
         states=tuple(f"s{state}" for state in range(16)),
         actions=(ACTIONS, ACTIONS),
         observations=(("nnnnnynnn", "nnnynnnnn"),) * 2,  # MADP's: the eight cells around, y where it is free
-        discount=0.9 if discount is None else discount,
+        discount=PUBLISHED_DISCOUNT if discount is None else discount,
         start=np.eye(16)[4 * 1 + 2],
         transition=both / 100,
         observation=np.broadcast_to(observation, (25, 16, 4)),
@@ -56,8 +59,8 @@ def problem(discount: float | None = None) -> DecPOMDP:
 def make(horizon: int = 3, discount: float | None = None) -> Simulator:
     """The game of `problem` as a simulator."""
     tables = problem(discount)
-    optimum = OPTIMA.get(horizon) if tables.discount == 1 else None
-    return Simulator(tables, horizon, label="grid_small", known_optimum=optimum)
+    optima = {1.0: OPTIMA, PUBLISHED_DISCOUNT: DISCOUNTED_OPTIMA}.get(tables.discount, {})
+    return Simulator(tables, horizon, label="grid_small", known_optimum=optima.get(horizon))
 
 
 def _move(cell: tuple[int, int], action: str) -> list[int]:

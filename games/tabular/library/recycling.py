@@ -21,6 +21,9 @@ from games.tabular.simulator import Simulator
 
 OPTIMA = {2: 7.0, 3: 10.660125, 4: 13.38, 5: 16.486, 6: 19.5542}
 """Horizon -> optimum at discount 1: MADP's value database and masplan.org."""
+PUBLISHED_DISCOUNT = 0.9
+DISCOUNTED_OPTIMA = {2: 6.8, 3: 9.76470125}
+"""Horizon -> optimum at the published discount: best responses to all policies of one agent (`marl.exact.optimum`)."""
 
 RECHARGE, LITTLE, BIG = range(3)
 HIGH, LOW = range(2)
@@ -44,7 +47,7 @@ def problem(discount: float | None = None) -> DecPOMDP:
         states=[f"{names[first]}-{names[second]}" for first, second in BATTERIES],
         actions=(("wait-and-recharge", "search-little", "search-big"),) * 2,
         observations=(names, names),
-        discount=0.9 if discount is None else discount,
+        discount=PUBLISHED_DISCOUNT if discount is None else discount,
         start=[float(batteries == (HIGH, HIGH)) for batteries in BATTERIES],
         transition=_transition,
         observation=lambda actions, state: {BATTERIES[state]: 1.0},
@@ -55,8 +58,8 @@ def problem(discount: float | None = None) -> DecPOMDP:
 def make(horizon: int = 3, discount: float | None = None) -> Simulator:
     """The game of `problem` as a simulator."""
     tables = problem(discount)
-    optimum = OPTIMA.get(horizon) if tables.discount == 1 else None
-    return Simulator(tables, horizon, label="recycling", known_optimum=optimum)
+    optima = {1.0: OPTIMA, PUBLISHED_DISCOUNT: DISCOUNTED_OPTIMA}.get(tables.discount, {})
+    return Simulator(tables, horizon, label="recycling", known_optimum=optima.get(horizon))
 
 
 def _transition(state: int, actions: tuple[int, ...]) -> dict[int, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.analysis import compare
+from experiments.analysis import compare, compare_figures, compare_tables
 from experiments.presentation import tables
 from experiments.runs.collection import load
 from games.errors import TacitError
@@ -44,23 +44,11 @@ def test_rows_are_finished_runs_sorted_by_what_differs(folder):
         assert row.summaries["greedy"] == summarise(*cells.cells)
 
 
-def test_the_gain_is_of_the_last_row_over_the_first_whatever_their_folders_are_called(synthetic_run, tmp_path):
-    for name, coefficient, mean in (("zebra", 0.01, 0.1), ("apple", 0.1, 0.5)):
-        synthetic_run(tmp_path, score=level(mean), name=name, **{"learner.entropy_coef": coefficient})
-    (found,), _ = compare.read([tmp_path])
-    assert [row.path.name for row in found.rows] == ["zebra", "apple"]
-    assert found.greedy_gain.mean == pytest.approx(0.4, abs=1e-9)
+def gain(comparison):
+    return comparison.tests.contrasts[0].tested["greedy XP"].difference
 
 
-def decks_of(path, seed, size=1.0):
-    """Add what 100 decks do to all scores of a run alike, with mean 0."""
-    results = runs.read_crossplay(path)
-    decks = size * np.random.default_rng(seed).normal(size=100)
-    added = {play: one._replace(scores=one.scores + decks - decks.mean()) for play, one in results.items()}
-    runs.write_crossplay(path, added, runs.read_json(path / "crossplay.json")["settings"])
-
-
-def test_decks_widen_intervals_and_cancel_in_the_gain_where_they_are_the_same(synthetic_run, tmp_path):
+def test_decks_widen_intervals_and_cancel_in_contrasts_where_they_are_the_same(synthetic_run, tmp_path):
     paths = [
         synthetic_run(tmp_path, score=level(mean, seed=seed), **{"learner.entropy_coef": coefficient})
         for coefficient, mean, seed in ((0.01, 0.1, 1), (0.1, 0.5, 2))
@@ -73,10 +61,10 @@ def test_decks_widen_intervals_and_cancel_in_the_gain_where_they_are_the_same(sy
         old, new = (one.summaries["greedy"].cross_play for one in (row, found))
         assert new.mean == pytest.approx(old.mean, abs=1e-12)
         assert new.se**2 == pytest.approx(old.se**2 + np.random.default_rng(3).normal(size=100).var(ddof=1) / 100)
-    assert same.greedy_gain[:4] == pytest.approx(before.greedy_gain[:4], rel=1e-9)
+    assert gain(same)[:4] == pytest.approx(gain(before)[:4], rel=1e-9)
     change(paths[0] / "crossplay.json", "settings", "seed", 1)
     (others,), _ = compare.read([tmp_path])
-    assert others.greedy_gain.se > 2 * before.greedy_gain.se
+    assert gain(others).se > 2 * gain(before).se
 
 
 def test_a_run_whose_games_were_not_kept_has_means_and_says_why_no_errors(synthetic_run, tmp_path):
@@ -86,16 +74,16 @@ def test_a_run_whose_games_were_not_kept_has_means_and_says_why_no_errors(synthe
     without, with_games = (row.summaries["greedy"].cross_play for row in found.rows)
     assert without.mean is not None and without.se is None and "the scores of its games were not kept" in without.note
     assert with_games.low is not None
-    assert found.greedy_gain.se is None and "were not kept" in found.greedy_gain.note
+    assert gain(found).se is None and "were not kept" in gain(found).note
     assert [row.best["greedy"] for row in found.rows] == [None, None]
 
 
 def test_one_seed_far_from_all_others_is_warned_of(synthetic_run, tmp_path):
-    synthetic_run(tmp_path, score=lambda seats: 1.0 - 0.9 * (3 in seats) + 0.001 * sum(seats))
+    path = synthetic_run(tmp_path, score=lambda seats: 1.0 - 0.9 * (3 in seats) + 0.001 * sum(seats))
     _, said = compare.read([tmp_path])
     assert said == [
-        "lever: seed 3 plays far from all others, so that intervals over few seeds are too short: of 95 % intervals of "
-        "6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
+        f"lever: seeds that play far from all others: 3 of run {path.name}; intervals over few seeds are then too "
+        "short: of 95 % intervals of 6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
     ]
 
 
@@ -107,13 +95,16 @@ def test_by_and_where(synthetic_run, tmp_path):
     assert (list(found.rows[0].keys), said) == (["learner.entropy_coef", "learner.gamma"], [])
     (found,), _ = compare.read([tmp_path], by=["gamma", "learner.entropy_coef"])
     assert [tuple(row.keys.values()) for row in found.rows] == [(0.5, 0.3), (0.9, 0.1), (0.9, 0.3)]
-    (found,), said = compare.read([tmp_path], by=["entropy_coef"])
-    assert said == ["lever: rows differ in what the table does not show, too: learner.gamma"]
+    (found,), said = compare.read([tmp_path], by=["entropy_coef"])  # rows that are equal in it have more keys
+    assert (list(found.rows[0].keys), said) == (["learner.entropy_coef", "learner.gamma"], [])
+    (found,), said = compare.read([tmp_path], by=["entropy_coef"], where=["learner.gamma=0.9"])
+    assert (list(found.rows[0].keys), said) == (["learner.entropy_coef"], [])
     (found,), said = compare.read([tmp_path], where=["gamma=0.9", "game=lever"])
     assert [row.keys for row in found.rows] == [{"learner.entropy_coef": 0.1}, {"learner.entropy_coef": 0.3}]
     (found,), _ = compare.read([tmp_path], by=["seeds"])
-    assert [column.name for column in tables.texts(compare.table(found))[0]][:3] == ["seeds", "run", "SP"]
-    assert "\nseeds & run & SP & XP &" in tables.as_latex([compare.table(found)])
+    names = [column.name for column in tables.texts(compare_tables.table(found))[0]]
+    assert names[:4] == ["seeds", "entropy_coef", "gamma", "greedy XP"]
+    assert "\nseeds & entropy\\_coef & gamma & greedy XP &" in tables.as_latex([compare_tables.table(found)])
     for wrong, says in [({"by": ["gamm"]}, "did you mean"), ({"where": ["gamma=0.7"]}, "no run meets --where")]:
         with pytest.raises(TacitError, match=says):
             compare.read([tmp_path], **wrong)
@@ -126,14 +117,15 @@ def test_the_mark_is_on_the_greatest_and_what_is_not_less(folder):
         {"sampled": True, "greedy": True},
         {"sampled": True, "greedy": True},
     ]
-    columns, texts = tables.texts(compare.table(found))
+    columns, texts = tables.texts(compare_tables.table(found))
     marked = [[column.name for column, text in zip(columns, row, strict=True) if "*" in text] for row in texts]
-    assert marked == [[], ["XP", "greedy XP"], ["XP", "greedy XP"]]
-    legend = [sentence for sentence in compare.sentences(found) if sentence.startswith("*")]
-    assert legend == [
-        "* the greatest XP of the column, or not significantly less: two-sided tests over seeds, 5 % after Holm's "
-        "correction for all 3 pairs of tested rows"
-    ]
+    assert marked == [[], ["greedy XP", "XP"], ["greedy XP", "XP"]]
+    assert "* the greatest XP of the column, or not significantly less" in compare_tables.sentences(found)
+    (note,) = compare_tables.contrasts(found).notes
+    assert note == (
+        "two-sided tests over seeds at 5 %, seeds of equal numbers paired; p-values are multiplied by 8, the number of "
+        "tests of this table"
+    )
 
 
 def test_where_the_mark_cannot_be_said(synthetic_run, tmp_path):
@@ -142,22 +134,19 @@ def test_where_the_mark_cannot_be_said(synthetic_run, tmp_path):
     (found,), _ = compare.read([low, few, middle])  # the greatest has too few seeds
     assert all(row.best == {"sampled": None, "greedy": None} for row in found.rows)
     why = "no marks of significance: a test needs an interval of the greatest XP and of another row"
-    assert why in compare.sentences(found)
-    assert compare.MARK not in "".join(text for row in tables.texts(compare.table(found))[1] for text in row)
+    assert why in compare_tables.sentences(found)
+    assert compare_tables.MARK not in "".join(
+        text for row in tables.texts(compare_tables.table(found))[1] for text in row
+    )
 
     fewer = synthetic_run(tmp_path / "fewer", seeds=4, score=level(0.3))
     (found,), _ = compare.read([low, fewer, middle], by=["gamma"])
     assert [row.best["greedy"] for row in found.rows if row.path == fewer] == [None]
     assert sorted(str(row.best["greedy"]) for row in found.rows) == ["False", "None", "True"]
-    assert "greedy XP: 1 of 3 rows cannot be tested" in compare.sentences(found)
-    assert any(sentence.endswith("correction for all 1 pairs of tested rows") for sentence in compare.sentences(found))
-    part = [row._replace(best={**row.best, "sampled": None if row.path == low else True}) for row in found.rows]
-    whole = [row._replace(best={"sampled": row.best["sampled"], "greedy": True}) for row in part]
-    said = " ".join(compare.sentences(found._replace(rows=whole)))
-    assert "correction for all pairs of tested rows (XP: 1, greedy XP: 3)" in said
+    assert "greedy XP: 1 of 3 rows cannot be tested" in compare_tables.sentences(found)
 
     (alone,), said = compare.read([middle])
-    assert (alone.rows[0].best, compare.sentences(alone), said) == ({"sampled": None, "greedy": None}, [], [])
+    assert (alone.rows[0].best, compare_tables.sentences(alone), said) == ({"sampled": None, "greedy": None}, [], [])
 
 
 def test_games_are_apart(synthetic_run, tmp_path):
@@ -172,7 +161,7 @@ def test_games_are_apart(synthetic_run, tmp_path):
     assert said == ["scores of different games or boards do not compare: a table each for 2 of them"]
     with pytest.raises(TacitError, match="different games or boards do not compare"):
         compare.compare([record.path for record in load(tmp_path, index=False)])
-    shown = list(map(compare.table, found))
+    shown = list(map(compare_tables.table, found))
     rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
     assert tables.as_latex(shown).count("\\begin{tabular}") == 2
@@ -220,11 +209,11 @@ def test_rows_that_do_not_compare_are_warned_of(synthetic_run, tmp_path, file, s
 
 def test_the_formats_say_the_same(folder):
     (found,), _ = compare.read([folder])
-    shown = [compare.table(found)]
+    shown = [compare_tables.table(found)]
     plain = json.loads(tables.as_json(shown))
     rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
     tabular = [line.split(" & ") for line in tables.as_latex(shown).splitlines() if line.endswith(r" \\")]
-    scores = ["SP", "XP", "SP $-$ XP", "greedy SP", "greedy XP", r"greedy SP $-$ XP \\"]
+    scores = ["greedy XP", "greedy SP $-$ XP", "XP", "SP $-$ XP", "greedy SP", r"SP \\"]
     assert tabular[0] == [r"entropy\_coef", "seeds", *scores]
     for one, row, line in zip(plain, rows, tabular[1:], strict=True):
         greedy = one["greedy"]["cross_play"]
@@ -235,14 +224,14 @@ def test_the_formats_say_the_same(folder):
         assert float(row["greedy_cross_play"]) == greedy["mean"]
         assert row["best_greedy"] == str(one["best"]["greedy"])
         star = "^{*}" if one["best"]["greedy"] else ""
-        assert line[-2] == rf"${greedy['mean']:.2f}\ [{greedy['low']:.2f}, {greedy['high']:.2f}]{star}$"
+        assert line[2] == rf"${greedy['mean']:.2f}\ [{greedy['low']:.2f}, {greedy['high']:.2f}]{star}$"
 
 
 def test_latex_is_escaped(synthetic_run, tmp_path):
     path = synthetic_run(tmp_path, seeds=2)
     change(path / "run.json", "science", "learner", "note", r"50% of $x_1 & {y} #~^\ ")
     (found,), _ = compare.read([path], by=["note"])
-    text = tables.as_latex([compare.table(found)]).replace(r"\\", "")
+    text = tables.as_latex([compare_tables.table(found)]).replace(r"\\", "")
     assert r"50\% of \$x\_1 \& \{y\} \#\textasciitilde{}\textasciicircum{}\textbackslash{}" in text
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert [part in body for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}")] == [True] * 4
@@ -271,7 +260,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
     found = compare.compare([path])
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
-        compare.write(found, tmp_path / "file", draw=False)
+        compare_tables.write(found, tmp_path / "file", draw=False)
     said = tacit("compare", path, "--output", tmp_path / "file")
     assert (said.status, said.err.count("\n")) == (0, 1)
     assert said.err.startswith(f"tacit: warning: the table is not kept: {tmp_path / 'file'}")
@@ -280,7 +269,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
 
 def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_path, monkeypatch):
     path = synthetic_run(tmp_path, seeds=2)
-    monkeypatch.setattr(compare, "_MOST_DRAWN", 0)
+    monkeypatch.setattr(compare_tables, "_MOST_DRAWN", 0)
     said = tacit("compare", path)
     (folder,) = (tmp_path / "compare").iterdir()
     assert said.out.endswith(f"\ntable in {folder}\n")
@@ -298,8 +287,38 @@ def test_what_is_stored_is_compared_and_named(folder, tmp_path):
 
 def test_the_figure_has_a_panel_for_each_play(folder):
     found = compare.compare([folder], by=["entropy_coef"])
-    panels = compare.figure(found).get_axes()
+    panels = compare_figures.figure(found).get_axes()
     assert [panel.get_title() for panel in panels] == ["sampled play", "greedy play"]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001", "0.01", "0.1"]
     cross_play = panels[0].containers[1].lines[0].get_ydata()
     np.testing.assert_allclose(cross_play, [0.1, 0.5, 0.51], atol=0.05)
+
+
+def test_intervals_stay_in_the_range_of_scores(synthetic_run, tmp_path):
+    synthetic_run(tmp_path, seeds=6, score=lambda seats: float(len(set(seats)) == 1 or 0 in seats))
+    (found,), _ = compare.read([tmp_path])
+    (record,) = load(tmp_path)
+    of_record, shown = record.summaries["greedy"], found.rows[0].summaries["greedy"]
+    assert of_record.cross_play_disjoint.high > 1 or of_record.cross_play.low < 0
+    for one, (low, high) in ((shown.cross_play, (0, 1)), (shown.cross_play_disjoint, (0, 1)), (shown.gap, (-1, 1))):
+        assert low <= one.low <= one.mean <= one.high <= high
+
+
+def test_columns_are_chosen_by_name(folder, tacit):
+    said = tacit("compare", folder, "--columns", "greedy xp, sp - xp", "--format", "csv")
+    assert said.out.splitlines()[0].startswith("learner.entropy_coef,run,seeds,greedy_cross_play,")
+    assert "sampled_gap" in said.out and "greedy_gap" not in said.out
+    said = tacit("compare", folder, "--columns", "greedy score")
+    assert said.status == 2
+    assert said.err.startswith("tacit: --columns greedy score: there are greedy xp, greedy sp - xp, xp")
+    said = tacit("compare", folder, "--contrast", "entropy_coef=0.1-0.001", "--format", "csv")
+    assert said.out.startswith("contrast,at,greedy_cross_play,")
+    assert said.out.count("\n") == 2
+
+
+def decks_of(path, seed, size=1.0):
+    """Add what 100 decks do to all scores of a run alike, with mean 0."""
+    results = runs.read_crossplay(path)
+    decks = size * np.random.default_rng(seed).normal(size=100)
+    added = {play: one._replace(scores=one.scores + decks - decks.mean()) for play, one in results.items()}
+    runs.write_crossplay(path, added, runs.read_json(path / "crossplay.json")["settings"])

@@ -5,14 +5,16 @@ import hashlib
 import io
 import itertools
 import math
+import shutil
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments.analysis import compare, compare_figures
+from experiments.analysis import compare, compare_figures, compare_tables
 from experiments.presentation import tables
 from games.errors import TacitError
 from marl.crossplay.estimators import Estimate, Summary
+from tests.command_line import printed_rows
 
 FEED_FORWARD, RECURRENT, TABULAR = (
     f"marl.policies.{name}" for name in ("feed_forward.FeedForward", "recurrent.Recurrent", "tabular.Tabular")
@@ -36,7 +38,7 @@ def folder(synthetic_run, tmp_path_factory):
 
 def shown(comparison):
     """The columns of keys, and their texts in each row."""
-    columns, texts = tables.texts(compare.table(comparison))
+    columns, texts = tables.texts(compare_tables.table(comparison))
     names = [column.name for column in columns]
     number = names.index("seeds")
     return names[:number], [row[:number] for row in texts]
@@ -53,8 +55,8 @@ def test_arguments_of_a_class_are_no_columns(folder):
         [[coefficient, name] for coefficient in ("0.01", "0.3") for name in ("FeedForward", "Recurrent", "Tabular")],
     )
     assert found.following == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
-    assert "not shown, since it changes with policy: activation, memory, torso" in compare.sentences(found)
-    columns = next(csv.reader(io.StringIO(tables.as_csv([compare.table(found)]))))
+    assert "not shown, since it changes with policy: activation, memory, torso" in compare_tables.sentences(found)
+    columns = next(csv.reader(io.StringIO(tables.as_csv([compare_tables.table(found)]))))
     assert columns[:4] == ["learner.entropy_coef", "policy._target_", "run", "seeds"]
 
 
@@ -62,10 +64,9 @@ def test_asked_for_the_class_its_arguments_are_no_hidden_difference(folder):
     (found,), said = compare.read([folder], by=["policy", "entropy_coef"])
     assert (shown(found)[0], said) == (["policy", "entropy_coef"], [])
     (found,), said = compare.read([folder], by=["policy"])
-    assert said == ["lever: rows differ in what the table does not show, too: learner.entropy_coef"]
+    assert (shown(found)[0], said) == (["policy", "entropy_coef"], [])
     (found,), said = compare.read([folder], by=["entropy_coef"])
-    assert said == ["lever: rows differ in what the table does not show, too: policy._target_"]
-    assert not found.following
+    assert (shown(found)[0], said) == (["entropy_coef", "policy"], [])
 
 
 def test_a_class_stays_where_a_finer_key_decides_it(synthetic_run, tmp_path):
@@ -84,8 +85,8 @@ def test_keys_that_change_together_are_one_column(synthetic_run, tmp_path):
         synthetic_run(tmp_path, seeds=2, **{"learner.gamma": gamma, "learner.entropy_coef": coefficient})
     (found,), said = compare.read([tmp_path])
     assert (shown(found), said) == ((["entropy_coef"], [["0.1"], ["0.3"]]), [])
-    assert "not shown, since it changes with entropy_coef: gamma" in compare.sentences(found)
-    assert "% not shown, since it changes with entropy_coef: gamma" in tables.as_latex([compare.table(found)])
+    assert "not shown, since it changes with entropy_coef: gamma" in compare_tables.sentences(found)
+    assert "% not shown, since it changes with entropy_coef: gamma" in tables.as_latex([compare_tables.table(found)])
 
 
 def test_the_version_of_a_game_decides_nothing(synthetic_run, tmp_path):
@@ -102,43 +103,34 @@ def test_the_version_of_a_game_decides_nothing(synthetic_run, tmp_path):
 # ------------------------------------------------------------------------------------------------ rows that are alike
 
 
-def test_rows_that_look_alike_have_the_names_of_their_runs(folder):
-    (found,), _ = compare.read([folder], by=["entropy_coef"])
+@pytest.fixture
+def copies(folder, tmp_path):
+    """Runs that are there twice, so that no key tells the copies apart."""
+    for path in sorted(path for path in folder.iterdir() if path.name != "compare")[:2]:
+        for place in ("one", "two"):
+            shutil.copytree(path, tmp_path / "runs" / f"{path.name[:7]}{place}")
+    return tmp_path / "runs"
+
+
+def test_copies_of_a_run_have_the_names_of_their_folders(copies, tacit, tmp_path):
+    (found,), said = compare.read([copies])
     keys, texts = shown(found)
-    assert keys == ["entropy_coef", "run"]
-    assert texts == [[f"{row.keys['learner.entropy_coef']:g}", row.path.name[:6]] for row in found.rows]
-    assert len({name for _, name in texts}) == 6
-    assert not any("minus" in sentence for sentence in compare.sentences(found))  # it would not say which rows
-    assert compare.markdown(found).splitlines()[0].count("| run |") == 1
-    assert f"| {found.rows[0].path.name} |" in compare.markdown(found)
-    assert f"0.01 & {found.rows[0].path.name[:6]} & 6 &" in tables.as_latex([compare.table(found)])
-    (plain,), _ = compare.read([folder], by=["entropy_coef", "policy"])
-    assert shown(plain)[0] == ["entropy_coef", "policy"]
-    assert any("minus" in sentence for sentence in compare.sentences(plain))
+    assert keys[-1] == "run"
+    assert sorted(row[-1] for row in texts) == sorted(path.name[:8] for path in copies.iterdir())  # …o and …t
+    assert any("a run is there more than once" in sentence for sentence in said)
+    assert compare_tables.markdown(found).splitlines()[0].count("| run |") == 1
+    assert not found.tests.contrasts  # they would not say which of the copies
+    labels = [label.get_text() for label in drawn(compare_figures.figure(found)).axes[0].get_yticklabels()]
+    assert [label.rpartition(", ")[2] for label in labels] == [row.short_name for row in found.rows]
+    said = tacit("compare", copies, "--output", tmp_path / "out")
+    assert {row.short_name for row in found.rows} <= {cell for row in printed_rows(said.out) for cell in row}
 
 
 def test_names_are_as_long_as_tells_them_apart(synthetic_run, tmp_path):
-    for name, gamma in (("abcdef123000", 0.5), ("abcdef124000", 0.9)):
-        synthetic_run(tmp_path, seeds=2, name=name, **{"learner.gamma": gamma})
-    (found,), _ = compare.read([tmp_path], by=["entropy_coef"])
+    for name in ("abcdef123000", "abcdef124000"):
+        synthetic_run(tmp_path, seeds=2, name=name)
+    (found,), _ = compare.read([tmp_path])
     assert [row.short_name for row in found.rows] == ["abcdef123", "abcdef124"]
-
-
-def test_only_rows_in_the_middle_look_alike(synthetic_run, tmp_path):
-    for gamma, coefficient in ((0.5, 0.1), (0.5, 0.2), (0.9, 0.2), (0.9, 0.3)):
-        synthetic_run(tmp_path, seeds=2, **{"learner.gamma": gamma, "learner.entropy_coef": coefficient})
-    (found,), _ = compare.read([tmp_path], by=["entropy_coef"])
-    assert all(row.short_name for row in found.rows)
-    gain = compare.sentences(found)[-1]
-    assert gain.startswith("greedy XP at entropy_coef 0.3 minus at entropy_coef 0.1: ")
-
-
-def test_on_the_screen(folder, tacit, tmp_path):
-    said = tacit("compare", folder, "--by", "entropy_coef", "--output", tmp_path)
-    assert said.status == 0
-    names = [path.name for path in folder.iterdir()]
-    table = [line for line in said.out.splitlines() if line.startswith("│")]
-    assert sorted(line.split("│")[2].strip() for line in table) == sorted(name[:6] for name in names if len(name) == 12)
 
 
 # ----------------------------------------------------------------------------------------------------- names of folders
@@ -146,14 +138,14 @@ def test_on_the_screen(folder, tacit, tmp_path):
 
 def test_other_settings_are_another_folder(folder, tmp_path):
     asked = [[], ["policy"], ["learner.entropy_coef"], ["learner.entropy_coef", "policy"], ["policy", "entropy_coef"]]
-    made = [compare.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
+    made = [compare_tables.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
     assert len(set(made)) == 5
     assert len(list((tmp_path / "compare").iterdir())) == 5
     names = "".join(sorted(path.name for path in folder.iterdir() if path.name != "compare"))
     assert made[0].name == hashlib.sha256(names.encode()).hexdigest()[:12]  # what it was before there were settings
-    same = compare.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
+    same = compare_tables.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
     assert same == made[1]
-    one = compare.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
+    one = compare_tables.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
     assert one not in made
 
 
@@ -198,6 +190,9 @@ def test_of_many_values_some_are_named(synthetic_run, tmp_path):
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
+SCALE = compare_figures.Scale("mean score", (0.0, 1.0), None)
+
+
 def summary(own, cross):
     own, cross = (Estimate(mean, 0.01, mean - 0.02, mean + 0.02) for mean in (own, cross))
     return Summary(own, cross, cross, cross)
@@ -223,11 +218,11 @@ def drawn(figure):
 
 
 def test_a_key_of_numbers_is_the_axis_and_a_class_makes_lines(folder):
-    figure = drawn(compare.figure(compare.compare([folder])))
+    figure = drawn(compare_figures.figure(compare.compare([folder])))
     assert [axis.get_title() for axis in figure.axes] == ["sampled play", "greedy play"]
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "policy"
-    names = ["FeedForward", "Recurrent", "Tabular", "self-play", "cross-play"]
+    names = ["FeedForward", "Recurrent", "Tabular", "self-play", "cross-play", "optimum"]
     assert [text.get_text() for text in legend.get_texts()] == names
     for axis in figure.axes:
         assert axis.get_legend() is None
@@ -247,7 +242,7 @@ def test_each_line_has_its_own_scores():
     scores = [0.1, 0.2, 0.3, 0.4]
     rows = [summary(own + 0.5, own) for own in scores]
     figure = compare_figures.comparison_of_lines(
-        [3, 1, 3, 1], ["A", "A", "B", "B"], {"greedy": rows}, "x", "class", (0.0, 1.0)
+        [3, 1, 3, 1], ["A", "A", "B", "B"], {"greedy": rows}, "x", "class", SCALE, [""] * 4
     )
     lines = [container.lines[0].get_ydata().tolist() for container in drawn(figure).axes[0].containers]
     assert lines == [[0.7, 0.6], [0.2, 0.1], [0.9, 0.8], [0.4, 0.3]]
@@ -255,7 +250,7 @@ def test_each_line_has_its_own_scores():
 
 def test_categories_are_not_joined(folder):
     (found,), _ = compare.read([folder], where=["entropy_coef=0.3"])
-    figure = drawn(compare.figure(found))
+    figure = drawn(compare_figures.figure(found))
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == ["FeedForward", "Recurrent", "Tabular"]
     (legend,) = figure.legends
@@ -268,19 +263,11 @@ def test_categories_are_not_joined(folder):
         assert legend.get_window_extent().y1 < axis.get_window_extent().y0
 
 
-def test_rows_that_look_alike_stand_below_each_other(folder):
-    (found,), _ = compare.read([folder], by=["entropy_coef"])
-    labels = [label.get_text() for label in drawn(compare.figure(found)).axes[0].get_yticklabels()]
-    assert labels == [f"{row.keys['learner.entropy_coef']:g}, {row.short_name}" for row in found.rows]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 9, 40])
 def test_many_categories_with_long_names(number):
     names = [f"SomePolicyWithALongName, {place}, [64, 64, 64], another_value_that_is_long" for place in range(number)]
-    figure = compare_figures.comparison_of_categories(
-        names, {"greedy": [summary(0.9, 0.4)] * number}, "what", (0.0, 1.0)
-    )
+    figure = compare_figures.comparison_of_categories(names, {"greedy": [summary(0.9, 0.4)] * number}, "what", SCALE)
     assert len(drawn(figure).axes[0].get_yticklabels()) == number
 
 
@@ -299,8 +286,8 @@ def test_many_categories_with_long_names(number):
 def test_ticks_of_many_numbers_do_not_meet(values):
     rows = {"greedy": [summary(0.9, 0.4)] * len(values)}
     for figure in (
-        compare_figures.comparison(values, rows, "x", (0.0, 1.0)),
-        compare_figures.comparison_of_lines(values, ["A"] * len(values), rows, "x", "class", (0.0, 1.0)),
+        compare_figures.comparison_along_an_axis(values, rows, "x", SCALE),
+        compare_figures.comparison_of_lines(values, ["A"] * len(values), rows, "x", "class", SCALE, [""] * len(values)),
     ):
         labels = [label.get_text() for label in drawn(figure).axes[0].get_xticklabels()]
         assert labels[0] == f"{values[0]:g}"
@@ -309,7 +296,22 @@ def test_ticks_of_many_numbers_do_not_meet(values):
 def test_many_lines_have_colors_of_their_own():
     names = [f"{place}" for place in range(12)]
     figure = compare_figures.comparison_of_lines(
-        [0.1, 1.0] * 12, sorted(names * 2), {"greedy": [summary(0.9, 0.4)] * 24}, "x", "class", (0.0, 1.0)
+        [0.1, 1.0] * 12, sorted(names * 2), {"greedy": [summary(0.9, 0.4)] * 24}, "x", "class", SCALE, [""] * 24
     )
     colors = {tuple(container.lines[0].get_color()) for container in drawn(figure).axes[0].containers}
     assert len(colors) == 12
+
+
+def test_more_lines_than_a_panel_shows_are_divided_by_a_key(synthetic_run, tmp_path):
+    grid = itertools.product((0.1, 0.3), (0.5, 0.6, 0.7, 0.9), (0.8, 0.85, 0.9, 0.95, 1.0))
+    for coefficient, gamma, decay in grid:
+        keys = {"learner.entropy_coef": coefficient, "learner.gamma": gamma, "learner.gae_lambda": decay}
+        synthetic_run(tmp_path, seeds=2, **keys)
+    figure = drawn(compare_figures.figure(compare.compare([tmp_path])))
+    titles = [f"{play} play, entropy coef {value:g}" for value in (0.1, 0.3) for play in ("sampled", "greedy")]
+    assert [axis.get_title() for axis in figure.axes] == titles
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:4] == ["0.5", "0.6", "0.7", "0.9"]
+    assert {axis.get_xlabel() for axis in figure.axes[2:]} == {"gae lambda"}
+    for axis in figure.axes:
+        assert [container.lines[0].get_xdata().size for container in axis.containers] == [5] * 8

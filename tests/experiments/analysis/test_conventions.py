@@ -1,7 +1,6 @@
 """`tacit conventions`: what it prints and writes, for a game with relabellings and for one without."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from experiments.presentation import figures, tables
 from games.errors import TacitError
 from marl.conventions import Correlation, distances
 from marl.crossplay import CrossPlay
+from tests.command_line import printed_rows
 
 HANABI = {
     "game": {"_target_": "games.hanabi.make", "preset": "Hanabi-2x3", "ranks": 2, "max_information_tokens": 2},
@@ -64,7 +64,7 @@ def test_a_run_of_hanabi(hanabi_run, said):
             np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
     assert min(found["sampled"]["conventions"]["sampling"]) > 0  # the halves of a seed's games are different games
     assert "Spearman of distance and XP" in said.out
-    assert len(re.findall(r"^│ over seeds +│", said.out, re.MULTILINE)) == 2
+    assert sum(row[0] == "over seeds" for row in printed_rows(said.out)) == 2
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from experiments.presentation import tables
 from experiments.presentation.tables import Cell, Column, Table
 from marl.crossplay.estimators import Estimate
+from tests.command_line import printed_rows
 
 WHOLE = Estimate(1.25, 0.5, 0.25, 2.25)
 POINT = Estimate(-0.001, 0.125, None, None, "an interval needs 6 seeds")
@@ -91,13 +92,38 @@ def test_a_wide_table_is_shown_in_parts_that_begin_alike(capsys):
     )
     tables.show([wide, TABLE])
     said = capsys.readouterr().out
-    heads = [line for line in said.splitlines() if line.startswith("┃") and "name" in line]
+    heads = [row for row in printed_rows(said) if row[0] == "name"]
     assert len(heads) == 2
     assert all(len(line) <= 200 for line in said.splitlines())
     assert said.count("[red]a") == 2  # no markup, and in both parts
-    assert [f"column {n} " in " ".join(heads) for n in range(20)] == [True] * 20
+    assert [name for head in heads for name in head[1:]] == [f"column {n}" for n in range(20)]
     assert said.count("* the greatest [of all]\n") == 1
     assert "best" not in said
+
+
+@pytest.mark.parametrize(("width", "of_a_column"), [(200, "1.25 [0.25, 2.25] *"), (60, "1.25 *")])
+def test_intervals_go_below_where_there_is_no_room_beside(width, of_a_column, capsys, monkeypatch):
+    monkeypatch.setattr(tables, "_WIDTH", width)
+    columns = [Column("key"), *(Column(f"score {n}") for n in range(3))]
+    tables.show(
+        [Table("", columns, [[1, Cell(WHOLE, mark="*"), WHOLE, WHOLE], [2, POINT._replace(se=None, note=""), NONE, 3]])]
+    )
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows[1][:2] == ["1", of_a_column]
+    assert (rows[2] == ["[0.25, 2.25]"] * 3) == (width == 60)
+
+
+def test_of_a_wide_table_columns_may_be_left_out(capsys, monkeypatch):
+    monkeypatch.setattr(tables, "_WIDTH", 60)
+    columns = [Column("key"), *(Column(f"score {n}") for n in range(9))]
+    table = Table("", columns, [[1, *[WHOLE] * 9]], enough=3)
+    tables.show([table])
+    said = capsys.readouterr().out
+    assert printed_rows(said)[0] == ["key", "score 0", "score 1", "score 2"]
+    left = ", ".join(f"score {n}" for n in range(3, 9))
+    assert f"no room for {left}: --columns chooses, --format and a wider terminal show all\n" in said
+    tables.show([table._replace(enough=5)])  # not enough of them fit: in parts
+    assert sum(row[0] == "key" for row in printed_rows(capsys.readouterr().out)) == 3
 
 
 @pytest.mark.parametrize("form", ["table", *tables.FORMATS])

@@ -10,6 +10,7 @@ from experiments import runs
 from experiments.analysis import methods
 from experiments.analysis.crossplay import partner_names
 from experiments.configuration.config import CrossPlayConfig
+from tests.command_line import printed_rows
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ def cells(result):
 def test_it_plays_beside_a_run(tacit, our_run, their_file, tmp_path):
     said = tacit("crossplay", our_run, "--with", f"twin=jaxmarl:{their_file}", "--games", "16", "--output", tmp_path)
     assert said.status == 0, said.err
-    assert "│ greedy  │ twin    │" in said.out
+    assert ["greedy", "twin"] in [row[:2] for row in printed_rows(said.out)]
     result = runs.read_crossplay(tmp_path)["greedy"]
     assert result.labels[2:] == ("twin",)
     score = cells(result)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from experiments.studies import adaptive, exact_figures, exact_tables, study
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import lever, tiny_hanabi
+from tests.command_line import printed_rows
 
 BY_HAND = "payoffs=[[1,0],[0.8,0.9]]"
 """Two rounds against levels 0 and 1 are worked out in tests/marl/exact/test_adaptive.py."""
@@ -33,8 +33,7 @@ def read(folder):
 @pytest.mark.slow
 def test_the_table(made):
     folder, said = made
-    rows = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in said.out.splitlines() if line[:1] in ("│", "┃")]
-    assert rows == [
+    assert printed_rows(said.out) == [
         ["agent", "level 0", "level 1", "mean"],
         ["level 0", "1.3500 (0.3500)", "1.8000 (0.2000)", "1.5750 (0.2750)"],
         ["level 1", "1.7000 (0.0000)", "1.6000 (0.4000)", "1.6500 (0.2000)"],

@@ -22,6 +22,7 @@ from experiments.studies import exact_figures, exact_tables, phase, study
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import equal_levers
+from tests.command_line import printed_rows
 
 FEW = ("normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false", "execution.progress=false")
 SMALL = ("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW)
@@ -47,7 +48,7 @@ def config(*overrides):
 
 def cells(said):
     """The rows of the printed table, each a list of its cells."""
-    return [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in said.out.splitlines() if line[:1] in ("│", "┃")]
+    return printed_rows(said.out)
 
 
 def contents(path):

@@ -10,6 +10,7 @@ import pytest
 from experiments.studies import exact_figures, exact_tables, phase, study, zsc_table
 from games.errors import TacitError
 from marl.exact.methods import METHODS
+from tests.command_line import printed_rows
 
 METHOD = "method=[self-play,other-play,other-play-tie-breaking,obl-level-0]"
 SMALL = ("-m", "game=lever,two_stage_lever,tiny_hanabi", METHOD, "starts=8", "execution.progress=false")
@@ -39,14 +40,7 @@ def contents(folder, game):
 @pytest.mark.slow
 def test_the_table(made):
     _, said = made
-    rows = []
-    for line in said.out.splitlines():
-        if line[:1] in ("│", "┃"):
-            cells = re.split(r"\s*[│┃]\s*", line)[1:-1]
-            if cells[0]:
-                rows.append(cells)
-            else:  # a long cell goes on
-                rows[-1] = [f"{before} {more}".strip() for before, more in zip(rows[-1], cells, strict=True)]
+    rows = printed_rows(said.out)
     assert rows == [
         ["method", "lever", "two_stage_lever h2", "tiny_hanabi A h2"],
         ["self-play", "0.1111 (1.0000)", rows[1][2], rows[1][3]],

@@ -165,7 +165,7 @@ def test_time_used_up(tacit, tiny_overrides, tmp_path, make_job):
         assert status_of(second)["reason"] == said.err.removeprefix("tacit: ").strip()
     said = tacit("train", *arguments)
     assert said.status == 0
-    assert "greedy XP at entropy_coef 0.1 minus at entropy_coef 0.01" in said.out
+    assert "entropy_coef 0.1 − 0.01" in said.out
     for path in (first, second):
         assert status_of(path)["state"] == "finished"
         assert (path / "crossplay.png").exists() and (path / "learning_curves.png").exists()
@@ -195,7 +195,7 @@ def test_the_full_experiment_in_pieces(tacit, tmp_path):
     assert [end.status for end in ends] == [75, 75, 75, 0]  # two updates, and two runs to cross-play
     assert "used up after 8 of 16 steps a seed" in ends[0].err
     assert "before the cross-play of run" in ends[2].err
-    assert "greedy XP at entropy_coef 0.1 minus at entropy_coef 0.01" in ends[3].out
+    assert "entropy_coef 0.1 − 0.01" in ends[3].out
     paths = [path for path in tmp_path.iterdir() if (path / "run.json").exists()]
     assert len(paths) == 2
     for path in paths:

@@ -24,6 +24,7 @@ from games.tabular.library import (
     two_stage_lever,
 )
 from games.tabular.simulator import Simulator
+from marl.exact.optimum import optimum
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "dpomdp"
 MADP_GAMES = [dectiger, broadcast_channel, recycling, grid_small]
@@ -96,13 +97,18 @@ def test_some_published_entries_by_hand():
 
 
 @pytest.mark.parametrize("module", MADP_GAMES, ids=name_of)
-def test_the_optimum_is_known_at_discount_1_only(module):
+def test_the_optimum_is_known_at_discount_1_and_the_published_one_only(module):
     assert module.make(horizon=2, discount=1).known_optimum == module.OPTIMA[2]
     assert module.make(horizon=2, discount=1.0).known_optimum == module.OPTIMA[2]
     assert module.make(horizon=2, discount=0.5).known_optimum is None
     assert module.make(horizon=7, discount=1).known_optimum is None
     published = 1.0 if module in (dectiger, broadcast_channel) else 0.9
     assert module.make().problem.discount == published
+    if published < 1:
+        game = module.make(horizon=2)
+        best = optimum(game.problem, 2)
+        assert best.exact and game.known_optimum == pytest.approx(best.value, abs=1e-12)
+        assert module.make(horizon=3).known_optimum > game.known_optimum
     with pytest.raises(TacitError, match="discount must be a number from 0 to 1, not 2"):
         module.make(discount=2)
     with pytest.raises(TacitError, match="horizon must be a whole number of at least 1, not 0"):

@@ -8,15 +8,18 @@ from scipy import stats
 
 from games.errors import TacitError
 from marl.crossplay.comparisons import (
+    ALPHA,
+    against_greatest,
     blocks,
+    combination_test,
     compare_methods,
     difference_test,
     holm,
-    not_worse,
     own_cells,
     paired_test,
 )
-from marl.crossplay.estimators import Estimate, cross_play
+from marl.crossplay.estimators import cross_play, difference, self_play
+from marl.crossplay.standard_error import Part
 
 
 def cells(matrix):
@@ -126,39 +129,85 @@ def test_scores_without_any_spread():
     assert paired_test(same, more).p == 0
 
 
-def test_not_worse_says_what_all_comparisons_say_of_the_greatest():
+def test_against_the_greatest_are_the_tests_with_it():
     methods = {
         name: noisy(seed, mean, 10) for seed, (name, mean) in enumerate(zip("abcde", (2, 1.8, 1, 1.9, 0), strict=True))
     }
-    pairs = compare_methods(methods)
-    means = [cross_play(*one).mean for one in methods.values()]
-    best = "abcde"[int(np.argmax(means))]
-    less = {f"{best} > {name}" for name in methods} & {one.verdict for one in pairs}
-    found = not_worse([cross_play(*one) for one in methods.values()], [10] * 5)
-    assert found == [f"{best} > {name}" not in less for name in methods]
-    assert sorted(found) == [False, False, True, True, True]
+    means = {name: cross_play(*one).mean for name, one in methods.items()}
+    best = max(means, key=means.__getitem__)
+    found = dict(zip(methods, against_greatest([[Part(1.0, one)] for one in methods.values()]), strict=True))
+    assert found.pop(best) == 1
+    assert found == {name: difference_test(methods[best], methods[name]).p for name in found}
+    assert sorted(p * 10 < ALPHA for p in found.values()) == [False, False, True, True]
 
 
 def test_the_greatest_of_equal_methods_is_rarely_called_better():
-    """10 equal methods of 8 seeds: which is the greatest is chance, and the correction has to allow for it."""
-    scores = np.random.default_rng(0).normal(size=(1000, 10, 8))
-    means, errors = scores.mean(axis=2), scores.std(axis=2, ddof=1) / np.sqrt(8)
-    wrong = 0
-    for mean, error in zip(means.tolist(), errors.tolist(), strict=True):
-        estimates = [Estimate(m, se, m - 2 * se, m + 2 * se) for m, se in zip(mean, error, strict=True)]
-        wrong += False in not_worse(estimates, [8] * 10)
-    assert 0 < wrong <= 50
+    """Which of 6 equal methods is the greatest is chance, and the correction for all pairs has to allow for it."""
+    least = []
+    for dataset in range(60):
+        worth = np.random.default_rng(dataset).normal(size=(6, 8))
+        methods = [[Part(1.0, cells(np.diag(one)))] for one in worth]
+        least.append(min(against_greatest(methods, of="self_play")))
+    assert sum(p < ALPHA for p in least) > 10
+    assert sum(p * 15 < ALPHA for p in least) <= 3
 
 
-def test_not_worse_needs_intervals():
-    known, unknown, none = Estimate(1.0, 0.1, 0.8, 1.2), Estimate(2.0, 0.1, note="few"), Estimate(None, note="no cell")
-    lower = Estimate(0.0, 0.1, -0.2, 0.2)
-    assert not_worse([known, none, lower], [8, 1, 8]) == [True, None, False]
-    assert not_worse([known, unknown, lower], [8, 4, 8]) == [None] * 3
-    assert not_worse([known], [8]) == [None]
-    assert not_worse([none, none], [1, 1]) == [None] * 2
-    still = Estimate(1.0, 0.0, 1.0, 1.0)
-    assert not_worse([still, still], [8, 8]) == [True, True]
+def test_against_the_greatest_needs_intervals():
+    def method(mean, seeds=8, **part):
+        return [Part(1.0, noisy(int(10 * mean), mean, seeds, 0.1), **part)]
+
+    def tested(*methods):
+        return [None if p is None else p * 3 >= ALPHA for p in against_greatest(methods)]
+
+    assert tested(method(1.0), method(0.0, seeds=4), method(0.5)) == [True, None, False]
+    assert tested(method(1.0), method(2.0, seeds=4), method(0.0)) == [None] * 3
+    assert tested(method(1.0), method(2.0, note="no games"), method(0.0)) == [None] * 3
+    assert tested(method(1.0)) == [None]
+    assert tested(method(1.0, seeds=4), method(0.0, seeds=4)) == [None] * 2
+    assert against_greatest([method(1.0), method(1.0)]) == [1.0, 1.0]
+
+
+def test_seeds_that_runs_share_are_paired():
+    """What a seed is worth in both runs cancels: the difference is what is left, here a constant."""
+    worth = np.random.default_rng(0).normal(size=8)
+    low = cells(worth[:, None] + worth)
+    high = (low[0], low[1] + 0.25)
+    apart = combination_test([Part(1.0, high), Part(-1.0, low)])
+    paired = combination_test([Part(1.0, high, seeds="0 to 7"), Part(-1.0, low, seeds="0 to 7")])
+    assert apart.difference == difference(high, low) and apart.p > 0.5
+    assert paired.difference.mean == pytest.approx(0.25)
+    assert paired.difference.se == pytest.approx(0, abs=1e-7) and paired.p < 1e-6
+    with pytest.raises(TacitError, match="cells of different seeds cannot be paired"):
+        combination_test([Part(1.0, high, seeds=0), Part(-1.0, noisy(0, 1.0, 6), seeds=0)])
+
+
+def test_paired_self_play_is_the_paired_t_test():
+    a, b = np.random.default_rng(1).normal(size=(2, 8))
+    parts = [Part(1.0, cells(np.diag(a)), seeds=0), Part(-1.0, cells(np.diag(b)), seeds=0)]
+    found = combination_test(parts, of="self_play")
+    assert found.difference.se == pytest.approx((a - b).std(ddof=1) / np.sqrt(8), rel=1e-9)
+    widened = found.difference.se * np.sqrt(8 / 7)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs((a - b).mean()) / widened, 7), rel=1e-9)
+
+
+def test_a_mean_of_differences_is_a_combination():
+    """Of independent runs the squared errors add up, weighted by the squares of the weights."""
+    runs = [noisy(seed, mean, 12) for seed, mean in enumerate((1.0, 0.2, 0.9, 0.4))]
+    weights = (0.5, -0.5, 0.5, -0.5)
+    parts = [Part(weight, run) for weight, run in zip(weights, runs, strict=True)]
+    found = combination_test(parts, of="self_play").difference
+    alone = [self_play(*run) for run in runs]
+    assert found.mean == pytest.approx(sum(w * one.mean for w, one in zip(weights, alone, strict=True)))
+    assert found.se == pytest.approx(0.5 * np.sqrt(sum(one.se**2 for one in alone)), rel=1e-9)
+
+
+def test_intervals_end_where_scores_do():
+    found = cross_play(*noisy(0, 0.9, 8, 0.5))
+    assert found.high > 1 and found.low < 0.9
+    assert found.within(0.0, 1.0) == found._replace(high=1.0)
+    assert found.within(0.0, 1.0).times(0.5)[:4] == pytest.approx([0.5 * one for one in (*found[:3], 1.0)])
+    none = cross_play(*noisy(0, 0.9, 3))
+    assert none.within(0.0, 1.0) == none and none.times(0.5).note == none.note
 
 
 def test_tests_refuse_what_does_not_pair():

@@ -1,0 +1,228 @@
+"""The tables of `tacit compare`: a row for each run, the contrasts, and the sentences below."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import runs
+from experiments.analysis.compare import Comparison, Row
+from experiments.analysis.contrasts import COMPARED, Contrast
+from experiments.presentation import keys as keys_of
+from experiments.presentation import tables, terminal
+from experiments.presentation.tables import Cell, Column, Table
+from experiments.runs.collection import PLAYS
+from games.errors import TacitError
+from marl.crossplay.comparisons import ALPHA
+from marl.crossplay.estimators import Estimate
+
+COLUMNS = {
+    "greedy XP": ("greedy", "cross_play"),
+    "greedy SP − XP": ("greedy", "gap"),
+    "XP": ("sampled", "cross_play"),
+    "SP − XP": ("sampled", "gap"),
+    "greedy SP": ("greedy", "self_play"),
+    "SP": ("sampled", "self_play"),
+    "disjoint XP": ("sampled", "cross_play_disjoint"),
+}
+"""The play and the name of the estimate in each column; what is asked first comes first."""
+NARROW = tuple(name for name in COLUMNS if name != "disjoint XP")
+"""The columns of narrow tables: those of LaTeX, and the report's table of all runs."""
+MARK = "*"
+_MOST_DRAWN = 60
+"""The most rows of a figure."""
+
+
+def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str] = tuple(COLUMNS)) -> Table:
+    """A row for each run: its keys and its estimates; the greatest XP and those not significantly less are marked.
+
+    With `names` the last column has the runs' names; otherwise only rows with the same keys show beginnings of names.
+    `columns` are names in `COLUMNS`.
+    """
+    keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
+    run = Column("run", words=True, shown=names or alike)
+    estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW) for name in columns]
+    leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
+    leading += [] if "seeds" in keys else [Column("seeds")]
+    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]
+    rows = []
+    for row in comparison.rows:
+        name = Cell(row.path.name, row.short_name) if alike and not names else ", ".join(one.name for one in row.paths)
+        first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
+        first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
+        found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in columns]
+        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
+    title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
+    lead = sum(column.shown for column in leading)
+    shown = [*leading, *estimates, *([run] if names else []), *hidden]
+    enough = lead + 2 if len(columns) == len(COLUMNS) else None
+    return Table(title, shown, rows, sentences(comparison, columns), lead=lead, enough=enough)
+
+
+def contrasts(comparison: Comparison) -> Table:
+    """A row for each contrast, with what it compares and its corrected p-value."""
+    tests = comparison.tests
+    anywhere = any(_where(one) for one in tests.contrasts)
+    columns = [Column("contrast", words=True), Column("at", words=True, shown=anywhere)]
+    for name, of in COMPARED.items():
+        columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"), digits=3)]
+    columns += [Column("game", shown=False)]
+    low, high = comparison.score_range
+    rows = []
+    for one in tests.contrasts:
+        first, second = (keys_of.short_value(one.key, value) for value in (one.first, one.second))
+        row: list[Any] = [f"{keys_of.last_part(one.key)} {first} − {second}", _where(one)]
+        for name, tested in one.tested.items():
+            furthest = (high - low) * (1 if name == "greedy XP" else 2)
+            row.append(tested.difference.within(-furthest, furthest).times(1 / comparison.unit))
+            row.append(None if tested.p is None else tests.corrected(tested.p))
+        rows.append([*row, comparison.short_game])
+    title = f"contrasts: {comparison.short_game}, greedy play"
+    notes = [_about_tests(comparison)] * (tests.number > 0)
+    return Table(title, columns, rows, notes, lead=1 + anywhere)
+
+
+def made(
+    comparisons: Sequence[Comparison], form: str, columns: Sequence[str] = tuple(COLUMNS), *, asked: bool = False
+) -> list[Table]:
+    """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts."""
+    if form in ("csv", "json"):
+        return [contrasts(one) if asked else table(one, columns=columns) for one in comparisons]
+    return [made for one in comparisons for made in (table(one, columns=columns), contrasts(one)) if made.rows]
+
+
+def markdown(comparison: Comparison) -> str:
+    """The tables as Markdown, with the names of runs."""
+    return "\n\n".join(
+        tables.markdown(one) for one in (table(comparison, names=True), contrasts(comparison)) if one.rows
+    )
+
+
+def chosen(text: str) -> list[str]:
+    """The names of columns in NAME,NAME…, where "-" stands for "−" too; all columns for "".
+
+    Raises:
+      TacitError: for a name that no column has.
+    """
+    known = {name.replace("−", "-").lower(): name for name in COLUMNS}
+    said = [one.strip() for one in text.split(",") if one.strip()]
+    for one in said:
+        if one.replace("−", "-").lower() not in known:
+            raise TacitError(f"--columns {one}: there are {', '.join(known)}")
+    return [known[one.replace("−", "-").lower()] for one in said] or list(COLUMNS)
+
+
+def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
+    """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
+
+    The folder's name is a hash of the runs and of how they are compared, so other tables of the same runs are kept.
+
+    Raises:
+      TacitError: if the folder cannot be written.
+    """
+    what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
+    what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
+    what += " shares" * comparison.shares
+    folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
+        plain = tables.as_json([table(comparison, names=True)])
+        runs.write_bytes(folder / "table.json", (plain + "\n").encode())
+        if draw and len(comparison.rows) <= _MOST_DRAWN:
+            from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
+            from experiments.presentation import figures
+
+            figures.save(compare_figures.figure(comparison), folder / "figure")
+    except OSError as error:
+        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def show(
+    comparisons: Sequence[Comparison],
+    warnings: Sequence[str],
+    root: Path,
+    *,
+    draw: bool,
+    columns: Sequence[str] = tuple(COLUMNS),
+) -> None:
+    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
+
+    If they cannot be written, it prints a warning.
+    """
+    for sentence in warnings:
+        terminal.warn(sentence)
+    for comparison in comparisons:
+        tables.show(made([comparison], tables.SHOWN, columns))
+        for row in comparison.rows:
+            for path in row.paths:
+                print(f"run {path}")
+        try:
+            print(terminal.where(write(comparison, root, draw=draw)))
+        except TacitError as error:
+            terminal.warn(f"the table is not kept: {error}")
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+
+def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -> list[str]:
+    """The sentences below a table: hidden keys, means, why cells have no interval, what the mark means."""
+    notes = [
+        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
+        for key, following in comparison.following.items()
+    ]
+    for key, values in comparison.over.items():
+        texts = ", ".join(keys_of.short_value(key, value) for value in values)
+        notes.append(f"each row is the mean over {keys_of.last_part(key)}: {texts}")
+    lacking: dict[str, list[str]] = {}
+    for column in columns:
+        for note in dict.fromkeys(_estimate(row, column).note for row in comparison.rows):
+            lacking.setdefault(note, []).append(column)
+    lacking.pop("", None)
+    notes += [f"not estimable: {note}" + f" ({', '.join(of)})" * (of != list(columns)) for note, of in lacking.items()]
+    return [*notes, *_legend(comparison)] if len(comparison.rows) > 1 else notes
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """The meaning of the mark, and where it cannot be determined."""
+    rows = comparison.rows
+    tested = {play: sum(row.best[play] is not None for row in rows) for play in PLAYS}
+    if not any(tested.values()):
+        return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
+    names = {"sampled": "XP", "greedy": "greedy XP"}
+    return [
+        f"{MARK} the greatest XP of the column, or not significantly less",
+        *(
+            f"{names[play]}: {len(rows) - number} of {len(rows)} rows cannot be tested"
+            for play, number in tested.items()
+            if number < len(rows)
+        ),
+    ] + [_about_tests(comparison)] * (not comparison.tests.contrasts)
+
+
+def _about_tests(comparison: Comparison) -> str:
+    number = comparison.tests.number
+    corrected = f"p-values are multiplied by {number}, the number of tests of this table" if number > 1 else "one test"
+    return f"two-sided tests over seeds at {ALPHA * 100:g} %, seeds of equal numbers paired; {corrected}"
+
+
+def _where(contrast: Contrast) -> str:
+    if contrast.at is None:
+        return f"mean of {contrast.number}" if contrast.number > 1 else ""
+    values = [keys_of.short_value(key, value) for key, value in contrast.at.items()]
+    names = keys_of.short_names(list(contrast.at))
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def _estimate(row: Row, column: str) -> Estimate:
+    """The estimate in a column of `COLUMNS`."""
+    play, field = COLUMNS[column]
+    return getattr(row.summaries[play], field)
+
+
+def _is_best(row: Row, column: str) -> bool:
+    """Whether it is the greatest XP of the column, or not significantly less."""
+    play, field = COLUMNS[column]
+    return field == "cross_play" and row.best[play] is True

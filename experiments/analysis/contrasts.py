@@ -1,0 +1,207 @@
+"""The tests of `tacit compare`: which rows may be the best, and differences between two values of a key.
+
+All tests of a table share one correction (Bonferroni): a p-value is multiplied by their number. Every pair of rows
+counts, since the same scores say which row is the greatest. Runs with the same seed numbers, and those on the same
+decks, are paired.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from experiments.presentation import keys as keys_of
+from experiments.runs.collection import PLAYS
+from experiments.runs.record import GAMES_NOT_KEPT, Record, plain_text
+from games.errors import TacitError
+from marl.crossplay.comparisons import ALPHA, Tested, against_greatest, combination_test
+from marl.crossplay.estimators import Estimate, Quantity, Summary
+from marl.crossplay.standard_error import Part
+
+COMPARED: Mapping[str, Quantity] = {"greedy XP": "cross_play", "greedy SP − XP": "gap"}
+"""What a contrast compares, by the name of its column."""
+
+
+class Group(NamedTuple):
+    """The runs whose mean is a row of the table, with the keys that the row shows."""
+
+    keys: Mapping[str, Any]
+    records: Sequence[Record]
+
+
+class Contrast(NamedTuple):
+    """The first value of a key minus the second."""
+
+    key: str
+    first: Any
+    second: Any
+    at: Mapping[str, Any] | None
+    """The values of the other keys; None for the mean over all at which both values were run."""
+    number: int
+    """Of how many differences it is the mean."""
+    tested: Mapping[str, Tested]
+    """By name in `COMPARED`; p-values are not corrected."""
+
+
+class Tests(NamedTuple):
+    """The tests of one table."""
+
+    best: Sequence[Mapping[str, bool | None]]
+    """For each row by play: whether its XP is the greatest or not significantly less; None if it cannot be tested."""
+    contrasts: Sequence[Contrast]
+    number: int
+    """How many tests there are, by which p-values are multiplied."""
+
+    def corrected(self, p: float) -> float:
+        """A p-value after the correction."""
+        return min(1.0, p * self.number)
+
+
+def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
+    """All tests of a table.
+
+    Args:
+      groups: its rows.
+      asked: contrasts KEY=A-B, each at all combinations of the other keys' values and in the mean over these; if there
+        are none, the greatest minus the least value of each key with numbers, in the mean.
+
+    Raises:
+      TacitError: for a contrast of a key or a value that no row has, or that no two rows differ in alone.
+    """
+    keys = [group.keys for group in groups]
+    pairs = [pair for text in asked for pair in _asked(text, keys)] if asked else _extremes(keys)
+    played = _Played([record for group in groups for record in group.records])
+    contrasts = []
+    for key, first, second, at, rows in pairs:
+        parts = [
+            part._replace(weight=sign * part.weight / len(rows))
+            for both in rows
+            for row, sign in zip(both, (1, -1), strict=True)
+            for part in played.parts(groups[row], "greedy")
+        ]
+        tested = {name: combination_test(parts, of=of, same_decks=played.same_decks) for name, of in COMPARED.items()}
+        contrasts.append(Contrast(key, first, second, at, len(rows), tested))
+    p_values = {
+        play: against_greatest([played.parts(group, play) for group in groups], same_decks=played.same_decks)
+        for play in PLAYS
+    }
+    tested = [sum(p is not None for p in found) for found in p_values.values()]
+    number = sum(of_play * (of_play - 1) // 2 for of_play in tested)
+    number += sum(one.p is not None for contrast in contrasts for one in contrast.tested.values())
+    best = [
+        {play: None if p is None else p * number >= ALPHA for play, p in zip(PLAYS, of_row, strict=True)}
+        for of_row in zip(*p_values.values(), strict=True)
+    ]
+    return Tests(best, contrasts, number)
+
+
+def mean_summaries(group: Group) -> dict[str, Summary]:
+    """The summaries of the mean over a row's runs, by play; those of the run itself if it is alone."""
+    if len(group.records) == 1:
+        return group.records[0].summaries
+    played = _Played(group.records)
+
+    def estimate(of: Quantity, play: str) -> Estimate:
+        return combination_test(played.parts(group, play), of=of, same_decks=played.same_decks).difference
+
+    disjoint = Estimate(None, note="in a mean over several runs")
+    return {
+        play: Summary(estimate("self_play", play), estimate("cross_play", play), disjoint, estimate("gap", play))
+        for play in PLAYS
+    }
+
+
+class _Played:
+    """The cross-play of runs."""
+
+    def __init__(self, records: Sequence[Record]):
+        settings = [record.crossplay_settings() for record in records]
+        decks = {
+            (record.science["game"]["version"], of.get("seed"), of.get("games"))
+            for record, of in zip(records, settings, strict=True)
+        }
+        self.same_decks = len(decks) == 1
+        self._of = {record.path: record.crossplay() for record in records}
+
+    def parts(self, group: Group, play: str) -> list[Part]:
+        """A row as the mean of its runs."""
+        return [
+            Part(
+                1 / len(group.records),
+                cells.cells,
+                # Runs that are paired by seed are paired game by game, too, so not on other decks.
+                seeds=(record.science["first_seed"], record.science["seeds"]) if self.same_decks else None,
+                note="" if cells.scores is not None else GAMES_NOT_KEPT,
+            )
+            for record in group.records
+            for cells in [self._of[record.path][play]]
+        ]
+
+
+_Pairs = list[tuple[str, Any, Any, Mapping[str, Any] | None, list[tuple[int, int]]]]
+"""Of each contrast: the key, both values, the values of the other keys, and the rows that differ in the key alone."""
+
+
+def _extremes(keys: Sequence[Mapping[str, Any]]) -> _Pairs:
+    """The greatest minus the least value of each key with numbers."""
+    found: _Pairs = []
+    for key in keys[0]:
+        values = [row[key] for row in keys]
+        if all(keys_of.is_number(value) for value in values) and len(set(values)) > 1:
+            rows = _rows(keys, key, max(values), min(values))
+            found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
+    return found
+
+
+def _asked(text: str, keys: Sequence[Mapping[str, Any]]) -> _Pairs:
+    """The contrasts that KEY=A-B stands for; KEY is one of the rows' keys or the end of one."""
+    said, equals, both = text.partition("=")
+    known = [key for key in keys[0] if key == said or key.endswith(f".{said}") or keys_of.last_part(key) == said]
+    if not equals or len(known) != 1:
+        raise TacitError(f"--contrast {text}: expected KEY=A-B, where KEY is one of {', '.join(keys[0])}")
+    (key,) = known
+    values = {keys_of.short_value(key, row[key]): row[key] for row in keys}
+    named = {_plain(name): value for name, value in values.items()}
+    chosen = next(
+        (
+            (named[first], named[second])
+            for place, letter in enumerate(both)
+            if letter == "-"
+            for first, second in [(_plain(both[:place]), _plain(both[place + 1 :]))]
+            if first in named and second in named and first != second
+        ),
+        None,
+    )
+    if chosen is None:
+        raise TacitError(f"--contrast {text}: expected {said}=A-B with two of its values: {', '.join(values)}")
+    rows = _rows(keys, key, *chosen)
+    if not rows:
+        raise TacitError(f"--contrast {text}: no two rows have these values and are equal in all other columns")
+    found: _Pairs = [(key, *chosen, at, [pair]) for at, pair in rows] if len(rows) > 1 else []
+    return [*found, (key, *chosen, None, [pair for _, pair in rows])]
+
+
+def _rows(
+    keys: Sequence[Mapping[str, Any]], key: str, first: Any, second: Any
+) -> list[tuple[Mapping[str, Any], tuple[int, int]]]:
+    """The other keys' values and the two rows, wherever one row has the first value and one the second."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for row, own in enumerate(keys):
+        others = plain_text({name: value for name, value in own.items() if name != key})
+        found.setdefault(others, {}).setdefault(plain_text(own[key]), []).append(row)
+    pairs = (
+        list(itertools.product(of.get(plain_text(first), []), of.get(plain_text(second), []))) for of in found.values()
+    )
+    return [
+        ({name: value for name, value in keys[both[0]].items() if name != key}, both)
+        for both, *more in filter(None, pairs)
+        if not more
+    ]
+
+
+def _plain(text: str) -> str:
+    """A value as on the command line, equal for equal numbers."""
+    try:
+        return plain_text(json.loads(text))
+    except ValueError:
+        return text

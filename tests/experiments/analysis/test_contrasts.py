@@ -1,0 +1,128 @@
+"""`tacit compare`: contrasts, one correction for all tests of a table, and rows that are means."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from experiments.analysis import compare, compare_tables
+from experiments.presentation import tables
+from experiments.runs.collection import load
+from games.errors import TacitError
+
+TABULAR = "marl.policies.tabular.Tabular"
+FEED_FORWARD = "marl.policies.feed_forward.FeedForward"
+
+
+def level(mean, noise=0.02):
+    """seats -> a score: self-play 1, cross-play around `mean` by the sum of what the seeds are worth."""
+    worth = np.random.default_rng(0).normal(size=64)
+    return lambda seats: 1.0 if len(set(seats)) == 1 else mean + noise * sum(worth[list(seats)])
+
+
+def test_without_being_asked_contrasts_are_of_the_extremes(synthetic_run, tmp_path):
+    for name, coefficient, mean in (("zebra", 0.01, 0.1), ("middle", 0.02, 0.3), ("apple", 0.1, 0.5)):
+        synthetic_run(tmp_path, score=level(mean), name=name, **{"learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path])
+    assert [row.path.name for row in found.rows] == ["zebra", "middle", "apple"]
+    (contrast,) = found.tests.contrasts
+    assert (contrast.key, contrast.first, contrast.second) == ("learner.entropy_coef", 0.1, 0.01)
+    assert contrast.tested["greedy XP"].difference.mean == pytest.approx(0.4, abs=1e-9)
+    assert contrast.tested["greedy SP − XP"].difference.mean == pytest.approx(-0.4, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def two_factors(synthetic_run, tmp_path_factory):
+    """Greedy XP is the coefficient plus λ / 10, and 0.06 more where both are high."""
+    root = tmp_path_factory.mktemp("factors")
+    for coefficient, decay in itertools.product((0.1, 0.3), (0.5, 0.9)):
+        mean = coefficient + decay / 10 + 0.06 * (coefficient == 0.3 and decay == 0.9)
+        keys = {"learner.entropy_coef": coefficient, "learner.gae_lambda": decay}
+        synthetic_run(root, score=level(mean, noise=1e-3), **keys)
+    return root
+
+
+def test_a_contrast_is_at_fixed_values_and_in_the_mean_over_them(two_factors):
+    (found,), _ = compare.read([two_factors], contrasts=["entropy_coef=0.3-0.1"])
+    shown = tables.texts(compare_tables.contrasts(found))[1]
+    assert [row[:2] for row in shown] == [
+        ["entropy_coef 0.3 − 0.1", "gae_lambda 0.5"],
+        ["entropy_coef 0.3 − 0.1", "gae_lambda 0.9"],
+        ["entropy_coef 0.3 − 0.1", "mean of 2"],
+    ]
+    assert [row[2].split()[0] for row in shown] == ["0.20", "0.26", "0.23"]
+    (found,), _ = compare.read([two_factors])
+    assert [(one.key, one.at, one.number) for one in found.tests.contrasts] == [
+        ("learner.entropy_coef", None, 2),
+        ("learner.gae_lambda", None, 2),
+    ]
+
+
+def test_all_tests_of_a_table_have_one_correction(two_factors):
+    (found,), _ = compare.read([two_factors], contrasts=["gae_lambda=0.9-0.5"])
+    assert found.tests.number == 2 * 6 + 3 * 2  # all pairs of rows in both plays, and what the contrasts compare
+    assert found.tests.corrected(0.001) == pytest.approx(0.018)
+    assert found.tests.corrected(0.5) == 1
+    plain = json.loads(tables.as_json([compare_tables.contrasts(found)]))
+    for row, contrast in zip(plain, found.tests.contrasts, strict=True):
+        assert row["greedy"]["cross_play_p"] == found.tests.corrected(contrast.tested["greedy XP"].p)
+    assert [row.best["greedy"] for row in found.rows] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("contrast", "says"),
+    [
+        ("entropy_coef", "expected KEY=A-B, where KEY is one of learner.entropy_coef, learner.gae_lambda"),
+        ("gamma=0.1-0.2", "expected KEY=A-B, where KEY is one of learner.entropy_coef, learner.gae_lambda"),
+        ("entropy_coef=0.3-0.2", "expected entropy_coef=A-B with two of its values: 0.1, 0.3"),
+        ("entropy_coef=0.3-0.3", "expected entropy_coef=A-B with two of its values: 0.1, 0.3"),
+    ],
+)
+def test_a_contrast_that_no_rows_make(two_factors, contrast, says):
+    with pytest.raises(TacitError) as refused:
+        compare.read([two_factors], contrasts=[contrast])
+    assert str(refused.value) == f"--contrast {contrast}: {says}"
+
+
+def test_a_contrast_of_classes_and_of_small_numbers(synthetic_run, tmp_path):
+    for policy, coefficient in ((TABULAR, 1e-3), (FEED_FORWARD, 1e-3), (TABULAR, 1e-4)):
+        keys = {"_target_": policy, **({} if policy == TABULAR else {"torso": [4], "activation": "relu"})}
+        synthetic_run(tmp_path, seeds=6, policy=keys, **{"learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path], contrasts=["policy=Tabular-FeedForward", "entropy_coef=1e-3-1e-4"])
+    contrasts = [(one.first, one.second, one.number) for one in found.tests.contrasts]
+    assert contrasts == [(TABULAR, FEED_FORWARD, 1), (1e-3, 1e-4, 1)]
+    (alone,), _ = compare.read([tmp_path], where=["policy=FeedForward"])
+    assert not compare_tables.made([alone], "table")[1:]  # one row: nothing to contrast
+
+
+def test_rows_are_means_over_a_key(two_factors, synthetic_run, tmp_path):
+    (found,), said = compare.read([two_factors], over=["gae_lambda"])
+    assert said == []
+    assert [row.keys for row in found.rows] == [{"learner.entropy_coef": 0.1}, {"learner.entropy_coef": 0.3}]
+    assert [len(row.paths) for row in found.rows] == [2, 2]
+    alone = [
+        record.summaries["greedy"].cross_play
+        for record in load(two_factors)
+        if record.keys["learner.entropy_coef"] == 0.1
+    ]
+    assert found.rows[0].summaries["greedy"].cross_play.mean == pytest.approx(np.mean([one.mean for one in alone]))
+    assert "each row is the mean over gae_lambda: 0.5, 0.9" in compare_tables.sentences(found)
+    assert found.tests.contrasts[0].tested["greedy XP"].difference.mean == pytest.approx(0.23)
+    with pytest.raises(
+        TacitError, match="--over gae_lambda: some runs of a row are equal in gae_lambda: choose with --where"
+    ):
+        compare.read([two_factors], by=["seeds"], over=["gae_lambda"])
+    synthetic_run(tmp_path, score=0.2, **{"learner.entropy_coef": 0.5, "learner.gae_lambda": 0.5})
+    with pytest.raises(TacitError, match=r"not every value was run at entropy_coef 0\.5: choose with --where"):
+        compare.read([two_factors, tmp_path], over=["gae_lambda"])
+
+
+def test_shares_of_the_optimum(two_factors, tacit):
+    (plain,), _ = compare.read([two_factors], where=["game=lever"])
+    assert (plain.optimum, plain.score_range) == (1.0, (0.0, 1.0))
+    assert "possible scores 0 to 1, optimum 1; " in compare_tables.table(plain).title
+    half = compare.possible(plain.rows[0].summaries["greedy"], (0.0, 1.0), 2.0)
+    assert half.cross_play[:4] == pytest.approx([one / 2 for one in plain.rows[0].summaries["greedy"].cross_play[:4]])
+    said = tacit("compare", two_factors, "--shares", "--format", "markdown")
+    assert said.status == 0 and said.err == ""
