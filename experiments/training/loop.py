@@ -130,7 +130,7 @@ class Training:
         self._save_seconds = 1.0
         self._state: Any = None  # learners and metrics since the last row, on their devices
         self._saved_updates = self.updates
-        self._saved = self._heard = self._began = time.monotonic()
+        self._saved = self._last_heartbeat = self._began = time.monotonic()
 
     @property
     def steps(self) -> int:
@@ -273,8 +273,8 @@ class Training:
         named = [*metrics.episodes._asdict().items(), *metrics.maxima.items()]
         means = [(name, total / np.float32(metrics.updates)) for name, total in metrics.sums.items()]
         self._row = {name: np.reshape(value, shape) for name, value in [*named, *means]}
-        if self._due(self._heard, _HEARTBEAT_SECONDS):
-            self._heard = time.monotonic()
+        if self._due(self._last_heartbeat, _HEARTBEAT_SECONDS):
+            self._last_heartbeat = time.monotonic()
             for member in self.members:
                 if jax.process_index() == 0:
                     runs.write_status(member.path, "running", steps=self.steps)
