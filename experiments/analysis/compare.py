@@ -164,7 +164,7 @@ def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
         )
         for place, record in enumerate(records)
     ]
-    rows = _told_apart(rows)
+    rows = _with_short_names(rows)
     order = sorted(range(len(rows)), key=lambda place: _sort_key(rows[place]))
     gain = None
     if len(rows) > 1:
@@ -231,7 +231,7 @@ def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence
     return following
 
 
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
+def _with_short_names(rows: Sequence[Row]) -> list[Row]:
     """The rows, with the beginnings of their runs' names if several rows have the same keys."""
     if len({tuple(_values(row)) for row in rows}) == len(rows):
         return list(rows)
@@ -265,7 +265,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
         values = {str(one.get(name, "not said")) for one in settings}
         if len(values) > 1:
             found.append(f"rows were cross-played with different {words}: {', '.join(sorted(values))}")
-    found += [_far_in_words(label) for record in records for label in record.far_seeds]
+    found += [_outlier_warning(label) for record in records for label in record.outlier_seeds]
     if hidden := [key for key in hidden if key != "game.version"]:
         found.append(f"rows differ in what the table does not show, too: {', '.join(hidden)}")
     twice = [name for name, number in collections.Counter(record.name for record in records).items() if number > 1]
@@ -274,7 +274,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
     return found
 
 
-def _far_in_words(label: str) -> str:
+def _outlier_warning(label: str) -> str:
     """What an outlying seed means for the intervals."""
     return (
         f"seed {label} plays far from all others, so that intervals over few seeds are too short: of 95 % intervals of "

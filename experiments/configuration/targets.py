@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.configuration import annotations
 from experiments.configuration.conf_files import written
-from games.errors import TacitError, users_line
+from games.errors import TacitError, location_in_user_code
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice of one is a name in conf/, or a Python path."""
@@ -247,4 +247,4 @@ def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterat
 def _in_short(error: Exception) -> str:
     """An error's name and the first line of what it says, with the innermost line of the user's own files."""
     says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}{': ' if says else ''}{says}{users_line(error)}"
+    return f"{type(error).__name__}{': ' if says else ''}{says}{location_in_user_code(error)}"

@@ -13,7 +13,7 @@ from experiments.configuration.config import canonical
 from experiments.runs import directory
 from experiments.runs.index import Index
 from marl.crossplay import CrossPlay
-from marl.crossplay.estimators import Estimate, Summary, far_seeds, summarise
+from marl.crossplay.estimators import Estimate, Summary, outlier_seeds, summarise
 
 State = Literal["finished", "running", "cut", "failed", "damaged"]
 GAMES_NOT_KEPT = (
@@ -67,8 +67,8 @@ class Record:
         }
 
     @property
-    def far_seeds(self) -> list[str]:
-        """The labels of seeds whose greedy cross-play is far from that of all others (`estimators.far_seeds`)."""
+    def outlier_seeds(self) -> list[str]:
+        """The labels of seeds whose greedy cross-play is far from that of all others (`estimators.outlier_seeds`)."""
         return self._found["far_seeds"]
 
     @functools.cached_property
@@ -83,7 +83,7 @@ class Record:
         greedy = results["greedy"]
         found = {
             "summaries": {play: list(map(list, _summary(cells))) for play, cells in results.items()},
-            "far_seeds": [greedy.labels[seed] for seed in far_seeds(*greedy.cells)],
+            "far_seeds": [greedy.labels[seed] for seed in outlier_seeds(*greedy.cells)],
         }
         if self.index is not None:
             self.index.keep_summaries(self.path.name, found)

@@ -159,7 +159,7 @@ class Training:
         per_row = -(-self.learner.total_updates // self.config.execution.rows)
         seconds_per_update = float("inf")
         while self.updates < self.learner.total_updates:
-            if self.calls and devices.agree(self._stopper.stop(seconds_per_update + self._save_seconds)):
+            if self.calls and devices.broadcast_from_first(self._stopper.stop(seconds_per_update + self._save_seconds)):
                 self.save()
                 raise self._stopper.pause(f"after {self.steps:,} of {self.total_steps:,} steps a seed")
             row_end = min((self.updates // per_row + 1) * per_row, self.learner.total_updates)
@@ -251,7 +251,7 @@ class Training:
     def _affordable(self, most: int, seconds_per_update: float) -> int:
         """Updates of the next compiled call: as many as fit into its time, at least one; the same on all hosts."""
         seconds = min(_CALL_SECONDS, self._stopper.seconds_left())
-        return devices.agree(max(1, min(most, int(seconds / seconds_per_update))))
+        return devices.broadcast_from_first(max(1, min(most, int(seconds / seconds_per_update))))
 
     def _report_progress(self, metrics: Any, updates: int, seconds_per_update: float) -> None:
         """Take the metrics since the last row, leaves [runs * seeds], after a call of `updates` updates.
@@ -325,7 +325,7 @@ class Training:
             table.setdefault("evaluation_steps", []).append(np.int64(self.steps))
 
     def _due(self, since: float, seconds: float) -> bool:
-        return bool(devices.agree(time.monotonic() - since >= seconds))
+        return bool(devices.broadcast_from_first(time.monotonic() - since >= seconds))
 
 
 def _devices(wanted: int | None) -> Sequence[Any]:
