@@ -74,7 +74,7 @@ class Comparison(NamedTuple):
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
     """The keys that were asked for; empty for those in which the runs differ."""
-    following: Mapping[str, Sequence[str]] = MappingProxyType({})
+    determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
     """For a shown key, the keys that it determines and that are not shown."""
 
 
@@ -111,7 +111,7 @@ def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
     return comparisons[0]
 
 
-def stored(folder: Path | str) -> tuple[list[Comparison], str]:
+def stored_comparisons(folder: Path | str) -> tuple[list[Comparison], str]:
     """The comparisons of the finished training runs in a folder, and a sentence that names these runs.
 
     Unlike `read`, it returns no comparison for a folder that does not exist or has no finished training run.
@@ -147,10 +147,10 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
 def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
-    names = list(by) or _leading(records, varying) or ["learner.entropy_coef"]
+    names = list(by) or _determining_keys(records, varying) or ["learner.entropy_coef"]
     hidden = [key for key in varying if key not in names]
-    following = _following(records, names, hidden)
-    hidden = [key for key in hidden if not any(key in keys for keys in following.values())]
+    determined_keys = _determined_keys(records, names, hidden)
+    hidden = [key for key in hidden if not any(key in keys for keys in determined_keys.values())]
     summaries = [record.summaries for record in records]
     seeds = [record.science["seeds"] for record in records]
     best = {play: not_worse([one[play].cross_play for one in summaries], seeds) for play in ("sampled", "greedy")}
@@ -177,9 +177,9 @@ def _comparison(records: Sequence[Record], by: Sequence[str]) -> Comparison:
         score_range=score_range,
         game=_game_title(name, group),
         short_game=records[0].keys["game"],
-        warnings=_warnings(records, _leading(records, hidden)),
+        warnings=_warnings(records, _determining_keys(records, hidden)),
         by=by,
-        following=following,
+        determined_keys=determined_keys,
     )
 
 
@@ -208,7 +208,7 @@ def _name_and_range(group: Mapping[str, Any]) -> tuple[str, tuple[float, float]]
     return game.name, game.score_range
 
 
-def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
+def _determining_keys(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
     """Of the keys in which runs differ, those that no other one determines; among classes only classes count.
 
     A game's version is always kept and determines no other key: runs of different versions cannot be compared.
@@ -216,19 +216,21 @@ def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
     found = Runs(records)
     classes = [key for key in keys if keys_of.is_class(key)]
     others = [key for key in keys if not keys_of.is_class(key) and key != "game.version"]
-    leading = {"game.version", *found.leading(classes), *found.leading([*classes, *others])}
-    return [key for key in keys if key in leading]
+    determining = {"game.version", *found.determining_keys(classes), *found.determining_keys([*classes, *others])}
+    return [key for key in keys if key in determining]
 
 
-def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
+def _determined_keys(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
     """For each shown key the hidden keys that it determines; if several do, a class comes before other keys."""
     found = Runs(records)
-    following: dict[str, list[str]] = {}
+    determined_keys: dict[str, list[str]] = {}
     for key in sorted(hidden):
-        leaders = (one for one in sorted(shown, key=lambda one: not keys_of.is_class(one)) if found.decides(one, key))
-        if key != "game.version" and (leader := next(leaders, None)):
-            following.setdefault(leader, []).append(key)
-    return following
+        candidates = (
+            one for one in sorted(shown, key=lambda one: not keys_of.is_class(one)) if found.determines(one, key)
+        )
+        if key != "game.version" and (determining := next(candidates, None)):
+            determined_keys.setdefault(determining, []).append(key)
+    return determined_keys
 
 
 def _with_short_names(rows: Sequence[Row]) -> list[Row]:
@@ -405,8 +407,8 @@ def show(comparisons: Sequence[Comparison], warnings: Sequence[str], root: Path,
 def sentences(comparison: Comparison) -> list[str]:
     """The sentences below a table: hidden keys, why cells have no interval, what the mark means, the greedy gain."""
     notes = [
-        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
-        for key, following in comparison.following.items()
+        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(determined_keys))}"
+        for key, determined_keys in comparison.determined_keys.items()
     ]
     lacking: dict[str, list[str]] = {}
     for column in COLUMNS:

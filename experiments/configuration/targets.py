@@ -126,7 +126,7 @@ def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = ()
     refuse_unknown(group, arguments, (*takes, *also_known))
     annotated = annotations.of(target)
     arguments = {
-        key: annotations.fitted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
+        key: annotations.converted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
     }
     accepted = {name: value for name, value in given.items() if name in parameters}
     with _one_sentence(group, config["_target_"], arguments):
@@ -141,7 +141,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
     """
     numbers = find("learner", config).hyperparameters
     given = {name: config[name] for name in numbers._fields if name in config}
-    given = {name: annotations.fitted(f"learner.{name}", value, float) for name, value in given.items()}
+    given = {name: annotations.converted(f"learner.{name}", value, float) for name, value in given.items()}
     with _one_sentence("learner", config["_target_"], given):
         return numbers(**given).check()
 

@@ -73,7 +73,7 @@ class Record:
 
     @functools.cached_property
     def _found(self) -> dict[str, Any]:
-        """The estimates from the cross-play, as plain data, which the index caches."""
+        """The estimates from the cross-play, as plain data, which the index caches under these names."""
         if self.command != "train" or self.state != "finished":
             return {"summaries": {}, "far_seeds": []}
         known = None if self.index is None else self.index.summaries(self.path.name)

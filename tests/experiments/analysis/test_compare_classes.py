@@ -52,7 +52,7 @@ def test_arguments_of_a_class_are_no_columns(folder):
         ["entropy_coef", "policy"],
         [[coefficient, name] for coefficient in ("0.01", "0.3") for name in ("FeedForward", "Recurrent", "Tabular")],
     )
-    assert found.following == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
+    assert found.determined_keys == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
     assert "not shown, since it changes with policy: activation, memory, torso" in compare.sentences(found)
     columns = next(csv.reader(io.StringIO(tables.as_csv([compare.table(found)]))))
     assert columns[:4] == ["learner.entropy_coef", "policy._target_", "run", "seeds"]
@@ -65,7 +65,7 @@ def test_asked_for_the_class_its_arguments_are_no_hidden_difference(folder):
     assert said == ["lever: rows differ in what the table does not show, too: learner.entropy_coef"]
     (found,), said = compare.read([folder], by=["entropy_coef"])
     assert said == ["lever: rows differ in what the table does not show, too: policy._target_"]
-    assert not found.following
+    assert not found.determined_keys
 
 
 def test_a_class_stays_where_a_finer_key_decides_it(synthetic_run, tmp_path):
@@ -76,7 +76,7 @@ def test_a_class_stays_where_a_finer_key_decides_it(synthetic_run, tmp_path):
     assert shown(found) == (
         ["policy", "torso"], [["FeedForward", "[4]"], ["FeedForward", "[8]"], ["Tabular", "–"]],
     )  # fmt: skip
-    assert found.following == {"policy._target_": ["policy.activation"]}
+    assert found.determined_keys == {"policy._target_": ["policy.activation"]}
 
 
 def test_keys_that_change_together_are_one_column(synthetic_run, tmp_path):

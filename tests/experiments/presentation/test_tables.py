@@ -102,5 +102,5 @@ def test_a_wide_table_is_shown_in_parts_that_begin_alike(capsys):
 
 @pytest.mark.parametrize("form", ["table", *tables.FORMATS])
 def test_every_format_is_printed(form, capsys):
-    tables.put([TABLE], form)
+    tables.print_tables([TABLE], form)
     assert "IPPO" in capsys.readouterr().out
