@@ -194,7 +194,7 @@ def transform(original: Original, rules: Rules, label: str) -> Simulator:
     if gamma == 0 and horizon > original.horizon:
         raise TacitError(f"{label} adds steps, and with discount 0 no reward after the first step can be expressed")
     discount = gamma ** (1 / rules.pace)
-    builder = _TableBuilder(original, rules, label)
+    builder = _ProblemBuilder(original, rules, label)
     start = {(core, rules.start): chance for core, chance in original.begins().items()}
     first = [(builder.state(point), builder.add_view(point, None), chance) for point, chance in start.items()]
     layer = list(start)
@@ -232,7 +232,7 @@ _END = 0
 """The number of the absorbing state, and of what everybody observes in it."""
 
 
-class _TableBuilder:
+class _ProblemBuilder:
     """Collects states, actions and observations as they are found, then makes the tables."""
 
     def __init__(self, original: Original, rules: Rules, label: str) -> None:
