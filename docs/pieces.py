@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from docs.records import Found, Piece, Records, made_now
+from docs.records import Found, Piece, Records, current_runs
 from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables, conventions, methods
 from experiments.configuration.config import CrossPlayConfig
@@ -67,7 +67,7 @@ def trained(command: str, figure: str = "") -> Piece:
     """A piece of training runs: the tables of `tacit compare`, one for each game, and a figure in docs/ if named."""
 
     def read(folder: Path, small: bool) -> Found:
-        comparisons, _ = compare.read(made_now(folder / "runs"))
+        comparisons, _ = compare.read(current_runs(folder / "runs"))
         if figure and not small:
             figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
         made = [compare_tables.table(one, names=True) for one in comparisons]
@@ -108,7 +108,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
     """The tables of `tacit methods` for all methods, and the contrasts."""
     named = []
     for method in (*METHODS, "IPPO, low"):
-        (path,) = made_now(folder / _slug(method))
+        (path,) = current_runs(folder / _slug(method))
         named.append((method, path))
     config = CrossPlayConfig(games=20 if small else 1000)
     table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
@@ -239,13 +239,13 @@ def in_order(
     folder: Path, of: study.Study, by: Callable[[dict[str, Any]], Any] = exact_tables.game
 ) -> tuple[list[Path], list[dict[str, Any]]]:
     """The runs in a folder with the code's present versions, and their contents; sorted, by default by game."""
-    found = sorted(((path, study.read(of, path)) for path in made_now(folder)), key=lambda one: by(one[1]))
+    found = sorted(((path, study.read(of, path)) for path in current_runs(folder)), key=lambda one: by(one[1]))
     return [path for path, _ in found], [contents for _, contents in found]
 
 
 def convention_tables(folder: Path, small: bool) -> Found:
     """`tacit conventions` of the piece's runs in greedy play: the table of the first run, and a row for each run."""
-    paths = sorted(made_now(folder / "runs"), key=_entropy_coef)
+    paths = sorted(current_runs(folder / "runs"), key=_entropy_coef)
     games = 20 if small else 500
     looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
     if not small:
@@ -285,7 +285,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
 
 def by_agents(folder: Path, small: bool) -> Found:
     """SP and XP in sampled play, a row for each number of agents, columns for each entropy coefficient."""
-    paths = made_now(folder / "runs")
+    paths = current_runs(folder / "runs")
     scores = {}
     for path in paths:
         agents = runs.read_json(path / "run.json")["science"]["game"]["agents"]
@@ -308,7 +308,7 @@ def _entropy_coef(path: Path) -> float:
 
 def adaptive_table(folder: Path, small: bool) -> Found:
     """The table of `tacit adaptive`."""
-    (path,) = made_now(folder / "runs")
+    (path,) = current_runs(folder / "runs")
     contents = study.read(adaptive.STUDY, path)
     if not small:
         figures.save(exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)), FIGURES / "adaptive")

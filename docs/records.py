@@ -49,7 +49,7 @@ class Records(NamedTuple):
         return runs.read_json(self.file(piece)) if self.file(piece).exists() else None
 
 
-def made_now(folder: Path) -> list[Path]:
+def current_runs(folder: Path) -> list[Path]:
     """The runs in a folder with the code's present versions; runs of older versions are ignored."""
     paths = sorted(file.parent for file in folder.glob("*/run.json"))
     return [path for path in paths if not outdated({"depends": depends_on([path])})]

@@ -187,7 +187,7 @@ def _crossplay(arguments: list[str]) -> None:
         with_partners=options.partners,
         game=game,
     )
-    tables.put(crossplay.shown(played), options.format, below=[f"cells and figure in {played.folder}"])
+    tables.print_tables(crossplay.shown(played), options.format, below=[f"cells and figure in {played.folder}"])
 
 
 def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
@@ -259,7 +259,9 @@ def _compare(arguments: list[str]) -> None:
         terminal.warn(sentence)
     for one in found if options.output else []:
         compare_tables.write(one, options.output, draw=True)
-    tables.put(compare_tables.made(found, options.format, columns, asked=bool(options.contrast)), options.format)
+    tables.print_tables(
+        compare_tables.made(found, options.format, columns, asked=bool(options.contrast)), options.format
+    )
 
 
 def _export(arguments: list[str]) -> None:
@@ -325,7 +327,7 @@ def _methods(arguments: list[str]) -> None:
     from experiments.presentation import tables
 
     table = methods.methods_table(methods.named(options.runs), config, options.output, with_partners=options.partners)
-    tables.put(methods.shown(table), options.format, below=[f"tables and figure in {table.folder}"])
+    tables.print_tables(methods.shown(table), options.format, below=[f"tables and figure in {table.folder}"])
 
 
 def _conventions(arguments: list[str]) -> None:
@@ -351,7 +353,7 @@ def _conventions(arguments: list[str]) -> None:
         )
         folders.append(one.folder)
         found += conventions.shown(one)
-    tables.put(found, options.format, below=[f"results in {folder}" for folder in folders])
+    tables.print_tables(found, options.format, below=[f"results in {folder}" for folder in folders])
 
 
 def _games(arguments: list[str]) -> int:

@@ -31,7 +31,7 @@ def trained(*arguments: str) -> list[Path]:
     return run_job(JobConfig.parse(compose.compose(arguments)))
 
 
-def dealt(*arguments: str, seed: int = 0) -> Any:
+def initial_state(*arguments: str, seed: int = 0) -> Any:
     """The initial state of the game that the arguments choose, parsed as by `tacit train`.
 
     Raises:

@@ -19,15 +19,15 @@ from games.game import Array, Game, Symmetry
 from games.shapes import (
     Finding,
     array_shape,
-    called,
+    call_user_code,
+    check_laws,
     check_shapes,
+    class_name,
     has_symmetries,
     key_shape,
     leaves_of,
     observers_of,
     state_of,
-    tried,
-    users_own,
 )
 
 _TOLERANCE = 1e-4
@@ -92,7 +92,9 @@ def check(game: Game, *, games: int = 64, key: Array | None = None) -> list[Find
             on_steps[law] = functools.partial(_check_commutes, but=("step", "reward", "end"))
         else:
             on_steps["symmetries commute with steps, legal actions and observations"] = _check_commutes
-    return found + tried(repeatable | {law: functools.partial(test, game, played) for law, test in on_steps.items()})
+    return found + check_laws(
+        repeatable | {law: functools.partial(test, game, played) for law, test in on_steps.items()}
+    )
 
 
 def commutes(game: Game, symmetry: Symmetry, state: Any, actions: Array, *, key: Array) -> dict[str, Array]:
@@ -173,7 +175,7 @@ def _play(game: Game, games: int, key: Array) -> _Step:
         return jax.lax.scan(body, game.init(key=deal_key), jax.random.split(play_key, game.horizon))[1]
 
     program = jax.jit(jax.vmap(one), compiler_options=_QUICKLY if jax.default_backend() == "cpu" else None)
-    return users_own(game, "a random game", lambda: jax.device_get(program(jax.random.split(key, games))))
+    return call_user_code(game, "a random game", lambda: jax.device_get(program(jax.random.split(key, games))))
 
 
 def _permutes(game: Game, symmetry: Symmetry) -> Array:
@@ -195,7 +197,7 @@ def _check_repeatable(game: Game, state: Any) -> None:
         first, second = (jax.make_jaxpr(lambda *given: function(*given))(*arguments) for _ in range(2))  # noqa: B023
         if _program(first) != _program(second):
             raise TacitError(
-                f"{member} of {called(game)} is another function each time it is called: all chance must come from "
+                f"{member} of {class_name(game)} is another function each time it is called: all chance must come from "
                 "its key, and nothing may be kept outside of the state"
             )
 
@@ -229,14 +231,14 @@ def _check_turns(game: Game, played: _Step) -> None:
     beyond = (played.listed < 0) | (played.listed >= game.num_players)
     if at := _first(unfinished[..., None] & played.valid & beyond):
         raise TacitError(
-            f"acting of {called(game)} lists player {played.listed[at]} at step {at[1]} of a random game, "
+            f"acting of {class_name(game)} lists player {played.listed[at]} at step {at[1]} of a random game, "
             f"and players are 0 to {game.num_players - 1}"
         )
     if at := _first(unfinished & (played.valid.sum(axis=2) != played.acts.sum(axis=2))):
-        raise TacitError(f"acting of {called(game)} lists a player twice at step {at[1]} of a random game")
+        raise TacitError(f"acting of {class_name(game)} lists a player twice at step {at[1]} of a random game")
     if at := _first(unfinished & ~played.acts.any(axis=2)):
         raise TacitError(
-            f"nobody acts at step {at[1]} of a random game of {called(game)}, which is not over: acting must list "
+            f"nobody acts at step {at[1]} of a random game of {class_name(game)}, which is not over: acting must list "
             "somebody, or transition set `ended`"
         )
 
@@ -244,37 +246,37 @@ def _check_turns(game: Game, played: _Step) -> None:
 def _check_legal(game: Game, played: _Step) -> None:
     if at := _first(played.acts & (played.choices == 0)):
         raise TacitError(
-            f"player {at[2]} has no legal action at step {at[1]} of a random game of {called(game)}: where a player "
-            "acts, legal_when_acting must allow at least one action besides the no-op"
+            f"player {at[2]} has no legal action at step {at[1]} of a random game of {class_name(game)}: where a "
+            "player acts, legal_when_acting must allow at least one action besides the no-op"
         )
     if at := _first(played.acts & played.idles):
         raise TacitError(
-            f"legal_when_acting of {called(game)} allows player {at[2]} the no-op, action {game.noop}, at step "
+            f"legal_when_acting of {class_name(game)} allows player {at[2]} the no-op, action {game.noop}, at step "
             f"{at[1]} of a random game: the last action must be False where a player acts"
         )
     if at := _first(played.flagged):
         raise TacitError(
-            f"transition of {called(game)} sets `illegal` at step {at[1]} of a random game of legal actions: it "
+            f"transition of {class_name(game)} sets `illegal` at step {at[1]} of a random game of legal actions: it "
             "begins False in init, and only step sets it"
         )
 
 
 def _check_end(game: Game, played: _Step) -> None:
     if _first(played.over[:, :1]):
-        raise TacitError(f"init of {called(game)} gives a game that is over: `ended` begins False")
+        raise TacitError(f"init of {class_name(game)} gives a game that is over: `ended` begins False")
     open_ended = ~played.ends[:, -1:] & ~_stuck(played)
     if open_ended.any():
         raise TacitError(
-            f"{open_ended.sum()} of {len(open_ended)} random games of {called(game)} are not over after its horizon of "
-            f"{game.horizon} steps: transition must set `ended` by then"
+            f"{open_ended.sum()} of {len(open_ended)} random games of {class_name(game)} are not over after its "
+            f"horizon of {game.horizon} steps: transition must set `ended` by then"
         )
 
 
 def _check_rewards(game: Game, played: _Step) -> None:
     if at := _first(~np.isfinite(played.reward)):
         raise TacitError(
-            f"transition of {called(game)} gives the reward {played.reward[at]} at step {at[1]} of a random game, and "
-            "it must be finite"
+            f"transition of {class_name(game)} gives the reward {played.reward[at]} at step {at[1]} of a random game, "
+            "and it must be finite"
         )
     low, high = game.score_range
     slack = _TOLERANCE * max(1.0, abs(low), abs(high))
@@ -282,7 +284,7 @@ def _check_rewards(game: Game, played: _Step) -> None:
     outside = np.flatnonzero((returns < low - slack) | (returns > high + slack))
     if len(outside):
         raise TacitError(
-            f"the rewards of a random game of {called(game)} sum to {returns[outside[0]]:g}, outside of its "
+            f"the rewards of a random game of {class_name(game)} sum to {returns[outside[0]]:g}, outside of its "
             f"score_range from {low:g} to {high:g} (so do {len(outside)} of {len(returns)} games)"
         )
 
@@ -291,8 +293,8 @@ def _check_finite(game: Game, played: _Step) -> None:
     for name, finite in played.finite.items():
         if at := _first(~finite & ~played.over):
             raise TacitError(
-                f"observer {name!r} of {called(game)} shows a number that is not finite at step {at[1]} of a random "
-                "game"
+                f"observer {name!r} of {class_name(game)} shows a number that is not finite at step {at[1]} of a "
+                "random game"
             )
 
 
@@ -301,16 +303,16 @@ def _check_cyclic(game: Game, played: _Step) -> None:
     if at := _first(((played.acts != turn).any(axis=2)) & ~played.over):
         who = " and ".join(map(str, np.flatnonzero(played.acts[at]))) or "nobody"
         raise TacitError(
-            f"{called(game)} declares cyclic=True, and at step {at[1]} of a random game the acting players are {who} "
-            f"instead of {at[1] % game.num_players} alone"
+            f"{class_name(game)} declares cyclic=True, and at step {at[1]} of a random game the acting players are "
+            f"{who} instead of {at[1] % game.num_players} alone"
         )
 
 
 def _check_permutations(game: Game, played: _Step) -> None:
     if _first(~played.permutes):
         raise TacitError(
-            f"sample_symmetry of {called(game)} draws `players` or a row of `actions` that is no permutation, or moves "
-            f"the no-op, action {game.noop}"
+            f"sample_symmetry of {class_name(game)} draws `players` or a row of `actions` that is no permutation, or "
+            f"moves the no-op, action {game.noop}"
         )
 
 
@@ -321,7 +323,7 @@ def _check_commutes(game: Game, played: _Step, but: tuple[str, ...] = ()) -> Non
             continue
         if at := _first(~holds & ~played.over & ~_stuck(played)):
             raise TacitError(
-                f"a symmetry g of {called(game)} does not commute with {_in_formula(law)} "
+                f"a symmetry g of {class_name(game)} does not commute with {_in_formula(law)} "
                 f"(step {at[1]} of a random game)"
             )
 

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-_NOT_THEIRS = (
+_NOT_USER_CODE = (
     "<",
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments")),
@@ -61,7 +61,7 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def users_line(error: Exception, own: str | None = None) -> str:
+def location_in_user_code(error: Exception, own: str | None = None) -> str:
     """Where in a user's code an error came up: ", mined.py line 5", the innermost such line; "" if there is none.
 
     Args:
@@ -71,5 +71,5 @@ def users_line(error: Exception, own: str | None = None) -> str:
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         lines.append((error.filename, error.lineno))
-    theirs = [(file, line) for file, line in lines if file == own or not file.startswith(_NOT_THEIRS)]
+    theirs = [(file, line) for file, line in lines if file == own or not file.startswith(_NOT_USER_CODE)]
     return f", {Path(theirs[-1][0]).name} line {theirs[-1][1]}" if theirs else ""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from games.errors import TacitError, users_line
+from games.errors import TacitError, location_in_user_code
 from games.game import Game, Observer, Symmetry
 
 _FINAL = ("noop", "is_acting", "legal", "step", "checked_step", "observer", "observe")
@@ -43,7 +43,7 @@ def check_shapes(game: Game, observers: Sequence[str] | None = None) -> list[Fin
         "what is final is not replaced": lambda: _check_final(game),
         "init gives a NamedTuple of arrays with `ended` and `illegal`": lambda: state_of(game),
     }
-    found = tried(begins)
+    found = check_laws(begins)
     if any(finding.wrong for finding in found):
         return found
     state, key = state_of(game), key_shape()
@@ -55,7 +55,7 @@ def check_shapes(game: Game, observers: Sequence[str] | None = None) -> list[Fin
     }
     if has_symmetries(game):
         laws["symmetries keep shapes and dtypes"] = lambda: _check_symmetry(game, state, key, observers)
-    return found + tried(laws)
+    return found + check_laws(laws)
 
 
 def require_shapes(game: Game, observers: Sequence[str] | None = None) -> None:
@@ -71,7 +71,7 @@ def require_shapes(game: Game, observers: Sequence[str] | None = None) -> None:
             raise TacitError(finding.wrong)
 
 
-def tried(laws: Mapping[str, Callable[[], object]]) -> list[Finding]:
+def check_laws(laws: Mapping[str, Callable[[], object]]) -> list[Finding]:
     """Run the test of each law, which raises TacitError where the law is broken."""
     found = []
     for law, test in laws.items():
@@ -91,30 +91,32 @@ def _check_constants(game: Game) -> None:
         bound = f"from {least} to {most}" if most else f"of at least {least}"
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < least or (most is not None and value > getattr(game, most)):
-            raise TacitError(f"{name} of {called(game)} must be a whole number {bound}, not {value!r}")
+            raise TacitError(f"{name} of {class_name(game)} must be a whole number {bound}, not {value!r}")
     for name in ("name", "version"):
         if not isinstance(_read(game, name), str):
-            raise TacitError(f"{name} of {called(game)} must be a str, not {getattr(game, name)!r}")
+            raise TacitError(f"{name} of {class_name(game)} must be a str, not {getattr(game, name)!r}")
     if not isinstance(_read(game, "cyclic"), bool | np.bool_):
-        raise TacitError(f"cyclic of {called(game)} must be True or False, not {game.cyclic!r}")
+        raise TacitError(f"cyclic of {class_name(game)} must be True or False, not {game.cyclic!r}")
     scores = _read(game, "score_range")
     pair = isinstance(scores, tuple | list) and len(scores) == 2
     numbers = pair and all(isinstance(score, int | float | np.number) for score in scores)
     if not numbers or not -math.inf < scores[0] <= scores[1] < math.inf:
-        raise TacitError(f"score_range of {called(game)} must be (least, greatest) as finite numbers, not {scores!r}")
+        raise TacitError(
+            f"score_range of {class_name(game)} must be (least, greatest) as finite numbers, not {scores!r}"
+        )
     try:
         hash(game)
     except TypeError as error:
         raise TacitError(
-            f"{called(game)} must be hashable, a dataclass with frozen=True and fields of numbers, words and tuples: "
-            f"{error}"
+            f"{class_name(game)} must be hashable, a dataclass with frozen=True and fields of numbers, words and "
+            f"tuples: {error}"
         ) from error
 
 
 def _check_final(game: Game) -> None:
     for name in _FINAL:
         if getattr(type(game), name) is not getattr(Game, name):
-            raise TacitError(f"{called(game)} replaces {name}, which is final: it belongs to games.game.Game")
+            raise TacitError(f"{class_name(game)} replaces {name}, which is final: it belongs to games.game.Game")
 
 
 def state_of(game: Game) -> Any:
@@ -126,7 +128,7 @@ def state_of(game: Game) -> Any:
     state = _traced(game, "init", lambda key: game.init(key=key), key_shape())
     if not (isinstance(state, tuple) and {"ended", "illegal"} <= set(getattr(state, "_fields", ()))):
         raise TacitError(
-            f"init of {called(game)} must give a NamedTuple with fields `ended` and `illegal`, not {_kind(state)}"
+            f"init of {class_name(game)} must give a NamedTuple with fields `ended` and `illegal`, not {_kind(state)}"
         )
     for field in ("ended", "illegal"):
         _expect(game, f"init gives the field `{field}`", getattr(state, field), (), jnp.bool_)
@@ -137,17 +139,19 @@ def _check_transition(game: Game, state: Any, key: Any) -> None:
     actions = array_shape((game.num_players,), jnp.int32)
     given = _traced(game, "transition", lambda s, a, k: game.transition(s, a, key=k), state, actions, key)
     if type(given) is not tuple or len(given) != 2:
-        raise TacitError(f"transition of {called(game)} must give (state, reward), not {_kind(given)}")
+        raise TacitError(f"transition of {class_name(game)} must give (state, reward), not {_kind(given)}")
     after, reward = given
     _expect_like(game, "transition", after, "init gave", state)
     if getattr(reward, "shape", None) != () or not _becomes_float32(reward.dtype):
-        raise TacitError(f"transition of {called(game)} gives the reward as {_form(reward)}, and it must be float32[]")
+        raise TacitError(
+            f"transition of {class_name(game)} gives the reward as {_form(reward)}, and it must be float32[]"
+        )
 
 
 def _check_acting(game: Game, state: Any) -> None:
     given = _traced(game, "acting", game.acting, state)
     if not isinstance(given, tuple) or len(given) != 2:
-        raise TacitError(f"acting of {called(game)} must give (players, valid), not {_kind(given)}")
+        raise TacitError(f"acting of {class_name(game)} must give (players, valid), not {_kind(given)}")
     _expect(game, "acting gives the players", given[0], (game.max_acting,), jnp.int32)
     _expect(game, "acting gives which are valid", given[1], (game.max_acting,), jnp.bool_)
     legal = _traced(game, "legal_when_acting", game.legal_when_acting, state, array_shape((), jnp.int32))
@@ -160,7 +164,7 @@ def _check_observers(game: Game, state: Any, names: Sequence[str] | None) -> Non
         what = f"the encoder of observer {name!r}"
         if observer.dtype not in (jnp.bool_, bool, jnp.float32):
             raise TacitError(
-                f"observer {name!r} of {called(game)} must have the dtype bool or float32, not {observer.dtype!r}"
+                f"observer {name!r} of {class_name(game)} must have the dtype bool or float32, not {observer.dtype!r}"
             )
         seen = _traced(game, what, observer.encode, state, array_shape((), jnp.int32))
         size = f"{what}, whose layout has {observer.size} entries, gives a vector"
@@ -169,15 +173,17 @@ def _check_observers(game: Game, state: Any, names: Sequence[str] | None) -> Non
 
 def _check_names(game: Game) -> None:
     for action in range(game.num_actions):
-        name = users_own(game, "action_name", game.action_name, action)
+        name = call_user_code(game, "action_name", game.action_name, action)
         if not isinstance(name, str):
-            raise TacitError(f"action_name of {called(game)} must give a str for action {action}, not {name!r}")
+            raise TacitError(f"action_name of {class_name(game)} must give a str for action {action}, not {name!r}")
 
 
 def _check_symmetry(game: Game, state: Any, key: Any, names: Sequence[str] | None) -> None:
     symmetry = _traced(game, "sample_symmetry", lambda key: game.sample_symmetry(key=key), key)
     if not isinstance(symmetry, Symmetry):
-        raise TacitError(f"sample_symmetry of {called(game)} must give a games.game.Symmetry, not {_kind(symmetry)}")
+        raise TacitError(
+            f"sample_symmetry of {class_name(game)} must give a games.game.Symmetry, not {_kind(symmetry)}"
+        )
     players, actions = (game.num_players,), (game.num_players, game.num_actions)
     _expect(game, "sample_symmetry gives `players`", symmetry.players, players, jnp.int32)
     _expect(game, "sample_symmetry gives `actions`", symmetry.actions, actions, jnp.int32)
@@ -197,9 +203,11 @@ def observers_of(game: Game, names: Sequence[str] | None) -> Iterator[tuple[str,
     """
     offered = _read(game, "observers")
     if not isinstance(offered, Mapping) or not all(isinstance(name, str) for name in offered):
-        raise TacitError(f"observers of {called(game)} must be a mapping of names to observers, not {_kind(offered)}")
+        raise TacitError(
+            f"observers of {class_name(game)} must be a mapping of names to observers, not {_kind(offered)}"
+        )
     if not offered:
-        raise TacitError(f"{called(game)} needs at least one observer")
+        raise TacitError(f"{class_name(game)} needs at least one observer")
     for name in offered if names is None else names:
         try:
             observer = game.observer(name)
@@ -233,7 +241,7 @@ def _becomes_float32(dtype: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------- in words
 
 
-def called(game: Game) -> str:
+def class_name(game: Game) -> str:
     """The game in a sentence, by the path of its class, for example "game mined.Mined"."""
     return f"game {type(game).__module__}.{type(game).__qualname__}"
 
@@ -250,7 +258,7 @@ def _kind(value: Any) -> str:
 def _expect(game: Game, what: str, found: Any, shape: tuple[int, ...], dtype: Any) -> None:
     expected = array_shape(shape, dtype)
     if getattr(found, "shape", None) != shape or found.dtype != expected.dtype:
-        raise TacitError(f"in {called(game)} {what} as {_form(found)}, and it must be {_form(expected)}")
+        raise TacitError(f"in {class_name(game)} {what} as {_form(found)}, and it must be {_form(expected)}")
 
 
 def _expect_like(game: Game, member: str, found: Any, who: str, expected: Any) -> None:
@@ -259,11 +267,11 @@ def _expect_like(game: Game, member: str, found: Any, who: str, expected: Any) -
     if jax.tree.structure(found) != jax.tree.structure(expected):
         odd = [f"`{path}`" for path in (*ours, *theirs) if (path in ours) != (path in theirs)]
         where = f" (they differ in {', '.join(odd)})" if odd else f" ({_kind(found)} for {_kind(expected)})"
-        raise TacitError(f"{member} of {called(game)} gives a state of another structure than {who}{where}")
+        raise TacitError(f"{member} of {class_name(game)} gives a state of another structure than {who}{where}")
     for path, leaf in ours.items():
         if (leaf.shape, leaf.dtype) != (theirs[path].shape, theirs[path].dtype):
             raise TacitError(
-                f"{member} of {called(game)} gives the state's `{path}` as {_form(leaf)}, "
+                f"{member} of {class_name(game)} gives the state's `{path}` as {_form(leaf)}, "
                 f"and {who} {_form(theirs[path])}"
             )
 
@@ -275,15 +283,15 @@ def leaves_of(tree: Any) -> dict[str, Any]:
 
 
 def _read(game: Game, name: str) -> Any:
-    return users_own(game, name, lambda: getattr(game, name))
+    return call_user_code(game, name, lambda: getattr(game, name))
 
 
 def _traced(game: Game, member: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """The shapes and dtypes of what a member of the game returns."""
-    return users_own(game, member, lambda: jax.eval_shape(function, *arguments))
+    return call_user_code(game, member, lambda: jax.eval_shape(function, *arguments))
 
 
-def users_own(game: Game, member: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def call_user_code(game: Game, member: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """The value of `function`; what the game's own code raises in it becomes one sentence.
 
     Raises:
@@ -297,4 +305,4 @@ def users_own(game: Game, member: str, function: Callable[..., Any], *arguments:
         message = f"{error}".strip().splitlines() or [""]
         said = f"{type(error).__name__}: {message[0]}".rstrip(": .")
         own = getattr(sys.modules.get(type(game).__module__), "__file__", None)
-        raise TacitError(f"in {member} of {called(game)}{users_line(error, own)}: {said}") from error
+        raise TacitError(f"in {member} of {class_name(game)}{location_in_user_code(error, own)}: {said}") from error

@@ -134,7 +134,7 @@ def fetch(tree: Any) -> Any:
     return jax.tree.map(as_before, tree, whole)
 
 
-def agree(said: int) -> int:
+def broadcast_from_first(said: int) -> int:
     """Broadcast process 0's int32 or flag to all processes, which must call this together; free where there is one."""
     if jax.process_count() == 1:
         return said

@@ -131,7 +131,7 @@ class _Defects:
         self, match: Match, seated: tuple[Any, ...], tally: _Tally, step: Step, *, turn: int | None, greedy: Array
     ) -> _Tally:
         memories = list(tally.memories)
-        for seat in match.looking(turn):
+        for seat in match.evaluated_seats(turn):
             after, distance = self._compare(match, seated, seat, memories[seat], tally.symmetries, step, greedy)
             acts = step.acting[seat]
             if match.kinds[seat].policy.memory_clock == "own_turns":

@@ -41,7 +41,7 @@ The board, and how a state shows itself: every player sees the other's cards, an
 """
 
 # %%
-state = results.dealt("game=hanabi_2x3")
+state = results.initial_state("game=hanabi_2x3")
 print(state)
 state  # noqa: B018 (a notebook draws it)
 
@@ -141,6 +141,6 @@ conventions.figure(found, "greedy")
 """
 
 # %%
-stored, which = compare.stored(full_game)
+stored, which = compare.stored_comparisons(full_game)
 print(which, *map(compare.markdown, stored), sep="\n\n")
 display(*map(compare.figure, stored))  # noqa: F821 (a notebook has it)

@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
     """The keys that were asked for; empty for those in which the runs differ."""
     over: Mapping[str, Sequence[Any]] = MappingProxyType({})
     """The keys over whose values each row is a mean."""
-    following: Mapping[str, Sequence[str]] = MappingProxyType({})
+    determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
     """For a shown key, the keys that it determines and that are not shown."""
 
     @property
@@ -139,7 +139,7 @@ def compare(
     return comparisons[0]
 
 
-def stored(folder: Path | str) -> tuple[list[Comparison], str]:
+def stored_comparisons(folder: Path | str) -> tuple[list[Comparison], str]:
     """The comparisons of the finished training runs in a folder, and a sentence that names these runs.
 
     Unlike `read`, it returns no comparison for a folder that does not exist or has no finished training run.
@@ -175,13 +175,13 @@ def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
 def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
-    names = list(asked.by) or [key for key in _leading(records, varying) if key not in asked.over]
+    names = list(asked.by) or [key for key in _determining_keys(records, varying) if key not in asked.over]
     names = names or ["learner.entropy_coef"]
     if not asked.over and len({_texts(record, names) for record in records}) < len(records):
-        names += [key for key in _leading(records, varying) if key not in names]
+        names += [key for key in _determining_keys(records, varying) if key not in names]
     hidden = [key for key in varying if key not in names and key not in asked.over]
-    following = _following(records, names, hidden)
-    hidden = [key for key in hidden if not any(key in keys for keys in following.values())]
+    determined_keys = _determined_keys(records, names, hidden)
+    hidden = [key for key in hidden if not any(key in keys for keys in determined_keys.values())]
     groups = sorted(_groups(records, names, asked.over), key=lambda group: _sort_key(group.keys))
     tests = run_tests(groups, asked.contrasts)
     group = records[0].science["game"]
@@ -202,17 +202,17 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
         for group, best in zip(groups, tests.best, strict=True)
     ]
     return Comparison(
-        rows=_told_apart(rows),
+        rows=_with_short_names(rows),
         tests=tests,
         score_range=score_range,
         optimum=optimum,
         shares=asked.shares,
         game=_game_title(name, group),
         short_game=records[0].keys["game"],
-        warnings=_warnings(records, _leading(records, hidden)),
+        warnings=_warnings(records, _determining_keys(records, hidden)),
         by=asked.by,
         over={key: sorted({record.keys.get(key) for record in records}, key=keys_of.order) for key in asked.over},
-        following=following,
+        determined_keys=determined_keys,
     )
 
 
@@ -254,7 +254,7 @@ def _game(group: Mapping[str, Any]) -> tuple[str, tuple[float, float], float | N
     return game.name, game.score_range, getattr(game, "known_optimum", None)
 
 
-def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
+def _determining_keys(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
     """Of the keys in which runs differ, those that no other one determines; among classes only classes count.
 
     A game's version is always kept and determines no other key: runs of different versions cannot be compared.
@@ -262,22 +262,24 @@ def _leading(records: Sequence[Record], keys: Sequence[str]) -> list[str]:
     found = Runs(records)
     classes = [key for key in keys if keys_of.is_class(key)]
     others = [key for key in keys if not keys_of.is_class(key) and key != "game.version"]
-    leading = {"game.version", *found.leading(classes), *found.leading([*classes, *others])}
-    return [key for key in keys if key in leading]
+    determining = {"game.version", *found.determining_keys(classes), *found.determining_keys([*classes, *others])}
+    return [key for key in keys if key in determining]
 
 
-def _following(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
+def _determined_keys(records: Sequence[Record], shown: Sequence[str], hidden: Sequence[str]) -> dict[str, list[str]]:
     """For each shown key the hidden keys that it determines; if several do, a class comes before other keys."""
     found = Runs(records)
-    following: dict[str, list[str]] = {}
+    determined_keys: dict[str, list[str]] = {}
     for key in sorted(hidden):
-        leaders = (one for one in sorted(shown, key=lambda one: not keys_of.is_class(one)) if found.decides(one, key))
+        leaders = (
+            one for one in sorted(shown, key=lambda one: not keys_of.is_class(one)) if found.determines(one, key)
+        )
         if key != "game.version" and (leader := next(leaders, None)):
-            following.setdefault(leader, []).append(key)
-    return following
+            determined_keys.setdefault(leader, []).append(key)
+    return determined_keys
 
 
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
+def _with_short_names(rows: Sequence[Row]) -> list[Row]:
     """The rows, with the beginnings of their runs' names if several rows have the same keys."""
     if len({_sort_key(row.keys) for row in rows}) == len(rows):
         return list(rows)
@@ -311,7 +313,7 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
         values = {str(one.get(name, "not said")) for one in settings}
         if len(values) > 1:
             found.append(f"rows were cross-played with different {words}: {', '.join(sorted(values))}")
-    if far := [f"{', '.join(one.far_seeds)} of run {one.path.name}" for one in records if one.far_seeds]:
+    if far := [f"{', '.join(one.outlier_seeds)} of run {one.path.name}" for one in records if one.outlier_seeds]:
         found.append(
             f"seeds that play far from all others: {'; '.join(far)}; intervals over few seeds are then too short: of "
             "95 % intervals of 6 to 8 seeds 60 to 72 % held (docs/estimators.md)"

@@ -170,8 +170,8 @@ def show(
 def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -> list[str]:
     """The sentences below a table: hidden keys, means, why cells have no interval, what the mark means."""
     notes = [
-        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(following))}"
-        for key, following in comparison.following.items()
+        f"not shown, since it changes with {keys_of.last_part(key)}: {', '.join(keys_of.short_names(determined))}"
+        for key, determined in comparison.determined_keys.items()
     ]
     for key, values in comparison.over.items():
         texts = ", ".join(keys_of.short_value(key, value) for value in values)

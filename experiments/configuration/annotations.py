@@ -32,7 +32,7 @@ def of(target: Any) -> dict[str, Any]:
         return {}
 
 
-def fitted(name: str, value: Any, annotation: Any) -> Any:
+def converted(name: str, value: Any, annotation: Any) -> Any:
     """`value`, converted to fit an annotation.
 
     A whole float (1e3) is accepted for int, an int for float, a list for a tuple; a truth value is not a number.

@@ -302,11 +302,11 @@ def build_game(config: Mapping[str, Any]) -> "Game":
 
 def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
     """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them."""
-    from games.shapes import users_own
+    from games.shapes import call_user_code
     from marl.agent import Kind
 
-    name = config.get("observer") or next(iter(users_own(game, "observers", lambda: game.observers)), "observer")
-    observer = users_own(game, f"observer {name!r}", game.observer, name)
+    name = config.get("observer") or next(iter(call_user_code(game, "observers", lambda: game.observers)), "observer")
+    observer = call_user_code(game, f"observer {name!r}", game.observer, name)
     static = {key: value for key, value in config.items() if key != "observer"}
     policy = call(
         "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.configuration import annotations
 from experiments.configuration.conf_files import written
-from games.errors import TacitError, users_line
+from games.errors import TacitError, location_in_user_code
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice of one is a name in conf/, or a Python path."""
@@ -126,7 +126,7 @@ def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = ()
     refuse_unknown(group, arguments, (*takes, *also_known))
     annotated = annotations.of(target)
     arguments = {
-        key: annotations.fitted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
+        key: annotations.converted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
     }
     accepted = {name: value for name, value in given.items() if name in parameters}
     with _one_sentence(group, config["_target_"], arguments):
@@ -141,7 +141,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
     """
     numbers = find("learner", config).hyperparameters
     given = {name: config[name] for name in numbers._fields if name in config}
-    given = {name: annotations.fitted(f"learner.{name}", value, float) for name, value in given.items()}
+    given = {name: annotations.converted(f"learner.{name}", value, float) for name, value in given.items()}
     with _one_sentence("learner", config["_target_"], given):
         return numbers(**given).check()
 
@@ -247,4 +247,4 @@ def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterat
 def _in_short(error: Exception) -> str:
     """An error's name and the first line of what it says, with the innermost line of the user's own files."""
     says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}{': ' if says else ''}{says}{users_line(error)}"
+    return f"{type(error).__name__}{': ' if says else ''}{says}{location_in_user_code(error)}"

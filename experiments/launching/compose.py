@@ -65,7 +65,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     flags = list(arguments)
     for override in said.overrides:
         flags.remove(override)
-    parsed = OverridesParser.create().parse_overrides(spelled_out(said.overrides, command.root))
+    parsed = OverridesParser.create().parse_overrides(expand_overrides(said.overrides, command.root))
     _refuse_wrong_choices(command, parsed)
     settings = [conf_files.hydra_settings(f"experiment/{name}") for name in _names(parsed, "experiment")]
     keys, varied = {override.key_or_group for override in parsed}, swept(parsed)
@@ -75,7 +75,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
         elsewhere = said.config_dir or said.config_path or said.config_name or "hydra.searchpath" in keys
         if not elsewhere and ("hydra/sweeper" in keys or any(one.sweeper for one in settings)):
             _check_one(command, parsed)  # our own sweeper checks all jobs before the first
-    sys.argv = [f"tacit {command.name}", *flags, *_for_the_jobs(parsed)]
+    sys.argv = [f"tacit {command.name}", *flags, *_overrides_for_hydra(parsed)]
     # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -152,7 +152,7 @@ def _check_one(command: Command, parsed: Sequence[Override]) -> None:
     command.parse(plain(composed, command.root))
 
 
-def _for_the_jobs(parsed: Sequence[Override]) -> list[str]:
+def _overrides_for_hydra(parsed: Sequence[Override]) -> list[str]:
     """The overrides as hydra gets them: game.horizon=3 becomes game.horizon=choice(3) if games are swept over.
 
     Before a sweep hydra composes the overrides that are not swept over, with the default game even if games are swept
@@ -221,12 +221,12 @@ def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhe
 
 
 def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
-    """The configuration as plain data, from conf/ROOT.yaml and `overrides`, which may be short (`spelled_out`).
+    """The configuration as plain data, from conf/ROOT.yaml and `overrides`, which may be short (`expand_overrides`).
 
     Raises:
       TacitError: for a key or a choice that does not exist.
     """
-    return plain(_compose(spelled_out(overrides, root), root), root)
+    return plain(_compose(expand_overrides(overrides, root), root), root)
 
 
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
@@ -235,7 +235,7 @@ def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
     Raises:
       TacitError: if they cannot be parsed, or a key has infinitely many values.
     """
-    parsed = OverridesParser.create().parse_overrides(spelled_out(arguments, root))
+    parsed = OverridesParser.create().parse_overrides(expand_overrides(arguments, root))
     return [list(job) for job in itertools.product(*map(choices, parsed))]
 
 
@@ -270,7 +270,7 @@ def short(job: Sequence[str], keys: Set[str]) -> str:
     return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in keys)
 
 
-def spelled_out(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
+def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     """Short overrides written in full: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
 
     A key without a dot is a key of the game if the configuration has no key of that name and a chosen game has one.
@@ -352,7 +352,7 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, 
         return _one_line(cause, root, chosen, varied)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         several = "experiment" in varied or cause.full_key.partition(".")[0] in varied  # choices with different keys
-        hint = "" if chosen is None or several else f"; {_instead(cause.full_key, chosen, root)}"
+        hint = "" if chosen is None or several else f"; {_suggestion(cause.full_key, chosen, root)}"
         return f"the configuration has no key {cause.full_key!r}{hint}"
     if isinstance(error, MissingMandatoryValue):
         return f"the configuration needs a value for {error.full_key}"
@@ -372,7 +372,7 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, 
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
 
-def _instead(key: str, chosen: Sequence[str], root: str) -> str:
+def _suggestion(key: str, chosen: Sequence[str], root: str) -> str:
     """Suggestions for an unknown key: keys of similar spelling, or all keys of its group."""
     there = [override for override in chosen if override.partition("=")[0] != key]
     plain: Any = OmegaConf.to_container(_compose(there, root))

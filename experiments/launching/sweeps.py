@@ -68,7 +68,7 @@ def sweep(
             if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
                 checked = dataclasses.replace(checked)  # without the games that it has built
             left += [(checked, path) for path in new if _state(path) == "finished"]
-    _say_what_is_left_out(len(jobs), len(todo))
+    _print_left_out(len(jobs), len(todo))
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
@@ -77,7 +77,7 @@ def sweep(
     for first in range(0, len(todo), batch):
         ended += _launched(launcher, todo[first : first + batch], first)
     for (job, _), result in zip(todo, ended, strict=True):
-        _say_why(short(job, keys), result)
+        _print_error(short(job, keys), result)
     if sentence := command.caution(left):
         print(f"tacit: warning: {sentence}", file=sys.stderr)
     states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
@@ -172,14 +172,14 @@ def _launched(
     return [ended[number] for number in range(len(batch))]
 
 
-def _say_what_is_left_out(jobs: int, todo: int) -> None:
+def _print_left_out(jobs: int, todo: int) -> None:
     left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
         todo < jobs
     )
     print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
 
 
-def _say_why(job: str, result: JobReturn) -> None:
+def _print_error(job: str, result: JobReturn) -> None:
     """Print a job's error, if it ended with one."""
     error = _error(result)
     if error is not None:
@@ -200,7 +200,7 @@ def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None]
     finished = [path for path, state in states.items() if state == "finished"]
     if finished:
         show(finished)
-        _say_other_versions(finished)
+        _warn_other_versions(finished)
     counts = collections.Counter(state for state in states.values() if state != "finished")
     if counts:
         said = ", ".join(f"{number} {state}" for state, number in counts.items())
@@ -212,7 +212,7 @@ def _conclude(states: Mapping[Path, str], show: Callable[[Sequence[Path]], None]
         )
 
 
-def _say_other_versions(paths: Sequence[Path]) -> None:
+def _warn_other_versions(paths: Sequence[Path]) -> None:
     """Warn of finished runs that were made with other library versions or on another device."""
     here = runs.versions()
     other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]

@@ -191,7 +191,7 @@ def as_markdown(tables: Sequence[Table]) -> str:
     return "\n\n".join("\n\n".join([f"**{one.title}**"] * bool(one.title) + [markdown(one)]) for one in tables)
 
 
-def put(tables: Sequence[Table], form: str, *, below: Sequence[str] = ()) -> None:
+def print_tables(tables: Sequence[Table], form: str, *, below: Sequence[str] = ()) -> None:
     """Print tables in a format: one of `FORMATS`, or `SHOWN` as `show` does, followed by the sentences `below`."""
     if form == SHOWN:
         show(tables)

@@ -38,7 +38,7 @@ def warn(sentence: str) -> None:
 
 def plain_lines() -> "Report":
     """A reporter that prints a line for each new stage and every ten seconds."""
-    due = _now_and_then()
+    due = _throttle()
 
     def report(progress: "JobProgress") -> None:
         if due(progress.stage):
@@ -48,7 +48,7 @@ def plain_lines() -> "Report":
     return report
 
 
-def _now_and_then() -> Callable[[str], bool]:
+def _throttle() -> Callable[[str], bool]:
     """Whether a line about a stage is due: at each new stage, and every ten seconds."""
     last = {"stage": "", "time": -math.inf}
 
@@ -101,7 +101,7 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
             task = bar.add_task("starting")
             yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
     else:
-        due = _now_and_then()
+        due = _throttle()
 
         def report(stage: str, done: int, total: int) -> None:
             if due(stage):

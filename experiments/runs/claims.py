@@ -49,7 +49,7 @@ class Owner(NamedTuple):
 
 
 _held: dict[Path, Path] = {}  # run directories of this process, resolved, and its claims on them
-_signs = threading.Lock()
+_heartbeat_lock = threading.Lock()
 
 
 def take(path: Path) -> None:
@@ -124,13 +124,13 @@ def release(path: Path) -> None:
 
 
 def _hold(path: Path, claim: Path) -> None:
-    with _signs:
+    with _heartbeat_lock:
         _held[path] = claim
         if not any(thread.name == "tacit-claims" for thread in threading.enumerate()):
-            threading.Thread(target=_give_signs, name="tacit-claims", daemon=True).start()
+            threading.Thread(target=_send_heartbeats, name="tacit-claims", daemon=True).start()
 
 
-def _give_signs() -> None:
+def _send_heartbeats() -> None:
     while True:
         for claim in list(_held.values()):
             with contextlib.suppress(OSError):  # taken over, or the disk is unavailable: `check` reports it

@@ -114,7 +114,7 @@ class Runs(Sequence[Record]):
         known = dict.fromkeys(key for record in self for key in record.keys)
         return [key for key in known if len({plain_text(record.keys.get(key)) for record in self}) > 1]
 
-    def leading(self, keys: Sequence[str] | None = None) -> dict[str, list[str]]:
+    def determining_keys(self, keys: Sequence[str] | None = None) -> dict[str, list[str]]:
         """Those of `keys` that no other one determines, each with the keys that it determines.
 
         A key determines another one if all runs with the same value of it have the same value of the other. Of keys
@@ -127,16 +127,16 @@ class Runs(Sequence[Record]):
         values = {key: self._texts(key) for key in keys}
         found: dict[str, list[str]] = {}
         for key in sorted(keys, key=lambda key: -len(set(values[key]))):  # most values first
-            leader = next((one for one in found if _decides(values[one], values[key])), None)
-            if leader is None:
+            determining = next((one for one in found if _determines(values[one], values[key])), None)
+            if determining is None:
                 found[key] = []
             else:
-                found[leader].append(key)
+                found[determining].append(key)
         return found
 
-    def decides(self, key: str, other: str) -> bool:
-        """Whether `key` determines `other`, as in `leading`."""
-        return _decides(self._texts(key), self._texts(other))
+    def determines(self, key: str, other: str) -> bool:
+        """Whether `key` determines `other`, as in `determining_keys`."""
+        return _determines(self._texts(key), self._texts(other))
 
     def _texts(self, key: str) -> list[str]:
         return [plain_text(record.keys.get(key)) for record in self]
@@ -170,7 +170,7 @@ class Runs(Sequence[Record]):
         """
         varying = self.varying()
         play, xarray = one_of("play", play, PLAYS), _extra("xarray", "crossplay")
-        return dataset(self, varying, self.leading(varying), play, xarray)
+        return dataset(self, varying, self.determining_keys(varying), play, xarray)
 
 
 def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs:
@@ -289,7 +289,7 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         return {**facts, "reason": f"the directory cannot be read: {error.strerror}"}
 
 
-def _decides(finer: Sequence[str], coarser: Sequence[str]) -> bool:
+def _determines(finer: Sequence[str], coarser: Sequence[str]) -> bool:
     """Whether equal values of `finer` always come with equal values of `coarser`."""
     return len(set(zip(finer, coarser, strict=True))) == len(set(finer))
 

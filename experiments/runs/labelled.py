@@ -32,14 +32,18 @@ class _Axis(NamedTuple):
 
 
 def dataset(
-    runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, Sequence[str]], play: str, xarray: Any
+    runs: Sequence[Record],
+    varying: Sequence[str],
+    determining_keys: Mapping[str, Sequence[str]],
+    play: str,
+    xarray: Any,
 ) -> "xarray.Dataset":
     """The cells of one play of all runs, as `Runs.crossplay` describes it.
 
     Args:
       runs: runs.
       varying: the keys in which they differ.
-      leading: those of them that become dimensions, each with the keys that it determines.
+      determining_keys: those of them that become dimensions, each with the keys that it determines.
       play: "sampled" or "greedy".
       xarray: the imported library.
 
@@ -47,7 +51,7 @@ def dataset(
       TacitError: if two runs have the same configuration, or their cells differ in shape.
     """
     cells = _cells(runs, play)
-    axes = _axes(runs, varying, leading)
+    axes = _axes(runs, varying, determining_keys)
     places = list(zip(*(axis.places for axis in axes), strict=True)) if axes else [()] * len(runs)
     for number, place in enumerate(places):
         if (first := places.index(place)) != number:
@@ -105,11 +109,11 @@ def _fill(array: np.ndarray, seatings: np.ndarray, values: np.ndarray) -> None:
         array[second, first, 1] = values
 
 
-def _axes(runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, Sequence[str]]) -> list[_Axis]:
+def _axes(runs: Sequence[Record], varying: Sequence[str], determining_keys: Mapping[str, Sequence[str]]) -> list[_Axis]:
     """The dimensions: keys in which the runs differ and that no other one determines."""
     values = {key: [record.keys.get(key) for record in runs] for key in varying}
     axes = []
-    for key in (key for key in varying if key in leading):
+    for key in (key for key in varying if key in determining_keys):
         texts = list(map(plain_text, values[key]))
         distinct = dict(zip(texts, range(len(runs)), strict=True))
         order = sorted(distinct.values(), key=lambda run: _order(values[key][run]))
@@ -117,8 +121,8 @@ def _axes(runs: Sequence[Record], varying: Sequence[str], leading: Mapping[str, 
         axes.append(
             _Axis(
                 name=_names(varying)[key],
-                keys=[key, *leading[key]],
-                values={one: [values[one][run] for run in order] for one in (key, *leading[key])},
+                keys=[key, *determining_keys[key]],
+                values={one: [values[one][run] for run in order] for one in (key, *determining_keys[key])},
                 places=[places[text] for text in texts],
             )
         )

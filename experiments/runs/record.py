@@ -14,7 +14,7 @@ from experiments.runs import directory
 from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from marl.crossplay import CrossPlay
-from marl.crossplay.estimators import Estimate, Summary, far_seeds, summarise
+from marl.crossplay.estimators import Estimate, Summary, outlier_seeds, summarise
 
 State = Literal["finished", "running", "cut", "failed", "damaged"]
 GAMES_NOT_KEPT = (
@@ -68,13 +68,13 @@ class Record:
         }
 
     @property
-    def far_seeds(self) -> list[str]:
-        """The labels of seeds whose greedy cross-play is far from that of all others (`estimators.far_seeds`)."""
+    def outlier_seeds(self) -> list[str]:
+        """The labels of seeds whose greedy cross-play is far from that of all others (`estimators.outlier_seeds`)."""
         return self._found["far_seeds"]
 
     @functools.cached_property
     def _found(self) -> dict[str, Any]:
-        """The estimates from the cross-play, as plain data, which the index caches."""
+        """The estimates from the cross-play, as plain data, which the index caches under these names."""
         if self.command != "train" or self.state != "finished":
             return {"summaries": {}, "far_seeds": []}
         known = None if self.index is None else self.index.summaries(self.path.name)
@@ -84,7 +84,7 @@ class Record:
         greedy = results["greedy"]
         found = {
             "summaries": {play: list(map(list, _summary(cells))) for play, cells in results.items()},
-            "far_seeds": [greedy.labels[seed] for seed in far_seeds(*greedy.cells)],
+            "far_seeds": [greedy.labels[seed] for seed in outlier_seeds(*greedy.cells)],
         }
         if self.index is not None:
             self.index.keep_summaries(self.path.name, found)

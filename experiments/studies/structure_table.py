@@ -30,7 +30,7 @@ from experiments.studies.tabular import (
     build_tabular,
     chosen,
     groups,
-    of_methods,
+    method_settings,
     parameters,
 )
 from games.errors import TacitError, number, whole_number
@@ -77,7 +77,7 @@ class StructureConfig(StudyConfig):
         Raises:
           TacitError: for an unknown key or an invalid value, naming it; for a game that is not tabular.
         """
-        execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
+        execution, settings = cls.execution_of(plain, ["games"]), method_settings(plain)
         penalty = plain.get("penalty")
         configs = [
             cls(

@@ -221,7 +221,7 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     found = study.tables(contents)
     below = [f"run {path}" for path in paths]
     if study.draw_together is None:
-        tables.put(found, form, below=below)
+        tables.print_tables(found, form, below=below)
         return
     folder = paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]})
     folder.mkdir(parents=True, exist_ok=True)
@@ -229,4 +229,4 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     runs.write_json(folder / "table.json", list(contents))
     if draw:
         figures.save(study.draw_together(contents), folder / "table")
-    tables.put(found, form, below=[*below, terminal.where(folder)])
+    tables.print_tables(found, form, below=[*below, terminal.where(folder)])

@@ -79,7 +79,7 @@ def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(one for one in known if one in several)
 
 
-def of_methods(plain: Mapping[str, Any]) -> dict[str, Any]:
+def method_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The checked keys that all commands with methods share: method, agent_swaps, starts and seed.
 
     Raises:

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
-from experiments.studies.tabular import SEARCH, bounds_of, groups, of_methods, parameters
+from experiments.studies.tabular import SEARCH, bounds_of, groups, method_settings, parameters
 from games.errors import TacitError
 from marl.exact import crossplay
 from marl.exact.equivariant import best_equivariant
@@ -50,7 +50,7 @@ class ZscConfig(StudyConfig):
           TacitError: for an unknown key or an invalid value, naming it; for a game that is too large or does not have 2
             players.
         """
-        execution, settings = cls.execution_of(plain, ["games"]), of_methods(plain)
+        execution, settings = cls.execution_of(plain, ["games"]), method_settings(plain)
         configs = [
             cls(
                 game=game,

@@ -81,8 +81,8 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for torn in _torn(folder):
-            torn.unlink()
+        for partial in _partial_files(folder):
+            partial.unlink()
         before = _saved(folder)
         number = before[-1][0] + 1 if before else 1
         write_bytes(folder / f"{number}-{zlib.crc32(contents):08x}.safetensors", contents, synced=True)
@@ -124,8 +124,8 @@ def load(
             f"checkpoint {newest} has format 1, and this Tacit reads format {FORMAT}: "
             "execution.overwrite=true begins the run again"
         )
-    for torn in _torn(folder):
-        warn(f"checkpoint {torn} is passed over: it was cut short while it was written")
+    for partial in _partial_files(folder):
+        warn(f"checkpoint {partial} is passed over: it was cut short while it was written")
     named = _named(like)
     types = {name: _type(leaf) for name, leaf in named.items()}
     for _, path in reversed(_saved(folder)):
@@ -168,7 +168,7 @@ def _saved(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(name[1]), path) for path, name in names.items() if name)
 
 
-def _torn(folder: Path) -> list[Path]:
+def _partial_files(folder: Path) -> list[Path]:
     """The temporary files of checkpoints whose writing was interrupted."""
     return sorted(folder.glob(".*.safetensors.*"))
 

@@ -171,7 +171,7 @@ def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> li
         except TacitError as error:
             _give_up(claimed, (), "interrupted", str(error))
             raise
-        if devices.agree(mine):
+        if devices.broadcast_from_first(mine):
             claimed.append((run, path))
     return claimed
 
@@ -180,7 +180,7 @@ def _finish(training: Training, stopper: Stopper, report: Report) -> None:
     """Train, then cross-play the seeds of each run."""
     for number, (one, params) in enumerate(zip(training.members, training.run(), strict=True)):
         # A process that has trained nothing yet plays the first cross-play even if its time is used up.
-        if (number or training.calls) and devices.agree(stopper.stop()):
+        if (number or training.calls) and devices.broadcast_from_first(stopper.stop()):
             training.save()
             raise stopper.pause(f"before the cross-play of run {one.path.name}")
         report(training.progress(f"cross-play {number + 1} of {len(training.members)}"))

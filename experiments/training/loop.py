@@ -130,7 +130,7 @@ class Training:
         self._save_seconds = 1.0
         self._state: Any = None  # learners and metrics since the last row, on their devices
         self._saved_updates = self.updates
-        self._saved = self._heard = self._began = time.monotonic()
+        self._saved = self._last_heartbeat = self._began = time.monotonic()
 
     @property
     def steps(self) -> int:
@@ -159,7 +159,7 @@ class Training:
         per_row = -(-self.learner.total_updates // self.config.execution.rows)
         seconds_per_update = float("inf")
         while self.updates < self.learner.total_updates:
-            if self.calls and devices.agree(self._stopper.stop(seconds_per_update + self._save_seconds)):
+            if self.calls and devices.broadcast_from_first(self._stopper.stop(seconds_per_update + self._save_seconds)):
                 self.save()
                 raise self._stopper.pause(f"after {self.steps:,} of {self.total_steps:,} steps a seed")
             row_end = min((self.updates // per_row + 1) * per_row, self.learner.total_updates)
@@ -251,7 +251,7 @@ class Training:
     def _affordable(self, most: int, seconds_per_update: float) -> int:
         """Updates of the next compiled call: as many as fit into its time, at least one; the same on all hosts."""
         seconds = min(_CALL_SECONDS, self._stopper.seconds_left())
-        return devices.agree(max(1, min(most, int(seconds / seconds_per_update))))
+        return devices.broadcast_from_first(max(1, min(most, int(seconds / seconds_per_update))))
 
     def _report_progress(self, metrics: Any, updates: int, seconds_per_update: float) -> None:
         """Take the metrics since the last row, leaves [runs * seeds], after a call of `updates` updates.
@@ -273,8 +273,8 @@ class Training:
         named = [*metrics.episodes._asdict().items(), *metrics.maxima.items()]
         means = [(name, total / np.float32(metrics.updates)) for name, total in metrics.sums.items()]
         self._row = {name: np.reshape(value, shape) for name, value in [*named, *means]}
-        if self._due(self._heard, _HEARTBEAT_SECONDS):
-            self._heard = time.monotonic()
+        if self._due(self._last_heartbeat, _HEARTBEAT_SECONDS):
+            self._last_heartbeat = time.monotonic()
             for member in self.members:
                 if jax.process_index() == 0:
                     runs.write_status(member.path, "running", steps=self.steps)
@@ -325,7 +325,7 @@ class Training:
             table.setdefault("evaluation_steps", []).append(np.int64(self.steps))
 
     def _due(self, since: float, seconds: float) -> bool:
-        return bool(devices.agree(time.monotonic() - since >= seconds))
+        return bool(devices.broadcast_from_first(time.monotonic() - since >= seconds))
 
 
 def _devices(wanted: int | None) -> Sequence[Any]:

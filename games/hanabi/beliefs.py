@@ -11,8 +11,8 @@ hand, or a card of another hand and whether to name its color or its rank. A hin
 number of cards that it touches, which everybody sees, too: given the public facts it is the same for all hands that
 fit. (A policy that is uniform over legal actions tells more: how many hints are legal depends on the hand.)
 
-The second line is stored as a log-likelihood of each hand, which every action updates (`observed`, `moved`). It is
-exact for others without a memory of their own; the caller gives their policy, as a function.
+The second line is stored as a log-likelihood of each hand, which every action updates (`after_others_action`,
+`after_own_action`). It is exact for others without a memory of their own; the caller gives their policy, as a function.
 """
 
 import dataclasses
@@ -106,7 +106,7 @@ class HandBelief:
         is_own = (jnp.arange(self._board.players, dtype=jnp.int32) == player)[:, None] & (state.cards != EMPTY)
         return state._replace(cards=jnp.where(is_own, mine[None], state.cards))
 
-    def observed(
+    def after_others_action(
         self,
         state: HanabiState,
         player: Array,
@@ -129,7 +129,7 @@ class HandBelief:
         new = jax.vmap(under)(jnp.arange(self.num_hands, dtype=jnp.int32))
         return jnp.maximum(log_likelihood + new, _IMPOSSIBLE)
 
-    def moved(self, state: HanabiState, player: Array, action: Array, log_likelihood: Array) -> Array:
+    def after_own_action(self, state: HanabiState, player: Array, action: Array, log_likelihood: Array) -> Array:
         """float32[N]: a player's log-likelihoods after an action of its own, taken in `state`.
 
         A card that leaves the hand is known now; younger ones move down, and nobody has acted on the newest yet.

@@ -254,7 +254,7 @@ def between(
     return estimate(run, resamples=resamples, level=level, rng=rng)[0]
 
 
-def far_seeds(seatings: ArrayLike, scores: ArrayLike) -> list[int]:
+def outlier_seeds(seatings: ArrayLike, scores: ArrayLike) -> list[int]:
     """Seeds that play far from all others, in self-play or with these: intervals over few seeds are then too short.
 
     A seed is far if a t test of its mean score against the other seeds' has p < .01 / N (Grubbs, Technometrics 11,

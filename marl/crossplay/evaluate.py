@@ -86,15 +86,15 @@ def visit_cells(
     for agent in agents:
         check_parameters(agent, game.num_players)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
-    deck_key, draw_key, best = _everywhere((*jax.random.split(key), np.asarray(greedy)), mesh)
+    deck_key, draw_key, best = _replicate((*jax.random.split(key), np.asarray(greedy)), mesh)
     games_per_call = min(games, max_lanes)
     for chunk in chunks(agents, cells, max_cells=max_lanes // games_per_call, mesh=mesh):
         for first in range(0, games, games_per_call):
             # The last call is padded with games beyond `games`, so that every call has the same shape.
             numbers = np.arange(first, first + games_per_call, dtype=np.uint32)
             outcome = _play(
-                game, chunk.kinds, mesh, visitor, chunk.stacks, chunk.rows, _cut(chunk.cells.astype(np.uint32), mesh),
-                _everywhere(numbers, mesh), deck_key, draw_key, best,
+                game, chunk.kinds, mesh, visitor, chunk.stacks, chunk.rows, _shard(chunk.cells.astype(np.uint32), mesh),
+                _replicate(numbers, mesh), deck_key, draw_key, best,
             )  # fmt: skip
             meant = np.s_[: chunk.filled, : min(games_per_call, games - first)]
             results, illegal = jax.tree.map(lambda leaf, meant=meant: leaf[meant], fetch(outcome))
@@ -230,7 +230,7 @@ def chunks(agents: Sequence[Agent], cells: np.ndarray, *, max_cells: int, mesh: 
         stacks, rows = zip(
             *(_stack(agents, kind, cells[members, seat]) for seat, kind in enumerate(kinds)), strict=True
         )
-        stacks = _everywhere(stacks, mesh)
+        stacks = _replicate(stacks, mesh)
         weights = sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(stacks))  # of a cell: a copy for each seat
         share = -(-len(members) // count)  # cells of a device
         size = count * max(1, min(share, max_cells, _WEIGHT_BYTES // max(weights, 1)))
@@ -238,7 +238,7 @@ def chunks(agents: Sequence[Agent], cells: np.ndarray, *, max_cells: int, mesh: 
             filled = min(size, len(members) - first)
             # The last part is padded with its first cell, so that every call has the same shape and compiles once.
             chosen = np.concatenate([np.arange(first, first + filled), np.full(size - filled, first)])
-            yield Chunk(kinds, stacks, tuple(_cut(row[chosen], mesh) for row in rows), members[chosen], filled)
+            yield Chunk(kinds, stacks, tuple(_shard(row[chosen], mesh) for row in rows), members[chosen], filled)
 
 
 def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -248,12 +248,12 @@ def _stack(agents: Sequence[Agent], kind: Kind, seated: np.ndarray) -> tuple[Any
     return stacked, np.searchsorted(numbers, seated).astype(np.int32)
 
 
-def _everywhere(tree: Any, mesh: Mesh | None) -> Any:
+def _replicate(tree: Any, mesh: Mesh | None) -> Any:
     """`tree` replicated on every device."""
     return jax.tree.map(jnp.asarray, tree) if mesh is None else place(tree, NamedSharding(mesh, P()))
 
 
-def _cut(array: np.ndarray, mesh: Mesh | None) -> Array:
+def _shard(array: np.ndarray, mesh: Mesh | None) -> Array:
     """`array` [C, ...] sharded equally over the devices."""
     return jnp.asarray(array) if mesh is None else place(array, NamedSharding(mesh, P(_CELLS)))
 

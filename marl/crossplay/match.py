@@ -37,7 +37,7 @@ class Match(NamedTuple):
         """
         return tuple(range(self.game.num_players)) if self.game.cyclic else (None,)
 
-    def looking(self, turn: int | None) -> list[int]:
+    def evaluated_seats(self, turn: int | None) -> list[int]:
         """The seats whose policies are evaluated at a step: who may be acting, and whose memory moves at every step."""
         clocks = [kind.policy.memory_clock for kind in self.kinds]
         return [seat for seat, clock in enumerate(clocks) if turn in (None, seat) or clock == "every_step"]
@@ -93,7 +93,7 @@ class Match(NamedTuple):
         keys = jax.random.split(key, game.num_players + 1)
         only_noop = jnp.where(jnp.arange(game.num_actions, dtype=jnp.int32) == game.noop, jnp.float32(0), -jnp.inf)
         played = [(memory, only_noop, jnp.int32(game.noop)) for memory in memories]
-        for seat in self.looking(turn):
+        for seat in self.evaluated_seats(turn):
             played[seat] = self._act(seat, seated[seat], state, memories[seat], keys[seat], greedy)
         after, log_probs, actions = zip(*played, strict=True)
         actions = jnp.stack(actions)

@@ -52,7 +52,7 @@ class Solution(NamedTuple):
     determinant: tuple[float, float]  # (sign, log) of the equations' and the plane's derivative
 
 
-class Seen(NamedTuple):
+class Evaluation(NamedTuple):
     """What is recorded of one point."""
 
     log_probs: tuple[Any, ...]  # for each agent float64[H, A]
@@ -104,8 +104,8 @@ class Curve:
         full = _counted(self.full, np.append(z[:-1], 0.0)[np.concatenate([own.ravel() for own in self.tied.column])])
         return eigenvalues(self.table, self.full, self.scale, np.append(full, z[-1]))
 
-    def look(self, z: np.ndarray) -> Seen:
-        return jax.tree.map(np.asarray, _look(self.table, self.tied, self.scale, z))
+    def evaluate(self, z: np.ndarray) -> Evaluation:
+        return jax.tree.map(np.asarray, _evaluate(self.table, self.tied, self.scale, z))
 
 
 def equations(tree: Tree, orbits: Sequence[np.ndarray] | None) -> Curve:
@@ -114,7 +114,7 @@ def equations(tree: Tree, orbits: Sequence[np.ndarray] | None) -> Curve:
     Raises:
       TacitError: for more than `MOST_UNKNOWNS` unknowns; for orbits that do not number the legal actions.
     """
-    alone = each_alone(tree)
+    alone = trivial_orbits(tree)
     tied = space_of(alone if orbits is None else _checked(tree, orbits))
     if len(tied.entry) > MOST_UNKNOWNS:
         raise TacitError(
@@ -124,7 +124,7 @@ def equations(tree: Tree, orbits: Sequence[np.ndarray] | None) -> Curve:
     return Curve(tables(tree), tied, space_of(alone), scale_of(tree))
 
 
-def each_alone(tree: Tree) -> tuple[np.ndarray, ...]:
+def trivial_orbits(tree: Tree) -> tuple[np.ndarray, ...]:
     """The orbits of the trivial group: for each agent int64[H, A], -1 where illegal."""
     legal = np.concatenate([own.legal.ravel() for own in tree.agents])
     numbers = np.where(legal, np.cumsum(legal) - 1, -1)
@@ -220,16 +220,16 @@ def _linearise(table: Tables, space: Space, scale: Array, z: Array) -> tuple[Arr
 
 
 @jax.jit
-def _push(table: Tables, space: Space, scale: Array, z: Array, direction: Array) -> Array:
+def _jacobian_product(table: Tables, space: Space, scale: Array, z: Array, direction: Array) -> Array:
     """P times a direction: float64[U]."""
     change = jax.jvp(functools.partial(_equation, table, space, scale), (z,), (jnp.append(direction, 0.0),))[1]
     return direction - change
 
 
 @jax.jit
-def _look(table: Tables, space: Space, scale: Array, z: Array) -> Seen:
+def _evaluate(table: Tables, space: Space, scale: Array, z: Array) -> Evaluation:
     log_probs = _log_probs(table, space, scale, z)
-    return Seen(log_probs, residuals(table, log_probs, jnp.exp(z[-1]))[1], _equation(table, space, scale, z))
+    return Evaluation(log_probs, residuals(table, log_probs, jnp.exp(z[-1]))[1], _equation(table, space, scale, z))
 
 
 def eigenvalues(table: Tables, full: Space, scale: float, z: np.ndarray) -> np.ndarray:
@@ -243,7 +243,7 @@ def eigenvalues(table: Tables, full: Space, scale: float, z: np.ndarray) -> np.n
         return np.sort(np.linalg.eigvals(np.eye(size) - derivative).real)[::-1]
 
     def shifted(direction: np.ndarray) -> np.ndarray:  # by 1, since Arnoldi iteration fails on a matrix of zeros
-        return direction.ravel() + np.asarray(_push(table, full, scale, z, direction.ravel()))
+        return direction.ravel() + np.asarray(_jacobian_product(table, full, scale, z, direction.ravel()))
 
     operator = LinearOperator((size, size), shifted, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).normal(size=size)  # scipy's own would differ from call to call

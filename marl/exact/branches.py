@@ -36,11 +36,11 @@ from marl.exact.branch_equations import (
     NoPointError,
     Solution,
     along_alpha,
-    each_alone,
     eigenvalues,
     equations,
     scale_of,
     space_of,
+    trivial_orbits,
     unknowns,
 )
 from marl.exact.objective import double_precision, tables
@@ -158,7 +158,7 @@ def follow_branch(
     guess = unknowns(curve.tied, log_probs, alpha, curve.scale)
     start = _start(curve, guess, 1.0 if direction == "up" else -1.0)
     given = tuple(np.exp(own) for own in log_probs)
-    found = curve.look(start.z).log_probs
+    found = curve.evaluate(start.z).log_probs
     moved = max(np.abs(np.exp(new) - old).sum(-1).max() / 2 for new, old in zip(found, given, strict=True))
     if moved > 1e-2:
         raise TacitError(
@@ -182,7 +182,7 @@ def windows(branch: Branch) -> list[tuple[float, float]]:
     return merged
 
 
-def summits(branch: Branch) -> list[float]:
+def upper_folds(branch: Branch) -> list[float]:
     """α of the folds where a branch turns downwards, in order: right below each it has two points at one α."""
     return [high for _, high in _rises(branch) if high != branch.alpha[-1]]
 
@@ -210,7 +210,7 @@ def largest_eigenvalue(tree: Tree, log_probs: tuple[np.ndarray, ...], alpha: flo
       TacitError: for a value out of range.
     """
     alpha = number("alpha", alpha, 0.0, above=True)
-    full, scale = space_of(each_alone(tree)), scale_of(tree)
+    full, scale = space_of(trivial_orbits(tree)), scale_of(tree)
     return float(eigenvalues(tables(tree), full, scale, unknowns(full, log_probs, alpha, scale))[0])
 
 
@@ -229,19 +229,19 @@ def _principal(
     default = max(START * scale_of(tree), 2 * number("alpha_min", alpha_min, 0.0, above=True))
     alpha_min, alpha_max = _bounds(alpha_min, default if alpha_max is None else alpha_max)
     curve = equations(tree, orbits)
-    start = _start(curve, _settle(curve, alpha_max), -1.0)
-    if curve.look(start.z).residual > CONVERGED:
+    start = _start(curve, _damped_iteration(curve, alpha_max), -1.0)
+    if curve.evaluate(start.z).residual > CONVERGED:
         raise TacitError("the orbits are not those of symmetries of the game")
     if curve.eigenvalues(start.z)[0] >= 1:
         raise TacitError(f"the principal branch is not stable at alpha_max {alpha_max:g}: it must start higher")
     return _follow(curve, start, alpha_min, alpha_max, max_points, until_unstable, report)
 
 
-def _settle(curve: Curve, alpha: float) -> np.ndarray:
+def _damped_iteration(curve: Curve, alpha: float) -> np.ndarray:
     """z to which damped soft policy iteration converges from the uniform policy."""
     z = np.append(np.zeros(len(curve.tied.entry)), np.log(alpha))
     for _ in range(_DAMPED_STEPS):
-        error = curve.look(z).error
+        error = curve.evaluate(z).error
         z[:-1] -= 0.5 * error
         if np.abs(error).max(initial=0.0) < CONVERGED:
             return z
@@ -288,12 +288,12 @@ def _follow(
             ended = "unstable"
         elif len(points) >= max_points:
             ended = ended or "max_points"
-    looked = [curve.look(point.z) for point in points]
+    evaluations = [curve.evaluate(point.z) for point in points]
     return Branch(
         alpha=np.array([point.alpha for point in points]),
-        log_probs=tuple(np.stack(own) for own in zip(*(seen.log_probs for seen in looked), strict=True)),
+        log_probs=tuple(np.stack(own) for own in zip(*(one.log_probs for one in evaluations), strict=True)),
         eigenvalue=np.array([point.eigenvalues[0] for point in points]),
-        residual=np.array([float(seen.residual) for seen in looked]),
+        residual=np.array([float(one.residual) for one in evaluations]),
         folds=np.array([event.alpha for event in events if event.is_fold]),
         bifurcations=np.array([event.alpha for event in events if not event.is_fold]),
         alpha_stable=next((event.alpha for event in events if event.of_largest), None) if curve.stability else None,
@@ -345,7 +345,7 @@ class _Stretch:
     def log_alpha(self, distance: float) -> float:
         return float(self.at(distance).z[-1])
 
-    def turn(self, distance: float) -> float:
+    def slope(self, distance: float) -> float:
         """How fast log α changes; 0 at a fold."""
         return float(self.at(distance).tangent[-1])
 
@@ -373,10 +373,10 @@ def _step(
     bent = np.linalg.norm(end.z - here.z - length * here.tangent) > length / 4
     if bent or end.tangent @ here.tangent < _LEAST_COSINE:
         raise NoPointError
-    fold = _root(stretch.turn, 0.0, length) if stretch.turn(0.0) * stretch.turn(length) < 0 else None
+    fold = _root(stretch.slope, 0.0, length) if stretch.slope(0.0) * stretch.slope(length) < 0 else None
     points, events, reached = [here], [], 0.0
     for distance in [length] if fold is None else [fold, length]:
-        met = _beyond(stretch.log_alpha(distance), bounds)
+        met = _passed_bound(stretch.log_alpha(distance), bounds)
         if met:
             distance = _root(lambda s, bound=bounds[met]: stretch.log_alpha(s) - bound, reached, distance)
         point = _Point(*stretch.at(distance), stretch.eigenvalues(distance), distance == fold)
@@ -390,7 +390,7 @@ def _step(
     return points[1:], events, ""
 
 
-def _beyond(log_alpha: float, bounds: dict[str, float]) -> str:
+def _passed_bound(log_alpha: float, bounds: dict[str, float]) -> str:
     """The bound that log α has passed, or ""."""
     if log_alpha < bounds["alpha_min"]:
         return "alpha_min"

@@ -169,7 +169,7 @@ def _choices(tree: Tree) -> _Choices:
 
     continuation = None
     for t in reversed(range(tree.horizon)):
-        ranges, continuation = _to_come(tree, t, links, continuation)
+        ranges, continuation = _continuation_ranges(tree, t, links, continuation)
         acting = [agent for stage, agent in nodes if stage == t]
         for agent in acting:
             own = tree.agents[agent]
@@ -179,7 +179,7 @@ def _choices(tree: Tree) -> _Choices:
             differences = _across_histories(tree, t, agent, gains)
             for earlier in nodes:
                 if earlier[0] < t and earlier[1] != agent:
-                    couple(earlier, (t, agent), _earlier(tree, links, earlier, (t, agent), differences))
+                    couple(earlier, (t, agent), _different_stages(tree, links, earlier, (t, agent), differences))
         for pair in itertools.combinations(acting, 2):
             couple((t, pair[0]), (t, pair[1]), _same_stage(tree, t, pair, ranges))
     stage, agent = np.array(nodes, np.int64).reshape(-1, 2).T
@@ -201,7 +201,7 @@ def _links(tree: Tree, t: int) -> _Links:
     return _Links(row * len(tree.problem.joint_actions) + joint_action, probability)
 
 
-def _before(tree: Tree, t: int, links: list[_Links], values: np.ndarray) -> np.ndarray:
+def _expected_next(tree: Tree, t: int, links: list[_Links], values: np.ndarray) -> np.ndarray:
     """float64[K, A_1, ..., A_n]: the mean of the next stage's `values` after joint histories and actions of stage t."""
     shape = (len(tree.stages[t].local), *tree.problem.num_actions)
     return np.bincount(links[t].sequence, weights=links[t].probability * values, minlength=math.prod(shape)).reshape(
@@ -209,7 +209,7 @@ def _before(tree: Tree, t: int, links: list[_Links], values: np.ndarray) -> np.n
     )
 
 
-def _to_come(
+def _continuation_ranges(
     tree: Tree, t: int, links: list[_Links], continuation: list[_Range] | None
 ) -> tuple[list[_Range], list[_Range]]:
     """Rewards from stage t on, and log-counts from the next stage on, over all plans of agents who share what they see.
@@ -234,8 +234,8 @@ def _to_come(
     for kind, (reward, added) in enumerate(zip(now, (0.0, log_counts), strict=True)):
         high = low = reward
         if continuation is not None:
-            high = reward + problem.discount * _before(tree, t, links, continuation[kind].high)
-            low = reward + problem.discount * _before(tree, t, links, continuation[kind].low)
+            high = reward + problem.discount * _expected_next(tree, t, links, continuation[kind].high)
+            low = reward + problem.discount * _expected_next(tree, t, links, continuation[kind].low)
         part = _Range(np.where(legal, high, -np.inf), np.where(legal, low, np.inf))
         ranges.append(part)
         axes = tuple(range(1, len(shape)))
@@ -305,7 +305,7 @@ def _cross_differences(part: _Range, pair: tuple[int, int]) -> np.ndarray:
     return most
 
 
-def _earlier(
+def _different_stages(
     tree: Tree, links: list[_Links], first: tuple[int, int], second: tuple[int, int], differences: np.ndarray
 ) -> np.ndarray:
     """float64[3 kinds]: the bound of an earlier choice of one agent and a later one of another (step 3).
@@ -314,15 +314,15 @@ def _earlier(
     """
     (t, agent), (last, later) = first, second
     local = tree.stages[last].local
-    choice_known = _known(tree, first, second)
+    choice_known = _reveals_choice(tree, first, second)
     own = tree.agents[agent]
     choice = (own.legal[own.stage(t)].sum(1) > 1)[tree.stages[t].local[:, agent]]
     bounds = []
     for part in differences:
         squares = np.where(choice_known, 0.0, part**2)[local[:, later]]
         for k in reversed(range(t + 1, last)):
-            squares = _before(tree, k, links, squares).max(tuple(range(1, 1 + tree.problem.num_agents)))
-        after = np.moveaxis(_before(tree, t, links, squares), agent + 1, 1)
+            squares = _expected_next(tree, k, links, squares).max(tuple(range(1, 1 + tree.problem.num_agents)))
+        after = np.moveaxis(_expected_next(tree, t, links, squares), agent + 1, 1)
         after = after.reshape(*after.shape[:2], -1).max(2) * choice[:, None]  # [K, A_i]
         if t == 0:  # chance alone says with which types one's own goes together
             weight, rows = tree.stages[0].chance.sum(1), tree.stages[0].local[:, agent]
@@ -333,7 +333,7 @@ def _earlier(
     return np.array(bounds)
 
 
-def _known(tree: Tree, first: tuple[int, int], second: tuple[int, int]) -> np.ndarray:
+def _reveals_choice(tree: Tree, first: tuple[int, int], second: tuple[int, int]) -> np.ndarray:
     """bool[histories of the later agent]: whether they tell what the earlier agent knew and did at its stage."""
     (t, agent), (last, later) = first, second
     own, local = tree.agents[agent], tree.stages[last].local

@@ -162,7 +162,7 @@ def solve(
     def polished(rows: np.ndarray) -> Stationary:
         return polish(tree, tuple(own[rows] for own in ended), alphas[rows], polish_steps)
 
-    def put(rows: np.ndarray, found: Stationary) -> None:
+    def assign(rows: np.ndarray, found: Stationary) -> None:
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(found), strict=True):
             whole[rows] = part
 
@@ -170,7 +170,7 @@ def solve(
         return np.flatnonzero(~result.converged)
 
     table = tables(tree)
-    result, tried = _nowhere(ended), np.zeros(len(alphas), bool)
+    result, tried = _unconverged(ended), np.zeros(len(alphas), bool)
     if newton_after is not None:
         newton_after = whole_number("newton_after", newton_after, 1)
         newton_after = newton_after if newton_after <= max_steps and newton.applies(tree) else None
@@ -178,11 +178,11 @@ def solve(
     polish_steps = _POLISH_STEPS if newton_after is None else _FEW_POLISH_STEPS
     while len(left := moving()):
         come_to_rest(left, _POLISH_FROM, most)
-        put(left, polished(left))
+        assign(left, polished(left))
         # Where polishing failed, the flow was not near enough to its limit: it goes on from where it stopped.
         if len(again := np.flatnonzero(~result.converged & (steps < most))):
             come_to_rest(again, _POLISH_FROM_NEARER, most)
-            put(again, polished(again))
+            assign(again, polished(again))
         doubtful = ~result.converged | (result.residual_all > _POLISHED_WELL) & ~tried
         tried = tried | doubtful
         if newton_after is not None and len(left := np.flatnonzero(doubtful)):
@@ -192,14 +192,14 @@ def solve(
             found, moved = newton.maxima_near(tree, tuple(own[left] for own in ended), guesses, alphas[left])
             if len(near := np.flatnonzero(np.isfinite(moved))):
                 certified = polish(tree, tuple(own[near] for own in found), alphas[left[near]])
-                put(left[near], certified._replace(moved=moved[near]))
+                assign(left[near], certified._replace(moved=moved[near]))
         if most == max_steps:
             break
         most = min(2 * most, max_steps)
     return result._replace(steps=steps, time=time)
 
 
-def _nowhere(logits: tuple[np.ndarray, ...]) -> Stationary:
+def _unconverged(logits: tuple[np.ndarray, ...]) -> Stationary:
     """The placeholder result of starts, for each agent float64[B, H, A], that have not been followed."""
     size = len(logits[0])
     first, second, third = np.full((3, size), np.nan)

@@ -69,7 +69,7 @@ def maxima_near(
             continue
         if curve.eigenvalues(z)[0] < 1:
             rows.append(row)
-            for own, new in zip(found, curve.look(z).log_probs, strict=True):
+            for own, new in zip(found, curve.evaluate(z).log_probs, strict=True):
                 own[row] = new
     if rows:
         begin, end = (tuple(own[rows] for own in whole) for whole in (logits, found))

@@ -200,7 +200,7 @@ def sweep(tables: Tables, log_probs: JointPolicy, alpha: Array | float) -> Sweep
     ]
     own = [_own_weights(tables.agents[agent], policies[agent]) for agent in range(num_agents)]
     met = [
-        _meet(
+        _counterfactuals(
             tables.stages[t],
             [own[i][t] for i in range(num_agents)],
             [policies[i][t] for i in range(num_agents)],
@@ -342,18 +342,20 @@ def _sum_children(stage: AgentStage, values: Array, shape: tuple[int, ...]) -> A
     return jnp.append(values, 0.0)[stage.children].sum(-1).reshape(shape)
 
 
-def _meet(stage: Dense | Sparse, own: list[Array], policies: list[Array], entropies: list[Array]) -> list[tuple]:
+def _counterfactuals(
+    stage: Dense | Sparse, own: list[Array], policies: list[Array], entropies: list[Array]
+) -> list[tuple]:
     """For each agent: the others' weight [N], counterfactual reward [N, A], the others' weighted entropies [N]."""
     joined = [weight[:, None] * policy for weight, policy in zip(own, policies, strict=True)]
     weighted = [weight * entropy for weight, entropy in zip(own, entropies, strict=True)]
     return (
-        _meet_dense(stage, own, joined, weighted)
+        _dense_counterfactuals(stage, own, joined, weighted)
         if isinstance(stage, Dense)
-        else _meet_sparse(stage, own, joined, entropies)
+        else _sparse_counterfactuals(stage, own, joined, entropies)
     )
 
 
-def _meet_dense(stage: Dense, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
+def _dense_counterfactuals(stage: Dense, own: list[Array], joined: list[Array], weighted: list[Array]) -> list[tuple]:
     num_states, _, num_actions = stage.reward.shape
     right = stage.chance @ jnp.concatenate([joined[1], weighted[1][:, None]], axis=1)
     right = right.reshape(num_states, len(own[0]), num_actions + 1)
@@ -368,7 +370,9 @@ def _meet_dense(stage: Dense, own: list[Array], joined: list[Array], weighted: l
     return [first, (left[:, -2], left[:, :-2], left[:, -1])]
 
 
-def _meet_sparse(stage: Sparse, own: list[Array], joined: list[Array], entropies: list[Array]) -> list[tuple]:
+def _sparse_counterfactuals(
+    stage: Sparse, own: list[Array], joined: list[Array], entropies: list[Array]
+) -> list[tuple]:
     agents = range(len(own))
     weight = [own[i][stage.local[:, i]] for i in agents]
     chosen = [joined[i][stage.local[:, i]] for i in agents]

@@ -84,7 +84,7 @@ def upper_bound(problem: DecPOMDP, horizon: int) -> float:
         check_stages(team, horizon, 1, BOUND_BYTES)
         return float(Responder(team, horizon, 0, BOUND_BYTES)([first_legal(team, horizon, 0)])[0][0])
     except TacitError:
-        return _value_when_all_is_seen(problem, horizon)
+        return _fully_observable_value(problem, horizon)
 
 
 # Exact: every policy of the others ------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def _parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
 # Bounds ---------------------------------------------------------------------------------------------------------------
 
 
-def _value_when_all_is_seen(problem: DecPOMDP, horizon: int) -> float:
+def _fully_observable_value(problem: DecPOMDP, horizon: int) -> float:
     """The value of the MDP whose state is the problem's state and the last joint observation."""
     legal = legal_together(problem).T
     values = np.zeros((problem.num_states, legal.shape[1]))

@@ -22,7 +22,7 @@ from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, equivariance_defect
 from marl.crossplay import seatings
 from marl.exact import crossplay, gradient_flow
-from marl.exact.branches import Branch, follow_branch, summits
+from marl.exact.branches import Branch, follow_branch, upper_folds
 from marl.exact.gradient_flow import Method, Stationary
 from marl.exact.objective import Array, JointPolicy, Tables, double_precision, in_batches, sweep, tables
 from marl.exact.starts import concatenate
@@ -217,11 +217,11 @@ class _Search(NamedTuple):
         several = [number for number, row in enumerate(rows) if row.solutions > 1]
         seen = [rows[number].alpha for number in several[-1:]]
         if self.branch is not None:
-            seen += summits(self.branch)
+            seen += upper_folds(self.branch)
             seen += [] if self.branch.alpha_stable is None else [self.branch.alpha_stable]
         known = found[several[-1]] if several else None
         if refine and known is not None:
-            seen += self.tops(known, rows[several[-1]].alpha)
+            seen += self.upper_folds_above(known, rows[several[-1]].alpha)
         doubtful = [row.alpha for row in rows if row.solutions != 1 or row.converged < row.starts]
         agreed = [row.alpha for row in rows if row.alpha > max(doubtful, default=0.0)]
         reach = _BRACKET
@@ -233,10 +233,10 @@ class _Search(NamedTuple):
             # First right above what was seen: if that is a fold, the search ends there. Then farther away.
             middle = min(low * (1 + reach), float(np.sqrt(low * agreed[0])))
             reach *= 4
-            ended, now = self.look(middle, known)
+            ended, now = self.solve_at(middle, known)
             if len(now.starts) > 1:
                 known = now
-                if above := self.tops(now, middle):
+                if above := self.upper_folds_above(now, middle):
                     reach = _BRACKET
                 seen += [middle, *above]
             elif ended.converged.all():
@@ -248,7 +248,7 @@ class _Search(NamedTuple):
         high = next((alpha for alpha in agreed if alpha > (low or 0.0)), None)
         return Unique(low, high)
 
-    def look(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
+    def solve_at(self, alpha: float, known: Solutions | None) -> tuple[Stationary, Solutions]:
         """Where all starts, known solutions and starts beside the branch end at one α."""
         logits = concatenate(self.starts, *_other_starts(known, self.branch, alpha))
         ended = gradient_flow.solve(
@@ -256,7 +256,7 @@ class _Search(NamedTuple):
         )
         return ended, distinct(self.tree, ended, 0, None)
 
-    def tops(self, solutions: Solutions, alpha: float) -> list[float]:
+    def upper_folds_above(self, solutions: Solutions, alpha: float) -> list[float]:
         """α of the folds at which the branches from solutions at `alpha`, followed upwards, turn down."""
         found: list[float] = []
         _, chosen = np.unique(solutions.soft.round(9), return_index=True)  # those of equal value count as images of one
@@ -269,7 +269,7 @@ class _Search(NamedTuple):
                 )  # fmt: skip
             except TacitError:  # too large a game, or no curve: what was seen stays a bound
                 continue
-            found += summits(upwards)
+            found += upper_folds(upwards)
         return found
 
 

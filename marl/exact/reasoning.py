@@ -179,7 +179,7 @@ class _Game:
         self.tree = tree
         self.stages = [[_stage(tree, agent, t) for t in range(tree.horizon)] for agent in range(len(tree.agents))]
 
-    def meet(self, agent: int, t: int, plans: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def counterfactuals(self, agent: int, t: int, plans: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(weights of the own histories [N, L], counterfactual rewards [N, A, L]) against plans [H, A, L] of all."""
         stage = self.stages[agent][t]
         rest = [plan for i, plan in enumerate(plans) if i != agent]
@@ -233,7 +233,7 @@ def _respond(game: _Game, plans: Sequence[np.ndarray]) -> JointPolicy:
         parts: list[np.ndarray] = []
         values = None
         for t in reversed(range(tree.horizon)):
-            weight, worth = game.meet(agent, t, columns)
+            weight, worth = game.counterfactuals(agent, t, columns)
             if values is not None:
                 worth = worth + tree.problem.discount * game.ahead(agent, t, values)
             legal = own.legal[own.stage(t)]
@@ -274,7 +274,7 @@ def _train_together(game: _Game, partners: np.ndarray, steps: int, rate: float) 
         for agent, own in enumerate(tree.agents):
             values = None
             for t in reversed(range(tree.horizon)):
-                weight, worth = game.meet(agent, t, plans)
+                weight, worth = game.counterfactuals(agent, t, plans)
                 if values is not None:
                     worth = worth + discount * game.ahead(agent, t, values)
                 now = own.stage(t)

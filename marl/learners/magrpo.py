@@ -174,7 +174,7 @@ class MAGRPO:
     @property
     def _ppo(self) -> ppo.PPO:
         """The PPO that updates the parameters, given the advantages."""
-        return ppo.made_of(self, _WithoutCritic, normalise_advantages=False)
+        return ppo.from_learner(self, _WithoutCritic, normalise_advantages=False)
 
     def _fresh_groups(self, key: Array) -> rollout.Playing:
         one_of_each = rollout.start(self.game, self.policy, self.num_games // self.group_size, key=key)

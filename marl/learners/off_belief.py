@@ -136,13 +136,13 @@ class OffBelief:
     def init(self, hyperparameters: Hyperparameters, *, key: Array) -> OffBeliefState:
         """The initial state of a learner. For many seeds use `lax.map`, never `vmap` (see `FeedForward.init`)."""
         begun = self._ppo.init(_of_ppo(hyperparameters), key=key)
-        begun = begun._replace(playing=self._nothing_heard(begun.playing))
+        begun = begun._replace(playing=self._reset_log_likelihoods(begun.playing))
         return OffBeliefState(begun, belief_params=begun.params if self.levels > 1 else ())
 
     def update(self, state: OffBeliefState) -> tuple[OffBeliefState, Metrics]:
         """Play one rollout and learn from it."""
         key, start_key, rollout_key, shuffle_key = jax.random.split(state.ppo.key, 4)
-        state = self._at_its_level(state, start_key)
+        state = self._advance_level(state, start_key)
         level = self.level(state.ppo.updates)
         playing, trajectory, advantage, episodes = self._rollout(state, rollout_key)
         learnt, metrics = self._ppo.learn(state.ppo, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
@@ -168,16 +168,16 @@ class OffBelief:
     @property
     def _ppo(self) -> ppo.PPO:
         """The PPO that updates the parameters, given the advantages."""
-        return ppo.made_of(self)
+        return ppo.from_learner(self)
 
     # --- play --------------------------------------------------------------------------------------------------------
 
-    def _at_its_level(self, state: OffBeliefState, key: Array) -> OffBeliefState:
+    def _advance_level(self, state: OffBeliefState, key: Array) -> OffBeliefState:
         """Where a new level begins, make the present policy the belief's policy, and begin all games anew."""
         if self.levels == 1:
             return state
         begins = self.level(state.ppo.updates) > self.level(state.ppo.updates - 1)
-        fresh = self._nothing_heard(rollout.start(self.game, self.policy, self.num_games, key=key))
+        fresh = self._reset_log_likelihoods(rollout.start(self.game, self.policy, self.num_games, key=key))
         belief_params, playing = jax.tree.map(
             lambda new, old: jnp.where(begins, new, old),
             (state.ppo.params, fresh),
@@ -185,7 +185,7 @@ class OffBelief:
         )
         return OffBeliefState(state.ppo._replace(playing=playing), belief_params)
 
-    def _nothing_heard(self, playing: rollout.Playing) -> rollout.Playing:
+    def _reset_log_likelihoods(self, playing: rollout.Playing) -> rollout.Playing:
         """The games with all log-likelihoods of hands reset to 0, as before any action."""
         hands = HandBelief(self.game).num_hands if self.levels > 1 else 0
         return playing._replace(memories=jnp.zeros((self.num_games, self.game.num_players, hands), jnp.float32))
@@ -199,7 +199,7 @@ class OffBelief:
             playing, episodes = carry
             keys = jax.random.split(key, self.num_games)
             playing, (recorded, finished) = jax.vmap(functools.partial(self._play_one, state))(playing, keys)
-            return (playing, episodes.and_all(finished)), recorded
+            return (playing, episodes.accumulate(finished)), recorded
 
         keys = jax.random.split(key, self.rollout_length)
         (playing, episodes), (trajectory, advantage) = jax.lax.scan(
@@ -212,17 +212,19 @@ class OffBelief:
     ) -> tuple[rollout.Playing, tuple[tuple[rollout.Trajectory, Array], rollout.Episodes]]:
         """A step of one real game, with its advantage from fictitious ones."""
         real_key, fiction_key = jax.random.split(key)
-        before, heard = playing.states, playing.memories
+        before, log_likelihoods = playing.states, playing.memories
         playing, (step, finished) = self._step(state, restart=True)(playing._replace(memories=()), real_key)
         player, action = step.player[0], step.action[0]
-        targets = jax.vmap(lambda key: self._fictitious(state, before, heard, player, action, key))(
+        targets = jax.vmap(lambda key: self._fictitious(state, before, log_likelihoods, player, action, key))(
             jax.random.split(fiction_key, self.samples)
         )
-        heard = jnp.where(step.done, 0.0, self._heard(state, before, player, action, heard))
-        return playing._replace(memories=heard), ((step, jnp.mean(targets) - step.value), finished)
+        log_likelihoods = jnp.where(
+            step.done, 0.0, self._updated_log_likelihoods(state, before, player, action, log_likelihoods)
+        )
+        return playing._replace(memories=log_likelihoods), ((step, jnp.mean(targets) - step.value), finished)
 
     def _fictitious(
-        self, state: OffBeliefState, before: Any, heard: Array, player: Array, action: Array, key: Array
+        self, state: OffBeliefState, before: Any, log_likelihoods: Array, player: Array, action: Array, key: Array
     ) -> Array:
         """float32[]: the target y of one fictitious game, from a hand drawn from the belief to the next own turn."""
         draw_key, first_key, rest_key = jax.random.split(key, 3)
@@ -230,7 +232,7 @@ class OffBelief:
         if self.levels == 1:
             log_likelihood = jnp.zeros(belief.num_hands, jnp.float32)
         else:
-            log_likelihood = heard[player] * (self.level(state.ppo.updates) > 1)
+            log_likelihood = log_likelihoods[player] * (self.level(state.ppo.updates) > 1)
         fiction = belief.resampled(before, player, log_likelihood, key=draw_key)
         actions = rollout.joint_action(self.game, player[None], jnp.ones(1, jnp.bool_), action[None])
         fiction, reward, _ = self.game.step(fiction, actions, key=first_key)
@@ -240,21 +242,23 @@ class OffBelief:
         value = self._value(state.ppo.params, playing.states, player)
         return playing.returns + jnp.where(playing.states.ended, 0.0, state.ppo.hyperparameters.gamma * value)
 
-    def _heard(self, state: OffBeliefState, before: Any, player: Array, action: Array, heard: Array) -> Array:
+    def _updated_log_likelihoods(
+        self, state: OffBeliefState, before: Any, player: Array, action: Array, log_likelihoods: Array
+    ) -> Array:
         """float32[P, hands]: all players' log-likelihoods of their hands after an action."""
         if self.levels == 1:
-            return heard
+            return log_likelihoods
         belief = HandBelief(self.game)
 
         def log_prob(other: Any) -> Array:
             return self._log_probs(state.belief_params, other, player)[action]
 
         def one(listener: Array, log_likelihood: Array) -> Array:
-            told = belief.observed(before, listener, log_likelihood, log_prob)
-            own = belief.moved(before, listener, action, log_likelihood)
+            told = belief.after_others_action(before, listener, log_likelihood, log_prob)
+            own = belief.after_own_action(before, listener, action, log_likelihood)
             return jnp.where(listener == player, own, told)
 
-        return jax.vmap(one)(jnp.arange(self.game.num_players, dtype=jnp.int32), heard)
+        return jax.vmap(one)(jnp.arange(self.game.num_players, dtype=jnp.int32), log_likelihoods)
 
     def _step(self, state: OffBeliefState, *, restart: bool) -> Callable[..., Any]:
         return rollout.one_step(

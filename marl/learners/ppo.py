@@ -296,7 +296,7 @@ class PPO:
         """Play one rollout and learn from it."""
         key, rollout_key, bootstrap_key, shuffle_key = jax.random.split(state.key, 4)
         playing, trajectory, episodes = self._rollout(state, rollout_key)
-        ahead = self._ahead(state._replace(playing=playing), bootstrap_key)
+        ahead = self._bootstrap(state._replace(playing=playing), bootstrap_key)
         advantage = self._advantages(trajectory, ahead, state.hyperparameters)
         state, metrics = self.learn(state, trajectory, advantage, trajectory.valid, episodes, key=shuffle_key)
         return state._replace(playing=playing, key=key), metrics
@@ -380,7 +380,7 @@ class PPO:
         return bytes_of(sizes)
 
     @property
-    def _played(self) -> dict[str, Any]:
+    def _play_settings(self) -> dict[str, Any]:
         """How games are played, whether they are recorded or not."""
         return {"observer": self.seen, "batch": self.batch, "share_parameters": self.share_parameters}
 
@@ -390,20 +390,20 @@ class PPO:
             self.actor_critic,
             state.params,
             state.playing,
-            **self._played,
+            **self._play_settings,
             length=self.rollout_length,
             sequence=self.sequence,
             key=key,
         )
 
-    def _ahead(self, state: PPOState, key: Array) -> Array:
+    def _bootstrap(self, state: PPOState, key: Array) -> Array:
         """float32[G, P]: the return beyond the rollout (`rollout.bootstrap`)."""
         return rollout.bootstrap(
             self.game,
             self.actor_critic,
             state.params,
             state.playing,
-            **self._played,
+            **self._play_settings,
             gamma=state.hyperparameters.gamma,
             key=key,
         )
@@ -613,7 +613,7 @@ class PPO:
         return features.reshape(length, sequences, players, -1)
 
 
-def made_of(learner: Any, cls: type[PPO] = PPO, **changes: Any) -> PPO:
+def from_learner(learner: Any, cls: type[PPO] = PPO, **changes: Any) -> PPO:
     """The PPO to which a learner passes its advantages, with the learner's fields of equal name, but for `changes`."""
     names = (field.name for field in dataclasses.fields(cls))
     return cls(**{name: getattr(learner, name) for name in names if hasattr(learner, name)} | changes)

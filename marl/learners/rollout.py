@@ -73,7 +73,7 @@ class Episodes(NamedTuple):
             bombed=(done & game.bombed(state)).astype(jnp.int32),
         )
 
-    def and_all(self, others: "Episodes") -> "Episodes":
+    def accumulate(self, others: "Episodes") -> "Episodes":
         """The sum of these statistics and of `others`, those of several games, with leaves [num_games]."""
         return jax.tree.map(lambda sum_, new: sum_ + jnp.sum(new, dtype=sum_.dtype), self, others)
 
@@ -110,24 +110,24 @@ def acting_rows(rows: Array, slot: Array) -> Array:
 def gather_memories(memories: Any, player: Array) -> Any:
     """Gather the memories of the players [M] from those of all players [P, ...]; where M = P, all of them in order."""
 
-    def pick(every: Array) -> Array:
+    def gather(every: Array) -> Array:
         if len(player) == len(every):
             return every
         return _select(_is(player, len(every)), every)
 
-    return jax.tree.map(pick, memories)
+    return jax.tree.map(gather, memories)
 
 
 def scatter_memories(memories: Any, player: Array, moves: Array, after: Any) -> Any:
     """Scatter `after` [M, ...] into all players' memories [P, ...], for those of the players [M] who move, bool[M]."""
 
-    def put(every: Array, new: Array) -> Array:
+    def scatter(every: Array, new: Array) -> Array:
         if len(player) == len(every):
             return jnp.where(moves.reshape(-1, *[1] * (every.ndim - 1)), new, every)
         source = (_is(player, len(every)) & moves[:, None]).T
         return jnp.where(jnp.any(source, axis=1).reshape(-1, *[1] * (every.ndim - 1)), _select(source, new), every)
 
-    return jax.tree.map(put, memories, after)
+    return jax.tree.map(scatter, memories, after)
 
 
 def joint_action(game: Game, actors: Array, acting: Array, action: Array) -> Array:
@@ -193,7 +193,7 @@ def rollout(
     def step(carry: tuple[Playing, Episodes], key: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
         playing, episodes = carry
         playing, (trajectory, finished) = jax.vmap(play_one)(playing, jax.random.split(key, num_games))
-        return (playing, episodes.and_all(finished)), trajectory
+        return (playing, episodes.accumulate(finished)), trajectory
 
     def play_sequence(carry: tuple[Playing, Episodes], keys: Array) -> tuple[tuple[Playing, Episodes], Trajectory]:
         memories = carry[0].memories
@@ -320,10 +320,10 @@ def one_step(
             actors, acting = everybody, game.is_acting(state)  # in order: `acting_rows` has nothing to move
         in_order = jnp.arange(game.max_acting, dtype=jnp.int32)
         # A memory that is updated at every step needs the observations of all players, recorded or not.
-        everybody_looks = batch == "all" or policy.memory_clock == "every_step"
-        players, slot = (everybody, actors) if everybody_looks else (actors, in_order)
+        everybody_observes = batch == "all" or policy.memory_clock == "every_step"
+        players, slot = (everybody, actors) if everybody_observes else (actors, in_order)
 
-        def look(player: Array, memory: Any) -> tuple[Array, Any, Array, Array]:
+        def evaluate(player: Array, memory: Any) -> tuple[Array, Any, Array, Array]:
             observation = encode(state, player)
             own = params_of(params, player, share_parameters)
             memory, features = policy.remember(own, memory, policy.perceive(own, observation))
@@ -336,7 +336,7 @@ def one_step(
             return legal, action, log_probs[action]
 
         memory = gather_memories(playing.memories, players)
-        observation, memory_after, features, value = jax.vmap(look)(players, memory)
+        observation, memory_after, features, value = jax.vmap(evaluate)(players, memory)
         legal, action, log_prob = jax.vmap(act)(
             actors, acting_rows(features, slot), jax.random.split(draw_key, game.max_acting)
         )

@@ -57,7 +57,7 @@ def discard_useless(view: View) -> Array:
         return jnp.any(could, axis=(1, 2)) & jnp.all(~could | kinds[None], axis=(1, 2))
 
     seen_to_be = among(view.blocked, could & view.unseen[None])
-    useless = knows_color & (among(_finished(view)) | seen_to_be) | knows_rank & among(_everywhere(view))
+    useless = knows_color & (among(_finished(view)) | seen_to_be) | knows_rank & among(_on_all_piles(view))
     return _moves(view, discard=_first(useless | knows_color & knows_rank & among(view.useless)))
 
 
@@ -114,7 +114,7 @@ def tell_dispensable(view: View) -> Array:
     knows_color, knows_rank = view.knows_color[1:], view.knows_rank[1:]
     on_pile = _shows(view, view.useless & ~view.blocked) & (knows_color ^ knows_rank)
     by_color = _shows(view, _finished(view)) & ~knows_color
-    by_rank = _shows(view, _everywhere(view)) & ~knows_rank & ~by_color
+    by_rank = _shows(view, _on_all_piles(view)) & ~knows_rank & ~by_color
     open_color = on_pile & knows_rank & ~by_rank
     open_rank = on_pile & knows_color & ~by_color
     card = _first(by_color | by_rank | on_pile)
@@ -338,7 +338,7 @@ def _finished(view: View) -> Array:
     return jnp.broadcast_to((view.height == ranks)[:, None], (colors, ranks))
 
 
-def _everywhere(view: View) -> Array:
+def _on_all_piles(view: View) -> Array:
     """bool[C, R]: cards of ranks that are on all piles."""
     colors, ranks = view.playable.shape
     return jnp.broadcast_to((jnp.arange(ranks, dtype=jnp.int32) < jnp.min(view.height))[None], (colors, ranks))

@@ -62,19 +62,19 @@ class FeedForward:
         return apply_in_parts(self, params, memory, observation, legal)
 
     def perceive(self, params: Any, observation: Array) -> Array:
-        return self._part(params, "features", observation.astype(jnp.float32))
+        return self._apply_method(params, "features", observation.astype(jnp.float32))
 
     def remember(self, params: Any, memory: tuple[()], percept: Array) -> tuple[tuple[()], Array]:
         del params
         return memory, percept
 
     def act(self, params: Any, features: Array, legal: Array) -> Array:
-        return masked_log_softmax(self._part(params, "logits", features), legal)
+        return masked_log_softmax(self._apply_method(params, "logits", features), legal)
 
     def value(self, params: Any, features: Array) -> Array:
-        return self._part(params, "value", features)
+        return self._apply_method(params, "value", features)
 
-    def _part(self, params: Any, method: str, x: Array) -> Array:
+    def _apply_method(self, params: Any, method: str, x: Array) -> Array:
         return self._network().apply({"params": params}, x, method=method)  # type: ignore[return-value]
 
     def _network(self) -> "_Network":

@@ -76,11 +76,11 @@ class Recurrent:
 
     def perceive(self, params: Any, observation: Array) -> Array:
         """float32[3 · memory]: W x + b of the reset gate, the update gate and the candidate."""
-        return self._part(params, "perceive", observation.astype(jnp.float32))
+        return self._apply_method(params, "perceive", observation.astype(jnp.float32))
 
     def remember(self, params: Any, memory: Array, percept: Array) -> tuple[Array, Array]:
         """h' float32[memory] twice: the memory is what the heads see."""
-        after = self._part(params, "remember", memory, percept)
+        after = self._apply_method(params, "remember", memory, percept)
         return after, after
 
     def replay(self, params: Any, memories: Array, percepts: Array, moves: Array, done: Array) -> Array:
@@ -88,12 +88,12 @@ class Recurrent:
         return _replay(self.precision, unit, memories, percepts, moves, done)[0]  # type: ignore[index]
 
     def act(self, params: Any, features: Array, legal: Array) -> Array:
-        return masked_log_softmax(self._part(params, "logits", features), legal)
+        return masked_log_softmax(self._apply_method(params, "logits", features), legal)
 
     def value(self, params: Any, features: Array) -> Array:
-        return self._part(params, "value", features)
+        return self._apply_method(params, "value", features)
 
-    def _part(self, params: Any, method: str, *inputs: Array) -> Array:
+    def _apply_method(self, params: Any, method: str, *inputs: Array) -> Array:
         return self._network().apply({"params": params}, *inputs, method=method)  # type: ignore[return-value]
 
     def _network(self) -> "_Network":

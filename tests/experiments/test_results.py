@@ -129,10 +129,10 @@ class TestFigures:
 
 @pytest.mark.slow
 def test_a_game_is_dealt():
-    state = results.dealt("game=hanabi_2x3", "ranks=2")
+    state = results.initial_state("game=hanabi_2x3", "ranks=2")
     assert "player 0 to move" in str(state)
-    assert str(state) == str(results.dealt("game=hanabi_2x3", "ranks=2"))
-    assert str(state) != str(results.dealt("game=hanabi_2x3", "ranks=2", seed=1))
+    assert str(state) == str(results.initial_state("game=hanabi_2x3", "ranks=2"))
+    assert str(state) != str(results.initial_state("game=hanabi_2x3", "ranks=2", seed=1))
 
 
 def test_the_examples_can_be_named(monkeypatch):

@@ -324,8 +324,8 @@ def test_devices_that_fit_neither_are_refused(number, learners, num_games, other
 
 
 def test_the_decision_of_one_process_is_its_own():
-    assert devices.agree(True) is True
-    assert devices.agree(False) is False
+    assert devices.broadcast_from_first(True) is True
+    assert devices.broadcast_from_first(False) is False
 
 
 if __name__ == "__main__":

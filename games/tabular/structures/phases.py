@@ -194,16 +194,16 @@ def transform(original: Original, rules: Rules, label: str) -> Simulator:
     if gamma == 0 and horizon > original.horizon:
         raise TacitError(f"{label} adds steps, and with discount 0 no reward after the first step can be expressed")
     discount = gamma ** (1 / rules.pace)
-    book = _Book(original, rules, label)
+    builder = _ProblemBuilder(original, rules, label)
     start = {(core, rules.start): chance for core, chance in original.begins().items()}
-    first = [(book.state(point), book.look(point, None), chance) for point, chance in start.items()]
+    first = [(builder.state(point), builder.add_view(point, None), chance) for point, chance in start.items()]
     layer = list(start)
     for time in range(horizon):
         following: dict[_Point, None] = {}  # an ordered set
         for point in layer:
             core, phase = point
             options = [tuple(rules.legal(agent, core, phase)) for agent in original.agents]
-            state = book.allow(point, options)
+            state = builder.add_legal(point, options)
             for joint in itertools.product(*options):
                 step = rules.step(core, phase, joint)
                 reward, cores = step.extra, {core: 1.0}
@@ -212,19 +212,19 @@ def transform(original: Original, rules: Rules, label: str) -> Simulator:
                     cores = original.after(core, step.played)
                 scale = gamma**core.step / discount**time if gamma else 1.0  # without γ, no steps are added
                 if time + 1 == horizon:
-                    book.moves[state, joint] = ({_END: 1.0}, reward * scale)
+                    builder.moves[state, joint] = ({_END: 1.0}, reward * scale)
                     continue
                 chances: dict[int, float] = {}
                 for (place, chance), (then, share) in itertools.product(cores.items(), step.phases.items()):
                     target = (place, then)
                     following[target] = None
-                    number = book.state(target)
+                    number = builder.state(target)
                     chances[number] = chances.get(number, 0.0) + chance * share
-                    if (joint, number) not in book.observed:
-                        book.observed[joint, number] = book.look(target, joint)
-                book.moves[state, joint] = (chances, reward * scale)
+                    if (joint, number) not in builder.observed:
+                        builder.observed[joint, number] = builder.add_view(target, joint)
+                builder.moves[state, joint] = (chances, reward * scale)
         layer = list(following)
-    return Simulator(book.tables(first, discount), horizon, label)
+    return Simulator(builder.tables(first, discount), horizon, label)
 
 
 _Point = tuple[Core, Any]
@@ -232,7 +232,7 @@ _END = 0
 """The number of the absorbing state, and of what everybody observes in it."""
 
 
-class _Book:
+class _ProblemBuilder:
     """Collects states, actions and observations as they are found, then makes the tables."""
 
     def __init__(self, original: Original, rules: Rules, label: str) -> None:
@@ -251,7 +251,7 @@ class _Book:
             self._check_size()
         return self.states[point]
 
-    def look(self, point: _Point, joint: Joint | None) -> tuple[int, ...]:
+    def add_view(self, point: _Point, joint: Joint | None) -> tuple[int, ...]:
         """What everybody observes on coming to a point."""
         core, phase = point
         seen = []
@@ -262,7 +262,7 @@ class _Book:
         self.shown.setdefault(self.states[point], set()).add(tuple(seen))
         return tuple(seen)
 
-    def allow(self, point: _Point, options: list[tuple[Action, ...]]) -> int:
+    def add_legal(self, point: _Point, options: list[tuple[Action, ...]]) -> int:
         """Note what everybody may do at a point, and return the number of its state."""
         state = self.states[point]
         for agent, choices in enumerate(options):

@@ -276,10 +276,13 @@ def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_p
 
 
 def test_what_is_stored_is_compared_and_named(folder, tmp_path):
-    assert compare.stored(tmp_path / "none") == ([], f"no finished training run is stored in {tmp_path / 'none'}")
+    assert compare.stored_comparisons(tmp_path / "none") == (
+        [],
+        f"no finished training run is stored in {tmp_path / 'none'}",
+    )
     (tmp_path / "empty").mkdir()
-    assert compare.stored(str(tmp_path / "empty"))[0] == []
-    (found,), said = compare.stored(folder)
+    assert compare.stored_comparisons(str(tmp_path / "empty"))[0] == []
+    (found,), said = compare.stored_comparisons(folder)
     assert [row.keys["learner.entropy_coef"] for row in found.rows] == [0.001, 0.01, 0.1]
     assert said.startswith(f"stored in {folder}: ")
     assert all(row.path.name in said for row in found.rows)

@@ -54,7 +54,7 @@ def test_arguments_of_a_class_are_no_columns(folder):
         ["entropy_coef", "policy"],
         [[coefficient, name] for coefficient in ("0.01", "0.3") for name in ("FeedForward", "Recurrent", "Tabular")],
     )
-    assert found.following == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
+    assert found.determined_keys == {"policy._target_": ["policy.activation", "policy.memory", "policy.torso"]}
     assert "not shown, since it changes with policy: activation, memory, torso" in compare_tables.sentences(found)
     columns = next(csv.reader(io.StringIO(tables.as_csv([compare_tables.table(found)]))))
     assert columns[:4] == ["learner.entropy_coef", "policy._target_", "run", "seeds"]
@@ -77,7 +77,7 @@ def test_a_class_stays_where_a_finer_key_decides_it(synthetic_run, tmp_path):
     assert shown(found) == (
         ["policy", "torso"], [["FeedForward", "[4]"], ["FeedForward", "[8]"], ["Tabular", "–"]],
     )  # fmt: skip
-    assert found.following == {"policy._target_": ["policy.activation"]}
+    assert found.determined_keys == {"policy._target_": ["policy.activation"]}
 
 
 def test_keys_that_change_together_are_one_column(synthetic_run, tmp_path):

@@ -43,7 +43,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("annotation", "value", "made"), TAKEN, ids=str)
 def test_what_fits_is_passed_on(annotation, value, made):
-    found = annotations.fitted("game.key", value, annotation)
+    found = annotations.converted("game.key", value, annotation)
     assert (found, type(found)) == (made, type(made))
 
 
@@ -74,7 +74,7 @@ def test_what_fits_is_passed_on(annotation, value, made):
 )
 def test_what_does_not_fit_is_refused(annotation, value, asked):
     with pytest.raises(TacitError) as refused:
-        annotations.fitted("game.key", value, annotation)
+        annotations.converted("game.key", value, annotation)
     assert str(refused.value) == f"game.key must be {asked}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.launching.compose import compose, spelled_out
+from experiments.launching.compose import compose, expand_overrides
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
@@ -30,8 +30,8 @@ from games.tabular.library import dectiger
     ids=lambda overrides: " ".join(overrides),
 )
 def test_what_is_left_out_is_filled_in(short, long):
-    assert spelled_out(short) == long
-    assert spelled_out(long) == long
+    assert expand_overrides(short) == long
+    assert expand_overrides(long) == long
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_is_left_out_is_filled_in(short, long):
     ids=" ".join,
 )
 def test_everything_else_stays(overrides):
-    assert spelled_out(overrides) == overrides
+    assert expand_overrides(overrides) == overrides
 
 
 @pytest.mark.slow

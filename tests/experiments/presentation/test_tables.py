@@ -128,5 +128,5 @@ def test_of_a_wide_table_columns_may_be_left_out(capsys, monkeypatch):
 
 @pytest.mark.parametrize("form", ["table", *tables.FORMATS])
 def test_every_format_is_printed(form, capsys):
-    tables.put([TABLE], form)
+    tables.print_tables([TABLE], form)
     assert "IPPO" in capsys.readouterr().out

@@ -309,13 +309,13 @@ def test_what_runs_differ_in(grid):
 
 def test_keys_that_follow_from_others(grid):
     loaded = load(grid)
-    assert loaded.leading() == {COEFFICIENT: ["policy.torso"], GAMMA: []}  # 0.5 and 1: [8], 2: [8, 4]
-    assert loaded.leading([GAMMA, "policy.torso"]) == {GAMMA: ["policy.torso"]}
-    assert loaded.leading(["policy.torso", "seeds"]) == {"policy.torso": ["seeds"]}
-    assert loaded[:1].leading() == {}
-    assert loaded.decides(COEFFICIENT, "policy.torso")
-    assert not loaded.decides("policy.torso", COEFFICIENT)
-    assert not loaded.decides(COEFFICIENT, GAMMA)
+    assert loaded.determining_keys() == {COEFFICIENT: ["policy.torso"], GAMMA: []}  # 0.5 and 1: [8], 2: [8, 4]
+    assert loaded.determining_keys([GAMMA, "policy.torso"]) == {GAMMA: ["policy.torso"]}
+    assert loaded.determining_keys(["policy.torso", "seeds"]) == {"policy.torso": ["seeds"]}
+    assert loaded[:1].determining_keys() == {}
+    assert loaded.determines(COEFFICIENT, "policy.torso")
+    assert not loaded.determines("policy.torso", COEFFICIENT)
+    assert not loaded.determines(COEFFICIENT, GAMMA)
 
 
 # --------------------------------------------------------------------------------------------------------- table, cells

@@ -36,7 +36,7 @@ def main(output, learners):
     found = {"processes": jax.process_count(), "devices": jax.device_count(), "local": jax.local_device_count()}
     # Process 0 says no and yes; process 1 always the opposite.
     first = jax.process_index() == 0
-    found["agreed"] = [devices.agree(not first), devices.agree(first)]
+    found["agreed"] = [devices.broadcast_from_first(not first), devices.broadcast_from_first(first)]
     found |= {f"train {number}": train(number) for number in learners}
     if len(learners) > 1:
         found["crossplay"] = cross_play(jax.devices())

@@ -48,8 +48,8 @@ def history(players):
         actions = jnp.where(jnp.arange(players) == mover, action, game.noop)
 
         def listen(listener, own):
-            told = belief.observed(state, listener, own, lambda other: act(other, mover)[action])
-            return jnp.where(listener == mover, belief.moved(state, listener, action, own), told)
+            told = belief.after_others_action(state, listener, own, lambda other: act(other, mover)[action])
+            return jnp.where(listener == mover, belief.after_own_action(state, listener, action, own), told)
 
         after, _, _ = game.step(state, actions, key=key)
         new = jax.vmap(listen)(jnp.arange(players, dtype=jnp.int32), heard)
@@ -212,7 +212,7 @@ def test_only_a_card_that_leaves_the_hand_moves_what_is_known_of_it(players):
     game, (states, _, _) = BOARDS[players], history(players)
     belief, state, player = HandBelief(game), at(states, 3), jnp.int32(1)
     known = jnp.arange(belief.num_hands, dtype=jnp.float32)  # all different
-    moved = jax.jit(jax.vmap(lambda action: belief.moved(state, player, action, known)))
+    moved = jax.jit(jax.vmap(lambda action: belief.after_own_action(state, player, action, known)))
     told = np.asarray(moved(jnp.arange(game.num_actions, dtype=jnp.int32)))
     hand = [kind(game, card) for card in np.asarray(state.cards)[1]]
     kinds = game.colors * game.ranks

@@ -158,15 +158,15 @@ def test_cross_play_keeps_every_game():
 def test_one_seed_far_from_all_others_is_named():
     generator = np.random.default_rng(0)
     seatings, scores = synthetic.random_effects(generator, 8, synthetic.EFFECTS["seeds"])
-    assert estimators.far_seeds(seatings, scores) == []
+    assert estimators.outlier_seeds(seatings, scores) == []
     bad = (seatings == 3).any(axis=1)
-    assert estimators.far_seeds(seatings, scores - 20 * bad) == [3]
+    assert estimators.outlier_seeds(seatings, scores - 20 * bad) == [3]
     alone = (seatings == 5).all(axis=1)  # bad with itself only
-    assert estimators.far_seeds(seatings + 10, scores - 20 * alone) == [15]
-    assert estimators.far_seeds(seatings[:0], scores[:0]) == []
+    assert estimators.outlier_seeds(seatings + 10, scores - 20 * alone) == [15]
+    assert estimators.outlier_seeds(seatings[:0], scores[:0]) == []
 
 
 def test_of_normal_seeds_few_are_called_far():
     generator = np.random.default_rng(0)
     samples = [synthetic.random_effects(generator, 8, synthetic.EFFECTS["seeds"]) for _ in range(300)]
-    assert sum(bool(estimators.far_seeds(*cells)) for cells in samples) < 0.04 * 300
+    assert sum(bool(estimators.outlier_seeds(*cells)) for cells in samples) < 0.04 * 300

@@ -9,7 +9,7 @@ import pytest
 
 from games.tabular import dpomdp_file, histories
 from marl.exact import branches
-from marl.exact.branches import Branch, principal_branch, summits, windows
+from marl.exact.branches import Branch, principal_branch, upper_folds, windows
 from marl.exact.phase import Unique, phase_diagram
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
@@ -60,7 +60,7 @@ def test_a_window_narrower_than_a_step_is_seen(game, seed):
     reward, tree, branch = game(seed)
     ((low, high),) = windows(branch)
     assert 1 < high / low < 1.04
-    assert summits(branch) == [high]
+    assert upper_folds(branch) == [high]
     middle = np.sqrt(low * high)
     assert fixed_points(reward, middle) == 2  # by other means
     assert fixed_points(reward, 1.002 * high) == 1
@@ -108,16 +108,16 @@ def made(alpha, **changes):
 
 
 def test_windows_and_summits_of_made_branches():
-    assert windows(made([5, 4, 3])) == summits(made([5, 4, 3])) == []
+    assert windows(made([5, 4, 3])) == upper_folds(made([5, 4, 3])) == []
     assert windows(made([5, 3, 2, 3, 4, 1])) == [(2, 4)]
-    assert summits(made([5, 3, 2, 3, 4, 1])) == [4]
+    assert upper_folds(made([5, 3, 2, 3, 4, 1])) == [4]
     # Two that overlap are one; a third is apart.
     turning = made([9, 5, 6, 4, 5.5, 2, 3, 1])
     assert windows(turning) == [(2, 3), (4, 6)]
-    assert summits(turning) == [6, 5.5, 3]
+    assert upper_folds(turning) == [6, 5.5, 3]
     # A branch that begins upwards has passed nothing before its summit, and turns downwards there all the same.
-    assert windows(made([2, 3, 4, 1])) == [] and summits(made([2, 3, 4, 1])) == [4]
-    assert summits(made([2, 3, 4])) == []
+    assert windows(made([2, 3, 4, 1])) == [] and upper_folds(made([2, 3, 4, 1])) == [4]
+    assert upper_folds(made([2, 3, 4])) == []
 
 
 def test_nothing_is_said_below_what_the_branch_shows(game):

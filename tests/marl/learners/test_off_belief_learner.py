@@ -179,7 +179,7 @@ def test_who_listens_believes_in_the_policy_of_the_level_before():
     real, action = deal(3), np.int32(1)
     player, listener = np.int32(real.player), np.int32(1 - real.player)
     look = jax.jit(lambda params, seen: own._log_probs(params, seen, player)[action])
-    told = jax.jit(own._heard)(state, real, player, action, jnp.zeros((2, 4), jnp.float32))[listener]
+    told = jax.jit(own._updated_log_likelihoods)(state, real, player, action, jnp.zeros((2, 4), jnp.float32))[listener]
     under = {
         name: [float(look(one, with_hand(real, listener, np.int32(hand)))) for hand in range(4)]
         for name, one in params.items()
