@@ -1,4 +1,4 @@
-"""Imports go down only: games <- marl <- experiments <- hydra_plugins; what few modules may touch, no other does."""
+"""Imports go down only: games <- marl <- experiments <- hydra_plugins, tacit; what few modules may touch, no other does."""
 
 import ast
 import functools
@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    file for floor in ("games", "marl", "experiments", "hydra_plugins", "conf") for file in (ROOT / floor).rglob("*.py")
+    file
+    for floor in ("games", "marl", "experiments", "hydra_plugins", "tacit", "conf")
+    for file in (ROOT / floor).rglob("*.py")
 )
 NUMERIC = {"jax", "numpy"}
 MAY_IMPORT = {
@@ -22,6 +24,7 @@ MAY_IMPORT = {
     }
     | NUMERIC,
     "hydra_plugins": {"experiments", "games", "hydra", "omegaconf"},
+    "tacit": {"experiments", "games", "jax", "marl", "numpy", "tacit"},
     "conf": set(),
 }  # fmt: skip
 ONLY_IN = {

@@ -2,7 +2,6 @@
 
 import collections
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments import runs
 from experiments.catalogue import facts
-from experiments.configuration.config import build_game, canonical
+from experiments.configuration.config import build_game
 from experiments.presentation import keys as keys_of
 from experiments.presentation import tables, terminal
 from experiments.presentation.tables import Cell, Column, Table
-from experiments.runs.collection import PLAYS, Runs, load, run_directories
+from experiments.runs.collection import PLAYS, Runs, load
 from experiments.runs.record import Record, without_error
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA, not_worse
@@ -77,6 +76,13 @@ class Comparison(NamedTuple):
     following: Mapping[str, Sequence[str]] = MappingProxyType({})
     """For a shown key, the keys that it determines and that are not shown."""
 
+    def __str__(self) -> str:
+        """The table in Markdown, with the names of runs."""
+        return tables.markdown(table(self, names=True))
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
 
 def read(
     paths: Sequence[Path], *, by: Sequence[str] = (), where: Sequence[str] = ()
@@ -93,36 +99,23 @@ def read(
       TacitError: if no finished training run is left, or no run has such a key.
     """
     found = load(paths)
-    chosen = found.where(where)
+    chosen = found.where(*where)
     if not chosen:
         raise TacitError(_why_none(found, where))
     return _compared(chosen, by)
 
 
-def compare(paths: Sequence[Path], *, by: Sequence[str] = ()) -> Comparison:
-    """The comparison of finished runs of one game; `by` as in `read`.
+def compare(found: Runs, *, by: Sequence[str] = ()) -> Comparison:
+    """The comparison of the finished training runs of one game; `by` as in `read`.
 
     Raises:
       TacitError: as `read`; if the runs are of several games.
     """
-    comparisons, _ = _compared(load(paths, index=False), by)
+    comparisons, _ = _compared(found, by)
     if len(comparisons) > 1:
-        raise TacitError("scores of different games or boards do not compare: give runs of one game")
+        several = ", ".join(dict.fromkeys(one.short_game for one in comparisons))
+        raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
     return comparisons[0]
-
-
-def stored(folder: Path | str) -> tuple[list[Comparison], str]:
-    """The comparisons of the finished training runs in a folder, and a sentence that names these runs.
-
-    Unlike `read`, it returns no comparison for a folder that does not exist or has no finished training run.
-    """
-    there = Path(folder).exists() and run_directories(Path(folder))
-    finished = [one for one in load(folder, index=False).finished() if one.command == "train"] if there else []
-    if not finished:
-        return [], f"no finished training run is stored in {folder}"
-    comparisons, warnings = _compared(Runs(finished), ())
-    names = ", ".join(one.name for one in finished)
-    return comparisons, "; ".join([f"stored in {folder}: {names}", *warnings])
 
 
 def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[str]]:
@@ -133,10 +126,7 @@ def _compared(found: Runs, by: Sequence[str]) -> tuple[list[Comparison], list[st
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     by = [found.key(key) for key in by]
-    of_game: dict[str, list[Record]] = collections.defaultdict(list)
-    for record in finished:
-        of_game[_board(record)].append(record)
-    comparisons = [_comparison(of_game[board], by) for board in sorted(of_game)]
+    comparisons = [_comparison(of_game, by) for of_game in Runs(finished).by_game()]
     comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0])))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
     if len(comparisons) > 1:
@@ -243,10 +233,11 @@ def _told_apart(rows: Sequence[Row]) -> list[Row]:
 
 def _why_none(found: Runs, where: Sequence[str]) -> str:
     """The first condition that no remaining run meets, and the values of its key among the runs remaining before it."""
-    number = next(number for number in range(len(where)) if not found.where(where[: number + 1]))
-    before = found.where(where[:number])
+    number = next(number for number in range(len(where)) if not found.where(*where[: number + 1]))
+    before = found.where(*where[:number])
     key = found.key(where[number].partition("=")[0])
-    values = sorted((record.keys[key] for record in before if key in record.keys), key=keys_of.order)
+    known = [{**record.keys, "command": record.command} for record in before]
+    values = sorted((keys[key] for keys in known if key in keys), key=keys_of.order)
     texts = list(dict.fromkeys(keys_of.short_value(key, value) for value in values))
     more = [f"… ({len(texts)} values)"] if len(texts) > _MOST_VALUES else []
     said = f"{keys_of.last_part(key)} is {', '.join([*texts[:_MOST_VALUES], *more])}" if texts else f"no run has {key}"
@@ -291,11 +282,6 @@ def _left_out(found: Sequence[Record]) -> str:
     parts = [f"{number} {state}" for state, number in sorted(unfinished.items())]
     parts += [f"{number} of tacit {command}" for command, number in sorted(others.items())]
     return f"{unfinished.total() + others.total()} of {len(found)} runs ({', '.join(parts)})" if parts else ""
-
-
-def _board(record: Record) -> str:
-    game = {key: value for key, value in record.science["game"].items() if key != "version"}
-    return json.dumps(canonical(game), sort_keys=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- shapes
@@ -351,11 +337,6 @@ def table(comparison: Comparison, *, names: bool = False) -> Table:
     lead = sum(column.shown for column in leading)
     columns = [*leading, *estimates, *([run] if names else []), *hidden]
     return Table(title, columns, rows, sentences(comparison), lead=lead)
-
-
-def markdown(comparison: Comparison) -> str:
-    """The table as Markdown, with the names of runs."""
-    return tables.markdown(table(comparison, names=True))
 
 
 def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:

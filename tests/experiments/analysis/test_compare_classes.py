@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.analysis import compare, compare_figures
 from experiments.presentation import tables
+from experiments.runs import load
 from games.errors import TacitError
 from marl.crossplay.estimators import Estimate, Summary
 
@@ -109,8 +110,8 @@ def test_rows_that_look_alike_have_the_names_of_their_runs(folder):
     assert texts == [[f"{row.keys['learner.entropy_coef']:g}", row.path.name[:6]] for row in found.rows]
     assert len({name for _, name in texts}) == 6
     assert not any("minus" in sentence for sentence in compare.sentences(found))  # it would not say which rows
-    assert compare.markdown(found).splitlines()[0].count("| run |") == 1
-    assert f"| {found.rows[0].path.name} |" in compare.markdown(found)
+    assert str(found).splitlines()[0].count("| run |") == 1
+    assert f"| {found.rows[0].path.name} |" in str(found)
     assert f"0.01 & {found.rows[0].path.name[:6]} & 6 &" in tables.as_latex([compare.table(found)])
     (plain,), _ = compare.read([folder], by=["entropy_coef", "policy"])
     assert shown(plain)[0] == ["entropy_coef", "policy"]
@@ -223,7 +224,7 @@ def drawn(figure):
 
 
 def test_a_key_of_numbers_is_the_axis_and_a_class_makes_lines(folder):
-    figure = drawn(compare.figure(compare.compare([folder])))
+    figure = drawn(compare.figure(compare.compare(load(folder))))
     assert [axis.get_title() for axis in figure.axes] == ["sampled play", "greedy play"]
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "policy"

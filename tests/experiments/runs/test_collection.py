@@ -282,7 +282,7 @@ def grid(synthetic_run, tmp_path_factory):
     ],
 )
 def test_conditions(grid, conditions, number):
-    chosen = load(grid).where(conditions)
+    chosen = load(grid).where(*conditions)
     assert isinstance(chosen, Runs)
     assert len(chosen) == number
 
@@ -290,20 +290,20 @@ def test_conditions(grid, conditions, number):
 def test_conditions_in_error(grid):
     loaded = load(grid)
     with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi-small, not 'lever'"):
-        loaded.where(["lever"])
+        loaded.where("lever")
     with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'entropy_koef'; did you mean learner.entropy_"):
-        loaded.where(["entropy_koef=1"])
+        loaded.where("entropy_koef=1")
     with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'budget.steps'; did you mean steps\?"):
-        loaded.where(["budget.steps=64"])
+        loaded.where("budget.steps=64")
     with pytest.raises(TacitError, match=r"'_target_' may be game._target_ or learner._target_ or policy._target_"):
-        loaded.where(["_target_=x"])
+        loaded.where("_target_=x")
 
 
 def test_what_runs_differ_in(grid):
     loaded = load(grid)
     assert loaded.finished().varying() == [COEFFICIENT, GAMMA]
     assert loaded.varying() == [COEFFICIENT, GAMMA, "policy.torso"]
-    assert loaded.where(["gamma=0.25"]).varying() == [COEFFICIENT]
+    assert loaded.where("gamma=0.25").varying() == [COEFFICIENT]
     assert loaded[:1].varying() == []
 
 
