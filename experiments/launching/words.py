@@ -1,4 +1,4 @@
-"""Arguments in Python as overrides of a command line: `seeds=4` is "seeds=4", {"learner.clip": 0.1} "learner.clip=0.1"."""
+"""Arguments in Python as overrides of a command line: `seeds=4`, `{"learner.clip": 0.1}`, `learner={"clip": 0.1}`."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -66,7 +66,7 @@ class Record:
 
     @functools.cached_property
     def agents(self) -> "list[Agent]":
-        """The seeds of a finished training run as agents, read on first use; TacitError if it is none, or is damaged."""
+        """The seeds of a finished training run as agents; TacitError if it is none, or cannot be read."""
         return directory.read_run(self.path).agents
 
     @functools.cached_property

@@ -132,9 +132,7 @@ def test_mistakes_of_a_training(arguments, keys, says):
 
 def test_only_agents_play():
     game = tacit.make("lever")
-    with pytest.raises(
-        tacit.TacitError, match="agents are tacit.Agent, such as those of run.agents, and 'ann' is none"
-    ):
+    with pytest.raises(tacit.TacitError, match=r"such as those of run\.agents, and 'ann' is none"):
         tacit.crossplay(game, ["ann"])
     agent = tacit.Agent.of(Uniform(), observer="last")
     for wrong in ({"play": "best"}, {"games": 0}, {"seating": "none"}, {"seed": -1}):
@@ -196,7 +194,7 @@ class TestTheExactLab:
         assert "symmetries of policies                                   4                       2" in tacit.symmetries(
             tacit.make("lever", payoffs=[1, 1, 0.9]), generators=0
         )
-        with pytest.raises(tacit.TacitError, match="exact commands need a tabular game, .* and hanabi is none"):
+        with pytest.raises(tacit.TacitError, match=r"exact commands need a tabular game, .* and hanabi is none"):
             tacit.symmetries(tacit.make("hanabi_2x3"))
 
 
