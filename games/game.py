@@ -110,21 +110,6 @@ class Layout:
                 return slice(section.start, section.stop)
         raise KeyError(f"no section {name!r}; there are {', '.join(s.name for s in self.sections)}")
 
-    def section(self, observation: Array, name: str) -> Array:
-        """The section called `name` of observations [..., size], with its named axes: [..., *axes].
-
-        Raises:
-          TacitError: where there is no such section, or the observations are of another size.
-        """
-        found = next((section for section in self.sections if section.name == name), None)
-        if found is None:
-            known = ", ".join(section.name for section in self.sections)
-            raise TacitError(f"an observation has no section {name!r}; it has {known}")
-        *batch, size = jnp.shape(observation) or (0,)
-        if size != self.size:
-            raise TacitError(f"an observation of this layout has {self.size} entries, not {size}")
-        return observation[..., found.start : found.stop].reshape(*batch, *found.shape)
-
     def permute(self, observation: Array, axis: str, image: Array) -> Array:
         """Relabel every axis called `axis`: what stood at index i goes to index `image[i]`.
 
@@ -361,7 +346,7 @@ class Game(abc.ABC):
     def section(self, observation: Array, name: str, observer: str | None = None) -> Array:
         """The section called `name` of what `observe` returned.
 
-            game.section(game.observe(state, 0), "partner hand")
+            game.section(game.observe(state, 0), "hands")
 
         Args:
           observation: [..., size], of any dtype; traced, too.
@@ -375,10 +360,15 @@ class Game(abc.ABC):
           TacitError: where the observer has no such section, or its observations have another size.
         """
         seen_by = self._observer(observer)
-        try:
-            return seen_by.layout.section(observation, name)
-        except TacitError as error:
-            raise TacitError(f"observer {seen_by.name!r} of game {self.name!r}: {error}") from None
+        whose, sections = f"observer {seen_by.name!r} of game {self.name!r}", seen_by.layout.sections
+        found = next((section for section in sections if section.name == name), None)
+        if found is None:
+            known = ", ".join(section.name for section in sections)
+            raise TacitError(f"{whose} has no section {name!r}; it has {known}")
+        *batch, size = jnp.shape(observation) or (0,)
+        if size != seen_by.size:
+            raise TacitError(f"{whose} has observations of {seen_by.size} entries, not {size}: name another observer")
+        return observation[..., found.start : found.stop].reshape(*batch, *found.shape)
 
     def _observer(self, name: str | None) -> Observer:
         return self.observer(next(iter(self.observers)) if name is None else name)

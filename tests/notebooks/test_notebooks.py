@@ -18,6 +18,7 @@ SMALL_HANABI = {
 FEW_STARTS = {"normal_starts": 2, "wide_starts": 0, "pure_starts": 4, "refine": False}
 
 TINY = {
+    "0_use_from_python": {"steps": 1024, "coefficients": [0.01, 0.1]},
     "1_conventions": {"seeds": 6, "levers": [2]},
     "2_high_entropy": {
         "dectiger": {**FEW_STARTS, "horizon": 2, "alpha": [3, 14]},
@@ -59,6 +60,13 @@ TINY = {
 """The parameters of each notebook."""
 
 PRINTED = {
+    "0_use_from_python": [
+        "player 0 to move",
+        "shapes: {'hands': (1, 2, 2, 3), 'fireworks': (2, 3), 'life_tokens': (2,)}",
+        "| 0.01 | 6 | ",
+        "True finished 0.01",
+        "{0.1: 4, 0.3: 4, 0.4: 1}",
+    ],
     "1_conventions": [
         "symmetries of policies                             725,760                 362,880",
         "| self-play | 0.1111 (1.0000) |\n| Other-Play | 0.9000 |",
@@ -92,6 +100,7 @@ PRINTED = {
 """Lines, or parts of lines, that each notebook prints with these parameters."""
 
 FIGURES = {
+    "0_use_from_python": 3,
     "1_conventions": 2,
     "2_high_entropy": 4,
     "3_where_it_fails": 5,

@@ -1,6 +1,5 @@
 """The functions of the face: what they return, and that a mistake is answered in one sentence."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -196,11 +195,3 @@ class TestTheExactLab:
         )
         with pytest.raises(tacit.TacitError, match=r"exact commands need a tabular game, .* and hanabi is none"):
             tacit.symmetries(tacit.make("hanabi_2x3"))
-
-
-def test_sections_of_an_observation_have_names():
-    game = tacit.make("hanabi_2x3")
-    state = game.init(key=jax.random.key(0))
-    seen = game.observe(state, 0)
-    hands = game.section(seen, "hands")
-    assert hands.shape == (1, 2, 2, 3) and hands.sum() == 2  # a card in each slot of the partner's
