@@ -32,6 +32,7 @@ def test_what_reads_and_estimates_loads_no_jax():
     assert not set(loaded_after(program)) & {"jax", "flax", "matplotlib", "hydra"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tacit.__all__)
 def test_every_name_is_there_and_documented(name):
     assert inspect.getdoc(getattr(tacit, name))
@@ -61,6 +62,7 @@ def test_checkers_of_types_see_what_is_there():
         assert getattr(there, name, None) is found or sys.modules[f"{module}.{name}"] is found
 
 
+@pytest.mark.slow
 def test_figures_are_documented():
     for name in tacit.figures.__all__:
         assert inspect.getdoc(getattr(tacit.figures, name)), name

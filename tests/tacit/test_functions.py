@@ -174,6 +174,7 @@ FEW = {"normal_starts": 2, "wide_starts": 0, "pure_starts": 4, "refine": False, 
 
 
 class TestTheExactLab:
+    @pytest.mark.slow
     def test_a_phase_diagram(self, tmp_path):
         (found,) = tacit.phase(FEW, game="equal_levers", n=2, alpha=[0.3, 0.7], execution={"output": tmp_path})
         assert [row["solutions"] for row in found["rows"]] == [2, 1]
