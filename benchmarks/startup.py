@@ -1,4 +1,4 @@
-"""The cost of starting a command: CPU seconds of a separate process, which depend less on load than wall-clock time.
+"""The cost of starting a command and of `import tacit`: CPU seconds of a separate process, which depend little on load.
 
 Files are in the page cache, since every command runs once before it is measured. `tacit compare` reads runs of a toy
 game that are trained for it, each time without an index.
@@ -25,7 +25,10 @@ _OTHERS = (
     "crossplay", "zoo", "compare", "report", "export", "status", "runs", "methods", "conventions", "symmetries",
     "games", "verify", "config",
 )  # fmt: skip
+IMPORT = "import tacit"
+"""In the place of a command: Python alone imports the face."""
 COMMANDS: tuple[tuple[str, float | None], ...] = (
+    (IMPORT, 0.2),
     ("--help", 1.0),
     ("games", 1.0),
     ("games hanabi", 1.0),
@@ -47,7 +50,7 @@ def main(*, repeats: int = REPEATS, commands: tuple[tuple[str, float | None], ..
             _run(["train", *TOY], Path(folder))
         lines = ["| `tacit …` | CPU s, least (median) | goal |", "|---|---:|---:|"]
         for command, goal in commands:
-            arguments = command.split()
+            arguments = [] if command == IMPORT else command.split()
             _run(arguments, Path(folder))
             taken = [_run(arguments, Path(folder)) for _ in range(repeats)]
             said = f"{min(taken):.2f} ({statistics.median(taken):.2f})"
@@ -56,11 +59,12 @@ def main(*, repeats: int = REPEATS, commands: tuple[tuple[str, float | None], ..
 
 
 def _run(arguments: list[str], folder: Path) -> float:
-    """CPU seconds, user and system, of a command in `folder`."""
+    """CPU seconds, user and system, of a command in `folder`; without arguments, of `import tacit`."""
+    program = ["-m", "tacit", *arguments] if arguments else ["-c", IMPORT]
     with tempfile.TemporaryDirectory() as cache:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
-            [sys.executable, "-m", "experiments.cli", *arguments],
+            [sys.executable, *program],
             cwd=folder,
             env={**os.environ, "XDG_CACHE_HOME": cache},
             stdout=subprocess.DEVNULL,

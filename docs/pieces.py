@@ -207,7 +207,7 @@ def method_tables(folder: Path, small: bool) -> Found:
     """The tables of `tacit zsc-table`, a few games in each."""
     paths, contents = in_order(folder / "runs", zsc_table.STUDY)
     if not small:
-        figures.save(exact_figures.zsc_table(contents, exact_tables.games(contents)), FIGURES / "zsc_table")
+        figures.save(exact_figures.zsc_table(contents), FIGURES / "zsc_table")
     parts = [contents[first : first + GAMES_A_TABLE] for first in range(0, len(contents), GAMES_A_TABLE)]
     numbers = [
         {"game": exact_tables.game(one), **{key: one[key] for key in ("optimum", "equivariant")}}

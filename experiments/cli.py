@@ -149,13 +149,15 @@ def _symmetries(arguments: list[str]) -> None:
             raise TacitError(
                 f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
             )
-    from experiments.studies import symmetries
+    from experiments.launching import compose
+    from experiments.studies import symmetries, tabular
 
     overrides = [text if "=" in text else f"game={text}" for text in options.overrides]
     games = [text for text in overrides if text.startswith("game=")]
     if len(games) != 1 and (games or not any(text.startswith("game.file=") for text in overrides)):
         raise TacitError(f"symmetries needs one game, such as dectiger or game.file=PATH, not {len(games)}")
-    print(symmetries.describe(overrides, options.generators))
+    game = tabular.build_tabular(compose.compose(overrides, "phase")["game"])
+    print(symmetries.describe(game, options.generators))
 
 
 def _config(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from experiments.analysis import compare, compare_tables
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
 from experiments.presentation import figures, terminal
+from experiments.runs import Runs
 from experiments.training import hosts
 from experiments.training.job import run_job
 from marl.crossplay.estimators import cross_play
@@ -49,6 +51,22 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
     return best.mean if best.low is None else best.low
 
 
+def trained(overrides: Sequence[str]) -> Runs:
+    """Train the runs that the arguments of `tacit train` stand for, unless they are finished, and read them.
+
+    Nothing is printed and no figure drawn. Several jobs (KEY=A,B) are trained one after the other.
+
+    Raises:
+      TacitError: for anything wrong with a configuration, before anything compiles; and as `run_job`.
+      Paused: as `run_job`.
+    """
+    jobs = [JobConfig.parse(plain) for plain in compose.jobs(overrides)]
+    made = [(job, path) for job in jobs for path in run_job(job)]
+    if sentence := other_crossplay(made):
+        warnings.warn(sentence, stacklevel=3)
+    return runs.load([path for _, path in made], index=False)
+
+
 def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
     """A sentence that names the finished runs whose cross-play had other settings than those asked for."""
     found = {path: runs.played_otherwise(path, dataclasses.asdict(config.crossplay)) for config, path in asked}
@@ -65,8 +83,8 @@ def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
 
 def conclude(paths: Sequence[Path], draw: bool) -> None:
     """Print the comparison of finished runs and write it to compare/ in their folder, with a figure if `draw`."""
-    found, warnings = compare.read(paths)
-    compare_tables.show(found, warnings, paths[0].parent, draw=draw)
+    found, said = compare.read(paths)
+    compare_tables.show(found, said, paths[0].parent, draw=draw)
 
 
 def draw(path: Path) -> None:

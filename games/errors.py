@@ -10,7 +10,7 @@ from typing import Any
 _NOT_USER_CODE = (
     "<",
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments")),
+    *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments", "tacit")),
 )
 """Prefixes of the names of files of Python, of installed packages and of this package."""
 

@@ -338,6 +338,37 @@ class Game(abc.ABC):
             ) from None
 
     @final
-    def observe(self, state: Any, player: Array, observer: str) -> Array:
-        """What `player` sees of one state through the observer called `observer`: dtype[size]."""
-        return self.observer(observer).encode(state, player)
+    def observe(self, state: Any, player: Array | int, observer: str | None = None) -> Array:
+        """What `player` sees of one state through the observer called `observer`, by default the first: dtype[size]."""
+        return self._observer(observer).encode(state, jnp.asarray(player, jnp.int32))
+
+    @final
+    def section(self, observation: Array, name: str, observer: str | None = None) -> Array:
+        """The section called `name` of what `observe` returned.
+
+            game.section(game.observe(state, 0), "hands")
+
+        Args:
+          observation: [..., size], of any dtype; traced, too.
+          name: of the section (`tacit games NAME` lists them).
+          observer: whose layout it is, by default the first one's.
+
+        Returns:
+          [..., *axes], with the section's named axes in their order.
+
+        Raises:
+          TacitError: where the observer has no such section, or its observations have another size.
+        """
+        seen_by = self._observer(observer)
+        whose, sections = f"observer {seen_by.name!r} of game {self.name!r}", seen_by.layout.sections
+        found = next((section for section in sections if section.name == name), None)
+        if found is None:
+            known = ", ".join(section.name for section in sections)
+            raise TacitError(f"{whose} has no section {name!r}; it has {known}")
+        *batch, size = jnp.shape(observation) or (0,)
+        if size != seen_by.size:
+            raise TacitError(f"{whose} has observations of {seen_by.size} entries, not {size}: name another observer")
+        return observation[..., found.start : found.stop].reshape(*batch, *found.shape)
+
+    def _observer(self, name: str | None) -> Observer:
+        return self.observer(next(iter(self.observers)) if name is None else name)

@@ -37,6 +37,22 @@ class Agent(NamedTuple):
     params: Any
     label: str
 
+    @classmethod
+    def of(
+        cls, policy: Policy, params: Any = (), *, observer: str, label: str = "agent", share_parameters: bool = True
+    ) -> "Agent":
+        """A policy with its parameters as an agent.
+
+        Args:
+          policy: a network, a table or a rule (`marl.policies.policy.Policy`).
+          params: what `policy.init` returned or a learner made of it; with a leading axis [num_players] unless
+            `share_parameters`.
+          observer: how it sees the game, the name of one of the game's observers.
+          label: how results call it.
+          share_parameters: whether all seats use the same parameters.
+        """
+        return cls(Kind(policy, observer, share_parameters), params, label)
+
 
 @functools.lru_cache(maxsize=64)
 def declared_parameters(kind: Kind, num_players: int) -> Any:

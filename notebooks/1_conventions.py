@@ -15,10 +15,7 @@ levers = [2, 4]  # full: [2, 3, 4, 6, 8, 10]
 
 # %%
 # %matplotlib inline
-from experiments import results, runs
-from experiments.analysis import compare
-from experiments.presentation import figures, tables
-from experiments.studies import exact_figures, exact_tables, symmetries
+import tacit
 
 # %% [markdown]
 # ## Self-play and cross-play
@@ -27,19 +24,18 @@ from experiments.studies import exact_figures, exact_tables, symmetries
 # (self-play, SP) and with every other one (cross-play, XP).
 
 # %%
-paths = results.trained(
-    "game=lever", "policy=tabular", f"seeds={seeds}", "budget.steps=20000",
-    "learner.num_games=64", "learner.rollout_length=8", "learner.learning_rate=0.05", "crossplay.games=64",
+runs = tacit.train(
+    game="lever", policy="tabular", seeds=seeds, budget={"steps": 20000},
+    learner={"num_games": 64, "rollout_length": 8, "learning_rate": 0.05}, crossplay={"games": 64},
 )  # fmt: skip
-crossplay = runs.read_crossplay(paths[0])
-figures.crossplay_matrices({"greedy": crossplay["greedy"]}, (0.0, 1.0), "lever: seeds of one learner with each other")
+tacit.figures.crossplay(runs[0], "lever: seeds of one learner with each other", plays=["greedy"])
 
 # %% [markdown]
 # On the diagonal every seed meets itself on its lever. Beside it two seeds score only if they chose the same lever by
 # chance. In numbers, with intervals that resample seeds:
 
 # %%
-print(compare.markdown(compare.compare(paths)))
+print(tacit.compare(runs))
 
 # %% [markdown]
 # ## What a symmetry is
@@ -49,7 +45,7 @@ print(compare.markdown(compare.compare(paths)))
 # where it is. Two of the generators:
 
 # %%
-print(symmetries.describe(["game=lever"], generators=2))
+print(tacit.symmetries(tacit.make("lever"), generators=2))
 
 # %% [markdown]
 # Two learners who cannot tell the nine levers apart have no reason to settle on the same one. So self-play's score
@@ -63,8 +59,7 @@ print(symmetries.describe(["game=lever"], generators=2))
 # symmetries. Other-Play trains against such relabelled copies of itself.
 
 # %%
-lever = results.methods("game=lever", "method=[self-play,other-play]")
-print(tables.markdown(exact_tables.methods(lever)))
+print(tacit.zsc_table(game="lever", method=["self-play", "other-play"]))
 
 # %% [markdown]
 # Self-play ends on one of nine levers and meets a stranger 1 time in 9. Other-Play gives up 0.1 and always meets.
@@ -75,8 +70,7 @@ print(tables.markdown(exact_tables.methods(lever)))
 # the symmetries does not help when there is nothing left to tell the actions apart.
 
 # %%
-equal = results.methods("game=equal_levers", f"n={','.join(map(str, levers))}", "method=[self-play,other-play]")
-print(tables.markdown(exact_tables.methods(equal)))
+print(tacit.zsc_table(f"n={','.join(map(str, levers))}", game="equal_levers", method=["self-play", "other-play"]))
 
 # %% [markdown]
 # ## Conventions are solutions
@@ -85,11 +79,11 @@ print(tables.markdown(exact_tables.methods(equal)))
 # starts that came to it. On the right, what each earns with each.
 
 # %%
-(few,) = results.phases(
-    "game=lever", "payoffs=[1.0,1.0,1.0,0.9]", "alpha=0.1", "normal_starts=12", "wide_starts=4", "pure_starts=4",
-    "refine=false", "branch=false",
+(few,) = tacit.phase(
+    game="lever", payoffs=[1.0, 1.0, 1.0, 0.9], alpha=0.1, normal_starts=12, wide_starts=4, pure_starts=4,
+    refine=False, branch=False,
 )  # fmt: skip
-exact_figures.solutions(few)
+tacit.figures.solutions(few)
 
 # %% [markdown]
 # Four levers, four conventions, and a game's value says nothing about which one a run will have. The next notebook

@@ -16,17 +16,16 @@ normalised first.
 
 # %% tags=["parameters"]
 # The small size takes about two minutes on two cores, most of it to compile. Full is `tacit phase` without these.
-dectiger = ["alpha=[3,9,11,12,17,20]", "normal_starts=4", "wide_starts=0", "pure_starts=4"]  # full: []
+dectiger = {"alpha": [3, 9, 11, 12, 17, 20], "normal_starts": 4, "wide_starts": 0, "pure_starts": 4}  # full: {}
 variants = "A,B,C,D"  # full: "A,B,C,D,E,F"
-tiny_hanabi = ["alpha_count=7", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
-lever = ["alpha_count=9"]  # full: []
+tiny_hanabi = {"alpha_count": 7, "normal_starts": 8, "wide_starts": 0, "pure_starts": 8}  # full: {}
+lever = {"alpha_count": 9}  # full: {}
 levers = "2,3,10"  # full: "2,3,4,5,10"
-lever_alpha = "[0.08,0.15,0.2,0.25,0.3,0.35,0.45,0.55]"
+lever_alpha = [0.08, 0.15, 0.2, 0.25, 0.3, 0.35, 0.45, 0.55]
 
 # %%
 # %matplotlib inline
-from experiments import results
-from experiments.studies import exact_figures, exact_tables
+import tacit
 
 # %% [markdown]
 # ## Dec-tiger's window
@@ -34,8 +33,8 @@ from experiments.studies import exact_figures, exact_tables
 # Two agents listen for a tiger behind one of two doors, three steps. The best joint policy earns 5.1908.
 
 # %%
-(tiger,) = results.phases("game=dectiger", "horizon=3", "branch=false", "refine=false", *dectiger)
-exact_figures.phase_diagram(tiger, exact_tables.title(tiger))
+(tiger,) = tacit.phase({"game": "dectiger", "horizon": 3, "branch": False, "refine": False}, dectiger)
+tacit.figures.phase_diagram(tiger)
 
 # %% [markdown]
 # * Up to α = 11 starts end in different conventions, and mixing them opens the door on the tiger: cross-play is far
@@ -54,8 +53,8 @@ exact_figures.phase_diagram(tiger, exact_tables.title(tiger))
 # nothing here. Shaded is where there is one solution.
 
 # %%
-tiny = results.phases("game=tiny_hanabi", f"variant={variants}", "branch=false", *tiny_hanabi)
-exact_figures.windows(tiny)
+tiny = tacit.phase("game=tiny_hanabi", f"variant={variants}", tiny_hanabi, branch=False)
+tacit.figures.windows(tiny)
 
 # %% [markdown]
 # In A, B, D, E and F the shaded part begins with the best policy. In C it does not: the next notebook is about that. In
@@ -69,9 +68,9 @@ exact_figures.windows(tiny)
 # * **stable**: below it the solution that comes from α = ∞ attracts no longer.
 
 # %%
-(ten,) = results.phases("game=lever", *lever)
-print("\n".join(exact_tables.phase_sentences(ten)))
-exact_figures.branch_diagram(ten, exact_tables.game(ten))
+ten = tacit.phase({"game": "lever"}, lever)
+print(*ten.tables()[0].notes, sep="\n")
+tacit.figures.branch_diagram(ten[0], "lever")
 
 # %% [markdown]
 # The ten levers again, nine of 1.0 and one of 0.9. The proof needs α = 0.5, the search finds one solution from 0.2194
@@ -87,8 +86,8 @@ exact_figures.branch_diagram(ten, exact_tables.game(ten))
 # preferred lever's probability p solves α = (np − 1) / ((n − 1) log(p (n − 1) / (1 − p))).
 
 # %%
-equal = results.phases("game=equal_levers", f"n={levers}", f"alpha={lever_alpha}")
-exact_figures.hysteresis(equal)
+equal = tacit.phase("game=equal_levers", f"n={levers}", alpha=lever_alpha)
+tacit.figures.hysteresis(equal)
 
 # %% [markdown]
 # Two levers have no hysteresis: both thresholds are 1/2, and the convention fades out at it. With three levers both

@@ -10,22 +10,22 @@ among the symmetries of the game (`docs/methods.md`).
 # %% tags=["parameters"]
 # The small size takes about a minute on two cores.
 starts = 8  # full: 16
-grid = ["alpha_count=10", "normal_starts=8", "wide_starts=0", "pure_starts=8"]  # full: []
-methods = "[self-play,high-entropy,high-entropy-greedy,annealed-greedy,other-play,other-play-tie-breaking]"
+grid = {"alpha_count": 10, "normal_starts": 8, "wide_starts": 0, "pure_starts": 8}  # full: {}
+methods = [
+    "self-play", "high-entropy", "high-entropy-greedy", "annealed-greedy", "other-play", "other-play-tie-breaking"
+]  # fmt: skip
 
 # %%
 # %matplotlib inline
-from experiments import results
-from experiments.presentation import tables
-from experiments.studies import exact_figures, exact_tables
+import tacit
 
 # %%
-levers = results.methods("game=lever,two_stage_lever", f"method={methods}", f"starts={starts}")
-hanabi = results.methods("game=tiny_hanabi", "variant=C", f"method={methods}", f"starts={starts}")
-print(tables.markdown(exact_tables.methods([*levers, *hanabi])))
+levers = tacit.zsc_table("game=lever,two_stage_lever", method=methods, starts=starts)
+hanabi = tacit.zsc_table(game="tiny_hanabi", variant="C", method=methods, starts=starts)
+print(levers + hanabi)
 
 # %%
-exact_figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *hanabi])])
+tacit.figures.zsc_table(levers + hanabi)
 
 # %% [markdown]
 # ## The lever game: uniform is the one solution
@@ -35,14 +35,14 @@ exact_figures.zsc_table([*levers, *hanabi], [*map(exact_tables.game, [*levers, *
 # split evenly, and earns 1/9.
 
 # %%
-(lever,) = results.phases("game=lever", "alpha=[0.05,0.15,0.3]", "refine=false", "branch=false")
-exact_figures.solutions(lever, 2)
+(lever,) = tacit.phase(game="lever", alpha=[0.05, 0.15, 0.3], refine=False, branch=False)
+tacit.figures.solutions(lever, 2)
 
 # %% [markdown]
 # The 0.9 lever is a solution at low α, but never the only one:
 
 # %%
-exact_figures.solutions(lever, 0)
+tacit.figures.solutions(lever, 0)
 
 # %% [markdown]
 # Other-Play optimises with the symmetries in hand and takes it. Annealing does not: the solution that comes from high
@@ -56,7 +56,7 @@ exact_figures.solutions(lever, 0)
 
 # %%
 two_stage = levers[1]
-exact_figures.outcomes(two_stage, "Other-Play")
+tacit.figures.outcomes(two_stage, "Other-Play")
 
 # %% [markdown]
 # Both rules survive every renaming, both earn 0.5, and they fail with each other. Independent runs of Other-Play end in
@@ -69,9 +69,9 @@ exact_figures.outcomes(two_stage, "Other-Play")
 # No symmetries here, so that Other-Play is self-play. The best joint policy earns 2.5.
 
 # %%
-(c,) = results.phases("game=tiny_hanabi", "variant=C", *grid)
-print("\n".join(exact_tables.phase_sentences(c)))
-exact_figures.branch_diagram(c, exact_tables.title(c))
+c = tacit.phase({"game": "tiny_hanabi", "variant": "C"}, grid)
+print(*c.tables()[0].notes, sep="\n")
+tacit.figures.branch_diagram(c[0])
 
 # %% [markdown]
 # At the least α with one solution its greedy policy earns 2.0: the safe one. Annealing follows that solution down

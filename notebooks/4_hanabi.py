@@ -15,25 +15,23 @@ if anything.
 entropy_coefs = [0.002, 0.07]  # full: [0.005, 0.02, 0.05, 0.1]
 lambdas = [0.9, 1.0]  # full: [0.8, 0.9, 0.95, 1.0]
 lambda_coef = 0.07  # full: 0.05
-size = ["seeds=6", "budget.steps=3e5", "crossplay.games=200"]  # full: ["seeds=8", "budget.steps=1e6"]
+size = {"seeds": 6, "budget.steps": 3e5, "crossplay.games": 200}  # full: {"seeds": 8, "budget.steps": 1e6}
 memory_coefs = [0.07]  # full: [0.01, 0.05]
-memory_size = ["seeds=6", "budget.steps=3e4", "crossplay.games=200"]  # full: ["seeds=8", "budget.steps=1e6"]
+memory_size = {"seeds": 6, "budget.steps": 3e4, "crossplay.games": 200}  # full: {"seeds": 8, "budget.steps": 1e6}
 games = 200  # full: 1000
 full_game = "runs/hanabi_full"
 
 # %%
 # %matplotlib inline
-from experiments import results, runs
-from experiments.analysis import compare, conventions
-from experiments.presentation import figures, tables
+import jax
 
-board = [
-    "game=hanabi_2x3",
-    "learner.learning_rate=2.5e-3",
-    "learner.anneal=linear",
-    "execution.figures=false",
-    "execution.evaluations=0",
-]
+import tacit
+
+board = {
+    "game": "hanabi_2x3",
+    "learner": {"learning_rate": 2.5e-3, "anneal": "linear"},
+    "execution": {"figures": False, "evaluations": 0},
+}
 
 # %% [markdown]
 """
@@ -41,7 +39,7 @@ The board, and how a state shows itself: every player sees the other's cards, an
 """
 
 # %%
-state = results.initial_state("game=hanabi_2x3")
+state = tacit.make("hanabi_2x3").init(key=jax.random.key(0))
 print(state)
 state  # noqa: B018 (a notebook draws it)
 
@@ -56,9 +54,9 @@ size seeds have not learned all that there is to learn, and the high coefficient
 """
 
 # %%
-by_entropy = compare.compare(results.trained(*board, *size, f"learner.entropy_coef={entropy_coefs}"))
-print(compare.markdown(by_entropy))
-compare.figure(by_entropy)
+by_entropy = tacit.train(board, size, {"learner.entropy_coef": entropy_coefs})
+print(tacit.compare(by_entropy))
+tacit.figures.comparison(tacit.compare(by_entropy))
 
 # %% [markdown]
 """
@@ -66,13 +64,11 @@ Each seed with each other, first at the lowest and then at the highest coefficie
 """
 
 # %%
-lowest, highest = by_entropy.rows[0], by_entropy.rows[-1]
-scores = runs.read_crossplay(lowest.path)
-figures.crossplay_matrices(scores, by_entropy.score_range, f"entropy coefficient {entropy_coefs[0]}")
+lowest, highest = by_entropy[0], by_entropy[-1]
+tacit.figures.crossplay(lowest, f"entropy coefficient {entropy_coefs[0]}")
 
 # %%
-scores = runs.read_crossplay(highest.path)
-figures.crossplay_matrices(scores, by_entropy.score_range, f"entropy coefficient {entropy_coefs[-1]}")
+tacit.figures.crossplay(highest, f"entropy coefficient {entropy_coefs[-1]}")
 
 # %% [markdown]
 """
@@ -83,10 +79,9 @@ learned less in as many steps, in self-play and in cross-play; so it is at full 
 """
 
 # %%
-coefficient = f"learner.entropy_coef={lambda_coef}"
-by_lambda = compare.compare(results.trained(*board, *size, coefficient, f"learner.gae_lambda={lambdas}"))
-print(compare.markdown(by_lambda))
-compare.figure(by_lambda)
+by_lambda = tacit.compare(tacit.train(board, size, learner={"entropy_coef": lambda_coef, "gae_lambda": lambdas}))
+print(by_lambda)
+tacit.figures.comparison(by_lambda)
 
 # %% [markdown]
 """
@@ -97,11 +92,10 @@ Recurrent learners are slow on a CPU, so that at the small size neither network 
 """
 
 # %%
-memory = [*board, *memory_size, f"learner.entropy_coef={memory_coefs}"]
-networks = results.trained(*memory) + results.trained(*memory, "policy=recurrent")
-by_memory = compare.compare(networks, by=["policy._target_", "entropy_coef"])
-print(compare.markdown(by_memory))
-compare.figure(by_memory)
+networks = tacit.train("policy=feed_forward,recurrent", board, memory_size, {"learner.entropy_coef": memory_coefs})
+by_memory = tacit.compare(networks, by="policy,entropy_coef")
+print(by_memory)
+tacit.figures.comparison(by_memory)
 
 # %% [markdown]
 """
@@ -118,9 +112,9 @@ Then the distance of two seeds' matrices is set against their score with each ot
 """
 
 # %%
-found = conventions.conventions_run(lowest.path, games=games, plays=["greedy"])
-print(tables.as_markdown(conventions.shown(found)))
-conventions.figure(found, "greedy")
+found = tacit.conventions(lowest, games=games)
+print(found)
+tacit.figures.conventions(found, "greedy")
 
 # %% [markdown]
 """
@@ -128,9 +122,9 @@ The same at the highest coefficient.
 """
 
 # %%
-found = conventions.conventions_run(highest.path, games=games, plays=["greedy"])
-print(tables.as_markdown(conventions.shown(found)))
-conventions.figure(found, "greedy")
+found = tacit.conventions(highest, games=games)
+print(found)
+tacit.figures.conventions(found, "greedy")
 
 # %% [markdown]
 """
@@ -141,6 +135,8 @@ conventions.figure(found, "greedy")
 """
 
 # %%
-stored, which = compare.stored_comparisons(full_game)
-print(which, *map(compare.markdown, stored), sep="\n\n")
-display(*map(compare.figure, stored))  # noqa: F821 (a notebook has it)
+stored = tacit.load(full_game, missing_ok=True).where("command=train").finished()
+print(f"finished training runs that are stored in {full_game}: {len(stored)}")
+for one in stored.by_game():
+    print(tacit.compare(one))
+    display(tacit.figures.comparison(tacit.compare(one)))  # noqa: F821 (a notebook has it)

@@ -10,21 +10,21 @@ module and class.
 
 # %% tags=["parameters"]
 # The small size takes under two minutes on two cores. A finished run is read, not made again.
-alphas = "[0.02,0.1,0.2,0.3,0.4,0.45,0.6,0.9]"
-starts = ["normal_starts=4", "wide_starts=2", "pure_starts=4"]  # full: []
+alphas = [0.02, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 0.9]
+starts = {"normal_starts": 4, "wide_starts": 2, "pure_starts": 4}  # full: {}
 seeds = 8  # full: 32
 steps = 200_000  # full: 1_000_000
 
 # %%
 # %matplotlib inline
-from experiments import results
-from experiments.analysis import compare, methods
-from experiments.configuration.config import CrossPlayConfig
-from experiments.presentation import figures, tables
-from experiments.studies import exact_figures, exact_tables
+import sys
+from pathlib import Path
 
-examples = results.examples()
-own_game = [f"game.file={examples}/own_game.dpomdp", "horizon=3"]
+import tacit
+
+examples = Path(tacit.__file__).parents[1] / "examples"  # of the repository
+sys.path.append(str(examples))  # where Python finds reinforce.py
+own_game = {"game.file": examples / "own_game.dpomdp", "horizon": 3}
 
 # %% [markdown]
 """
@@ -49,9 +49,9 @@ solution, and its greedy policy is the better code: every run ends in it, so tha
 """
 
 # %%
-(phase,) = results.phases(*own_game, f"alpha={alphas}", *starts)
-print("\n".join(exact_tables.phase_sentences(phase)))
-exact_figures.phase_diagram(phase, exact_tables.title(phase))
+phase = tacit.phase(own_game, starts, alpha=alphas)
+print(*phase.tables()[0].notes, sep="\n")
+tacit.figures.phase_diagram(phase[0])
 
 # %% [markdown]
 """
@@ -60,7 +60,7 @@ lowers it slowly keeps the better code and gets its full value. The dots are oth
 """
 
 # %%
-exact_figures.branch_diagram(phase, exact_tables.title(phase))
+tacit.figures.branch_diagram(phase[0])
 
 # %% [markdown]
 """
@@ -72,16 +72,15 @@ entropy costs.
 """
 
 # %%
-training = [
-    *own_game, "policy=tabular", "learner.share_parameters=false", f"seeds={seeds}", f"budget.steps={steps}",
-    "crossplay.games=500", "execution.figures=false", "execution.evaluations=0",
-]  # fmt: skip
-mine = results.trained(
-    *training, "learner=reinforce.Reinforce", "learner.learning_rate=0.02", "learner.entropy_coef=[0.05,0.6]"
+training = {
+    **own_game, "policy": "tabular", "learner.share_parameters": False, "seeds": seeds, "budget.steps": steps,
+    "crossplay.games": 500, "execution.evaluations": 0,
+}  # fmt: skip
+mine = tacit.train(
+    training, {"learner": "reinforce.Reinforce", "learner.learning_rate": 0.02, "learner.entropy_coef": [0.05, 0.6]}
 )
-mine_compared = compare.compare(mine)
-print(compare.markdown(mine_compared))
-compare.figure(mine_compared)
+print(tacit.compare(mine))
+tacit.figures.comparison(tacit.compare(mine))
 
 # %% [markdown]
 """
@@ -90,9 +89,8 @@ return. Its coefficient is another scale, on which 0.5 changes nothing here, and
 """
 
 # %%
-ippo = results.trained(*training, "learner.learning_rate=0.01", "learner.entropy_coef=[0.01,1.0]")
-ippo_compared = compare.compare(ippo)
-print(compare.markdown(ippo_compared))
+ippo = tacit.train(training, learner={"learning_rate": 0.01, "entropy_coef": [0.01, 1.0]})
+print(tacit.compare(ippo))
 
 # %% [markdown]
 """
@@ -104,7 +102,6 @@ trained them: they have found the same code. The tests ask for more than these f
 
 # %%
 names = ["Reinforce, 0.05", "Reinforce, 0.6", "IPPO, 0.01", "IPPO, 1"]
-named = [*zip(names, [*mine, *ippo], strict=True)]
-table = methods.methods_table(named, CrossPlayConfig(games=500))
-print(tables.markdown(methods.shown(table)[-1]))  # of greedy play
-figures.methods(table.blocks, table.score_range, table.game)
+table = tacit.methods(dict(zip(names, mine + ippo, strict=True)), games=500)
+print(table)
+tacit.figures.methods(table)

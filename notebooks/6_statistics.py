@@ -19,8 +19,7 @@ seeds = [6, 8, 16]  # full: [6, 8, 16, 32]
 
 # %%
 # %matplotlib inline
-from experiments.presentation import statistics_figures
-from marl.crossplay import estimators, synthetic
+import tacit
 
 ways = ["cells_as_independent", "cross_play_disjoint", "cross_play"]
 
@@ -39,14 +38,15 @@ first of three ways to say what cross-play is on average misses the truth. How o
 """
 
 # %%
-cells = synthetic.sample("seeds", 8, seed=6)
+cells = tacit.synthetic.sample("seeds", 8, seed=6)
+summary = tacit.summarise(cells, resamples=resamples)
 found = {
-    "cells_as_independent": synthetic.cells_as_independent(*cells),
-    "cross_play_disjoint": estimators.cross_play_disjoint(*cells),
-    "cross_play": estimators.cross_play(*cells, resamples=resamples),
+    "cells_as_independent": tacit.synthetic.cells_as_independent(*cells),
+    "cross_play_disjoint": summary.cross_play_disjoint,
+    "cross_play": summary.cross_play,
 }
 print("\n".join(f"{name:22}{estimate:.2f}" for name, estimate in found.items()))
-statistics_figures.matrix_and_estimates(cells, found, "8 seeds with effects of their own")
+tacit.figures.matrix_and_estimates(cells, found, "8 seeds with effects of their own")
 
 # %% [markdown]
 """
@@ -56,8 +56,8 @@ A 95 % interval is to hold the truth in 95 of 100 samples.
 """
 
 # %%
-many = synthetic.estimates("seeds", 8, samples=samples, resamples=resamples, quantities=ways)
-statistics_figures.intervals(many, "Samples of 8 seeds with effects of their own")
+many = tacit.synthetic.estimates("seeds", 8, samples=samples, resamples=resamples, quantities=ways)
+tacit.figures.intervals(many, "Samples of 8 seeds with effects of their own")
 
 # %% [markdown]
 """
@@ -75,8 +75,8 @@ statistics_figures.intervals(many, "Samples of 8 seeds with effects of their own
 
 # %%
 kinds = ["seeds", "mixed", "conventions", "failures"]
-measured = synthetic.measure(kinds, seeds, samples=samples, resamples=resamples, quantities=ways)
-statistics_figures.coverage(measured, "How often 95 % intervals hold the true mean of cross-play")
+measured = tacit.synthetic.measure(kinds, seeds, samples=samples, resamples=resamples, quantities=ways)
+tacit.figures.coverage(measured, "How often 95 % intervals hold the true mean of cross-play")
 
 # %% [markdown]
 """

@@ -14,23 +14,18 @@ These are small formal games, no language models. What is published about teams 
 
 # %% tags=["parameters"]
 # The small size takes under two minutes on two cores, the full one about 20. A finished run is read, not made again.
-size = ["starts=4", "restarts=4", "method=[self-play,high-entropy-greedy,other-play]"]  # full: []
-structures = "[none,isolation,leader]"  # full: "[none,commitments,claims,isolation,leader]"
-structures_of_silos = "[none,isolation]"  # full: "[none,commitments,claims,isolation,leader]"
+size = {"starts": 4, "restarts": 4, "method": ["self-play", "high-entropy-greedy", "other-play"]}  # full: {}
+structures = ["none", "isolation", "leader"]  # full: ["none", "commitments", "claims", "isolation", "leader"]
+structures_of_silos = ["none", "isolation"]  # full: ["none", "commitments", "claims", "isolation", "leader"]
 agents = "2,3"  # full: "2,3,4"
 penalties = "0,0.125,0.5"  # full: "0,0.0625,0.125,0.1875,0.25,0.375,0.5,1"
 
 # %%
 # %matplotlib inline
-from experiments import results
-from experiments.studies import structure_figures, structure_table
+import tacit
 
-games = structure_table.with_splits(
-    [
-        *results.structures("game=task_claiming,overlapping_edits", f"structure={structures}", *size),
-        *results.structures("game=silos", f"structure={structures_of_silos}", *size),
-    ]
-)
+games = tacit.structure_table("game=task_claiming,overlapping_edits", size, structure=structures)
+games += tacit.structure_table("game=silos", size, structure=structures_of_silos)
 
 # %% [markdown]
 # ## 1. The table
@@ -41,7 +36,7 @@ games = structure_table.with_splits(
 # leaves it out).
 
 # %%
-structure_figures.structure_table(games)
+tacit.figures.structure_table(games)
 
 # %% [markdown]
 # ## 2. More agents
@@ -51,8 +46,10 @@ structure_figures.structure_table(games)
 # two and 1/2 for three is all that a policy can reach which treats the slots alike.
 
 # %%
-edits = results.structures("game=overlapping_edits", "game.slots=4", "structure=none", f"game.agents={agents}", *size)
-structure_figures.retention_by_agents(edits)
+edits = tacit.structure_table(
+    f"game.agents={agents}", size, {"game.slots": 4}, game="overlapping_edits", structure="none"
+)
+tacit.figures.retention_by_agents(edits)
 
 # %% [markdown]
 # ## 3. What the gap is about
@@ -62,7 +59,7 @@ structure_figures.retention_by_agents(edits)
 # sense. Where neither structure has a meaning, the gap is not split.
 
 # %%
-structure_figures.gap_parts(games)
+tacit.figures.gap_parts(games)
 
 # %% [markdown]
 # ## 4. Search at test time
@@ -72,7 +69,7 @@ structure_figures.gap_parts(games)
 # two actions are equally good, everybody's new choice is a surprise to the others.
 
 # %%
-structure_figures.search_effect(games)
+tacit.figures.search_effect(games)
 
 # %% [markdown]
 # ## 5. Predicting a partner
@@ -82,7 +79,7 @@ structure_figures.search_effect(games)
 # these games, and after Other-Play where that has several optima.
 
 # %%
-structure_figures.calibration_parts(games)
+tacit.figures.calibration_parts(games)
 
 # %% [markdown]
 # A gap need not mean that too little is said. In silos, without structure: bits that messages say of the sender's
@@ -105,6 +102,7 @@ for method in silos["methods"]:
 # by a small one and loses by a large one.
 
 # %%
-both = ("game=task_claiming,overlapping_edits", *size)
-hard, soft = ("structure=[none,isolation]",), ("structure=isolation", f"penalty={penalties}")
-structure_figures.soft_isolation([*results.structures(*both, *hard), *results.structures(*both, *soft)])
+both = "game=task_claiming,overlapping_edits"
+hard = tacit.structure_table(both, size, structure=["none", "isolation"])
+soft = tacit.structure_table(both, size, f"penalty={penalties}", structure="isolation")
+tacit.figures.soft_isolation(hard + soft)

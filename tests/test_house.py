@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("games", "marl", "experiments", "hydra_plugins")
+FLOORS = ("games", "marl", "experiments", "hydra_plugins", "tacit")
 MODULES = sorted(file for floor in FLOORS for file in (ROOT / floor).rglob("*.py"))
 
 LONGEST = 500

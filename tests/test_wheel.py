@@ -59,3 +59,6 @@ def test_a_sweep_and_its_report_from_another_folder(installed, tmp_path):
     run(installed / "tacit", "report", "runs", folder=tmp_path)
     assert (tmp_path / "report" / "index.html").exists()
     run(installed / "tacit", "phase", "game=lever", "alpha=[0.5]", "refine=false", "branch=false", folder=tmp_path)
+    program = "import tacit; print(tacit.make('lever'), len(tacit.load('runs').where('command=train')))"
+    assert run(installed / "python", "-c", program, folder=tmp_path).endswith(" 2\n")
+    assert run(installed / "python", "-m", "tacit", "status", "runs", folder=tmp_path).startswith("3 finished")

@@ -1,18 +1,17 @@
 """`tacit compare DIR …`: self-play against cross-play of finished runs, one comparison for each game."""
 
 import collections
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments import runs
-from experiments.analysis.contrasts import Group, Tests, mean_summaries, run_tests
+from experiments.analysis.compare_tables import Comparison, Row
+from experiments.analysis.contrasts import Group, mean_summaries, run_tests
 from experiments.catalogue import facts
-from experiments.configuration.config import build_game, canonical
+from experiments.configuration.config import build_game
 from experiments.presentation import keys as keys_of
-from experiments.runs.collection import Runs, load, run_directories
+from experiments.runs.collection import Runs, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
 from marl.crossplay.estimators import Summary
@@ -21,62 +20,6 @@ _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_
              "seed": "decks (crossplay.seed)"}  # fmt: skip
 _MOST_VALUES = 8
 """The most values of a key that a sentence lists."""
-
-
-class Row(NamedTuple):
-    """A run of a comparison, or the mean of several."""
-
-    paths: tuple[Path, ...]
-    keys: dict[str, Any]
-    """The keys by which the rows are sorted, with this row's values."""
-    summaries: dict[str, Summary]
-    """The summaries of the "sampled" and of the "greedy" cross-play, with intervals inside the range of scores."""
-    seeds: int
-    """In each run."""
-    best: Mapping[str, bool | None]
-    """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
-    short_name: str = ""
-    """The beginning of the run's name, if several rows have the same keys."""
-
-    @property
-    def path(self) -> Path:
-        """The run directory, of the first run."""
-        return self.paths[0]
-
-
-class Comparison(NamedTuple):
-    """Runs of one game side by side, sorted by their keys."""
-
-    rows: list[Row]
-    tests: Tests
-    score_range: tuple[float, float]
-    """The least and the greatest score that the game can have."""
-    optimum: float | None
-    """The best expected score of a joint policy, if it is known."""
-    shares: bool
-    """Whether scores are shares of the optimum."""
-    game: str
-    short_game: str
-    warnings: list[str]
-    """Why rows are not comparable, a sentence each."""
-    by: Sequence[str] = ()
-    """The keys that were asked for; empty for those in which the runs differ."""
-    over: Mapping[str, Sequence[Any]] = MappingProxyType({})
-    """The keys over whose values each row is a mean."""
-    determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
-    """For a shown key, the keys that it determines and that are not shown."""
-
-    @property
-    def unit(self) -> float:
-        """What the scores shown are divided by: the optimum for shares of it, else 1."""
-        return self.optimum if self.shares and self.optimum else 1.0
-
-    @property
-    def scale(self) -> str:
-        """What the scores are, in words."""
-        low, high = self.score_range
-        known = "" if self.optimum is None else f", optimum {self.optimum:.6g}"
-        return f"{'shares of the optimum; ' * self.shares}possible scores {low:g} to {high:g}{known}"
 
 
 class _Asked(NamedTuple):
@@ -114,43 +57,30 @@ def read(
         if an optimum is asked for and not known; as `contrasts.run_tests`.
     """
     found = load(paths)
-    chosen = found.where(where)
+    chosen = found.where(*where)
     if not chosen:
         raise TacitError(_why_none(found, where))
     return _compared(chosen, _Asked(by, over, contrasts, shares))
 
 
 def compare(
-    paths: Sequence[Path],
+    found: Runs,
     *,
     by: Sequence[str] = (),
     over: Sequence[str] = (),
     contrasts: Sequence[str] = (),
     shares: bool = False,
 ) -> Comparison:
-    """The comparison of finished runs of one game; arguments as of `read`.
+    """The comparison of the finished training runs of one game; arguments as of `read`.
 
     Raises:
       TacitError: as `read`; if the runs are of several games.
     """
-    comparisons, _ = _compared(load(paths, index=False), _Asked(by, over, contrasts, shares))
+    comparisons, _ = _compared(found, _Asked(by, over, contrasts, shares))
     if len(comparisons) > 1:
-        raise TacitError("scores of different games or boards do not compare: give runs of one game")
+        several = ", ".join(dict.fromkeys(one.short_game for one in comparisons))
+        raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
     return comparisons[0]
-
-
-def stored_comparisons(folder: Path | str) -> tuple[list[Comparison], str]:
-    """The comparisons of the finished training runs in a folder, and a sentence that names these runs.
-
-    Unlike `read`, it returns no comparison for a folder that does not exist or has no finished training run.
-    """
-    there = Path(folder).exists() and run_directories(Path(folder))
-    finished = [one for one in load(folder, index=False).finished() if one.command == "train"] if there else []
-    if not finished:
-        return [], f"no finished training run is stored in {folder}"
-    comparisons, warnings = _compared(Runs(finished), _Asked())
-    names = ", ".join(one.name for one in finished)
-    return comparisons, "; ".join([f"stored in {folder}: {names}", *warnings])
 
 
 def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
@@ -161,10 +91,7 @@ def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     asked = asked._replace(by=[found.key(key) for key in asked.by], over=[found.key(key) for key in asked.over])
-    of_game: dict[str, list[Record]] = collections.defaultdict(list)
-    for record in finished:
-        of_game[_board(record)].append(record)
-    comparisons = [_comparison(of_game[board], asked) for board in sorted(of_game)]
+    comparisons = [_comparison(of_game, asked) for of_game in Runs(finished).by_game()]
     comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0].keys)))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
     if len(comparisons) > 1:
@@ -291,10 +218,11 @@ def _with_short_names(rows: Sequence[Row]) -> list[Row]:
 
 def _why_none(found: Runs, where: Sequence[str]) -> str:
     """The first condition that no remaining run meets, and the values of its key among the runs remaining before it."""
-    number = next(number for number in range(len(where)) if not found.where(where[: number + 1]))
-    before = found.where(where[:number])
+    number = next(number for number in range(len(where)) if not found.where(*where[: number + 1]))
+    before = found.where(*where[:number])
     key = found.key(where[number].partition("=")[0])
-    values = sorted((record.keys[key] for record in before if key in record.keys), key=keys_of.order)
+    known = [{**record.keys, "command": record.command} for record in before]
+    values = sorted((keys[key] for keys in known if key in keys), key=keys_of.order)
     texts = list(dict.fromkeys(keys_of.short_value(key, value) for value in values))
     more = [f"… ({len(texts)} values)"] if len(texts) > _MOST_VALUES else []
     said = f"{keys_of.last_part(key)} is {', '.join([*texts[:_MOST_VALUES], *more])}" if texts else f"no run has {key}"
@@ -335,11 +263,6 @@ def _left_out(found: Sequence[Record]) -> str:
     parts = [f"{number} {state}" for state, number in sorted(unfinished.items())]
     parts += [f"{number} of tacit {command}" for command, number in sorted(others.items())]
     return f"{unfinished.total() + others.total()} of {len(found)} runs ({', '.join(parts)})" if parts else ""
-
-
-def _board(record: Record) -> str:
-    game = {key: value for key, value in record.science["game"].items() if key != "version"}
-    return json.dumps(canonical(game), sort_keys=True)
 
 
 def _texts(record: Record, keys: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.analysis.compare import Comparison
+from experiments.analysis.compare_tables import Comparison
 from experiments.presentation import keys as keys_of
 from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE
 from experiments.runs.collection import PLAYS

@@ -1,20 +1,20 @@
-"""The tables of `tacit compare`: a row for each run, the contrasts, and the sentences below."""
+"""A comparison of runs and its tables: a row for each run, the contrasts, and the sentences below."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from experiments import runs
-from experiments.analysis.compare import Comparison, Row
-from experiments.analysis.contrasts import COMPARED, Contrast
+from experiments.analysis.contrasts import COMPARED, Contrast, Tests
 from experiments.presentation import keys as keys_of
 from experiments.presentation import tables, terminal
 from experiments.presentation.tables import Cell, Column, Table
 from experiments.runs.collection import PLAYS
 from games.errors import TacitError
 from marl.crossplay.comparisons import ALPHA
-from marl.crossplay.estimators import Estimate
+from marl.crossplay.estimators import Estimate, Summary
 
 COLUMNS = {
     "greedy XP": ("greedy", "cross_play"),
@@ -31,6 +31,69 @@ NARROW = tuple(name for name in COLUMNS if name != "disjoint XP")
 MARK = "*"
 _MOST_DRAWN = 60
 """The most rows of a figure."""
+
+
+class Row(NamedTuple):
+    """A run of a comparison, or the mean of several."""
+
+    paths: tuple[Path, ...]
+    keys: dict[str, Any]
+    """The keys by which the rows are sorted, with this row's values."""
+    summaries: dict[str, Summary]
+    """The summaries of the "sampled" and of the "greedy" cross-play, with intervals inside the range of scores."""
+    seeds: int
+    """In each run."""
+    best: Mapping[str, bool | None]
+    """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
+    short_name: str = ""
+    """The beginning of the run's name, if several rows have the same keys."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory, of the first run."""
+        return self.paths[0]
+
+
+class Comparison(NamedTuple):
+    """Runs of one game side by side, sorted by their keys."""
+
+    rows: list[Row]
+    tests: Tests
+    score_range: tuple[float, float]
+    """The least and the greatest score that the game can have."""
+    optimum: float | None
+    """The best expected score of a joint policy, if it is known."""
+    shares: bool
+    """Whether scores are shares of the optimum."""
+    game: str
+    short_game: str
+    warnings: list[str]
+    """Why rows are not comparable, a sentence each."""
+    by: Sequence[str] = ()
+    """The keys that were asked for; empty for those in which the runs differ."""
+    over: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    """The keys over whose values each row is a mean."""
+    determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """For a shown key, the keys that it determines and that are not shown."""
+
+    @property
+    def unit(self) -> float:
+        """What the scores shown are divided by: the optimum for shares of it, else 1."""
+        return self.optimum if self.shares and self.optimum else 1.0
+
+    @property
+    def scale(self) -> str:
+        """What the scores are, in words."""
+        low, high = self.score_range
+        known = "" if self.optimum is None else f", optimum {self.optimum:.6g}"
+        return f"{'shares of the optimum; ' * self.shares}possible scores {low:g} to {high:g}{known}"
+
+    def __str__(self) -> str:
+        """The tables in Markdown, with the names of runs."""
+        return "\n\n".join(tables.markdown(one) for one in (table(self, names=True), contrasts(self)) if one.rows)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str] = tuple(COLUMNS)) -> Table:
@@ -91,13 +154,6 @@ def made(
     return [made for one in comparisons for made in (table(one, columns=columns), contrasts(one)) if made.rows]
 
 
-def markdown(comparison: Comparison) -> str:
-    """The tables as Markdown, with the names of runs."""
-    return "\n\n".join(
-        tables.markdown(one) for one in (table(comparison, names=True), contrasts(comparison)) if one.rows
-    )
-
-
 def chosen(text: str) -> list[str]:
     """The names of columns in NAME,NAME…, where "-" stands for "−" too; all columns for "".
 
@@ -126,7 +182,7 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(folder / "table.md", (markdown(comparison) + "\n").encode())
+        runs.write_bytes(folder / "table.md", (str(comparison) + "\n").encode())
         plain = tables.as_json([table(comparison, names=True)])
         runs.write_bytes(folder / "table.json", (plain + "\n").encode())
         if draw and len(comparison.rows) <= _MOST_DRAWN:

@@ -10,7 +10,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, name_of
 from experiments.presentation import figures
-from experiments.presentation.tables import Cell, Column, Table, with_error
+from experiments.presentation.tables import Cell, Column, Table, as_markdown, with_error
 from experiments.runs.collection import PLAYS
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, one_of, whole_number
@@ -69,6 +69,13 @@ class Found(NamedTuple):
     actions: list[str]
     plays: dict[str, Play]
     folder: Path
+
+    def __str__(self) -> str:
+        """The tables in Markdown."""
+        return as_markdown(shown(self))
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def conventions_run(

@@ -42,6 +42,13 @@ class MethodsTable(NamedTuple):
     """The agents that sample their actions in greedy play, too."""
     folder: Path
 
+    def __str__(self) -> str:
+        """The tables in Markdown, each play with a heading."""
+        return markdown(self)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
 
 def methods_table(
     methods: Sequence[tuple[str, Path]],

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.configuration.targets import call, completed, find, hyperparameters, refuse_unknown
+from experiments.configuration import conf_files
+from experiments.configuration.targets import (
+    REQUIRED,
+    call,
+    completed,
+    default_group,
+    find,
+    hyperparameters,
+    nearest,
+    refuse_unknown,
+)
 from games.errors import TacitError, number, one_of, whole_number
 from marl.crossplay import Seating, seatings
 
@@ -293,6 +303,28 @@ def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, An
     if "gamma" in numbers._fields and learner.get("gamma") is None:
         learner["gamma"] = 1.0 if built.discounted else numbers._field_defaults.get("gamma", 1.0)
     return learner
+
+
+def game_group(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The `game` group of a game of conf/, or of a Python path such as my_game.make, with some of its keys replaced.
+
+    Raises:
+      TacitError: if there is no such game, or it needs a key that is not given; unknown keys are refused when the game
+        is built.
+    """
+    if "." in name:
+        group = default_group("game", name)
+    elif name in (known := conf_files.choices("game")):
+        group = conf_files.written("game", name)
+    else:
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
+        raise TacitError(f"there is no game {name!r}; {hint}; one of your own is a Python path such as my_game.make")
+    group |= keys
+    for key, value in group.items():
+        if value == REQUIRED:
+            raise TacitError(f"game {name!r} needs a value for {key}")
+    return group
 
 
 def build_game(config: Mapping[str, Any]) -> "Game":

@@ -33,7 +33,7 @@ _ATTRIBUTES = {
     "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
 }
 """The attributes that a target must have."""
-_REQUIRED = "???"
+REQUIRED = "???"
 """The placeholder for a key that the user has to give."""
 _OURS = ("games", "marl")
 """Packages with targets of the lab's own."""
@@ -78,7 +78,7 @@ def completed(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
     if _signature(group, path, find(group, config)).keys() <= config.keys():
         return dict(config)  # without reading conf/
-    defaults = {name: value for name, value in default_group(group, path).items() if value != _REQUIRED}
+    defaults = {name: value for name, value in default_group(group, path).items() if value != REQUIRED}
     return {**defaults, **config}
 
 
@@ -175,10 +175,10 @@ def _signature(group: str, path: str, target: Any) -> dict[str, Any]:
         keys["observer"] = None
     if group == "learner":
         numbers = target.hyperparameters
-        keys |= {name: numbers._field_defaults.get(name, _REQUIRED) for name in numbers._fields}
+        keys |= {name: numbers._field_defaults.get(name, REQUIRED) for name in numbers._fields}
     for name, parameter in inspect.signature(target).parameters.items():
         if name not in _GIVEN[group] and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            keys[name] = _REQUIRED if parameter.default is parameter.empty else parameter.default
+            keys[name] = REQUIRED if parameter.default is parameter.empty else parameter.default
     if "share_parameters" in keys:
         keys["share_parameters"] = None
     return {name: _plain_default(f"{group} {path!r}: {name}", value) for name, value in keys.items()}

@@ -229,6 +229,23 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     return plain(_compose(expand_overrides(overrides, root), root), root)
 
 
+def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
+    """The configuration of each job that overrides stand for, KEY=A,B being a job for each, without launching any.
+
+    Raises:
+      TacitError: as `compose` and `grid`; for what only a command line launches: overrides of hydra, and experiments
+        that are sweeps or searches.
+    """
+    parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides, root))
+    for override in parsed:
+        if override.key_or_group.partition("/")[0].partition(".")[0] == "hydra":
+            raise TacitError(f"{override.input_line} is for the command line: jobs run in this process, one by one")
+    for name in _names(parsed, "experiment"):
+        if conf_files.hydra_settings(f"experiment/{name}").mode == RunMode.MULTIRUN.name:
+            raise TacitError(f"experiment={name} is a sweep of its own, for the command line")
+    return [compose(job, root) for job in grid(overrides, root)]
+
+
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
     """The overrides of each job that arguments stand for, in the grammar of a sweep: KEY=A,B is a job for each.
 

@@ -1,7 +1,7 @@
 """Collections of runs: their states, selection by keys, a table, and labelled arrays.
 
     runs = load("runs")
-    runs.where(["game=hanabi-small", "entropy_coef=0.1"]).finished().table()    # pandas
+    runs.where("game=hanabi-small", entropy_coef=0.1).finished().table()    # pandas
     runs.finished().crossplay("greedy")["score"].mean(["partner_seed", "seat"])  # xarray
 
 What was read is cached in an index outside of the folder (`experiments.runs.index`), so that thousands of runs load in
@@ -40,25 +40,41 @@ STAMPED = ("run.json", "status.json", "crossplay.json")
 _SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
 _MARKS = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "checkpoints"}
 """A folder with one of these is a run directory."""
+_MOST_LISTED = 5
+"""The most runs that an error lists."""
 _A_NAME = re.compile("[0-9a-f]{12}")
 _ESTIMATES = {"sp": "self_play", "xp": "cross_play", "gap": "gap"}
 
 
 class Runs(Sequence[Record]):
-    """Runs in the order of their paths."""
+    """Runs in the order of their paths: `runs[0]`, `runs[:3]`, or by the beginning of a name, `runs["93cde6"]`."""
 
     def __init__(self, records: Iterable[Record]):
         self._records = tuple(records)
 
     @overload
-    def __getitem__(self, index: int) -> Record: ...
+    def __getitem__(self, index: int | str) -> Record: ...
     @overload
     def __getitem__(self, index: slice) -> "Runs": ...
-    def __getitem__(self, index: int | slice) -> "Record | Runs":
+    def __getitem__(self, index: int | str | slice) -> "Record | Runs":
+        if isinstance(index, str):
+            return self._named(index)
         return Runs(self._records[index]) if isinstance(index, slice) else self._records[index]
+
+    def _named(self, beginning: str) -> Record:
+        """The one run whose name begins so."""
+        found = [record for record in self if record.name.startswith(beginning)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise TacitError(f"{len(found)} runs have names that begin with {beginning!r}: {_listed_in(found)}")
+        raise TacitError(f"none of the {len(self)} runs has a name that begins with {beginning!r}: {_listed_in(self)}")
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __add__(self, other: "Runs") -> "Runs":
+        return Runs((*self, *other)) if isinstance(other, Runs) else NotImplemented
 
     def __repr__(self) -> str:
         return f"<{len(self)} runs>"
@@ -67,23 +83,35 @@ class Runs(Sequence[Record]):
         """Those that are finished."""
         return Runs(record for record in self if record.state == "finished")
 
-    def where(self, conditions: Sequence[str]) -> "Runs":
-        """Those that meet all conditions KEY=VALUE.
+    def by_game(self) -> list["Runs"]:
+        """The runs of each game and board, whatever its version; only scores of one game compare."""
+        found: dict[str, list[Record]] = {}
+        for record in self:
+            game = {key: value for key, value in (record.science.get("game") or {}).items() if key != "version"}
+            found.setdefault(plain_text(game), []).append(record)
+        return [Runs(found[game]) for game in sorted(found)]
+
+    def where(self, *conditions: str, **values: Any) -> "Runs":
+        """Those that meet all conditions, as texts "KEY=VALUE" or as keywords, `where("game=lever", entropy_coef=0.1)`.
 
         KEY is a key of `Record.keys` or the end of one that no other key shares ("entropy_coef"). VALUE is read as
         JSON (0.1, true, null, [64, 64]), else as text; 1 and 1.0 are equal. In "game" capitals do not count, nor
         does _ instead of -. "policy" and "learner" stand for their classes, FeedForward or feed_forward. All three
-        may also be Python paths, as on the command line: game=mined.Mined.
+        may also be Python paths, as on the command line: game=mined.Mined. "command" is the command that made the run.
 
         Raises:
           TacitError: for a condition without =, a key that no run has, and an ending that several keys share.
         """
         chosen = self._records
-        for condition in conditions:
-            key, equals, value = condition.partition("=")
-            if not equals:
+        texts = [*conditions, *(f"{key}={one if isinstance(one, str) else _json(one)}" for key, one in values.items())]
+        for condition in texts:
+            if not isinstance(condition, str) or "=" not in condition:
                 raise TacitError(f"a condition is KEY=VALUE, such as game=hanabi-small, not {condition!r}")
-            full = self.key(key)
+            key, _, value = condition.partition("=")
+            if key == "command":
+                chosen = tuple(record for record in chosen if record.command == value)
+                continue
+            full = self.key(key) if self else key
             chosen = tuple(record for record in chosen if full in record.keys and _meets(record, full, value))
         return Runs(chosen)
 
@@ -94,6 +122,8 @@ class Runs(Sequence[Record]):
           TacitError: if no run has such a key, or several keys end so.
         """
         known = dict.fromkeys(key for record in self for key in record.keys)
+        if text == "command":  # a key of other runs than training runs, and a fact of all
+            return text
         if text in ("policy", "learner") and f"{text}._target_" in known:
             return f"{text}._target_"
         if text in known:
@@ -173,18 +203,22 @@ class Runs(Sequence[Record]):
         return dataset(self, varying, self.determining_keys(varying), play, xarray)
 
 
-def load(root: Path | str | Sequence[Path | str], *, index: bool = True) -> Runs:
+def load(root: Path | str | Sequence[Path | str], *, index: bool = True, missing_ok: bool = False) -> Runs:
     """All runs of a folder: finished or not, damaged ones too.
 
     Args:
       root: a run directory, a folder of run directories (folders of results beside runs are skipped), or several.
       index: use the index, and update it.
+      missing_ok: return no runs where there is no such folder, or no run in it.
 
     Raises:
-      TacitError: if there is no such folder, or no run in it.
+      TacitError: if there is no such folder, or no run in it, unless `missing_ok`.
     """
     roots = [Path(root)] if isinstance(root, Path | str) else [Path(one) for one in root]
+    roots = [one for one in roots if one.exists() or not missing_ok]
     found = {path: names for one in roots for path, names in run_directories(one).items()}
+    if not found and missing_ok:
+        return Runs(())
     if not found:
         raise TacitError(f"there is no run in {', '.join(map(str, roots))}")
     indexes = {folder: Index(folder) for folder in {path.parent for path in found}} if index else {}
@@ -287,6 +321,20 @@ def _facts(path: Path, names: set[str]) -> dict[str, Any]:
         return {**facts, "reason": str(error).replace(f"{path}{os.sep}", "")}
     except OSError as error:  # a folder that can be listed but not entered
         return {**facts, "reason": f"the directory cannot be read: {error.strerror}"}
+
+
+def _listed_in(found: Sequence[Record]) -> str:
+    """The paths of a few runs."""
+    shown = [str(record.path) for record in found[:_MOST_LISTED]]
+    return ", ".join([*shown, *(["…"] if len(found) > _MOST_LISTED else [])]) or "there is no run"
+
+
+def _json(value: Any) -> str:
+    """A value in Python as a condition has it."""
+    try:
+        return plain_text(value)
+    except TypeError as error:
+        raise TacitError(f"a condition's value is a number, a word or a list of them, not {value!r}") from error
 
 
 def _determines(finer: Sequence[str], coarser: Sequence[str]) -> bool:

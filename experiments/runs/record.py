@@ -5,16 +5,20 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from experiments.configuration.config import canonical
+from experiments.configuration.config import build_game, canonical
 from experiments.runs import directory
 from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from marl.crossplay import CrossPlay
 from marl.crossplay.estimators import Estimate, Summary, outlier_seeds, summarise
+
+if TYPE_CHECKING:
+    from games.game import Game
+    from marl.agent import Agent
 
 State = Literal["finished", "running", "cut", "failed", "damaged"]
 GAMES_NOT_KEPT = (
@@ -55,6 +59,16 @@ class Record:
         """The science as one flat mapping, {"learner.entropy_coef": 0.1, …}, and "game", the game's short name."""
         flat = {key: value for key, value in flatten(self.science).items() if key not in ("format", "game")}
         return {"game": game_name(self.science.get("game") or {}), **flat}
+
+    @functools.cached_property
+    def game(self) -> "Game":
+        """The game, built from its keys; TacitError if they are of another version of Tacit."""
+        return build_game({key: value for key, value in (self.science.get("game") or {}).items() if key != "version"})
+
+    @functools.cached_property
+    def agents(self) -> "list[Agent]":
+        """The seeds of a finished training run as agents; TacitError if it is none, or cannot be read."""
+        return directory.read_run(self.path).agents
 
     @functools.cached_property
     def summaries(self) -> dict[str, Summary]:

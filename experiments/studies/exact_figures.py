@@ -1,6 +1,6 @@
 """Figures of exact results, from a phase.json, zsc.json or adaptive.json.
 
-The functions that draw policies take the dictionaries of `experiments.results`, which include the policies.
+The functions that draw policies take the dictionaries of `experiments.studies.study.results`, which include them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,8 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
 from experiments.studies.exact_tables import game as game_title
+from experiments.studies.exact_tables import games as game_titles
+from experiments.studies.exact_tables import title as full_title
 
 _WIDEST = 40
 """The most columns of a heat map of policies."""
@@ -143,7 +145,7 @@ def hysteresis(tables: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
+def phase_diagram(table: Mapping[str, Any], title: str = "") -> Figure:
     """Returns, distinct solutions and equivariance defect against α, from a run's phase.json, with the thresholds."""
     rows = table["rows"]
     alphas = np.array([row["alpha"] for row in rows])
@@ -178,11 +180,11 @@ def phase_diagram(table: Mapping[str, Any], title: str) -> Figure:
         for axis in axes[0]:
             axis.legend(fontsize=8)
         _name_thresholds(figure, axes[1, 1], table)
-        figure.suptitle(title)
+        figure.suptitle(title or full_title(table))
     return figure
 
 
-def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
+def branch_diagram(table: Mapping[str, Any], title: str = "") -> Figure:
     """The branch from α = ∞ among all solutions found, and its largest eigenvalue, from a run's phase.json."""
     rows, followed = table["rows"], _with_crossings(table["branch"])
     alphas = np.array([row["alpha"] for row in rows])
@@ -209,7 +211,7 @@ def branch_diagram(table: Mapping[str, Any], title: str) -> Figure:
             axis.set_xlabel("α")
         axes[0].legend(fontsize=8)
         _name_thresholds(figure, axes[2], table)
-        figure.suptitle(title)
+        figure.suptitle(title or full_title(table))
     return figure
 
 
@@ -280,12 +282,11 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([np.nan if row[name] is None else row[name] for row in rows])
 
 
-def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
+def zsc_table(contents: Sequence[Mapping[str, Any]]) -> Figure:
     """Methods × games: cross-play, coloured on a scale from uniform play (0) to the best equivariant policy (1).
 
     Args:
       contents: a zsc.json for each game.
-      names: the games' names.
     """
     methods = [method["name"] for method in contents[0]["methods"]]
     values = np.array([[_cross_play(one["methods"][row]) for one in contents] for row in range(len(methods))])
@@ -297,7 +298,7 @@ def zsc_table(contents: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
         figure = Figure(figsize=(3.4 + 0.62 * len(contents), 1.9 + 0.3 * len(methods)), layout="constrained")
         axis = figure.subplots()
         image = heat_map(axis, share, values, (0.0, 1.0))
-        axis.set_xticks(range(len(contents)), names, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_xticks(range(len(contents)), game_titles(contents), rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(methods)), methods)
         figure.colorbar(image, ax=axis, label="0: uniform play, 1: best equivariant", shrink=0.7, aspect=30)
         swaps = "with" if contents[0]["agent_swaps"] else "without"

@@ -11,14 +11,26 @@ A run's directory holds, besides run.json and status.json,
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from experiments import runs
 from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
-from experiments.studies.tabular import SEARCH, Groups, best_values, bounds_of, build_tabular, groups, parameters
+from experiments.studies.tabular import (
+    SEARCH,
+    Groups,
+    best_values,
+    bounds_of,
+    build_tabular,
+    decisions,
+    groups,
+    parameters,
+    probabilities,
+)
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import MEMORY_LIMIT
 from games.tabular.simulator import Simulator
@@ -227,6 +239,22 @@ def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report
         return str(error)
 
 
+def _in_full(config: PhaseConfig, contents: dict[str, Any], path: Path) -> dict[str, Any]:
+    """With the policies of all solutions, their cross-play, and the decisions of agent 0 in words.
+
+    Added to `solutions` at each α are `probabilities` for each agent float64[K, H, A], and `soft_cells` and
+    `greedy_cells`, float64[K, K] of two agents; added to the file `decisions` (`tabular.decisions`).
+    """
+    arrays = runs.read_arrays(path / "solutions.npz")
+    for place, solutions in enumerate(contents["solutions"]):
+        solutions |= {
+            "probabilities": probabilities(arrays, f"solutions_{place}", contents["agents"]),
+            "soft_cells": arrays[f"soft_{place}"],
+            "greedy_cells": arrays[f"greedy_{place}"],
+        }
+    return {**contents, "decisions": decisions(config.simulator)}
+
+
 def _draw(contents: Contents, run: str) -> dict[str, Callable[[], exact_figures.Figure]]:
     if len(contents["rows"]) < 2:
         return {}
@@ -244,4 +272,5 @@ STUDY = Study(
     tables=lambda contents: list(map(exact_tables.phase, contents)),
     draw=_draw,
     objective=lambda contents: contents["alpha_unique"]["one_from"],
+    in_full=_in_full,
 )

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -104,6 +104,48 @@ class Study(Generic[C]):
     """Adds values that depend on several runs to their contents."""
     objective: Callable[[Contents], float | None] = lambda contents: None
     """The objective of a search, from a run's contents."""
+    in_full: Callable[[C, dict[str, Any], Path], dict[str, Any]] = lambda config, contents, path: contents
+    """Adds to a run's contents, for Python, what the other files of its directory hold."""
+
+
+class Results(Sequence[dict[str, Any]]):
+    """The contents of finished runs of a study: `results[0]`, `len(results)`, `for one in results`, `some + others`.
+
+    Each is what the run's JSON file holds, with what `Study.in_full` and `Study.together` add. Printed they are tables.
+    """
+
+    def __init__(self, study: Study, contents: Sequence[Contents]):
+        self.study = study
+        self._contents = [dict(one) for one in study.together(contents)]
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Results": ...
+    def __getitem__(self, index: int | slice) -> "dict[str, Any] | Results":
+        found = self._contents[index]
+        return Results(self.study, found) if isinstance(found, list) else found
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __add__(self, other: "Results") -> "Results":
+        if not isinstance(other, Results) or other.study is not self.study:
+            return NotImplemented
+        return Results(self.study, [*self, *other])
+
+    def tables(self) -> list[Table]:
+        """The tables that the command shows."""
+        return list(self.study.tables(self._contents))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} results of tacit {self.study.command}>"
+
+    def __str__(self) -> str:
+        return tables.as_markdown(self.tables())
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 class Job(NamedTuple):
@@ -140,11 +182,17 @@ def configs(study: Study[C], arguments: Sequence[str]) -> list[C]:
     Raises:
       TacitError: for anything wrong with one of them.
     """
-    return [
-        config
-        for job in compose.grid(arguments, study.root)
-        for config in study.parse(compose.compose(job, study.root))
-    ]
+    return [config for plain in compose.jobs(arguments, study.root) for config in study.parse(plain)]
+
+
+def results(study: Study, arguments: Sequence[str]) -> Results:
+    """Compute the runs that the arguments of a command stand for, unless they are finished, and read them.
+
+    Raises:
+      TacitError: as the command.
+    """
+    made = [(config, make(study, config)) for config in configs(study, arguments)]
+    return Results(study, [study.in_full(config, read(study, path), path) for config, path in made])
 
 
 def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 
-from experiments.launching import compose
 from experiments.presentation import tables
-from experiments.studies.tabular import build_tabular, groups
+from experiments.studies.tabular import groups, tabular
+from games.game import Game
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import Automorphism
 
 _SHOWN = 5
 
 
-def describe(overrides: Sequence[str], generators: int) -> str:
-    """The orders of a tabular game's symmetry groups, and up to `generators` generators in words."""
-    simulator = build_tabular(compose.compose(overrides, "phase")["game"])
+def describe(game: Game, generators: int = 8) -> str:
+    """The orders of a tabular game's symmetry groups, and up to `generators` generators in words.
+
+    Raises:
+      TacitError: if the game is not tabular.
+    """
+    simulator = tabular(game)
     both = groups(simulator)
     problem = simulator.problem
     lines = [

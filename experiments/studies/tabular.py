@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from experiments.configuration.config import build_game
 from games.errors import TacitError, one_of, whole_number
+from games.game import Game
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
 from marl.exact.equivariant import BestEquivariant, best_equivariant
@@ -32,7 +35,15 @@ def build_tabular(config: Mapping[str, Any]) -> Simulator:
     Raises:
       TacitError: if the game is not tabular.
     """
-    game = build_game(config)
+    return tabular(build_game(config))
+
+
+def tabular(game: Game) -> Simulator:
+    """The game itself.
+
+    Raises:
+      TacitError: if it is not tabular.
+    """
     if not isinstance(game, Simulator):
         raise TacitError(
             f"exact commands need a tabular game, such as game=dectiger or game.file=PATH, and {game.name} is none"
@@ -63,6 +74,32 @@ def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
     """A best value and its bounds, as plain data; None for an infinite bound."""
     upper = found.upper_bound if math.isfinite(found.upper_bound) else None
     return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}
+
+
+def decisions(simulator: Simulator) -> list[dict[str, Any]]:
+    """The decisions of agent 0: each history in which it has a choice, in words, with its number and legal actions.
+
+    Returns:
+      {"history": number, "words": "left, saw right", "actions": {number: name}} for each.
+    """
+    problem, own = simulator.problem, simulator.tree.agents[0]
+    actions, observations = problem.actions[0], problem.observations[0]
+    found = []
+    for history in range(own.size):
+        legal = np.flatnonzero(own.legal[history])
+        if len(legal) < 2:
+            continue
+        first, *rest = own.path(history)
+        words = [] if first is None else [f"saw {observations[first]}"]
+        for number, step in enumerate(cast("list[int]", rest)):
+            words.append(f"saw {observations[step]}" if number % 2 else actions[step])
+        found.append({"history": history, "words": ", ".join(words), "actions": {int(a): actions[a] for a in legal}})
+    return found
+
+
+def probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> tuple[np.ndarray, ...]:
+    """For each agent float64[K, H, A], from the log-probabilities NAME_agent_k in an .npz file of a run."""
+    return tuple(np.exp(arrays[f"{name}_agent_{k}"]) for k in range(agents))
 
 
 def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:

@@ -12,14 +12,24 @@ A folder below `compare/`, named by a hash of the runs, holds the table of all g
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from experiments import runs
 from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
-from experiments.studies.tabular import SEARCH, bounds_of, groups, method_settings, parameters
+from experiments.studies.tabular import (
+    SEARCH,
+    bounds_of,
+    decisions,
+    groups,
+    method_settings,
+    parameters,
+    probabilities,
+)
 from games.errors import TacitError
 from marl.exact import crossplay
 from marl.exact.equivariant import best_equivariant
@@ -139,6 +149,24 @@ def _compute(
     return contents, {"policies.npz": arrays}
 
 
+def _in_full(config: ZscConfig, contents: dict[str, Any], path: Path) -> dict[str, Any]:
+    """With the policies that the methods find, their cross-play, and the decisions of agent 0 in words.
+
+    Added to those of `methods` that apply are `probabilities`, for each agent float64[K, H, A] of the K outcomes, and
+    `cells`, float64[K, K] their self-play and cross-play without relabelling; added to the file `decisions`
+    (`tabular.decisions`).
+    """
+    arrays = runs.read_arrays(path / "policies.npz")
+    keys = {method.name: method.key for method in METHODS}
+    for method in contents["methods"]:
+        if not method["refused"]:
+            found = probabilities(arrays, keys[method["name"]], config.simulator.num_players)
+            with np.errstate(divide="ignore"):
+                cells = crossplay.cross_play(config.simulator.tree, tuple(np.log(own) for own in found))
+            method |= {"probabilities": found, "cells": cells}
+    return {**contents, "decisions": decisions(config.simulator)}
+
+
 STUDY = Study(
     command="zsc-table",
     root="zsc_table",
@@ -149,5 +177,6 @@ STUDY = Study(
     draw=lambda contents, run: {
         "crossplay": lambda: exact_figures.zsc_matrix(contents, f"{exact_tables.title(contents)}, {run}")
     },
-    draw_together=lambda contents: exact_figures.zsc_table(contents, exact_tables.games(contents)),
+    draw_together=exact_figures.zsc_table,
+    in_full=_in_full,
 )

@@ -9,9 +9,11 @@ from benchmarks import startup
 
 @pytest.mark.slow
 def test_a_row_for_each_command():
-    head, _, helped, shown_game = startup.main(repeats=1, commands=(("--help", 1.0), ("games hanabi", None)))
+    commands = ((startup.IMPORT, 0.2), ("--help", 1.0), ("games hanabi", None))
+    head, _, imported, helped, shown_game = startup.main(repeats=1, commands=commands)
     assert [cell.strip() for cell in head.split("|")[1:-1]] == ["`tacit …`", "CPU s, least (median)", "goal"]
-    for line, command, goal in ((helped, "`--help`", "1.0"), (shown_game, "`games hanabi`", "")):
+    rows = ((imported, "`import tacit`", "0.2"), (helped, "`--help`", "1.0"), (shown_game, "`games hanabi`", ""))
+    for line, command, goal in rows:
         shown, seconds, wanted = (cell.strip() for cell in line.split("|")[1:-1])
         assert (shown, wanted) == (command, goal)
         least, median = seconds.rstrip(")").split(" (")

@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts and ">>> " in page.read_text()]
 FILES = [
     file
-    for package in ("games", "marl", "experiments")
+    for package in ("games", "marl", "experiments", "tacit")
     for file in sorted((ROOT / package).rglob("*.py"))
     if ">>> " in file.read_text()
 ]

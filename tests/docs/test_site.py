@@ -21,7 +21,7 @@ from tests.docs import named
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PACKAGES = ("games", "marl", "experiments")
+PACKAGES = ("games", "marl", "experiments", "tacit")
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]  # the first test waits for the site
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 

@@ -11,25 +11,27 @@ from docs import notebooks
 
 SCRIPTS = sorted(notebooks.NOTEBOOKS.glob("[0-9]_*.py"))
 
-SMALL_HANABI = [
-    "seeds=2", "budget.steps=64", "crossplay.games=4", "learner.num_games=8", "learner.rollout_length=8",
-    "learner.epochs=1", "learner.minibatches=1", "policy.torso=[8]", "execution.evaluations=0",
-]  # fmt: skip
+SMALL_HANABI = {
+    "seeds": 2, "budget.steps": 64, "crossplay.games": 4, "learner.num_games": 8, "learner.rollout_length": 8,
+    "learner.epochs": 1, "learner.minibatches": 1, "policy.torso": [8], "execution.evaluations": 0,
+}  # fmt: skip
+FEW_STARTS = {"normal_starts": 2, "wide_starts": 0, "pure_starts": 4, "refine": False}
 
 TINY = {
+    "0_use_from_python": {"steps": 1024, "coefficients": [0.01, 0.1]},
     "1_conventions": {"seeds": 6, "levers": [2]},
     "2_high_entropy": {
-        "dectiger": ["horizon=2", "alpha=[3,14]", "normal_starts=2", "wide_starts=0", "pure_starts=2"],
+        "dectiger": {**FEW_STARTS, "horizon": 2, "alpha": [3, 14]},
         "variants": "C",
-        "tiny_hanabi": ["alpha=[0.4,0.9]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
-        "lever": ["payoffs=[1.0,1.0,0.9]", "alpha_count=3", "normal_starts=2", "wide_starts=0", "pure_starts=3"],
+        "tiny_hanabi": {**FEW_STARTS, "alpha": [0.4, 0.9]},
+        "lever": {**FEW_STARTS, "payoffs": [1.0, 1.0, 0.9], "alpha_count": 3},
         "levers": "2",
-        "lever_alpha": "[0.4,0.6]",
+        "lever_alpha": [0.4, 0.6],
     },
     "3_where_it_fails": {
         "starts": 2,
-        "grid": ["alpha=[0.4,0.9]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
-        "methods": "[self-play,annealed-greedy,other-play,other-play-tie-breaking]",
+        "grid": {**FEW_STARTS, "alpha": [0.4, 0.9]},
+        "methods": ["self-play", "annealed-greedy", "other-play", "other-play-tie-breaking"],
     },
     "4_hanabi": {
         "entropy_coefs": [0.01, 0.1],
@@ -41,16 +43,16 @@ TINY = {
         "games": 4,
     },
     "5_your_own": {
-        "alphas": "[0.2,0.6]",
-        "starts": ["normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false"],
+        "alphas": [0.2, 0.6],
+        "starts": FEW_STARTS,
         "seeds": 2,
         "steps": 2048,
     },
     "6_statistics": {"samples": 20, "resamples": 50, "seeds": [6, 8]},
     "7_structure": {
-        "size": ["starts=2", "restarts=2", "method=[self-play,other-play]"],
-        "structures": "[none,isolation]",
-        "structures_of_silos": "none",
+        "size": {"starts": 2, "restarts": 2, "method": ["self-play", "other-play"]},
+        "structures": ["none", "isolation"],
+        "structures_of_silos": ["none"],
         "agents": "2",
         "penalties": "0.5",
     },
@@ -58,6 +60,13 @@ TINY = {
 """The parameters of each notebook."""
 
 PRINTED = {
+    "0_use_from_python": [
+        "player 0 to move",
+        "shapes: {'hands': (1, 2, 2, 3), 'fireworks': (2, 3), 'life_tokens': (2,)}",
+        "| 0.01 | 6 | ",
+        "True finished 0.01",
+        "{0.1: 4, 0.3: 4, 0.4: 1}",
+    ],
     "1_conventions": [
         "symmetries of policies                             725,760                 362,880",
         "| self-play | 0.1111 (1.0000) |\n| Other-Play | 0.9000 |",
@@ -76,7 +85,7 @@ PRINTED = {
         "| FeedForward | 0.1 | 2 | ",
         "| Recurrent | 0.1 | 2 | ",
         "| over seeds | ",
-        "no finished training run is stored in runs/hanabi_full",
+        "finished training runs that are stored in runs/hanabi_full: 0",
     ],
     "5_your_own": [
         "agents: watchman master",
@@ -91,6 +100,7 @@ PRINTED = {
 """Lines, or parts of lines, that each notebook prints with these parameters."""
 
 FIGURES = {
+    "0_use_from_python": 3,
     "1_conventions": 2,
     "2_high_entropy": 4,
     "3_where_it_fails": 5,
@@ -107,8 +117,8 @@ TWICE = ("1_conventions", "6_statistics")
 CHEAP = ("6_statistics",)
 """What `make test` executes; `make proof` executes all others, too."""
 
-IMPORTED = {"experiments", "games", "marl", "pathlib", "jax", "IPython"}
-"""What notebooks may import; other than the first for objects that they show."""
+IMPORTED = {"tacit", "pathlib", "sys", "jax", "numpy", "matplotlib"}
+"""What notebooks may import: of ours `tacit` alone."""
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While, ast.If, ast.Try, ast.With)
 
 
@@ -176,7 +186,7 @@ class TestWhatAllNotebooksKeep:
     def test_it_has_no_logic_of_its_own(self, script):
         body = ast.walk(ast.parse(script.read_text()))
         for node in body:
-            assert not isinstance(node, LOGIC), f"line {node.lineno}: belongs to experiments/"
+            assert not isinstance(node, LOGIC), f"line {node.lineno}: belongs below tacit/"
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
                 assert {name.partition(".")[0] for name in names} <= IMPORTED

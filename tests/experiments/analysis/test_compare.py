@@ -160,7 +160,7 @@ def test_games_are_apart(synthetic_run, tmp_path):
     ]
     assert said == ["scores of different games or boards do not compare: a table each for 2 of them"]
     with pytest.raises(TacitError, match="different games or boards do not compare"):
-        compare.compare([record.path for record in load(tmp_path, index=False)])
+        compare.compare(load(tmp_path))
     shown = list(map(compare_tables.table, found))
     rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
@@ -257,7 +257,7 @@ def test_what_is_not_there(tmp_path, synthetic_run):
 
 def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
     path = synthetic_run(tmp_path, seeds=2)
-    found = compare.compare([path])
+    found = compare.compare(load(path))
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
         compare_tables.write(found, tmp_path / "file", draw=False)
@@ -275,21 +275,8 @@ def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_p
     assert said.out.endswith(f"\ntable in {folder}\n")
 
 
-def test_what_is_stored_is_compared_and_named(folder, tmp_path):
-    assert compare.stored_comparisons(tmp_path / "none") == (
-        [],
-        f"no finished training run is stored in {tmp_path / 'none'}",
-    )
-    (tmp_path / "empty").mkdir()
-    assert compare.stored_comparisons(str(tmp_path / "empty"))[0] == []
-    (found,), said = compare.stored_comparisons(folder)
-    assert [row.keys["learner.entropy_coef"] for row in found.rows] == [0.001, 0.01, 0.1]
-    assert said.startswith(f"stored in {folder}: ")
-    assert all(row.path.name in said for row in found.rows)
-
-
 def test_the_figure_has_a_panel_for_each_play(folder):
-    found = compare.compare([folder], by=["entropy_coef"])
+    found = compare.compare(load(folder), by=["entropy_coef"])
     panels = compare_figures.figure(found).get_axes()
     assert [panel.get_title() for panel in panels] == ["sampled play", "greedy play"]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001", "0.01", "0.1"]

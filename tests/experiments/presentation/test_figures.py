@@ -10,6 +10,7 @@ from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables
 from experiments.configuration.config import JobConfig
 from experiments.presentation import figures
+from experiments.runs import load
 from experiments.training.job import run_job
 from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.estimators import summarise
@@ -158,14 +159,14 @@ def test_a_job_of_three_players(tacit, tmp_path):
 def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_path):
     changes = {"learner.entropy_coef": 0.1, "learner.gamma": 0.5, "game.payoffs": [1] * 9 + [0.9]}
     (other,) = run_job(make_job(tmp_path, changes))
-    comparison = compare.compare([other, *finished_runs])
+    comparison = compare.compare(load([other, *finished_runs]))
     # payoffs 1 and 1.0 are no difference
     assert [row.keys for row in comparison.rows] == [
         {"learner.entropy_coef": 0.01, "learner.gamma": 0.99},
         {"learner.entropy_coef": 0.1, "learner.gamma": 0.5},
         {"learner.entropy_coef": 0.1, "learner.gamma": 0.99},
     ]
-    assert "| entropy_coef | gamma |" in compare_tables.markdown(comparison)
+    assert "| entropy_coef | gamma |" in str(comparison)
     folder = compare_tables.write(comparison, tmp_path, draw=True)
     drawn = (folder / "figure.svg").read_text()
     ElementTree.fromstring(drawn)

@@ -282,7 +282,7 @@ def grid(synthetic_run, tmp_path_factory):
     ],
 )
 def test_conditions(grid, conditions, number):
-    chosen = load(grid).where(conditions)
+    chosen = load(grid).where(*conditions)
     assert isinstance(chosen, Runs)
     assert len(chosen) == number
 
@@ -290,20 +290,61 @@ def test_conditions(grid, conditions, number):
 def test_conditions_in_error(grid):
     loaded = load(grid)
     with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi-small, not 'lever'"):
-        loaded.where(["lever"])
+        loaded.where("lever")
     with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'entropy_koef'; did you mean learner.entropy_"):
-        loaded.where(["entropy_koef=1"])
+        loaded.where("entropy_koef=1")
     with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'budget.steps'; did you mean steps\?"):
-        loaded.where(["budget.steps=64"])
+        loaded.where("budget.steps=64")
     with pytest.raises(TacitError, match=r"'_target_' may be game._target_ or learner._target_ or policy._target_"):
-        loaded.where(["_target_=x"])
+        loaded.where("_target_=x")
+
+
+def test_conditions_as_keywords(grid):
+    loaded = load(grid)
+    assert len(loaded.where(gamma=0.75, entropy_coef=1)) == len(loaded.where("gamma=0.75", "entropy_coef=1")) == 1
+    assert len(loaded.where("game=lever", observer=None, torso=[8, 4])) == 1
+    assert len(loaded.where(share_parameters=True)) == len(loaded.where(**{"learner._target_": "IPPO"})) == 5
+    assert [len(loaded.where(command=name)) for name in ("train", "phase")] == [5, 0]
+    assert len(loaded.where("entropy_coef=0.7").where("gamma=0.75")) == 0  # of no run at all
+    with pytest.raises(TacitError, match="a condition's value is a number, a word or a list of them, not <object"):
+        loaded.where(gamma=object())
+    with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi-small, not 3"):
+        loaded.where(3)
+
+
+def test_a_run_by_the_beginning_of_its_name(grid):
+    loaded = load(grid)
+    for record in loaded:
+        assert loaded[record.name] is loaded[record.name[:8]] is record
+    with pytest.raises(TacitError, match=r"5 runs have names that begin with '': .*, "):
+        loaded[""]
+    with pytest.raises(TacitError, match=r"none of the 5 runs has a name that begins with 'xyz': .*/"):
+        loaded["xyz"]
+    with pytest.raises(TacitError, match="none of the 0 runs has a name that begins with 'xyz': there is no run"):
+        loaded[:0]["xyz"]
+
+
+def test_runs_of_each_game_and_sums_of_runs(grid, synthetic_run, tmp_path):
+    other = load(synthetic_run(tmp_path, seeds=2, **{"game.mismatch": 0.5}))
+    both = load(grid) + other
+    assert [len(one) for one in both.by_game()] == [5, 1]
+    with pytest.raises(TypeError):
+        _ = both + other[0].path
+
+
+def test_a_folder_that_may_be_missing(tmp_path):
+    for folder in (tmp_path / "none", tmp_path):
+        found = load(folder, missing_ok=True)
+        assert (len(found), found.by_game(), len(found.where("game=lever").finished())) == (0, [], 0)
+        with pytest.raises(TacitError, match="there is no "):
+            load(folder)
 
 
 def test_what_runs_differ_in(grid):
     loaded = load(grid)
     assert loaded.finished().varying() == [COEFFICIENT, GAMMA]
     assert loaded.varying() == [COEFFICIENT, GAMMA, "policy.torso"]
-    assert loaded.where(["gamma=0.25"]).varying() == [COEFFICIENT]
+    assert loaded.where("gamma=0.25").varying() == [COEFFICIENT]
     assert loaded[:1].varying() == []
 
 

@@ -221,7 +221,7 @@ def test_games_that_differ_in_parameters_have_names_that_differ():
 def test_the_figure_says_where_a_method_does_not_apply(made):
     folder, _ = made
     games = [contents(folder, name) for name in ("lever", "tiny_hanabi")]
-    axis = exact_figures.zsc_table(games, list(map(exact_tables.game, games))).axes[0]
+    axis = exact_figures.zsc_table(games).axes[0]
     texts = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axis.texts}
     assert texts[0, 0] == "0.111" and texts[0, 1] == "0.9" and texts[1, 1] == "–"
     shares = np.ma.filled(axis.images[0].get_array(), np.nan)

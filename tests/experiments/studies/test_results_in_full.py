@@ -1,19 +1,21 @@
-"""Results for notebooks: what they hold, read where a run is finished, and the figures of policies drawn from them."""
+"""Results of studies for Python: policies come with them, finished runs are read, and figures show the policies."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from experiments import results
 from experiments.presentation import figures
-from experiments.studies import exact_figures
+from experiments.studies import exact_figures, phase, zsc_table
+from experiments.studies.study import Results, results
+from experiments.studies.tabular import decisions
 from games.errors import TacitError
 from games.tabular.library import dectiger, two_stage_lever
 
 FEW = ("normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false", "branch=false")
+LEVERS = ("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW)
+TWO_STAGE = ("game=two_stage_lever", "method=other-play", "starts=4")
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +26,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def levers(folder):
     """Two levers at an α with both conventions and at one with neither."""
-    (table,) = results.phases("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW, f"execution.output={folder}")
+    (table,) = results(phase.STUDY, [*LEVERS, f"execution.output={folder}"])
     return table
 
 
 @pytest.fixture(scope="module")
 def two_stage(folder):
-    (table,) = results.methods("game=two_stage_lever", "method=other-play", "starts=4", f"execution.output={folder}")
+    (table,) = results(zsc_table.STUDY, [*TWO_STAGE, f"execution.output={folder}"])
     return table
 
 
@@ -47,13 +49,13 @@ class TestPhases:
 
     def test_a_finished_run_is_read(self, levers, folder):
         before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-        (again,) = results.phases("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW, f"execution.output={folder}")
+        (again,) = results(phase.STUDY, [*LEVERS, f"execution.output={folder}"])
         assert again["rows"] == levers["rows"]
         assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
 
     def test_mistakes_are_those_of_the_command(self):
         with pytest.raises(TacitError, match="horizom"):
-            results.phases("game=dectiger", "horizom=3")
+            results(phase.STUDY, ["game=dectiger", "horizom=3"])
 
 
 class TestMethods:
@@ -69,14 +71,14 @@ class TestMethods:
 
 class TestDecisions:
     def test_histories_are_named_by_what_happened(self):
-        found = results.decisions(two_stage_lever.make())
+        found = decisions(two_stage_lever.make())
         assert [one["words"] for one in found] == [
             "", "left, saw left", "left, saw right", "right, saw left", "right, saw right"
         ]  # fmt: skip
         assert found[3] == {"history": 3, "words": "right, saw left", "actions": {0: "left", 1: "right"}}
 
     def test_all_histories_of_dectiger(self):
-        found = results.decisions(dectiger.make(horizon=2))
+        found = decisions(dectiger.make(horizon=2))
         assert len(found) == 1 + 3 * 2
         assert found[1]["words"] == "listen, saw hear-left"
 
@@ -127,21 +129,20 @@ class TestFigures:
         assert set(uniform.get_ydata()) == {0.5}
 
 
-@pytest.mark.slow
-def test_a_game_is_dealt():
-    state = results.initial_state("game=hanabi_2x3", "ranks=2")
-    assert "player 0 to move" in str(state)
-    assert str(state) == str(results.initial_state("game=hanabi_2x3", "ranks=2"))
-    assert str(state) != str(results.initial_state("game=hanabi_2x3", "ranks=2", seed=1))
+class TestCollections:
+    def test_results_are_a_sequence_that_prints_as_tables(self, levers):
+        some = Results(phase.STUDY, [levers])
+        both = some + some[:1]
+        assert (len(both), both[1]["rows"], repr(both)) == (2, levers["rows"], "<2 results of tacit phase>")
+        assert "| 0.7 | 6 of 6 | 1 | 0.5000 |" in str(some)
+        assert some.tables()[0].notes[2] == "alpha_certified   0.5 (one stage)"
+        with pytest.raises(TypeError):
+            some + Results(zsc_table.STUDY, [])
 
-
-def test_the_examples_can_be_named(monkeypatch):
-    monkeypatch.setattr("sys.path", sys.path.copy())
-    folder = results.examples()
-    assert (folder / "own_game.dpomdp").is_file()
-    assert (sys.path[-1], sys.path.count(str(folder))) == (str(folder), 1)
-    results.examples()
-    assert sys.path.count(str(folder)) == 1
-    monkeypatch.setattr(results, "__file__", "/nowhere/experiments/results.py")
-    with pytest.raises(TacitError, match="examples/ is in Tacit's repository"):
-        results.examples()
+    def test_sweeps_and_launchers_are_for_the_command_line(self):
+        for wrong, says in [
+            ("hydra/launcher=slurm", "hydra/launcher=slurm is for the command line"),
+            ("experiment=exact/library", "experiment=exact/library is a sweep of its own, for the command line"),
+        ]:
+            with pytest.raises(TacitError, match=says):
+                results(phase.STUDY, [wrong])
