@@ -308,6 +308,15 @@ def test_a_half_made_directory_is_started_again(make_job, finished_runs, tmp_pat
     assert runs.claim(tmp_path, run, overwrite=False) == path
 
 
+@pytest.mark.parametrize(("overwrite", "steps"), [(False, 32), (True, 0)])
+def test_a_run_that_goes_on_says_how_far_it_was(make_job, tmp_path, overwrite, steps):
+    (run,) = make_job(tmp_path).runs
+    path = runs.claim(tmp_path, run, overwrite=False)
+    runs.write_status(path, "interrupted", steps=32, reason="stopped from outside")
+    runs.claim(tmp_path, run, overwrite=overwrite)
+    assert (runs.read_status(path)["state"], runs.read_status(path)["steps"]) == ("running", steps)
+
+
 def test_result_folders_beside_runs_are_no_runs(finished_runs):
     root = finished_runs[0].parent
     everything = sorted(root.iterdir())

@@ -321,6 +321,37 @@ def one_step():
     return run
 
 
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_steps_without_a_known_advantage_teach_nothing(batch):
+    """Neither their advantages nor what was done in them changes the step, not even its entropy term."""
+    learner_ = learner(batch=batch)
+    state = learner_.init(hyperparameters(), key=jax.random.key(0))
+    first, second = (random_trajectory(seed, batch) for seed in (7, 8))
+    second = second._replace(player=first.player, slot=first.slot)
+    first_two = np.arange(4) < 2
+    known = np.broadcast_to(first_two[:, None, None], first.value.shape)
+
+    def mixed(one, two):
+        return np.where(first_two.reshape(4, *[1] * (one.ndim - 1)), one, two)
+
+    changed = first._replace(**{
+        name: mixed(getattr(first, name), getattr(second, name))
+        for name in ("observation", "value", "legal", "action", "log_prob", "reward")
+    })  # fmt: skip
+
+    @jax.jit
+    def step(trajectory, advantage):
+        rows = learner_._in_sequences(trajectory, advantage, jnp.asarray(known))
+        return learner_._learn(state, rows, jax.random.key(1))[0]
+
+    advantage = np.random.default_rng(0).normal(size=first.value.shape).astype(np.float32)
+    before = step(first, advantage)
+    for after in (step(changed, advantage), step(first, np.where(known, advantage, 99).astype(np.float32))):
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), after, before)
+    other = step(first, np.where(known, -advantage, advantage))
+    assert any(not np.allclose(one, two) for one, two in zip(*map(jax.tree.leaves, (other, before)), strict=True))
+
+
 def assert_adams_first_step(before, after, gradient, rate, limit):
     """m̂ = g and v̂ = g², so that the step is lr · g / (|g| + 1e-5), with g cut to the norm `limit`."""
     norm = math.sqrt(sum(float((leaf.astype(float) ** 2).sum()) for leaf in jax.tree.leaves(gradient)))
