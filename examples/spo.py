@@ -12,7 +12,7 @@ clipped surrogate is flat. Everything else, the clipped error of the value inclu
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -23,6 +23,8 @@ from marl.policies.policy import Array
 @dataclasses.dataclass(frozen=True)
 class SPO(IPPO):
     """The algorithm for one seed; its keys, their defaults and the hyperparameters are IPPO's."""
+
+    version: ClassVar[str] = "spo-1"  # part of a run's name: change it with the code
 
     def surrogate(self, ratio: Array, advantage: Array, hyperparameters: Any) -> Array:
         """Elementwise, see `IPPO.surrogate`."""

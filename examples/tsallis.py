@@ -7,7 +7,7 @@ coefficient, the weight is in units of the normalised advantage.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -18,6 +18,8 @@ from marl.policies.policy import Array
 @dataclasses.dataclass(frozen=True)
 class Tsallis(IPPO):
     """The algorithm for one seed; its keys are IPPO's and `weight`."""
+
+    version: ClassVar[str] = "tsallis-1"  # part of a run's name: change it with the code
 
     weight: float = 0.1
 
