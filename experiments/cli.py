@@ -255,12 +255,12 @@ def _compare(arguments: list[str]) -> None:
     )
     if options.format == tables.SHOWN:
         root = options.output or found[0].rows[0].path.parent
-        compare_tables.show(found, warnings, root, draw=True, columns=columns)
+        compare.show(found, warnings, root, draw=True, columns=columns)
         return
     for sentence in warnings:
         terminal.warn(sentence)
     for one in found if options.output else []:
-        compare_tables.write(one, options.output, draw=True)
+        compare.write(one, options.output, draw=True)
     tables.print_tables(
         compare_tables.made(found, options.format, columns, asked=bool(options.contrast)), options.format
     )

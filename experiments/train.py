@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from experiments import runs
-from experiments.analysis import compare, compare_tables
+from experiments.analysis import compare
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
 from experiments.presentation import figures, terminal
@@ -84,7 +84,7 @@ def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
 def conclude(paths: Sequence[Path], draw: bool) -> None:
     """Print the comparison of finished runs and write it to compare/ in their folder, with a figure if `draw`."""
     found, said = compare.read(paths)
-    compare_tables.show(found, said, paths[0].parent, draw=draw)
+    compare.show(found, said, paths[0].parent, draw=draw)
 
 
 def draw(path: Path) -> None:

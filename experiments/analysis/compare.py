@@ -1,16 +1,19 @@
 """`tacit compare DIR …`: self-play against cross-play of finished runs, one comparison for each game."""
 
 import collections
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import runs
+from experiments.analysis import compare_tables
 from experiments.analysis.compare_tables import Comparison, Row
 from experiments.analysis.contrasts import Group, mean_summaries, run_tests
 from experiments.catalogue import facts
 from experiments.configuration.config import build_game
 from experiments.presentation import keys as keys_of
+from experiments.presentation import tables, terminal
 from experiments.runs.collection import Runs, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
@@ -18,6 +21,8 @@ from marl.crossplay.estimators import Summary
 
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
+_MOST_DRAWN = 60
+"""The most rows of a figure."""
 _MOST_VALUES = 8
 """The most values of a key that a sentence lists."""
 
@@ -81,6 +86,58 @@ def compare(
         several = ", ".join(dict.fromkeys(one.short_game for one in comparisons))
         raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
     return comparisons[0]
+
+
+def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
+    """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
+
+    The folder's name is a hash of the runs and of how they are compared, so other tables of the same runs are kept.
+
+    Raises:
+      TacitError: if the folder cannot be written.
+    """
+    what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
+    what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
+    what += " shares" * comparison.shares
+    folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_bytes(folder / "table.md", (str(comparison) + "\n").encode())
+        plain = tables.as_json([compare_tables.table(comparison, names=True)])
+        runs.write_bytes(folder / "table.json", (plain + "\n").encode())
+        if draw and len(comparison.rows) <= _MOST_DRAWN:
+            from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
+            from experiments.presentation import figures
+
+            figures.save(compare_figures.figure(comparison), folder / "figure")
+    except OSError as error:
+        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
+    return folder
+
+
+def show(
+    comparisons: Sequence[Comparison],
+    warnings: Sequence[str],
+    root: Path,
+    *,
+    draw: bool,
+    columns: Sequence[str] = tuple(compare_tables.COLUMNS),
+) -> None:
+    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
+
+    If they cannot be written, it prints a warning.
+    """
+    for sentence in warnings:
+        terminal.warn(sentence)
+    for comparison in comparisons:
+        tables.show(compare_tables.made([comparison], tables.SHOWN, columns))
+        for row in comparison.rows:
+            for path in row.paths:
+                print(f"run {path}")
+        try:
+            print(terminal.where(write(comparison, root, draw=draw)))
+        except TacitError as error:
+            terminal.warn(f"the table is not kept: {error}")
 
 
 def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:

@@ -1,15 +1,13 @@
 """A comparison of runs and its tables: a row for each run, the contrasts, and the sentences below."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments import runs
 from experiments.analysis.contrasts import COMPARED, Contrast, Tests
 from experiments.presentation import keys as keys_of
-from experiments.presentation import tables, terminal
+from experiments.presentation import tables
 from experiments.presentation.tables import Cell, Column, Table
 from experiments.runs.collection import PLAYS
 from games.errors import TacitError
@@ -29,8 +27,6 @@ COLUMNS = {
 NARROW = tuple(name for name in COLUMNS if name != "disjoint XP")
 """The columns of narrow tables: those of LaTeX, and the report's table of all runs."""
 MARK = "*"
-_MOST_DRAWN = 60
-"""The most rows of a figure."""
 
 
 class Row(NamedTuple):
@@ -166,58 +162,6 @@ def chosen(text: str) -> list[str]:
         if one.replace("−", "-").lower() not in known:
             raise TacitError(f"--columns {one}: there are {', '.join(known)}")
     return [known[one.replace("−", "-").lower()] for one in said] or list(COLUMNS)
-
-
-def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
-    """Write table.md, table.json and, if `draw`, the figure into a folder below `root`.
-
-    The folder's name is a hash of the runs and of how they are compared, so other tables of the same runs are kept.
-
-    Raises:
-      TacitError: if the folder cannot be written.
-    """
-    what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
-    what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
-    what += " shares" * comparison.shares
-    folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        runs.write_bytes(folder / "table.md", (str(comparison) + "\n").encode())
-        plain = tables.as_json([table(comparison, names=True)])
-        runs.write_bytes(folder / "table.json", (plain + "\n").encode())
-        if draw and len(comparison.rows) <= _MOST_DRAWN:
-            from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
-            from experiments.presentation import figures
-
-            figures.save(compare_figures.figure(comparison), folder / "figure")
-    except OSError as error:
-        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
-    return folder
-
-
-def show(
-    comparisons: Sequence[Comparison],
-    warnings: Sequence[str],
-    root: Path,
-    *,
-    draw: bool,
-    columns: Sequence[str] = tuple(COLUMNS),
-) -> None:
-    """Print warnings and the tables of comparisons, and write each with its figure, if `draw`, below `root`.
-
-    If they cannot be written, it prints a warning.
-    """
-    for sentence in warnings:
-        terminal.warn(sentence)
-    for comparison in comparisons:
-        tables.show(made([comparison], tables.SHOWN, columns))
-        for row in comparison.rows:
-            for path in row.paths:
-                print(f"run {path}")
-        try:
-            print(terminal.where(write(comparison, root, draw=draw)))
-        except TacitError as error:
-            terminal.warn(f"the table is not kept: {error}")
 
 
 # --------------------------------------------------------------------------------------------------------------- words

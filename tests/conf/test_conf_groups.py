@@ -285,7 +285,7 @@ def test_an_exact_experiment_runs_at_a_tiny_size(experiment, tmp_path):
     second = [choices[1] for choices in swept(experiment)]
     tiny = ["alpha=0.7", "normal_starts=2", "wide_starts=0", "pure_starts=0", "refine=false", "branch=false"]
     arguments = [f"experiment={experiment}", *second, *tiny, f"execution.output={tmp_path}"]
-    (config,) = study.configs(phase.STUDY, arguments)
+    (config,) = phase.STUDY.parse(compose.compose(arguments, phase.STUDY.root))
     (row,) = study.read(phase.STUDY, study.make(phase.STUDY, config))["rows"]
     assert (row["alpha"], row["solutions"]) == (0.7, 1)
 

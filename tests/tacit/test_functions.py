@@ -75,9 +75,9 @@ class TestRuns:
 
     def test_runs_are_compared(self, runs):
         lines = str(tacit.compare(runs)).splitlines()
-        assert lines[0].startswith("| entropy_coef | seeds | SP | XP |")
+        assert lines[0].startswith("| entropy_coef | seeds | greedy XP |")
         assert lines[2].startswith("| 0.01 | 6 | ") and lines[3].startswith("| 0.1 | 6 | ")
-        assert str(tacit.compare(runs, by="entropy_coef,seeds")).startswith("| entropy_coef | seeds | SP |")
+        assert str(tacit.compare(runs, by="entropy_coef,seeds")).startswith("| entropy_coef | seeds | greedy XP |")
         assert len(tacit.figures.comparison(tacit.compare(runs)).axes) == 2
         with pytest.raises(tacit.TacitError, match="compare takes runs as train and load return them, not "):
             tacit.compare([runs[0]])

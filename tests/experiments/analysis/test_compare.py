@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
     found = compare.compare(load(path))
     (tmp_path / "file").write_text("")
     with pytest.raises(TacitError, match="cannot be written: "):
-        compare_tables.write(found, tmp_path / "file", draw=False)
+        compare.write(found, tmp_path / "file", draw=False)
     said = tacit("compare", path, "--output", tmp_path / "file")
     assert (said.status, said.err.count("\n")) == (0, 1)
     assert said.err.startswith(f"tacit: warning: the table is not kept: {tmp_path / 'file'}")
@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_written(synthetic_run, tacit, tmp_path):
 
 def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_path, monkeypatch):
     path = synthetic_run(tmp_path, seeds=2)
-    monkeypatch.setattr(compare_tables, "_MOST_DRAWN", 0)
+    monkeypatch.setattr(compare, "_MOST_DRAWN", 0)
     said = tacit("compare", path)
     (folder,) = (tmp_path / "compare").iterdir()
     assert said.out.endswith(f"\ntable in {folder}\n")

@@ -139,14 +139,14 @@ def test_names_are_as_long_as_tells_them_apart(synthetic_run, tmp_path):
 
 def test_other_settings_are_another_folder(folder, tmp_path):
     asked = [[], ["policy"], ["learner.entropy_coef"], ["learner.entropy_coef", "policy"], ["policy", "entropy_coef"]]
-    made = [compare_tables.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
+    made = [compare.write(compare.read([folder], by=by)[0][0], tmp_path, draw=False) for by in asked]
     assert len(set(made)) == 5
     assert len(list((tmp_path / "compare").iterdir())) == 5
     names = "".join(sorted(path.name for path in folder.iterdir() if path.name != "compare"))
     assert made[0].name == hashlib.sha256(names.encode()).hexdigest()[:12]  # what it was before there were settings
-    same = compare_tables.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
+    same = compare.write(compare.read([folder], by=["policy._target_"])[0][0], tmp_path, draw=False)
     assert same == made[1]
-    one = compare_tables.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
+    one = compare.write(compare.read([folder], where=["policy=Tabular"])[0][0], tmp_path, draw=False)
     assert one not in made
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.analysis import compare, compare_figures, compare_tables
+from experiments.analysis import compare, compare_figures
 from experiments.configuration.config import JobConfig
 from experiments.presentation import figures
 from experiments.runs import load
@@ -167,7 +167,7 @@ def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_pat
         {"learner.entropy_coef": 0.1, "learner.gamma": 0.99},
     ]
     assert "| entropy_coef | gamma |" in str(comparison)
-    folder = compare_tables.write(comparison, tmp_path, draw=True)
+    folder = compare.write(comparison, tmp_path, draw=True)
     drawn = (folder / "figure.svg").read_text()
     ElementTree.fromstring(drawn)
     for label in ("entropy coef", "gamma", "0.99", "0.5"):

@@ -41,7 +41,7 @@ def test_the_table(made):
         ["adaptive", "1.5250 (0.1750)", "1.8000 (0.2000)", "1.6625 (0.1875)"],
         ["knows the level", "1.7000", "2.0000", "1.8500"],
     ]
-    assert f"matrix {BY_HAND}, 2 rounds: expected return (regret)" in said.out
+    assert f"matrix {BY_HAND}, 2 rounds: expected return (regret)" in " ".join(said.out.split())
     assert "told apart" not in said.out
     (path,) = folder.iterdir()
     assert said.out.splitlines()[-1] == f"run {path}"
