@@ -168,13 +168,16 @@ class JobConfig:
         """One run for each combination of the listed hyperparameters, in the order of the lists.
 
         Raises:
-          TacitError: if a list is empty, naming it.
+          TacitError: if a list is empty or has a value twice, naming it.
         """
         target = find("learner", self.learner)
         names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
         for name in names:
-            if not self.learner[name]:
+            values = self.learner[name]
+            if not values:
                 raise TacitError(f"learner.{name} must be a number or a list of at least one number, not an empty list")
+            if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+                raise TacitError(f"learner.{name} has {twice[0]!r} twice in its list, and both would be the same run")
         return [
             RunConfig(
                 game=self.game,

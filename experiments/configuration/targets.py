@@ -4,20 +4,19 @@ An exception that the user's code raises while it is imported or called becomes 
 """
 
 import contextlib
-import difflib
 import functools
 import importlib
 import inspect
 import os
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
 from experiments.configuration import annotations
 from experiments.configuration.conf_files import written
-from games.errors import TacitError, users_line
+from games.errors import TacitError, did_you_mean, users_line
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice of one is a name in conf/, or a Python path."""
@@ -37,8 +36,6 @@ _REQUIRED = "???"
 """The placeholder for a key that the user has to give."""
 _OURS = ("games", "marl")
 """Packages with targets of the lab's own."""
-_NEAR = 0.75
-"""The least `difflib` similarity between a key and one that may have been meant."""
 
 
 def default_group(group: str, path: str) -> dict[str, Any]:
@@ -154,14 +151,8 @@ def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...])
     """
     for key in plain:
         if key not in known and key != "_target_":
-            near = nearest(str(key), known)
-            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+            hint = did_you_mean(str(key), known, f"it has {', '.join(known)}")
             raise TacitError(f"{group} has no key {key!r}; {hint}")
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word whose spelling is nearest, if any is near."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
 
 
 def _is_ours(path: str) -> bool:
@@ -224,9 +215,8 @@ def _imported(group: str, path: str) -> Any:
             ) from error
         raise TacitError(f"{group} {path!r} cannot be imported: {_in_short(error)}") from error
     if not hasattr(found, name):
-        near = nearest(name, [known for known in vars(found) if not known.startswith("_")])
-        hint = f"; did you mean {near!r}?" if near else f" ({found.__file__})"
-        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}{hint}")
+        hint = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")], f"({found.__file__})")
+        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}; {hint}")
     return getattr(found, name)
 
 

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments import runs
 from experiments.launching.compose import Command, choices, plain, short, swept
+from experiments.presentation import terminal
 from experiments.training.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError
 
@@ -37,6 +38,7 @@ def sweep(
     launcher: Launcher,
     *,
     at_once: int | None = None,
+    warning: str = "",
 ) -> list[JobReturn]:
     """Launch the jobs of a command's overrides, then show the finished runs and count the others.
 
@@ -44,6 +46,7 @@ def sweep(
       arguments: overrides; of two for one key the last counts.
       loader, config: hydra's loader, and the configuration that it composed for the sweep.
       at_once: jobs given to the launcher at once; None for all.
+      warning: shown before the first job, once all are found to be right.
 
     Raises:
       TacitError: for an invalid configuration, before the first job.
@@ -68,6 +71,8 @@ def sweep(
             if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
                 checked = dataclasses.replace(checked)  # without the games that it has built
             left += [(checked, path) for path in new if _state(path) == "finished"]
+    if warning:
+        terminal.warn(warning)
     _say_what_is_left_out(len(jobs), len(todo))
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +84,7 @@ def sweep(
     for (job, _), result in zip(todo, ended, strict=True):
         _say_why(short(job, keys), result)
     if sentence := command.caution(left):
-        print(f"tacit: warning: {sentence}", file=sys.stderr)
+        terminal.warn(sentence)
     states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
     paused = any(isinstance(_error(result), Paused) for result in ended)
     _conclude(states, lambda finished: command.conclude(finished, draw), paused=paused)
@@ -217,10 +222,9 @@ def _say_other_versions(paths: Sequence[Path]) -> None:
     here = runs.versions()
     other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]
     if other:
-        print(
-            f"tacit: warning: {len(other)} of these runs were made with other versions of jax and its like, or on "
-            f"another device, such as {other[0]}; execution.overwrite=true makes them again",
-            file=sys.stderr,
+        terminal.warn(
+            f"{len(other)} of these runs were made with other versions of jax and its like, or on another device, such "
+            f"as {other[0]}; execution.overwrite=true makes them again"
         )
 
 
