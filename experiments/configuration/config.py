@@ -303,17 +303,18 @@ def build_game(config: Mapping[str, Any]) -> "Game":
     return call("game", config)
 
 
-def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
-    """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them."""
+def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool, group: str = "policy") -> "Kind":
+    """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them.
+
+    As the group "partner" it need not have what a learner calls.
+    """
     from games.shapes import users_own
     from marl.agent import Kind
 
     name = config.get("observer") or next(iter(users_own(game, "observers", lambda: game.observers)), "observer")
     observer = users_own(game, f"observer {name!r}", game.observer, name)
     static = {key: value for key, value in config.items() if key != "observer"}
-    policy = call(
-        "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
-    )
+    policy = call(group, static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions)
     return Kind(policy, name, share_parameters)
 
 

@@ -24,11 +24,13 @@ PARTS = ("game", "policy", "learner")
 _GIVEN = {
     "game": (),
     "policy": ("game", "observation_size", "num_actions"),
+    "partner": ("game", "observation_size", "num_actions"),
     "learner": ("game", "policy", "observer", "total_updates"),
 }
 """Arguments that are filled in from the other groups of the configuration: they have no keys."""
 _ATTRIBUTES = {
     "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
+    "partner": ("init", "initial_memory", "memory_clock", "apply"),
     "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
 }
 """The attributes that a target must have."""
@@ -126,7 +128,7 @@ def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = ()
         key: annotations.fitted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
     }
     accepted = {name: value for name, value in given.items() if name in parameters}
-    with _one_sentence(group, config["_target_"], arguments):
+    with one_sentence(group, config["_target_"], arguments):
         return target(**arguments, **accepted)
 
 
@@ -139,7 +141,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
     numbers = find("learner", config).hyperparameters
     given = {name: config[name] for name in numbers._fields if name in config}
     given = {name: annotations.fitted(f"learner.{name}", value, float) for name, value in given.items()}
-    with _one_sentence("learner", config["_target_"], given):
+    with one_sentence("learner", config["_target_"], given):
         return numbers(**given).check()
 
 
@@ -221,8 +223,12 @@ def _imported(group: str, path: str) -> Any:
 
 
 @contextlib.contextmanager
-def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Turn an exception in a target into a TacitError; in a target of ours only a TypeError, for missing arguments."""
+def one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an exception in a target into a TacitError; in a target of ours only a TypeError, for missing arguments.
+
+    Raises:
+      TacitError: naming the target with its arguments, the exception, and the line of the user's file.
+    """
     try:
         yield
     except TacitError:
