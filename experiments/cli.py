@@ -1,17 +1,22 @@
 """The command `tacit`."""
 
 import argparse
+import atexit
+import contextlib
 import functools
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.training.stopping import Paused
+from experiments.training import platforms
+from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError, did_you_mean, whole_number
 
 USAGE = """\
@@ -72,20 +77,62 @@ def main() -> None:
     # A scheduler's SIGTERM is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = _dispatch(sys.argv[1:])
+        with warnings.catch_warnings():
+            _reword_warnings()
+            status = _dispatch(sys.argv[1:])
     except TacitError as error:
         print(f"tacit: {error}", file=sys.stderr)
         status = 2
     except Paused as pause:
         print(f"tacit: {pause}", file=sys.stderr)
         status = pause.status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("tacit: interrupted", file=sys.stderr)
-        status = 130
+        status = INTERRUPTED
+        atexit.register(end_at_once, interrupt)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except Exception as error:
+        if (refused := platforms.unusable(error)) is None:
+            raise
+        print(f"tacit: {refused}", file=sys.stderr)
+        status = 2
     sys.exit(status)
+
+
+def _reword_warnings() -> None:
+    """Show a library's warning once and in one line; those of caches that cannot be written in our words, or not."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any) -> None:
+        sentence = " ".join(str(message).split())
+        if sentence not in shown:
+            shown.add(sentence)
+            print(f"tacit: warning: {sentence}", file=sys.stderr)
+
+    warnings.showwarning = show
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it then makes a cache of its own, and says so
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"jax\._src\.compiler")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    if not folder or "://" in folder:
+        return
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        show(f"JAX_COMPILATION_CACHE_DIR={folder} is no folder that can be written: compiled programs are not kept")
+
+
+def end_at_once(interrupt: KeyboardInterrupt) -> None:
+    """End an interrupted process now: at its usual end it would wait for what is being compiled, and then crash.
+
+    Args:
+      interrupt: kept until then, since what is being compiled may belong to the functions that it interrupted.
+    """
+    del interrupt
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

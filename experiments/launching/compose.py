@@ -24,6 +24,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 from experiments.configuration import conf_files
 from experiments.configuration.targets import PARTS, completed
 from experiments.presentation import terminal
+from experiments.training import platforms
 from experiments.training.stopping import Paused
 from games.errors import TacitError, did_you_mean, nearest
 
@@ -54,6 +55,8 @@ class Command(NamedTuple):
     """Shows the finished runs of a sweep, given their directories and whether to draw figures."""
     caution: Callable[[Sequence[tuple[Any, Path]]], str] = lambda asked: ""
     """A warning or "": which finished runs, each with the configuration asked for, were played with other settings."""
+    steps: Callable[[Any], int] = lambda run: 0
+    """The steps of games that a run takes, of all its seeds; 0 where nothing is trained."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -233,6 +236,8 @@ def _launch(command: Command, keys: Set[str], warning: str) -> None:
                 terminal.warn(warning)
             return command.run(checked)
         except Exception as error:
+            if os.getpid() == here and (refused := platforms.unusable(error)):
+                raise SystemExit(refused) from error  # no other job of a sweep could run
             # A failed job of a sweep does not stop the others; a Ctrl-C in this process stops all of them.
             alone = not in_sweep or (isinstance(error, Paused) and os.getpid() == here)
             if alone and isinstance(error, TacitError | Paused):
@@ -241,9 +246,8 @@ def _launch(command: Command, keys: Set[str], warning: str) -> None:
             failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
             raise
 
-    vars(job).update(
-        command=command, begun=begun, warning=warning
-    )  # for our sweeper, to which hydra passes only this function
+    # For our sweeper, to which hydra passes only this function.
+    vars(job).update(command=command, begun=begun, warning=warning)
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:

@@ -57,7 +57,7 @@ def sweep(
     keys = swept(overrides)
     plans: dict[Path, str] = {}  # what to do with every run of the sweep
     todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and the runs that they are to make
-    draw, left = False, []
+    draw, left, steps = False, [], 0
     compose = Composer(loader, config)
     for job in jobs:
         checked = command.parse(plain(compose(job), command.root))
@@ -67,13 +67,14 @@ def sweep(
         draw |= checked.execution.figures
         if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
             todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
+            steps += sum(command.steps(members[path]) for path in todo[-1][1])
         else:
             if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
                 checked = dataclasses.replace(checked)  # without the games that it has built
             left += [(checked, path) for path in new if _state(path) == "finished"]
     if warning:
         terminal.warn(warning)
-    _say_what_is_left_out(len(jobs), len(todo))
+    _say_what_comes(len(jobs), [len(made) for _, made in todo], steps)
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
@@ -177,11 +178,12 @@ def _launched(
     return [ended[number] for number in range(len(batch))]
 
 
-def _say_what_is_left_out(jobs: int, todo: int) -> None:
-    left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
-        todo < jobs
-    )
-    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
+def _say_what_comes(jobs: int, todo: Sequence[int], steps: int) -> None:
+    """Print the number of jobs, of those that are left out, of the runs that the others make, and of their steps."""
+    left = f", {jobs - len(todo)} of them left out: finished, failed before, at work elsewhere, or twice in it"
+    made = sum(todo)
+    total = f"; {made} run{'s' * (made != 1)} to make" + f", {steps:,} steps in all" * bool(steps)
+    terminal.say(f"sweep of {jobs} job{'s' * (jobs != 1)}{left * (len(todo) < jobs)}{total * bool(made)}")
 
 
 def _say_why(job: str, result: JobReturn) -> None:

@@ -86,6 +86,7 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
     path = root / (name or config.name())
     if not needs_training(path, config, overwrite=overwrite):
         return None
+    made_by = versions()  # starts JAX, which may fail: before anything is written
     try:
         path.mkdir(parents=True, exist_ok=True)
         claims.take(path)
@@ -103,7 +104,7 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
         if isinstance(error, OSError):
             raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
         raise
-    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": versions()})
+    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": made_by})
     return path
 
 

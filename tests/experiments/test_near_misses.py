@@ -16,6 +16,8 @@ import pytest
         (["train", "--seeds", "3"], "there is no option --seeds; keys are written seeds=3"),
         (["train", "--entropy-coef=1"], "there is no option --entropy-coef; keys are written learner.entropy_coef=1"),
         (["train", "--multirn"], "there is no option --multirn; did you mean '--multirun'?"),
+        (["train", "payoffs=[1,2"], "'payoffs=[1,2' cannot be read: brackets and quotes must be closed, "),
+        (["train", "-m", "hydra/launcher=slrum"], "there is no hydra/launcher 'slrum'; did you mean 'slurm'?"),
         (["phase", "--alpha", "3"], "there is no option --alpha; keys are written alpha=3"),
         (["zsc-table", "method=[self_pley]"], "not 'self_pley'; did you mean 'self-play'?"),
     ],
