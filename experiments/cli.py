@@ -1,18 +1,23 @@
 """The command `tacit`."""
 
 import argparse
+import atexit
+import contextlib
 import functools
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.training.stopping import Paused
-from games.errors import TacitError, whole_number
+from experiments.training import platforms
+from experiments.training.stopping import INTERRUPTED, Paused
+from games.errors import TacitError, did_you_mean, whole_number
 
 USAGE = """\
 tacit: independently trained agents, played with each other
@@ -57,26 +62,77 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise TacitError(f"{message}; {self.prog} --help says more")
 
+    def all_of(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The options and words of a command; what is none of them is refused, with the option of nearest spelling."""
+        options, unknown = self.parse_known_intermixed_args(arguments)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            known = [one for action in self._actions for one in action.option_strings]
+            raise TacitError(f"there is no option {name}; {did_you_mean(name, known, f'{self.prog} --help says more')}")
+        return options
+
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 differences found, 2 bad input, 75 time used up, 130 interrupted."""
     # A scheduler's SIGTERM is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = _dispatch(sys.argv[1:])
+        with warnings.catch_warnings():
+            _reword_warnings()
+            status = _dispatch(sys.argv[1:])
     except TacitError as error:
         print(f"tacit: {error}", file=sys.stderr)
         status = 2
     except Paused as pause:
         print(f"tacit: {pause}", file=sys.stderr)
         status = pause.status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("tacit: interrupted", file=sys.stderr)
-        status = 130
+        status = INTERRUPTED
+        atexit.register(end_at_once, interrupt)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except Exception as error:
+        if (refused := platforms.unusable(error)) is None:
+            raise
+        print(f"tacit: {refused}", file=sys.stderr)
+        status = 2
     sys.exit(status)
+
+
+def _reword_warnings() -> None:
+    """Show a library's warning once and in one line; those of caches that cannot be written in our words, or not."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any) -> None:
+        sentence = " ".join(str(message).split())
+        if sentence not in shown:
+            shown.add(sentence)
+            print(f"tacit: warning: {sentence}", file=sys.stderr)
+
+    warnings.showwarning = show
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it then makes a cache of its own, and says so
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"jax\._src\.compiler")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    if not folder or "://" in folder:
+        return
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        show(f"JAX_COMPILATION_CACHE_DIR={folder} is no folder that can be written: compiled programs are not kept")
+
+
+def end_at_once(interrupt: KeyboardInterrupt) -> None:
+    """End an interrupted process now: at its usual end it would wait for what is being compiled, and then crash.
+
+    Args:
+      interrupt: kept until then, since what is being compiled may belong to the functions that it interrupted.
+    """
+    del interrupt
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -104,7 +160,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         "config": _config,
     }
     if arguments[0] not in commands:
-        raise TacitError(f"there is no command {arguments[0]!r}; there are {', '.join(commands)}")
+        hint = did_you_mean(arguments[0], commands, f"there are {', '.join(commands)}")
+        raise TacitError(f"there is no command {arguments[0]!r}; {hint}")
     return commands[arguments[0]](list(arguments[1:])) or 0
 
 
@@ -142,7 +199,7 @@ def _symmetries(arguments: list[str]) -> None:
         "overrides", nargs="+", metavar="GAME", help="a game of the list, or KEY=VALUE as for tacit phase"
     )
     parser.add_argument("--generators", type=int, default=8, help="show so many generators (%(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     whole_number("--generators", options.generators, 0)
     for text in options.overrides:
         if "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
@@ -163,7 +220,7 @@ def _symmetries(arguments: list[str]) -> None:
 def _config(arguments: list[str]) -> None:
     parser = _Parser("tacit config", description="Print the composed configuration as JSON, as run_piece reads it.")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for tacit train")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     from experiments.launching import compose
 
     print(json.dumps(compose.compose(options.overrides), indent=1))
@@ -172,7 +229,10 @@ def _config(arguments: list[str]) -> None:
 def _crossplay(arguments: list[str]) -> None:
     parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with rule-based partners.")
     parser.add_argument(
-        "runs", nargs="*", metavar="RUN", help="run directory, or a file of the zoo; without any: game=NAME KEY=VALUE …"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="run directory, a folder of them, or a file of the zoo; without any: game=NAME KEY=VALUE …",
     )
     _with_format(parser)
     options, config = _playing(parser, arguments)
@@ -181,6 +241,10 @@ def _crossplay(arguments: list[str]) -> None:
     from experiments.presentation import tables
 
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
+    for text in game:
+        key, _, value = text.partition("=")
+        if key in vars(options):
+            raise TacitError(f"{text} is an option of this command: --{key} {value}")
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(
         runs.training_runs(paths) if paths else [],
@@ -192,7 +256,7 @@ def _crossplay(arguments: list[str]) -> None:
     tables.print_tables(crossplay.shown(played), options.format, below=[f"cells and figure in {played.folder}"])
 
 
-def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, Any]:
+def _playing(parser: _Parser, arguments: list[str]) -> tuple[Any, Any]:
     """Parse the options of a command that plays agents with each other; the options, and their `CrossPlayConfig`."""
     from experiments.catalogue import facts
     from experiments.configuration.config import CrossPlayConfig
@@ -203,15 +267,15 @@ def _playing(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="folder of what is found (beside the first run)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     return options, CrossPlayConfig(games=options.games, seating=options.seating, seed=options.seed)
 
 
 def _zoo(arguments: list[str]) -> None:
     parser = _Parser("tacit zoo", description="Write finished runs as files that stand alone.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory, or a folder of them")
     parser.add_argument("--output", type=Path, default=Path("zoo"), help="folder of the files (%(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     from experiments import runs
     from experiments.analysis import zoo
 
@@ -247,7 +311,7 @@ def _compare(arguments: list[str]) -> None:
     parser.add_argument("--shares", action="store_true", help="scores as shares of the game's optimum")
     _with_format(parser)
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     by, over = ([key for key in text.split(",") if key] for text in (options.by, options.over))
     columns = compare_tables.chosen(options.columns)
     found, warnings = compare.read(
@@ -273,7 +337,7 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("tracker", choices=list(export.TRACKERS))
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
     parser.add_argument("--output", type=Path, help="its folder (the tracker's name)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     print(export.describe(export.TRACKERS[options.tracker](options.folders, options.output or Path(options.tracker))))
 
 
@@ -287,7 +351,7 @@ def _report(arguments: list[str]) -> None:
         default=1,
         help="sample games of a pair of seeds, sampled and greedy; 0: none (%(default)s)",
     )
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     whole_number("--games", options.games, 0)
     from experiments.report.build import build
 
@@ -304,7 +368,7 @@ def _status(arguments: list[str]) -> None:
     parser = _Parser("tacit status", description="How the runs of a folder stand, from their own status files.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     from experiments.analysis import status
 
     status.status(options.folders, as_json=options.json)
@@ -314,7 +378,7 @@ def _runs(arguments: list[str]) -> int:
     parser = _Parser("tacit runs", description="Verify the checksums and the completeness of runs.")
     parser.add_argument("what", choices=["check"])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     from experiments.analysis import status
 
     return 0 if status.check(options.folders) else 1
@@ -322,7 +386,9 @@ def _runs(arguments: list[str]) -> int:
 
 def _methods(arguments: list[str]) -> None:
     parser = _Parser("tacit methods", description="Learned methods side by side, and every one with every other.")
-    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN", help="run directory, or a file of the zoo")
+    parser.add_argument(
+        "runs", nargs="+", metavar="[NAME=]RUN", help="run directory, a folder of them, or a file of the zoo"
+    )
     _with_format(parser)
     options, config = _playing(parser, arguments)
     from experiments.analysis import methods
@@ -337,13 +403,15 @@ def _conventions(arguments: list[str]) -> None:
         "tacit conventions",
         description="Equivariance defect, Other-Play return and convention matrices of saved seeds.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory, or a file of the zoo")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directory, a folder of them, or a file of the zoo"
+    )
     parser.add_argument("--games", type=int, default=1000, help="self-play games of each seed (%(default)s)")
     parser.add_argument("--symmetries", type=int, default=4, help="relabellings tried in each game (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
     parser.add_argument("--output", type=Path, help="where to make the folder conventions/… (beside each run)")
     _with_format(parser)
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     from experiments import runs
     from experiments.analysis import conventions
     from experiments.presentation import tables
@@ -363,7 +431,7 @@ def _games(arguments: list[str]) -> int:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list, or a Python path: my_game.make")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
     parser.add_argument("--check", action="store_true", help="play it at random and try every law of the contract")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.all_of(arguments)
     from experiments.catalogue import listing
 
     if options.check:
@@ -381,7 +449,7 @@ def _verify(arguments: list[str]) -> int:
     parser.add_argument("game", choices=["hanabi"])
     parser.add_argument("--steps", type=int, default=20_000, help="steps to compare at the least (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of boards, decks and actions (%(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.all_of(arguments)
     whole_number("--seed", options.seed, 0)
     from games.hanabi.verify import verify
 

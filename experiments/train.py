@@ -1,6 +1,7 @@
 """`tacit train`: train the runs of a job and show their scores."""
 
 import dataclasses
+import functools
 import operator
 import warnings
 from collections.abc import Sequence
@@ -10,17 +11,20 @@ import jax
 
 from experiments import runs
 from experiments.analysis import compare
-from experiments.configuration.config import JobConfig
+from experiments.configuration import conf_files
+from experiments.configuration.config import JobConfig, RunConfig
+from experiments.configuration.targets import PARTS
 from experiments.launching import compose
 from experiments.presentation import figures, terminal
 from experiments.runs import Runs
+from experiments.runs.record import game_name
 from experiments.training import hosts
 from experiments.training.job import run_job
 from marl.crossplay.estimators import cross_play
 
 
-def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
-    """Train the runs of a job, draw their figures and print the comparison.
+def run(config: JobConfig, *, in_sweep: bool = False, note: str = "") -> float | None:
+    """Say what a job will do, with a note; train its runs, draw their figures and print the comparison.
 
     A job of a sweep prints no comparison, since the sweep does so at its end. It also skips runs that failed before,
     unless they are to be retried.
@@ -30,6 +34,8 @@ def run(config: JobConfig, *, in_sweep: bool = False) -> float | None:
       interval. None in all processes but the first, and if there is neither.
     """
     first = jax.process_index() == 0
+    if config.execution.progress and first and not in_sweep:
+        terminal.say(plan(config) + note)
     with terminal.progress(show=config.execution.progress and first) as report:
         leave_failed = in_sweep and not (config.execution.retry_failed or config.execution.overwrite)
         warn = terminal.warn if first else lambda sentence: None
@@ -65,6 +71,32 @@ def trained(overrides: Sequence[str]) -> Runs:
     if sentence := other_crossplay(made):
         warnings.warn(sentence, stacklevel=3)
     return runs.load([path for _, path in made], index=False)
+
+
+def plan(config: JobConfig) -> str:
+    """What a job will do: game, learner and coefficients, seeds, steps and folder.
+
+    Raises:
+      TacitError: if the directory of a run is damaged.
+    """
+    members, output = config.runs, Path(config.execution.output)
+    paths = [output / one.name() for one in members]
+    done = 0 if config.execution.overwrite else sum(map(runs.is_finished, paths))
+    varied = [key for key, value in members[0].learner.items() if any(one.learner[key] != value for one in members)]
+    what = [game_name(config.game), *(part["_target_"].rpartition(".")[2] for part in (config.policy, config.learner))]
+    what += [f"{key} {', '.join(map(str, dict.fromkeys(one.learner[key] for one in members)))}" for key in varied]
+    several = f"{len(members)} runs of " * (len(members) > 1)
+    total = sum(map(_steps, members))
+    before = f"; {done} of {len(members)} finished before" * bool(done)
+    return (
+        f"{', '.join(what)}: {several}{config.seeds} seed{'s' * (config.seeds > 1)}, {config.steps:,} steps a seed, "
+        f"{total:,} in all, into {output if several else paths[0]}{before}"
+    )
+
+
+def _steps(config: RunConfig) -> int:
+    """The steps of games of all seeds of a run."""
+    return config.seeds * config.steps
 
 
 def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
@@ -105,7 +137,17 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles.
     """
+    default = conf_files.default_choices(compose.TRAIN)
+    chosen = " ".join(f"{group}={default[group]}" for group in PARTS)
+    note = f" (the default: {chosen}; tacit train --help says what else there is)" * (not arguments)
     command = compose.Command(
-        "train", compose.TRAIN, hosts.parse, run, operator.attrgetter("runs"), conclude, other_crossplay
+        "train",
+        compose.TRAIN,
+        hosts.parse,
+        functools.partial(run, note=note),
+        operator.attrgetter("runs"),
+        conclude,
+        other_crossplay,
+        _steps,
     )
     compose.main(command, arguments)

@@ -1,9 +1,11 @@
 """The one error that stands for a user's mistake, and the checks that raise it."""
 
+import difflib
 import math
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ _NOT_USER_CODE = (
     *(str(Path(__file__).parents[1] / name) + os.sep for name in ("games", "marl", "experiments", "tacit")),
 )
 """Prefixes of the names of files of Python, of installed packages and of this package."""
+_NEAR = 0.75
+"""The least `difflib` similarity between a word and one that may have been meant."""
 
 
 class TacitError(ValueError):
@@ -57,8 +61,26 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
       TacitError: naming `name` and the choices.
     """
     if value not in choices:
-        raise TacitError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+        hint = did_you_mean(str(value), map(str, choices))
+        raise TacitError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}{hint and f'; {hint}'}")
     return value
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word whose spelling is nearest, if any is near; capitals do not count, nor does - instead of _."""
+    spelled = {_plainly(one): one for one in known}
+    near = difflib.get_close_matches(_plainly(word), spelled, n=1, cutoff=_NEAR)
+    return spelled[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint about a word that is not known: "did you mean 'lever'?", or `otherwise` if no known word is near."""
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+def _plainly(word: str) -> str:
+    return word.lower().replace("-", "_")
 
 
 def location_in_user_code(error: Exception, own: str | None = None) -> str:

@@ -35,7 +35,9 @@ class GridSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by hydra before `sweep`."""
         self._loader, self._config = hydra_context.config_loader, config
-        self._command, self._begun = vars(task_function)["command"], vars(task_function)["begun"]
+        self._command, self._begun, self._warning = (
+            vars(task_function)[name] for name in ("command", "begun", "warning")
+        )
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -54,7 +56,10 @@ class GridSweeper(Sweeper):
                 raise TacitError(f"hydra.sweeper.params.{key} must be text, as in '0.5,0.6', not {value}")
         self._begun.append(True)
         overrides = [*(f"{key}={value}" for key, value in self._params.items()), *arguments]
-        return sweeps.sweep(self._command, overrides, self._loader, self._config, self._launcher, at_once=self._at_once)
+        return sweeps.sweep(
+            self._command, overrides, self._loader, self._config, self._launcher, at_once=self._at_once,
+            warning=self._warning,
+        )  # fmt: skip
 
 
 class SlurmLauncher(Launcher):

@@ -1,5 +1,6 @@
 """The command line in this process, and runs that nobody trained: what several folders of tests use."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -61,6 +62,7 @@ def call(*arguments: str) -> Said:
     finally:
         sys.argv = argv
         signal.signal(signal.SIGTERM, on_term)
+        atexit.unregister(cli.end_at_once)
         if full_error is None:
             os.environ.pop("HYDRA_FULL_ERROR", None)
     return Said(ended.value.code, out.getvalue(), err.getvalue())

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments import runs
 from experiments.catalogue.described import ALL_PARTNERS, FOREIGN
-from experiments.configuration.config import CrossPlayConfig, build_game, name_of
+from experiments.configuration.config import CrossPlayConfig, build_game, build_kind, name_of
+from experiments.configuration.targets import one_sentence
 from experiments.launching import compose
 from experiments.presentation import figures
 from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.training.job import cross_play_both
-from games.errors import TacitError
+from games.errors import TacitError, one_of
 from games.game import Game
 from marl.agent import Agent
 from marl.crossplay import CrossPlay, seatings
@@ -120,14 +122,15 @@ def named_partners(game: Game, names: str) -> list[Agent]:
     labels = [agent.label for agent in found]
     for label in labels:
         if labels.count(label) > 1:
-            raise TacitError(f"two partners are called {label}: give one a name of its own, as in NAME={FOREIGN}FILE")
+            raise TacitError(f"two partners are called {label}: give one a name of its own, as in NAME=my_policy.Mine")
     return found
 
 
 def partner_names(names: str) -> list[str]:
-    """The items of `--with`, separated by commas, each once: names of `marl.partners`, and files; "partners" means all.
+    """The items of `--with`, separated by commas, each once: names of `marl.partners`, which "partners" stands for, and
 
-    [NAME=]jaxmarl:FILE is an agent that JaxMARL trained, called after its file unless it is given a name.
+    [NAME=]my_policy.Mine: a policy by hand, the Python path of a class, called after the class unless it has a name;
+    [NAME=]jaxmarl:FILE: an agent that JaxMARL trained, called after its file unless it has a name.
     """
     texts = names.split(",") if names else []
     return list(dict.fromkeys(one for text in texts for one in (PARTNERS if text == ALL_PARTNERS else (text,))))
@@ -136,11 +139,37 @@ def partner_names(names: str) -> list[str]:
 def _partner(game: Game, text: str) -> Agent:
     before, foreign, file = text.partition(FOREIGN)
     if not foreign or not (before == "" or before.endswith("=")):
-        return partners(game, [text])[0]
+        name, _, path = text.rpartition("=")
+        return _by_hand(game, path, name) if "." in path else partners(game, [text])[0]
     tensors, metadata = runs.read_tensors(Path(file))
     if "science" in metadata:
         raise TacitError(f"{file} was written by Tacit: name it as a RUN, not as {FOREIGN}{file}")
     return jaxmarl_agent(game, tensors, label=before[:-1] or Path(file).stem, file=file)
+
+
+def _by_hand(game: Game, path: str, name: str) -> Agent:
+    """A policy of the user's own, called `name` or after its class; a mistake in it is refused before any play."""
+    kind = build_kind({"_target_": path}, game, share_parameters=True, group="partner")
+    policy, observer = kind.policy, game.observer(kind.observer)
+    one_of(f"memory_clock of partner {path}", policy.memory_clock, ("every_step", "own_turns"))
+    seen = jax.ShapeDtypeStruct((observer.size,), observer.dtype), jax.ShapeDtypeStruct((game.num_actions,), np.bool_)
+    with one_sentence("partner", path, {}):
+        params, memory = policy.init(key=jax.random.key(0)), policy.initial_memory()
+        given = jax.eval_shape(policy.apply, params, memory, *seen)
+        hash(policy)
+    expected = (memory, np.zeros(game.num_actions, np.float32))
+    if _forms(given) != _forms(jax.eval_shape(lambda: expected)):
+        raise TacitError(
+            f"apply of partner {path} must give (memory, log-probabilities), the memory as initial_memory gives it and "
+            f"float32[{game.num_actions}], not {_forms(given)}"
+        )
+    return Agent(kind, params, name or path.rpartition(".")[2])
+
+
+def _forms(given: Any) -> str:
+    """The shapes and dtypes of what a function returned, such as "((), float32[3])"."""
+    form = jax.tree.map(lambda leaf: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]", given)
+    return str(form).replace("'", "")
 
 
 def _composed_game(overrides: Sequence[str]) -> Game:

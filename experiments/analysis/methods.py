@@ -110,10 +110,20 @@ def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[st
 
 
 def named(texts: Sequence[str]) -> list[tuple[str, Path]]:
-    """[NAME=]RUN … as (name or "", path), without folders of results next to runs."""
+    """[NAME=]RUN … as (name or "", path); a folder stands for its training runs.
+
+    Raises:
+      TacitError: if there is no run, or a name is given to a folder of several.
+    """
     given = [("", text) if Path(text).exists() else text.rpartition("=")[::2] for text in texts]
-    kept = set(runs.training_runs([Path(path) for _, path in given]))
-    return [(name, Path(path)) for name, path in given if Path(path) in kept]
+    found = runs.training_runs([Path(path) for _, path in given])
+    called = {}
+    for name, path in given:
+        own = {run for run in found if name and Path(path) in (run, run.parent)}
+        if len(own) > 1:
+            raise TacitError(f"{name} is the name of one method, and {path} is a folder of {len(own)} runs")
+        called |= dict.fromkeys(own, name)
+    return [(called.get(path, ""), path) for path in found]
 
 
 def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -16,7 +16,7 @@ ALL_PARTNERS = "partners"
 """The word in `--with` for all rule-based partners."""
 FOREIGN = "jaxmarl:"
 """The prefix in `--with` of a file with JaxMARL's weights."""
-PARTNER_CHOICES = f"{ALL_PARTNERS}, or some of {', '.join(PARTNERS)}, [NAME=]{FOREIGN}FILE"
+PARTNER_CHOICES = f"{ALL_PARTNERS}, or some of {', '.join(PARTNERS)}, [NAME=]my_policy.Mine, [NAME=]{FOREIGN}FILE"
 """What `--with` accepts, separated by commas."""
 _WIDTH = 110
 

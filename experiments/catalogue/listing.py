@@ -65,6 +65,7 @@ def _columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str
 
 def describe_game(name: str, overrides: Sequence[str]) -> str:
     """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
+    name = conf_files.game_named(name)
     if not overrides and name in conf_files.choices("game"):
         known = facts.of_game(conf_files.written("game", name))
         if known is not None:

@@ -1,5 +1,6 @@
 """The files of conf/, read without hydra: choices of groups, values, and explanations."""
 
+import functools
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,28 @@ def choices(group: str) -> list[str]:
     """The choices of a group, including those in its folders, such as sweep/hanabi."""
     own = Path(str(resources.files("conf"))) / group
     return sorted(file.relative_to(own).with_suffix("").as_posix() for file in own.rglob("*.yaml"))
+
+
+@functools.cache
+def game_named(name: str) -> str:
+    """The choice of `game` that a name in any spelling stands for; another word as it is.
+
+    Capitals do not count, nor does - instead of _, and the name of a preset does: "Hanabi-2x3" is hanabi_2x3, and
+    "Hanabi-Full" is hanabi.
+    """
+    plain = _plainly(name)
+    return plain if plain in choices("game") else _of_presets().get(plain, name)
+
+
+@functools.cache
+def _of_presets() -> dict[str, str]:
+    """The choices of `game` that are presets of a game, by the preset's name."""
+    groups = {name: _read(f"game/{name}") for name in choices("game")}
+    return {_plainly(group["preset"]): name for name, group in groups.items() if "preset" in group}
+
+
+def _plainly(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def written(group: str, name: str) -> dict[str, Any]:

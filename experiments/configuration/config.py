@@ -25,10 +25,9 @@ from experiments.configuration.targets import (
     default_group,
     find,
     hyperparameters,
-    nearest,
     refuse_unknown,
 )
-from games.errors import TacitError, number, one_of, whole_number
+from games.errors import TacitError, did_you_mean, number, one_of, whole_number
 from marl.crossplay import Seating, seatings
 
 if TYPE_CHECKING:
@@ -178,13 +177,16 @@ class JobConfig:
         """One run for each combination of the listed hyperparameters, in the order of the lists.
 
         Raises:
-          TacitError: if a list is empty, naming it.
+          TacitError: if a list is empty or has a value twice, naming it.
         """
         target = find("learner", self.learner)
         names = [name for name in target.hyperparameters._fields if isinstance(self.learner.get(name), list | tuple)]
         for name in names:
-            if not self.learner[name]:
+            values = self.learner[name]
+            if not values:
                 raise TacitError(f"learner.{name} must be a number or a list of at least one number, not an empty list")
+            if twice := [value for place, value in enumerate(values) if value in values[:place]]:
+                raise TacitError(f"learner.{name} has {twice[0]!r} twice in its list, and both would be the same run")
         return [
             RunConfig(
                 game=self.game,
@@ -312,13 +314,13 @@ def game_group(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
       TacitError: if there is no such game, or it needs a key that is not given; unknown keys are refused when the game
         is built.
     """
+    name = conf_files.game_named(name)
     if "." in name:
         group = default_group("game", name)
     elif name in (known := conf_files.choices("game")):
         group = conf_files.written("game", name)
     else:
-        near = nearest(name, known)
-        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
+        hint = did_you_mean(name, known, f"there are {', '.join(known)}")
         raise TacitError(f"there is no game {name!r}; {hint}; one of your own is a Python path such as my_game.make")
     group |= keys
     for key, value in group.items():
@@ -332,17 +334,18 @@ def build_game(config: Mapping[str, Any]) -> "Game":
     return call("game", config)
 
 
-def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool) -> "Kind":
-    """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them."""
+def build_kind(config: Mapping[str, Any], game: "Game", *, share_parameters: bool, group: str = "policy") -> "Kind":
+    """The policy of a `policy` group with its observer; the policy gets the game and the sizes if it takes them.
+
+    As the group "partner" it need not have what a learner calls.
+    """
     from games.shapes import call_user_code
     from marl.agent import Kind
 
     name = config.get("observer") or next(iter(call_user_code(game, "observers", lambda: game.observers)), "observer")
     observer = call_user_code(game, f"observer {name!r}", game.observer, name)
     static = {key: value for key, value in config.items() if key != "observer"}
-    policy = call(
-        "policy", static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions
-    )
+    policy = call(group, static, ("observer",), game=game, observation_size=observer.size, num_actions=game.num_actions)
     return Kind(policy, name, share_parameters)
 
 

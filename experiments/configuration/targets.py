@@ -4,20 +4,19 @@ An exception that the user's code raises while it is imported or called becomes 
 """
 
 import contextlib
-import difflib
 import functools
 import importlib
 import inspect
 import os
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
 from experiments.configuration import annotations
 from experiments.configuration.conf_files import written
-from games.errors import TacitError, location_in_user_code
+from games.errors import TacitError, did_you_mean, location_in_user_code
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice of one is a name in conf/, or a Python path."""
@@ -25,11 +24,13 @@ PARTS = ("game", "policy", "learner")
 _GIVEN = {
     "game": (),
     "policy": ("game", "observation_size", "num_actions"),
+    "partner": ("game", "observation_size", "num_actions"),
     "learner": ("game", "policy", "observer", "total_updates"),
 }
 """Arguments that are filled in from the other groups of the configuration: they have no keys."""
 _ATTRIBUTES = {
     "policy": ("init", "initial_memory", "memory_clock", "apply", "perceive", "remember", "act", "value"),
+    "partner": ("init", "initial_memory", "memory_clock", "apply"),
     "learner": ("init", "update", "agent_params", "peak_bytes", "steps_per_update", "hyperparameters"),
 }
 """The attributes that a target must have."""
@@ -37,8 +38,6 @@ REQUIRED = "???"
 """The placeholder for a key that the user has to give."""
 _OURS = ("games", "marl")
 """Packages with targets of the lab's own."""
-_NEAR = 0.75
-"""The least `difflib` similarity between a key and one that may have been meant."""
 
 
 def default_group(group: str, path: str) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def call(group: str, config: Mapping[str, Any], also_known: tuple[str, ...] = ()
         key: annotations.converted(f"{group}.{key}", value, annotated.get(key)) for key, value in arguments.items()
     }
     accepted = {name: value for name, value in given.items() if name in parameters}
-    with _one_sentence(group, config["_target_"], arguments):
+    with one_sentence(group, config["_target_"], arguments):
         return target(**arguments, **accepted)
 
 
@@ -142,7 +141,7 @@ def hyperparameters(config: Mapping[str, Any]) -> Any:
     numbers = find("learner", config).hyperparameters
     given = {name: config[name] for name in numbers._fields if name in config}
     given = {name: annotations.converted(f"learner.{name}", value, float) for name, value in given.items()}
-    with _one_sentence("learner", config["_target_"], given):
+    with one_sentence("learner", config["_target_"], given):
         return numbers(**given).check()
 
 
@@ -154,14 +153,8 @@ def refuse_unknown(group: str, plain: Mapping[str, Any], known: tuple[str, ...])
     """
     for key in plain:
         if key not in known and key != "_target_":
-            near = nearest(str(key), known)
-            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+            hint = did_you_mean(str(key), known, f"it has {', '.join(known)}")
             raise TacitError(f"{group} has no key {key!r}; {hint}")
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word whose spelling is nearest, if any is near."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=_NEAR)), None)
 
 
 def _is_ours(path: str) -> bool:
@@ -224,15 +217,18 @@ def _imported(group: str, path: str) -> Any:
             ) from error
         raise TacitError(f"{group} {path!r} cannot be imported: {_in_short(error)}") from error
     if not hasattr(found, name):
-        near = nearest(name, [known for known in vars(found) if not known.startswith("_")])
-        hint = f"; did you mean {near!r}?" if near else f" ({found.__file__})"
-        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}{hint}")
+        hint = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")], f"({found.__file__})")
+        raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}; {hint}")
     return getattr(found, name)
 
 
 @contextlib.contextmanager
-def _one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Turn an exception in a target into a TacitError; in a target of ours only a TypeError, for missing arguments."""
+def one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an exception in a target into a TacitError; in a target of ours only a TypeError, for missing arguments.
+
+    Raises:
+      TacitError: naming the target with its arguments, the exception, and the line of the user's file.
+    """
     try:
         yield
     except TacitError:

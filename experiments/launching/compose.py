@@ -5,6 +5,7 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
@@ -14,16 +15,18 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from experiments.configuration import conf_files
-from experiments.configuration.targets import PARTS, completed, nearest
+from experiments.configuration.targets import PARTS, completed
+from experiments.presentation import terminal
+from experiments.training import platforms
 from experiments.training.stopping import Paused
-from games.errors import TacitError
+from games.errors import TacitError, did_you_mean, nearest
 
 _CONFIG = "pkg://conf"
 TRAIN = "config"
@@ -52,6 +55,8 @@ class Command(NamedTuple):
     """Shows the finished runs of a sweep, given their directories and whether to draw figures."""
     caution: Callable[[Sequence[tuple[Any, Path]]], str] = lambda asked: ""
     """A warning or "": which finished runs, each with the configuration asked for, were played with other settings."""
+    steps: Callable[[Any], int] = lambda run: 0
+    """The steps of games that a run takes, of all its seeds; 0 where nothing is trained."""
 
 
 def main(command: Command, arguments: Sequence[str]) -> None:
@@ -61,7 +66,9 @@ def main(command: Command, arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
       Paused: if the work stopped before its end, or no trial of a search finished.
     """
-    said = _flags().parse_intermixed_args(list(arguments))
+    said, unknown = _flags().parse_known_intermixed_args(list(arguments))
+    if unknown:
+        _refuse_option(command, unknown[0], arguments)
     flags = list(arguments)
     for override in said.overrides:
         flags.remove(override)
@@ -73,13 +80,15 @@ def main(command: Command, arguments: Sequence[str]) -> None:
         if "hydra.mode" not in keys and any(one.mode == RunMode.MULTIRUN.name for one in settings):
             flags.append("-m")  # hydra sees it, too, unless there is a mistake in the configuration
         elsewhere = said.config_dir or said.config_path or said.config_name or "hydra.searchpath" in keys
+        if not elsewhere and "hydra.mode" not in keys and flags.count("-m") == 0:
+            _refuse_what_needs_a_sweep(parsed)
         if not elsewhere and ("hydra/sweeper" in keys or any(one.sweeper for one in settings)):
             _check_one(command, parsed)  # our own sweeper checks all jobs before the first
     sys.argv = [f"tacit {command.name}", *flags, *_overrides_for_hydra(parsed)]
     # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _launch(command, varied)
+        _launch(command, varied, _given_twice(parsed))
     except (HydraException, OmegaConfBaseException) as error:
         chosen = [choices(override)[0] for override in parsed if override.key_or_group in (*PARTS, "experiment")]
         raise TacitError(_one_line(error, command.root, chosen, varied)) from error
@@ -91,7 +100,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
 
 def _flags() -> argparse.ArgumentParser:
     """A parser of hydra's flags. Hydra's own accepts no flags between overrides, and prints its usage on an error."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = _refuse
     parser.add_argument("overrides", nargs="*")
     for switch in (["-r", "--run"], ["-m", "--multirun"], ["--resolve"], ["-sc", "--shell-completion"],
@@ -108,6 +117,41 @@ def _flags() -> argparse.ArgumentParser:
 
 def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
+
+
+def _refuse_option(command: Command, option: str, arguments: Sequence[str]) -> NoReturn:
+    """Refuse an option that does not exist; if it is spelled like a key, say how the key is given."""
+    name, _, value = option.partition("=")
+    after = arguments[arguments.index(option) + 1 :][:1]
+    value = value or next((text for text in after if "=" not in text and not text.startswith("-")), "VALUE")
+    key = _nearest_key(name.strip("-"), _keys(_compose([], command.root)))
+    hint = f"keys are written {key}={value}" if key else f"tacit {command.name} --help says more"
+    raise TacitError(f"there is no option {name}; {did_you_mean(name, ['--multirun', '--format', '--help'], hint)}")
+
+
+def _given_twice(parsed: Sequence[Override]) -> str:
+    """A warning of keys to which several overrides give values, or ""."""
+    given = [one.key_or_group for one in parsed if one.type == OverrideType.CHANGE]
+    last = {one.key_or_group: one.input_line for one in parsed if given.count(one.key_or_group) > 1}
+    return "; ".join(f"{key} is given {given.count(key)} times, and {text} counts" for key, text in last.items())
+
+
+def _refuse_what_needs_a_sweep(parsed: Sequence[Override]) -> None:
+    """Refuse several values of a key, a launcher or a sweeper without a sweep, and hydra.run, which has no effect."""
+    for override in parsed:
+        _refuse_several_values(override)
+        text, key = override.input_line, override.key_or_group
+        if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")):
+            raise TacitError(f"{text} is for the jobs of a sweep, and without -m there is none")
+        if key.startswith("hydra.run."):
+            raise TacitError(f"{text} has no effect: execution.output=FOLDER says where runs are written")
+
+
+def _refuse_several_values(override: Override) -> None:
+    if override.is_sweep_override():
+        key, _, values = str(override.input_line).partition("=")
+        a_list = f"; a list has brackets: {key}=[{values}]" * (override.value_type == ValueType.SIMPLE_CHOICE_SWEEP)
+        raise TacitError(f"{key}={values} stands for several jobs, which only a sweep has: add -m{a_list}")
 
 
 def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
@@ -172,8 +216,11 @@ def _overrides_for_hydra(parsed: Sequence[Override]) -> list[str]:
     ]
 
 
-def _launch(command: Command, keys: Set[str]) -> None:
-    """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over."""
+def _launch(command: Command, keys: Set[str], warning: str) -> None:
+    """Have hydra run one configuration, or a sweep over `keys` and those that a file sweeps over.
+
+    The warning is shown once the configuration, or those of all jobs, have been found to be right.
+    """
     here = os.getpid()
     begun: list[bool] = []  # not empty once our sweeper or a job in this process has begun
     failed: list[str] = []  # the errors of jobs in this process
@@ -184,8 +231,13 @@ def _launch(command: Command, keys: Set[str]) -> None:
         try:
             if in_sweep:
                 return _in_sweep(command, composed, keys, elsewhere=os.getpid() != here)
-            return command.run(command.parse(plain(composed, command.root)))
+            checked = command.parse(plain(composed, command.root))
+            if warning:
+                terminal.warn(warning)
+            return command.run(checked)
         except Exception as error:
+            if os.getpid() == here and (refused := platforms.unusable(error)):
+                raise SystemExit(refused) from error  # no other job of a sweep could run
             # A failed job of a sweep does not stop the others; a Ctrl-C in this process stops all of them.
             alone = not in_sweep or (isinstance(error, Paused) and os.getpid() == here)
             if alone and isinstance(error, TacitError | Paused):
@@ -194,7 +246,8 @@ def _launch(command: Command, keys: Set[str]) -> None:
             failed.append(str(error) if isinstance(error, TacitError) else f"{type(error).__name__}: {error}")
             raise
 
-    vars(job).update(command=command, begun=begun)  # for our sweeper, to which hydra passes only this function
+    # For our sweeper, to which hydra passes only this function.
+    vars(job).update(command=command, begun=begun, warning=warning)
     try:
         hydra.main(version_base="1.3", config_path=_CONFIG, config_name=command.root)(job)()
     except ValueError as error:
@@ -226,7 +279,10 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     Raises:
       TacitError: for a key or a choice that does not exist.
     """
-    return plain(_compose(expand_overrides(overrides, root), root), root)
+    texts = expand_overrides(overrides, root)
+    for override in OverridesParser.create().parse_overrides(texts):
+        _refuse_several_values(override)
+    return plain(_compose(texts, root), root)
 
 
 def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
@@ -290,15 +346,13 @@ def short(job: Sequence[str], keys: Set[str]) -> str:
 def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     """Short overrides written in full: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
 
-    A key without a dot is a key of the game if the configuration has no key of that name and a chosen game has one.
+    Names of games may be in any spelling: game=Hanabi-2x3 becomes game=hanabi_2x3. A key without a dot is a key of the
+    game if the configuration has no key of that name and a chosen game has one.
 
     Raises:
       TacitError: if the overrides cannot be parsed, or for a game that does not exist.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise TacitError(_one_line(error, root)) from error
+    parsed = [_parsed(_with_names_of_games(text)) for text in overrides]
     changes = [override.key_or_group if override.type == OverrideType.CHANGE else "" for override in parsed]
     texts = [str(override.input_line) for override in parsed]
     if "game.file" in changes and "game" not in changes:
@@ -311,6 +365,32 @@ def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     return [
         f"game.{text}" if key not in known and key in own else text for key, text in zip(changes, texts, strict=True)
     ]
+
+
+def _parsed(text: str) -> Override:
+    """One override.
+
+    Raises:
+      TacitError: if it is none.
+    """
+    key, equals, _ = text.partition("=")
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except HydraException as error:
+        if not equals and not text.startswith("~"):
+            raise TacitError(f"expected KEY=VALUE, not {text!r}") from error
+        raise TacitError(
+            f"{text!r} cannot be read: brackets and quotes must be closed, other special characters quoted twice, as "
+            f"in {key}='\"a;b\"', and each KEY=VALUE an argument of its own"
+        ) from error
+
+
+def _with_names_of_games(text: str) -> str:
+    """An override with the names of games that its value has in the spelling of conf/."""
+    key, equals, value = text.partition("=")
+    if key.lstrip("+") not in ("game", "games"):
+        return text
+    return key + equals + re.sub(r"[\w.-]+", lambda found: conf_files.game_named(found[0]), value)
 
 
 @functools.cache
@@ -382,9 +462,8 @@ def _one_line(error: Exception, root: str, chosen: Sequence[str] | None = None, 
         choice = error.missing_cfg_file.removeprefix(f"{group}/")
         known = [*error.options, *(one for one in conf_files.choices(group) if "/" in one)]
         own = f"; one of your own is a Python path such as my_{group}.Mine" * (group in PARTS)
-        return f"there is no {group} {choice!r}; there are {', '.join(known)}{own}"
-    if isinstance(error, OverrideParseException) and "=" not in error.override:
-        return f"expected KEY=VALUE, not {error.override!r}"
+        listed = f"there are {', '.join(known)}{own}"
+        return f"there is no {group} {choice!r}; {did_you_mean(choice, known, listed)}"
     lines = (line.strip() for line in str(error).splitlines())
     return "; ".join(line for line in lines if line and not line.startswith("See https://hydra.cc"))
 
@@ -393,7 +472,6 @@ def _suggestion(key: str, chosen: Sequence[str], root: str) -> str:
     """Suggestions for an unknown key: keys of similar spelling, or all keys of its group."""
     there = [override for override in chosen if override.partition("=")[0] != key]
     plain: Any = OmegaConf.to_container(_compose(there, root))
-    names = [name for name in _keys(plain) if name != key]
     group, _, last = key.rpartition(".")
 
     def own(part: str) -> list[str]:
@@ -402,11 +480,17 @@ def _suggestion(key: str, chosen: Sequence[str], root: str) -> str:
     if isinstance(plain.get(group), Mapping):
         near = nearest(last, own(group))
         return f"did you mean '{group}.{near}'?" if near else f"{group} has {', '.join(own(group))}"
-    known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
-    if near := nearest(key, known):
-        return f"did you mean {known[near]!r}?"
+    if near := _nearest_key(key, [name for name in _keys(plain) if name != key]):
+        return f"did you mean {near!r}?"
     game = f", and game has {', '.join(own('game'))}" if isinstance(plain.get("game"), Mapping) else ""
     return f"it has {', '.join(map(str, plain))}{game}"
+
+
+def _nearest_key(key: str, names: Sequence[str]) -> str | None:
+    """The dotted name whose spelling, or that of its last part, is nearest."""
+    known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
+    near = nearest(key, known)
+    return known[near] if near else None
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

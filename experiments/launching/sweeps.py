@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments import runs
 from experiments.launching.compose import Command, choices, plain, short, swept
+from experiments.presentation import terminal
 from experiments.training.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError
 
@@ -37,6 +38,7 @@ def sweep(
     launcher: Launcher,
     *,
     at_once: int | None = None,
+    warning: str = "",
 ) -> list[JobReturn]:
     """Launch the jobs of a command's overrides, then show the finished runs and count the others.
 
@@ -44,6 +46,7 @@ def sweep(
       arguments: overrides; of two for one key the last counts.
       loader, config: hydra's loader, and the configuration that it composed for the sweep.
       at_once: jobs given to the launcher at once; None for all.
+      warning: shown before the first job, once all are found to be right.
 
     Raises:
       TacitError: for an invalid configuration, before the first job.
@@ -54,7 +57,7 @@ def sweep(
     keys = swept(overrides)
     plans: dict[Path, str] = {}  # what to do with every run of the sweep
     todo: list[tuple[tuple[str, ...], list[Path]]] = []  # jobs, and the runs that they are to make
-    draw, left = False, []
+    draw, left, steps = False, [], 0
     compose = Composer(loader, config)
     for job in jobs:
         checked = command.parse(plain(compose(job), command.root))
@@ -64,11 +67,14 @@ def sweep(
         draw |= checked.execution.figures
         if MAKE in new.values():  # gamma=0 and gamma=0.0 are one run
             todo.append((job, [path for path, plan in new.items() if plan == MAKE]))
+            steps += sum(command.steps(members[path]) for path in todo[-1][1])
         else:
             if dataclasses.is_dataclass(checked) and not isinstance(checked, type):
                 checked = dataclasses.replace(checked)  # without the games that it has built
             left += [(checked, path) for path in new if _state(path) == "finished"]
-    _print_left_out(len(jobs), len(todo))
+    if warning:
+        terminal.warn(warning)
+    _print_what_comes(len(jobs), [len(made) for _, made in todo], steps)
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
@@ -79,7 +85,7 @@ def sweep(
     for (job, _), result in zip(todo, ended, strict=True):
         _print_error(short(job, keys), result)
     if sentence := command.caution(left):
-        print(f"tacit: warning: {sentence}", file=sys.stderr)
+        terminal.warn(sentence)
     states = {path: plan if plan == DAMAGED else _state(path) for path, plan in plans.items()}
     paused = any(isinstance(_error(result), Paused) for result in ended)
     _conclude(states, lambda finished: command.conclude(finished, draw), paused=paused)
@@ -172,11 +178,12 @@ def _launched(
     return [ended[number] for number in range(len(batch))]
 
 
-def _print_left_out(jobs: int, todo: int) -> None:
-    left_out = f", {jobs - todo} of them left out: finished, failed before, at work elsewhere, or twice in it" * (
-        todo < jobs
-    )
-    print(f"sweep of {jobs} job{'s' * (jobs != 1)}{left_out}", file=sys.stderr, flush=True)
+def _print_what_comes(jobs: int, todo: Sequence[int], steps: int) -> None:
+    """Print the number of jobs, of those that are left out, of the runs that the others make, and of their steps."""
+    left = f", {jobs - len(todo)} of them left out: finished, failed before, at work elsewhere, or twice in it"
+    made = sum(todo)
+    total = f"; {made} run{'s' * (made != 1)} to make" + f", {steps:,} steps in all" * bool(steps)
+    terminal.say(f"sweep of {jobs} job{'s' * (jobs != 1)}{left * (len(todo) < jobs)}{total * bool(made)}")
 
 
 def _print_error(job: str, result: JobReturn) -> None:
@@ -217,10 +224,9 @@ def _warn_other_versions(paths: Sequence[Path]) -> None:
     here = runs.versions()
     other = [path for path in paths if runs.read_json(path / "run.json").get("versions") != here]
     if other:
-        print(
-            f"tacit: warning: {len(other)} of these runs were made with other versions of jax and its like, or on "
-            f"another device, such as {other[0]}; execution.overwrite=true makes them again",
-            file=sys.stderr,
+        terminal.warn(
+            f"{len(other)} of these runs were made with other versions of jax and its like, or on another device, such "
+            f"as {other[0]}; execution.overwrite=true makes them again"
         )
 
 

@@ -31,9 +31,14 @@ def progress(*, show: bool) -> "Iterator[Report]":
         yield plain_lines()
 
 
+def say(sentence: str) -> None:
+    """Print what is about to be done."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def warn(sentence: str) -> None:
     """Print a warning."""
-    print(f"tacit: warning: {sentence}", file=sys.stderr)
+    say(f"tacit: warning: {sentence}")
 
 
 def plain_lines() -> "Report":

@@ -2,7 +2,7 @@
 
 from experiments.runs.claims import Busy
 from experiments.runs.claims import check as check_mine
-from experiments.runs.collection import Runs, load
+from experiments.runs.collection import Runs, load, training_runs
 from experiments.runs.directory import (
     RESULT_FOLDERS,
     Config,
@@ -22,7 +22,6 @@ from experiments.runs.directory import (
     read_status,
     results,
     state_of,
-    training_runs,
     versions,
     write_crossplay,
     write_metrics,

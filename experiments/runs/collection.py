@@ -1,7 +1,7 @@
 """Collections of runs: their states, selection by keys, a table, and labelled arrays.
 
     runs = load("runs")
-    runs.where("game=hanabi-small", entropy_coef=0.1).finished().table()    # pandas
+    runs.where("game=hanabi_small", entropy_coef=0.1).finished().table()    # pandas
     runs.finished().crossplay("greedy")["score"].mean(["partner_seed", "seat"])  # xarray
 
 What was read is cached in an index outside of the folder (`experiments.runs.index`), so that thousands of runs load in
@@ -9,7 +9,6 @@ about a second; run directories are never written.
 """
 
 import contextlib
-import difflib
 import importlib
 import json
 import os
@@ -19,13 +18,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
+from experiments.configuration import conf_files
 from experiments.runs import directory
 from experiments.runs.complete import EXPECTED, check_complete, checked_status, read_science
 from experiments.runs.directory import RESULT_FOLDERS
+from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from experiments.runs.labelled import dataset
 from experiments.runs.record import Record, plain_text
-from games.errors import TacitError, one_of
+from games.errors import TacitError, nearest, one_of
 from marl.crossplay.estimators import Estimate
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Runs(Sequence[Record]):
 
         KEY is a key of `Record.keys` or the end of one that no other key shares ("entropy_coef"). VALUE is read as
         JSON (0.1, true, null, [64, 64]), else as text; 1 and 1.0 are equal. In "game" capitals do not count, nor
-        does _ instead of -. "policy" and "learner" stand for their classes, FeedForward or feed_forward. All three
+        does - instead of _. "policy" and "learner" stand for their classes, FeedForward or feed_forward. All three
         may also be Python paths, as on the command line: game=mined.Mined. "command" is the command that made the run.
 
         Raises:
@@ -106,7 +107,7 @@ class Runs(Sequence[Record]):
         texts = [*conditions, *(f"{key}={one if isinstance(one, str) else _json(one)}" for key, one in values.items())]
         for condition in texts:
             if not isinstance(condition, str) or "=" not in condition:
-                raise TacitError(f"a condition is KEY=VALUE, such as game=hanabi-small, not {condition!r}")
+                raise TacitError(f"a condition is KEY=VALUE, such as game=hanabi_small, not {condition!r}")
             key, _, value = condition.partition("=")
             if key == "command":
                 chosen = tuple(record for record in chosen if record.command == value)
@@ -134,8 +135,8 @@ class Runs(Sequence[Record]):
         if not ends:
             shown = {key.rpartition(".")[2]: key for key in known}
             end = text.rpartition(".")[2]  # budget.steps is the key of the command line, and steps that of the run
-            near = [end] if end in shown else difflib.get_close_matches(text, [*known, *shown], n=1)
-            hint = f"; did you mean {shown.get(near[0], near[0])}?" if near else ""
+            near = end if end in shown else nearest(text, [*known, *shown])
+            hint = f"; did you mean {shown.get(near, near)!r}?" if near else ""
             raise TacitError(f"none of the {len(self)} runs has a key {text!r}{hint}")
         return ends[0]
 
@@ -253,6 +254,37 @@ def run_directories(root: Path) -> dict[Path, set[str]]:
     return {path: held or set() for path, held in inside.items() if _is_run(path, held)}
 
 
+def training_runs(paths: Sequence[Path]) -> list[Path]:
+    """The training runs among `paths`, in which a folder stands for its run directories.
+
+    Folders of results and runs of the exact lab are left out, so that runs and runs/* mean the training runs. If all
+    runs are of the exact lab they are kept, so that reading them raises an error that says what is needed.
+
+    Raises:
+      TacitError: if nothing is left.
+    """
+    found = [run for path in paths for run in _runs_of(path)]
+    if not found:
+        raise TacitError(f"there is no run in {', '.join(map(str, paths))}")
+    return [path for path in found if not _exact(path)] or found
+
+
+def _runs_of(path: Path) -> list[Path]:
+    """The run directories in a folder, or a path that is no folder or not such a one, so that reading it says why."""
+    if path.name in RESULT_FOLDERS and not (path / "run.json").exists():
+        return []
+    inside = list(run_directories(path)) if path.is_dir() else []
+    return [path] if inside == [] or path.resolve() in [run.resolve() for run in inside] else inside
+
+
+def _exact(path: Path) -> bool:
+    """Whether `path` is a run of another command than `tacit train`; False for what cannot be read."""
+    try:
+        return "command" in read_json(path / "run.json")["science"]
+    except (TacitError, KeyError, TypeError):
+        return False
+
+
 def is_name(text: str) -> bool:
     """Whether a run may have this name: 12 hexadecimal digits."""
     return _A_NAME.fullmatch(text) is not None
@@ -345,8 +377,10 @@ def _determines(finer: Sequence[str], coarser: Sequence[str]) -> bool:
 def _meets(record: Record, key: str, wanted: str) -> bool:
     value = record.keys[key]
     if key == "game":
-        same_name = str(value).lower().replace("_", "-") == wanted.lower().replace("_", "-")
-        return same_name or record.keys.get("game._target_") == wanted
+        return (
+            _letters(str(value)) == _letters(conf_files.game_named(wanted))
+            or record.keys.get("game._target_") == wanted
+        )
     if str(value) == wanted:
         return True
     if key in ("policy._target_", "learner._target_"):

@@ -23,7 +23,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -86,6 +86,7 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
     path = root / (name or config.name())
     if not needs_training(path, config, overwrite=overwrite):
         return None
+    made_by = versions()  # starts JAX, which may fail: before anything is written
     try:
         path.mkdir(parents=True, exist_ok=True)
         claims.take(path)
@@ -103,7 +104,7 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
         if isinstance(error, OSError):
             raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
         raise
-    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": versions()})
+    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": made_by})
     return path
 
 
@@ -267,12 +268,19 @@ def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[s
     write_tensors(file, tensors, metadata)
 
 
-def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]]":
+def read_policies(
+    file: Path, label: str, science: Mapping[str, Any] | None = None
+) -> "tuple[RunConfig, Game, list[Agent]]":
     """The agents of a policies.safetensors file, one for each seed.
 
+    Args:
+      file: of a run directory, or of the zoo.
+      label: how the agents are called, before their seeds.
+      science: what the file must say of itself: that of the run.json beside it.
+
     Raises:
-      TacitError: if the file is missing, damaged or of another format, if the game has changed since, or if the
-        weights do not fit the architecture that the file declares.
+      TacitError: if the file is missing, damaged or of another format, if it says otherwise than `science`, if the game
+        has changed since, or if the weights do not fit the architecture that the file declares.
     """
     import jax
 
@@ -284,8 +292,8 @@ def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]
     written = metadata.get("format", "")  # metadata are strings
     check_format(str(file), int(written) if written.isdecimal() else written or None)
     try:
-        science = json.loads(metadata["science"])
-        config, version = RunConfig.from_science(science), science["game"]["version"]
+        own = json.loads(metadata["science"])
+        config, version = RunConfig.from_science(own), own["game"]["version"]
         game = build_game(config.game)
         kind = build_kind(config.policy, game, share_parameters=config.learner.get("share_parameters", True))
     except TacitError as error:
@@ -299,6 +307,9 @@ def read_policies(file: Path, label: str) -> "tuple[RunConfig, Game, list[Agent]
     declared = declared_parameters(kind, game.num_players)
     leaves, structure = named(declared), jax.tree.structure(declared)
     check_shapes(str(file), {name: (config.seeds, *leaf.shape) for name, leaf in leaves.items()}, tensors)
+    if science is not None and own != science:
+        key, ours, theirs = _difference(own, science)
+        raise TacitError(f"{file}: its {key} is {ours}, and that of run.json {theirs}: one of the two was changed")
     # A file of the zoo may be in half precision.
     seeds = [tensors[name].astype(leaf.dtype) for name, leaf in leaves.items()]
     agents = [
@@ -363,28 +374,6 @@ def read_crossplay(path: Path) -> dict[str, CrossPlay]:
     return {name: result._replace(scores=scores.get(name)) for name, result in results.items()}
 
 
-def training_runs(paths: Sequence[Path]) -> list[Path]:
-    """`paths` without folders of results and runs of the exact lab, so that runs/* means the training runs.
-
-    If all runs are of the exact lab they are kept, so that reading them raises an error that says what is needed.
-
-    Raises:
-      TacitError: if nothing is left.
-    """
-    kept = [path for path in paths if path.name not in RESULT_FOLDERS or (path / "run.json").exists()]
-    if not kept:
-        raise TacitError(f"there is no run among {', '.join(map(str, paths))}")
-    return [path for path in kept if not _exact(path)] or kept
-
-
-def _exact(path: Path) -> bool:
-    """Whether `path` is a run of another command than `tacit train`; False for what cannot be read."""
-    try:
-        return "command" in read_json(path / "run.json")["science"]
-    except (TacitError, KeyError, TypeError):
-        return False
-
-
 def read_run(path: Path) -> Run:
     """A finished run from its directory, or from a file of the zoo (`experiments.analysis.zoo`).
 
@@ -392,12 +381,22 @@ def read_run(path: Path) -> Run:
       TacitError: if it is missing, is not a run, is not finished, or is from another version.
     """
     if path.suffix == ".safetensors":
-        file = path
+        file, science = path, None
     else:
-        check_finished(path)
+        science = check_finished(path)["science"]
         file = path / "policies.safetensors"
-    config, game, agents = read_policies(file, label=path.name[:6])
+    config, game, agents = read_policies(file, path.name[:6], science)
     return Run(path, config, game, agents)
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    """The first key in which two sciences differ, such as "game.version", and its values."""
+    key = next(key for key in [*one, *other] if one.get(key) != other.get(key))
+    first, second = one.get(key), other.get(key)
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        inner, first, second = _difference(first, second)
+        return f"{key}.{inner}", first, second
+    return key, first, second
 
 
 def check_finished(path: Path, *, command: str = "train") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from experiments.configuration import conf_files
 from experiments.configuration.config import build_game, canonical
 from experiments.runs import directory
 from experiments.runs.files import read_json
@@ -130,11 +131,11 @@ def _without_error(estimate: Estimate) -> Estimate:
 def game_name(game: Mapping[str, Any]) -> str:
     """A game's short name, from the `game` group of a configuration.
 
-    This is its preset in small letters ("hanabi-small"), if it has one; else the name of its file without the ending;
-    else the last part of `_target_`, or the part before it if the last is `make` ("lever").
+    This is the choice of conf/game for its preset ("hanabi_small"), if it has one; else the name of its file without
+    the ending; else the last part of `_target_`, or the part before it if the last is `make` ("lever").
     """
     if game.get("preset"):
-        return str(game["preset"]).lower()
+        return conf_files.game_named(str(game["preset"]))
     if game.get("file"):
         return Path(str(game["file"])).stem
     parts = [part for part in str(game.get("_target_", "")).split(".") if part != "make"]

@@ -1,5 +1,6 @@
 """When a job has to stop before its end: a signal, or its wall-clock time used up."""
 
+import os
 import signal
 import threading
 import time
@@ -29,7 +30,7 @@ class Paused(Exception):
 
 
 class Stopper:
-    """Decides when to stop. It is a context manager, within which a signal only sets a flag.
+    """Decides when to stop. It is a context manager, within which a signal only sets a flag, and says so at once.
 
     A second Ctrl-C raises KeyboardInterrupt at once. If `REQUEUE` came, a `Paused` that leaves the context calls the
     previous handler of that signal, which may exit: so save everything and write the status inside.
@@ -77,5 +78,8 @@ class Stopper:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._signal is not None:
             raise KeyboardInterrupt
+        if self._signal is None:  # not by print, which may be what was interrupted
+            what = f"{signal.Signals(number).name}: stopping when what is being compiled or played is done"
+            os.write(2, f"tacit: {what}; Ctrl-C again stops at once\n".encode())
         self._signal = number
         self._requeue |= number == REQUEUE  # even if another signal follows

@@ -13,8 +13,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 
@@ -68,9 +68,9 @@ class DecPOMDP:
             object.__setattr__(self, field, tuple(tuple(map(str, names)) for names in getattr(self, field)))
         for field in ("start", "transition", "observation", "reward", "initial_observation"):
             if (table := getattr(self, field)) is not None:
-                object.__setattr__(self, field, _frozen(table, np.float64))
+                object.__setattr__(self, field, _frozen(field, table, np.float64))
         if self.legal is not None:
-            object.__setattr__(self, "legal", tuple(_frozen(mask, np.bool_) for mask in self.legal))
+            object.__setattr__(self, "legal", tuple(_frozen("legal", mask, np.bool_) for mask in self.legal))
         self._check_names()
         self._check_tables()
 
@@ -232,6 +232,9 @@ def from_functions(
       observation: (joint action, next state) -> {joint observation: probability}.
       reward: (state, joint action) -> reward.
       initial_observation: first state -> {joint observation: probability}.
+
+    Raises:
+      TacitError: as `DecPOMDP`, and if a function returns something else, naming it with the state and the actions.
     """
     joint_actions = list(itertools.product(*(range(len(names)) for names in actions)))
     sizes = tuple(len(names) for names in observations)
@@ -241,16 +244,22 @@ def from_functions(
     r = np.zeros((len(joint_actions), count, 1, 1))
     for number, joint_action in enumerate(joint_actions):
         for state in range(count):
-            for next_state, probability in transition(state, joint_action).items():
+            acts = ",".join(str(own[action]) for own, action in zip(actions, joint_action, strict=True))
+            where = f"of actions {acts} in state {states[state]}"
+            given = transition(state, joint_action)
+            for next_state, probability in _chances(f"transition {where}", given, (count,), _NEXT).items():
                 t[number, state, next_state] += probability
-            for seen, probability in observation(joint_action, state).items():
+            given = observation(joint_action, state)
+            after = f"observation of actions {acts} and next state {states[state]}"
+            for seen, probability in _chances(after, given, sizes, _SEEN).items():
                 o[number, state, np.ravel_multi_index(seen, sizes)] += probability
-            r[number, state] = reward(state, joint_action)
+            r[number, state] = _number(f"reward {where}", reward(state, joint_action))
     first = None
     if initial_observation is not None:
         first = np.zeros((count, math.prod(sizes)))
         for state in range(count):
-            for seen, probability in initial_observation(state).items():
+            where = f"initial_observation of state {states[state]}"
+            for seen, probability in _chances(where, initial_observation(state), sizes, _SEEN).items():
                 first[state, np.ravel_multi_index(seen, sizes)] += probability
     return DecPOMDP(
         agents=tuple(agents),
@@ -258,7 +267,7 @@ def from_functions(
         actions=tuple(map(tuple, actions)),
         observations=tuple(map(tuple, observations)),
         discount=discount,
-        start=np.array(list(start)),
+        start=_table("start", list(start), np.float64),
         transition=t,
         observation=o,
         reward=r,
@@ -274,11 +283,17 @@ def matrix_game(payoffs: np.ndarray, agents: Sequence[str], actions: Sequence[Se
       payoffs: float64[A_1, ..., A_n].
       agents, actions: names.
 
+    Raises:
+      TacitError: for payoffs of another shape.
+
     >>> levers = matrix_game(np.eye(2), ["ann", "bob"], [["left", "right"]] * 2)
     >>> levers.num_actions, levers.num_observations
     ((2, 2), (1, 1))
     """
+    payoffs, sizes = _table("payoffs", payoffs, np.float64), tuple(map(len, actions))
     joint_actions = payoffs.size
+    if joint_actions != math.prod(sizes):
+        raise TacitError(f"payoffs must be of shape {sizes}, the actions of each agent, not {payoffs.shape}")
     return DecPOMDP(
         agents=tuple(agents),
         states=("only",),
@@ -288,12 +303,48 @@ def matrix_game(payoffs: np.ndarray, agents: Sequence[str], actions: Sequence[Se
         start=np.ones(1),
         transition=np.ones((joint_actions, 1, 1)),
         observation=np.ones((joint_actions, 1, 1)),
-        reward=np.asarray(payoffs, np.float64).reshape(-1, 1, 1, 1),
+        reward=payoffs.reshape(-1, 1, 1, 1),
     )
 
 
-def _frozen(table: object, dtype: type) -> np.ndarray:
-    array = np.array(table, dtype)
+_NEXT = "{next state: probability}, a state being its index"
+_SEEN = "{joint observation: probability}, a joint observation being a tuple of an index for each agent"
+
+
+def _chances(what: str, given: Any, sizes: tuple[int, ...], form: str) -> dict[Any, float]:
+    """What a function gave, {index or tuple of indices: probability}, with every index below its size."""
+    if not isinstance(given, Mapping):
+        raise TacitError(f"{what} must be {form}, not {given!r}")
+    for key in given:
+        indices = (key,) if form is _NEXT else key
+        if not isinstance(indices, tuple) or len(indices) != len(sizes) or not all(map(_below, indices, sizes)):
+            ranges = ", ".join(f"0 to {size - 1}" for size in sizes)
+            raise TacitError(f"{what} must be {form} ({ranges}), and {key!r} is none: {given!r}")
+    return {key: _number(f"the probability of {key!r} in {what}", probability) for key, probability in given.items()}
+
+
+def _below(index: Any, size: int) -> bool:
+    return isinstance(index, int | np.integer) and 0 <= int(index) < size
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        if isinstance(value, str) or np.ndim(value):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TacitError(f"{what} must be a number, not {value!r}") from error
+
+
+def _table(name: str, table: object, dtype: type) -> np.ndarray:
+    try:
+        return np.array(table, dtype)
+    except (TypeError, ValueError) as error:
+        raise TacitError(f"{name} must be an array of numbers, with rows of one length, not {table!r}") from error
+
+
+def _frozen(name: str, table: object, dtype: type) -> np.ndarray:
+    array = _table(name, table, dtype)
     array.setflags(write=False)
     return array
 

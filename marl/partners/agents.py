@@ -1,4 +1,4 @@
-"""Rule-based players of Hanabi: lists of rules, the first that applies decides.
+"""Rule-based players of Hanabi: lists of rules, the first that applies decides. "uniform" plays every game.
 
 They know nothing but what they see, remember nothing and learn nothing. Sources and measured scores: docs/partners.md.
 """
@@ -18,6 +18,7 @@ from marl.partners import rules
 from marl.partners.rules import Rule
 from marl.partners.view import OBSERVER, decode
 from marl.policies.policy import Array
+from marl.policies.uniform import Uniform
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "cautious": (
@@ -110,14 +111,19 @@ def partners(game: Game, names: Sequence[str] | None = None) -> list[Agent]:
     """Partners that nobody trained, as agents labelled with their names.
 
     Args:
-      game: Hanabi on any board.
+      game: Hanabi on any board, or for "uniform" alone any game.
       names: of `PARTNERS`; None for all of them.
 
     Raises:
       TacitError: for another game, or a name that is not there.
     """
-    if not isinstance(game, Hanabi):
-        raise TacitError(f"the rule-based partners play hanabi only, not the game {game.name!r}")
     chosen = [one_of("a partner", name, PARTNERS) for name in (PARTNERS if names is None else names)]
+    if not isinstance(game, Hanabi):
+        if set(chosen) != {"uniform"}:
+            raise TacitError(
+                f"the rule-based partners play hanabi only, and not the game {game.name!r}; uniform plays every game"
+            )
+        kind = Kind(Uniform(), next(iter(game.observers)), share_parameters=True)
+        return [Agent(kind, (), name) for name in chosen]
     kind = Kind(RuleBased(game), OBSERVER, share_parameters=True)
     return [Agent(kind, jnp.int32(PARTNERS.index(name)), name) for name in chosen]

@@ -1,7 +1,7 @@
 """The policy that picks a legal action at random: the floor that every comparison needs."""
 
 import dataclasses
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import jax.numpy as jnp
 
@@ -13,7 +13,9 @@ from marl.policies.policy import Array, masked_log_softmax
 class Uniform:
     """Every legal action with the same probability; no parameters."""
 
-    memory_clock: ClassVar[Literal["own_turns"]] = "own_turns"
+    @property
+    def memory_clock(self) -> Literal["own_turns"]:
+        return "own_turns"
 
     def init(self, *, key: Array) -> tuple[()]:
         del key

@@ -79,7 +79,11 @@ def test_partners_without_a_run(tacit, tmp_path):
     [
         (["--with", "partners"], "crossplay needs a RUN, or a game and partners"),
         ([*GAME], "crossplay needs a RUN, or a game and partners"),
-        (["game=lever", "--with", "partners"], "the rule-based partners play hanabi only, not the game 'lever'"),
+        (
+            ["game=lever", "--with", "partners"],
+            "the rule-based partners play hanabi only, and not the game 'lever'; uniform",
+        ),
+        (["game=lever", "--with", "unifrom"], "not 'unifrom'; did you mean 'uniform'?"),
         ([*GAME, "--with", "iggi,nobody"], "a partner must be one of cautious, iggi, "),
         (["game=hanabi", "learner.gamma=1", "--with", "iggi"], "the configuration has no key"),
     ],

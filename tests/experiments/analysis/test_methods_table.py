@@ -82,7 +82,10 @@ def test_names_can_be_given(trained, tmp_path):
     odd.mkdir()
     (odd / "run.json").write_text("{}")
     assert methods.named([f"low={low}", str(high), str(odd)]) == [("low", low), ("", high), ("", odd)]
-    with pytest.raises(TacitError, match="there is no run among"):
+    assert methods.named([str(low.parent)]) == [("", run) for run in sorted({low, high})]
+    with pytest.raises(TacitError, match=r"both is the name of one method, and .* is a folder of 2 runs"):
+        methods.named([f"both={low.parent}"])
+    with pytest.raises(TacitError, match="there is no run in"):
         methods.named([str(tmp_path / "compare")])
 
 

@@ -18,7 +18,8 @@ ON_THE_COMMAND_LINE = [
     (["learner.entropy_coeff=0.1"], ["'learner.entropy_coeff'", "'learner.entropy_coef'"]),
     (["gamee=lever"], ["'gamee'", "'game'"]),
     (["+learner.gama=1"], ["'gama'", "'gamma'"]),
-    (["game=levr"], ["'levr'", "lever", "hanabi_2x3"]),
+    (["game=levr"], ["there is no game 'levr'; did you mean 'lever'?"]),
+    (["game=chess"], ["'chess'", "lever", "hanabi_2x3"]),
     (["game="], ["''", "lever"]),
     (["policy=recurring"], ["'recurring'", "recurrent"]),
     (["policy=recurrent", "policy.memory=0"], ["policy.memory", "at least 1", "0"]),
@@ -44,7 +45,10 @@ ON_THE_COMMAND_LINE = [
     (["seeds"], ["'seeds'"]),
     (["=3"], []),
     (["--sweep"], ["--sweep"]),
-    (["learner.gamma=0.9,0.8"], ["'learner.gamma=0.9,0.8'", "--multirun"]),
+    (["learner.gamma=0.9,0.8"], ["learner.gamma=0.9,0.8", "add -m", "learner.gamma=[0.9,0.8]"]),
+    (["hydra/launcher=slurm"], ["hydra/launcher=slurm", "-m"]),
+    (["hydra.run.dir=elsewhere"], ["hydra.run.dir=elsewhere", "execution.output"]),
+    (["learner.clip=[0.1;0.2]"], ["learner.clip=[0.1;0.2]", "quoted"]),
     (["-m", "learner.gamma=0.9,1.8"], ["learner.gamma", "1.8"]),
     (["-m", "learner.gamma=0.9,0.8", "game.mismatch=0,much"], ["mismatch", "'much'"]),
 ]
@@ -90,6 +94,7 @@ IN_A_CONFIGURATION = [
     (["learner.clip=null"], ["learner.clip", "number", "None"]),
     (["learner.clip=0"], ["learner.clip", "above 0"]),
     (["learner.entropy_coef=[0.1,-1]"], ["learner.entropy_coef", "at least 0", "-1"]),
+    (["learner.entropy_coef=[1,0.1,1.0]"], ["learner.entropy_coef", "1.0", "twice"]),
     (["learner.entropy_coef=[[0.1]]"], ["learner.entropy_coef", "number", "[0.1]"]),
     (["learner.num_games=[8,16]"], ["learner.num_games", "whole number", "[8, 16]"]),
     (["learner.num_games=8.5"], ["learner.num_games", "whole number", "8.5"]),
@@ -172,7 +177,7 @@ def test_the_installed_command_refuses_in_the_same_way(tmp_path):
     made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
     assert made.returncode == 2
     assert made.stdout == ""
-    assert made.stderr.startswith("tacit: there is no game 'levr'; there are asymmetric_lever,")
+    assert made.stderr.startswith("tacit: there is no game 'levr'; did you mean 'lever'?")
     assert made.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

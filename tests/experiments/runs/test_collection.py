@@ -233,7 +233,8 @@ def test_a_run_that_has_just_begun_says_nothing_of_itself_yet(synthetic_run, tmp
 
 
 def test_the_short_name_of_a_game():
-    assert game_name({"_target_": "games.hanabi.make", "preset": "Hanabi-Small", "players": 2}) == "hanabi-small"
+    assert game_name({"_target_": "games.hanabi.make", "preset": "Hanabi-Small", "players": 2}) == "hanabi_small"
+    assert game_name({"_target_": "games.hanabi.make", "preset": "Hanabi-Full", "colors": 3}) == "hanabi"
     assert game_name({"_target_": "games.tabular.library.lever.make", "players": 2}) == "lever"
     assert game_name({"_target_": "games.tabular.library.file.make", "file": "../mine/box.dpomdp"}) == "box"
     assert game_name({"_target_": "mine.games.Signals"}) == "Signals"
@@ -289,11 +290,13 @@ def test_conditions(grid, conditions, number):
 
 def test_conditions_in_error(grid):
     loaded = load(grid)
-    with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi-small, not 'lever'"):
+    with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi_small, not 'lever'"):
         loaded.where("lever")
-    with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'entropy_koef'; did you mean learner.entropy_"):
+    with pytest.raises(
+        TacitError, match=r"none of the 5 runs has a key 'entropy_koef'; did you mean 'learner.entropy_"
+    ):
         loaded.where("entropy_koef=1")
-    with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'budget.steps'; did you mean steps\?"):
+    with pytest.raises(TacitError, match=r"none of the 5 runs has a key 'budget.steps'; did you mean 'steps'\?"):
         loaded.where("budget.steps=64")
     with pytest.raises(TacitError, match=r"'_target_' may be game._target_ or learner._target_ or policy._target_"):
         loaded.where("_target_=x")

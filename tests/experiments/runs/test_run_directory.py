@@ -322,8 +322,21 @@ def test_result_folders_beside_runs_are_no_runs(finished_runs):
     everything = sorted(root.iterdir())
     assert root / "compare" in everything
     assert runs.training_runs(everything) == sorted(finished_runs)
-    with pytest.raises(TacitError, match=r"there is no run among .*compare"):
+    with pytest.raises(TacitError, match=r"there is no run in .*compare"):
         runs.training_runs([root / "compare"])
+
+
+def test_a_folder_stands_for_its_training_runs(finished_runs):
+    assert runs.training_runs([finished_runs[0].parent]) == sorted(finished_runs)
+    assert runs.training_runs([finished_runs[0]]) == [finished_runs[0]]
+
+
+def test_a_run_json_that_was_changed_is_refused(a_run):
+    plain = json.loads((a_run / "run.json").read_text())
+    plain["science"]["game"]["version"] = "lever-0"
+    runs.write_json(a_run / "run.json", plain)
+    with pytest.raises(TacitError, match=r"its game\.version is tabular-1-\w+, and that of run\.json lever-0: one of"):
+        runs.read_run(a_run)
 
 
 def test_exact_runs_beside_trained_ones_are_left_out(finished_runs, tmp_path):

@@ -289,7 +289,7 @@ def test_a_requeue_is_asked_for_whatever_signal_comes_after_it():
     assert asked == [REQUEUE]
 
 
-def test_signals_only_leave_a_note():
+def test_signals_only_leave_a_note(capfd):
     before = signal.getsignal(signal.SIGTERM)
     with Stopper(None) as stopper:
         assert not stopper.stop(1e9)
@@ -300,6 +300,8 @@ def test_signals_only_leave_a_note():
         with pytest.raises(KeyboardInterrupt):  # who presses Ctrl-C now has waited long enough
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) == before
+    said = "stopping when what is being compiled or played is done; Ctrl-C again stops at once"
+    assert capfd.readouterr().err == f"tacit: SIGTERM: {said}\n"
 
 
 def test_time_left():

@@ -154,7 +154,7 @@ def test_greedy_play_leaves_partners_their_draws():
 
 
 def test_refusals():
-    with pytest.raises(TacitError, match="play hanabi only, not the game 'lever'"):
+    with pytest.raises(TacitError, match="play hanabi only, and not the game 'lever'"):
         partners(lever.make())
     with pytest.raises(TacitError, match=r"a partner must be one of cautious, iggi, .* uniform, not 'igi'"):
         partners(Hanabi(), ["iggi", "igi"])

@@ -249,7 +249,7 @@ def test_a_list_of_widths_is_as_good_as_a_tuple():
         ({"torso": (2.5,)}, r"policy\.torso must be a whole number of at least 1, not 2\.5"),
         ({"actor": (True,)}, r"policy\.actor must be a whole number of at least 1, not True"),
         ({"head_gain": -1.0}, r"policy\.head_gain must be a number above 0, not -1\.0"),
-        ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'"),
+        ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'; did you mean 'relu'\?"),
     ],
 )
 def test_refusals_name_the_key(wrong, sentence):

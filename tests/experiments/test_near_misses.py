@@ -1,0 +1,40 @@
+"""Words that are nearly right: one sentence that names the right one, before anything is loaded or written."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian", "game=lever"], "there is no command 'trian'; did you mean 'train'?"),
+        (["crossplay", "nowhere", "--gmaes", "3"], "there is no option --gmaes; did you mean '--games'?"),
+        (["crossplay", "nowhere", "games=3"], "games=3 is an option of this command: --games 3"),
+        (["games", "levr"], "there is no game 'levr'; did you mean 'lever'?"),
+        (["games", "chess"], "there is no game 'chess'; there are asymmetric_lever,"),
+        (["games", "lever players=3"], "'game=lever players=3' cannot be read: "),
+        (["games", "lever", "players=2,3"], "game.players=2,3 stands for several jobs, which only a sweep has: add -m"),
+        (["train", "--seeds", "3"], "there is no option --seeds; keys are written seeds=3"),
+        (["train", "--entropy-coef=1"], "there is no option --entropy-coef; keys are written learner.entropy_coef=1"),
+        (["train", "--multirn"], "there is no option --multirn; did you mean '--multirun'?"),
+        (["train", "payoffs=[1,2"], "'payoffs=[1,2' cannot be read: brackets and quotes must be closed, "),
+        (["train", "-m", "hydra/launcher=slrum"], "there is no hydra/launcher 'slrum'; did you mean 'slurm'?"),
+        (["phase", "--alpha", "3"], "there is no option --alpha; keys are written alpha=3"),
+        (["zsc-table", "method=[self_pley]"], "not 'self_pley'; did you mean 'self-play'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_near_miss_is_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    said = tacit(*arguments)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("tacit: ")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_game_has_one_name_and_any_spelling_of_it_is_understood(tacit):
+    for name in ("hanabi-2x3", "Hanabi-2x3"):
+        assert tacit("games", name).out == tacit("games", "hanabi_2x3").out
+    assert tacit("games", "Hanabi-Full").out.startswith("hanabi: ")
+    assert tacit("symmetries", "Two-Stage-Lever").out == tacit("symmetries", "two_stage_lever").out

@@ -1,0 +1,127 @@
+"""What a command says by itself: what it will do, that it was interrupted, and warnings of libraries."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from experiments.cli import main; main()"]
+
+
+def start(arguments, folder, command=COMMAND, **environment):
+    """A process of its own, with variables of the environment."""
+    given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen(
+        [*command, *arguments], cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def others(tiny_overrides, *keys):
+    """The arguments of the toy game without those of some keys."""
+    return [override for override in tiny_overrides if not override.startswith(keys)]
+
+
+@pytest.mark.slow
+def test_train_says_what_it_will_do(tacit, tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plainly = [*others(tiny_overrides, "execution.progress"), "execution.figures=false"]
+    both = "entropy_coef 0.01, 0.5: 2 runs of 2 seeds, 64 steps a seed, 256 in all, into runs"
+    said = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5]")
+    assert (said.status, said.err) == (0, f"lever, FeedForward, IPPO, {both}\n")
+    again = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5,0.7]").err
+    assert again.endswith("3 runs of 2 seeds, 64 steps a seed, 384 in all, into runs; 2 of 3 finished before\n")
+    swept = tacit("train", "-m", *plainly, "learner.entropy_coef=0.5,0.6,0.7").err.splitlines()[0]
+    assert swept.startswith("sweep of 3 jobs, 2 of them left out: ")
+    assert swept.endswith("; 1 run to make, 128 steps in all")
+
+
+@pytest.mark.slow
+def test_the_default_is_named_where_nothing_was_chosen(tacit, monkeypatch):
+    from experiments import train
+
+    monkeypatch.setattr(train, "run_job", lambda config, **_: [])
+    monkeypatch.setattr(train, "conclude", lambda paths, draw: None)
+    said = tacit("train")
+    assert said.status == 0
+    assert said.err.startswith(
+        "hanabi_2x3, FeedForward, IPPO: 8 seeds, 2,000,000 steps a seed, 16,000,000 in all, into "
+    )
+    assert "(the default: game=hanabi_2x3 policy=feed_forward learner=ippo; tacit train --help" in said.err
+
+
+# Compiles for much longer than the test waits, and is interrupted meanwhile.
+COMPILING = """
+import os, signal, threading
+from experiments import cli
+
+def long(arguments):
+    import jax, jax.numpy as jnp
+    def f(x):
+        for number in range(4000):
+            x = jnp.sort(jnp.sin(x @ x) + number, axis=number % 2)
+        return x
+    lowered = jax.jit(f).lower(jnp.ones((50, 50)))
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    print("compiling", flush=True)
+    lowered.compile()
+
+cli._dispatch = long
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_compilation_ends_the_process_at_once(tmp_path):
+    process = start([], tmp_path, [sys.executable, "-c", COMPILING], JAX_ENABLE_COMPILATION_CACHE="false")
+    assert process.stdout.readline() == "compiling\n"
+    began = time.monotonic()
+    _, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (130, "tacit: interrupted\n")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.slow
+def test_a_platform_that_is_not_here_is_one_sentence(tiny_overrides, tmp_path):
+    sentence = "tacit: JAX_PLATFORMS=nonsense names no platform that JAX can use here: there is cpu"
+    sweep = start(["train", "-m", *tiny_overrides, "learner.clip=0.1,0.3"], tmp_path, JAX_PLATFORMS="nonsense")
+    alone = start(["phase", "game=lever"], tmp_path, JAX_PLATFORMS="nonsense")
+    for process in (alone, sweep):
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, out) == (2, "")
+        assert err.splitlines()[-1].startswith(sentence)
+        assert err.count("JAX_PLATFORMS") == 1
+        assert "Traceback" not in err
+    assert not list(tmp_path.glob("runs/*/status.json"))
+
+
+@pytest.mark.slow
+def test_caches_that_cannot_be_written_are_one_warning_or_none(finished_runs, tmp_path):
+    nowhere = tmp_path / "a_file"
+    nowhere.write_text("of the user")
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(nowhere), "MPLCONFIGDIR": str(nowhere / "matplotlib")}
+    process = start(["crossplay", finished_runs[0], "--games", "4", "--output", tmp_path / "out"], tmp_path, **cache)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert err == (
+        f"tacit: warning: JAX_COMPILATION_CACHE_DIR={nowhere} is no folder that can be written: compiled programs are "
+        "not kept\n"
+    )
+
+
+def test_a_warning_of_a_library_is_one_line(tacit, monkeypatch):
+    import warnings
+
+    from experiments import cli
+
+    def warned(arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            for _ in range(2):
+                warnings.warn("a glyph\n  is missing", stacklevel=1)
+
+    monkeypatch.setattr(cli, "_dispatch", warned)
+    assert tacit("x").err == "tacit: warning: a glyph is missing\n"
