@@ -43,6 +43,12 @@ TINY = (
 )
 
 
+def tiny(*changes: str) -> list[str]:
+    """The arguments of the toy game, with some keys given otherwise or added."""
+    changed = {change.partition("=")[0] for change in changes}
+    return [*(override for override in TINY if override.partition("=")[0] not in changed), *changes]
+
+
 class Said(NamedTuple):
     """How a command ended."""
 

@@ -140,7 +140,8 @@ def _partner(game: Game, text: str) -> Agent:
     before, foreign, file = text.partition(FOREIGN)
     if not foreign or not (before == "" or before.endswith("=")):
         name, _, path = text.rpartition("=")
-        return _by_hand(game, path, name) if "." in path else partners(game, [text])[0]
+        by_hand = "." in path and all(part.isidentifier() for part in path.split("."))
+        return _by_hand(game, path, name) if by_hand else partners(game, [text])[0]
     tensors, metadata = runs.read_tensors(Path(file))
     if "science" in metadata:
         raise TacitError(f"{file} was written by Tacit: name it as a RUN, not as {FOREIGN}{file}")

@@ -17,6 +17,7 @@ import pytest
 from experiments import runs
 from experiments.runs.check import check
 from experiments.runs.claims import owner
+from tests.command_line import tiny
 
 # Loads everything once and then becomes a `tacit` for each line of arguments: a sweep begins at once, and the process
 # that is killed is the one that trains. JAX has not started its threads when it forks.
@@ -251,10 +252,14 @@ def one_sentence(said, *parts):
         ("end", 32 << 10),
     ],
 )
-def test_a_full_disk(tacit, tiny_overrides, small_disk, where, room):
+def test_a_full_disk(tacit, small_disk, where, room):
     output = small_disk / "runs"
-    command = ["train", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", f"execution.output={output}"]
-    command.append("policy.torso=[64,64]")  # 80 KiB of policies, and three times as much in a checkpoint
+    command = [
+        "train",
+        *tiny("learner.gamma=0.5", "execution.figures=false", "policy.torso=[64,64]"),
+        f"execution.output={output}",
+    ]
+    # 80 KiB of policies, and three times as much in a checkpoint
     if where == "checkpoint":
         command.append("execution.checkpoint_minutes=1e-9")
     (small_disk / "ballast").write_bytes(bytes(DISK - room))
@@ -267,11 +272,11 @@ def test_a_full_disk(tacit, tiny_overrides, small_disk, where, room):
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written(tacit, tiny_overrides, small_disk, a_run):
+def test_a_folder_that_cannot_be_written(tacit, small_disk, a_run):
     output = small_disk / "runs"
     shutil.copytree(a_run, output / a_run.name)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    command = ["train", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", f"execution.output={output}"]
+    command = ["train", *tiny("learner.gamma=0.5", "execution.figures=false"), f"execution.output={output}"]
     one_sentence(tacit(*command), str(output), "Read-only file system")
     # What is there can be read.
     assert tacit("status", output).out.startswith("1 finished")

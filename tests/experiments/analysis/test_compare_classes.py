@@ -172,7 +172,7 @@ def test_conditions_as_on_the_command_line(folder):
             ["policy=tabular", "memory=4"],
             "no run meets --where policy=tabular memory=4: with policy=tabular no run has policy.memory",
         ),
-        (["budget.steps=64"], "none of the 6 runs has a key 'budget.steps'; did you mean steps?"),
+        (["budget.steps=64"], "none of the 6 runs has a key 'budget.steps'; did you mean 'steps'?"),
     ],
 )
 def test_no_run_meets_a_condition(folder, where, says):

@@ -18,7 +18,7 @@ from experiments import runs, train
 from experiments.launching import sweeps
 from experiments.launching.sweeps import Composer
 from games.errors import TacitError
-from tests.command_line import printed_rows
+from tests.command_line import printed_rows, tiny
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,17 +26,17 @@ SWEEP = ("-m", "learner.gamma=0.5,0.6,0.7", "execution.figures=false")
 
 
 @pytest.fixture
-def sweep(tacit, tiny_overrides, tmp_path, monkeypatch):
+def sweep(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *more: tacit("train", *tiny_overrides, *SWEEP, *more)
+    return lambda *more: tacit("train", *tiny(*SWEEP, *more))
 
 
 @pytest.fixture(scope="module")
-def finished_sweep(tacit, tiny_overrides, tmp_path_factory):
+def finished_sweep(tacit, tmp_path_factory):
     """A folder in which the sweep was made. Tests only read it."""
     folder = tmp_path_factory.mktemp("swept")
     with contextlib.chdir(folder):
-        said = tacit("train", *tiny_overrides, *SWEEP)
+        said = tacit("train", *tiny(*SWEEP))
     assert (said.status, complaints(said)) == (0, [])
     return folder
 
@@ -195,12 +195,10 @@ def test_another_run_in_a_runs_place_is_not_shown_as_it(sweep, swept):
 
 
 @pytest.mark.slow
-def test_a_coefficient_that_diverges_does_not_take_the_others_along(
-    tacit, tiny_overrides, make_job, tmp_path, monkeypatch
-):
+def test_a_coefficient_that_diverges_does_not_take_the_others_along(tacit, make_job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rates = {"learner.learning_rate": [0.05, 1e38], "learner.gamma": 0.5}
-    command = ["train", "-m", *tiny_overrides, "learner.gamma=0.5", "execution.figures=false", "budget.steps=640"]
+    command = ["train", "-m", *tiny("learner.gamma=0.5", "execution.figures=false", "budget.steps=640")]
     said = tacit(*command, "learner.learning_rate=[0.05,1e38]")
     paths = [tmp_path / "runs" / run.name() for run in make_job("runs", {**rates, "budget.steps": 640}).runs]
     assert [runs.read_status(path)["state"] for path in paths] == ["finished", "failed"]
@@ -292,8 +290,8 @@ def test_jobs_are_composed_as_hydra_does():
 
 @pytest.mark.proof
 @pytest.mark.timeout(300)
-def test_local_processes(tiny_overrides, make_job, tmp_path):
-    command = [sys.executable, "-c", "from experiments import cli; cli.main()", "train", *tiny_overrides, *SWEEP]
+def test_local_processes(make_job, tmp_path):
+    command = [sys.executable, "-c", "from experiments import cli; cli.main()", "train", *tiny(*SWEEP)]
     said = subprocess.run([*command, "hydra/launcher=local"], cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert (said.returncode, "tacit:" in said.stderr) == (0, False)
     ended = {line for line in said.stderr.splitlines() if line.endswith(": finished")}

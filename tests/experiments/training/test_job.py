@@ -24,6 +24,7 @@ from experiments.runs import claims
 from experiments.training import loop
 from experiments.training.job import run_job
 from games.errors import TacitError
+from tests.command_line import tiny
 
 BOTH = {"learner.entropy_coef": [0.01, 0.1]}
 
@@ -202,9 +203,9 @@ def test_an_error_is_written_down(make_job, tmp_path, tacit):
 
 
 @pytest.mark.slow
-def test_diverged_training_is_one_sentence(tacit, tiny_overrides, tmp_path):
+def test_diverged_training_is_one_sentence(tacit, tmp_path):
     output = f"execution.output={tmp_path}"
-    said = tacit("train", *tiny_overrides, output, "learner.learning_rate=1e30")
+    said = tacit("train", *tiny(output, "learner.learning_rate=1e30"))
     (path,) = tmp_path.iterdir()
     assert said.status == 2
     assert said.out == ""
@@ -340,7 +341,10 @@ def test_signals(make_job, tiny_overrides, finished_runs, tacit, tmp_path, numbe
 
     assert processes[signal.SIGTERM].returncode == 130
     sentence = "stopped by SIGTERM after 32 of 64 steps a seed; the same command goes on from there"
-    assert ended[signal.SIGTERM] == ("", f"tacit: {sentence}\n")
+    out, err = ended[signal.SIGTERM]
+    assert out == ""
+    assert err.startswith("tacit: SIGTERM: stopping when ")
+    assert err.endswith(f"; Ctrl-C again stops at once\ntacit: {sentence}\n")
     path = tmp_path / "SIGTERM" / finished_runs[0].name
     assert (status_of(path)["state"], status_of(path)["reason"]) == ("interrupted", sentence)
 
