@@ -17,7 +17,6 @@ from experiments.presentation import tables, terminal
 from experiments.runs.collection import Runs, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
-from marl.crossplay.estimators import Summary
 
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
@@ -177,7 +176,7 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
             paths=tuple(record.path for record in group.records),
             keys=dict(group.keys),
             summaries={
-                play: possible(summary, score_range, optimum if asked.shares and optimum else 1.0)
+                play: summary.within(*score_range).times(1 / optimum if asked.shares and optimum else 1.0)
                 for play, summary in mean_summaries(group).items()
             },
             seeds=group.records[0].science["seeds"],
@@ -218,15 +217,6 @@ def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]
             values = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
             raise TacitError(f"--over {', '.join(over)}: not every value was run at {values}: choose with --where")
     return [Group({key: of_one[0].keys.get(key) for key in names}, of_one) for of_one in of_row.values()]
-
-
-def possible(summary: Summary, score_range: tuple[float, float], unit: float = 1.0) -> Summary:
-    """The estimates in units of `unit`, with intervals cut to what the game's range of scores makes possible."""
-    low, high = score_range
-    return Summary(*(
-        estimate.within(*((low - high, high - low) if name == "gap" else (low, high))).times(1 / unit)
-        for name, estimate in summary._asdict().items()
-    ))  # fmt: skip
 
 
 def _game(group: Mapping[str, Any]) -> tuple[str, tuple[float, float], float | None]:

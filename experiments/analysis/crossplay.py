@@ -35,6 +35,8 @@ class Played(NamedTuple):
     folder: Path
     runs: tuple[tuple[str, int], ...]
     """Name and number of seeds of each run."""
+    score_range: tuple[float, float]
+    """The least and the greatest score that the game can have."""
     sampling: tuple[str, ...] = ()
     """The agents that sample their actions in greedy play, too."""
 
@@ -83,7 +85,7 @@ def crossplay_runs(
     figure = figures.crossplay_matrices(results, played_game.score_range, f"{played_game.name}: {' and '.join(who)}")
     figures.save(figure, output / "crossplay")
     members = tuple((run.name, len(run.agents)) for run in loaded)
-    return Played(results, output, members, sampling(agents + joining))
+    return Played(results, output, members, played_game.score_range, sampling(agents + joining))
 
 
 def sampling(agents: Sequence[Agent]) -> tuple[str, ...]:
@@ -228,7 +230,7 @@ def _of_seeds(played: Played, seeds: int) -> Table:
         Column("SP", ("self_play",)),
         Column("XP", ("cross_play",)),
         Column("SP − XP", ("gap",)),
-        Column("XP, disjoint groups", ("cross_play_disjoint",)),
+        Column("disjoint XP", ("cross_play_disjoint",)),
         Column("bombed games", ("bombed",)),
         Column("games"),
         Column("mean length", ("length",), digits=1),
@@ -236,7 +238,7 @@ def _of_seeds(played: Played, seeds: int) -> Table:
     rows = []
     for play, result in played.results.items():
         own = (result.seatings < seeds).all(axis=1)
-        summary = summarise(*(of_cells[own] for of_cells in result.cells))
+        summary = summarise(*(of_cells[own] for of_cells in result.cells)).within(*played.score_range)
         estimates = [summary.self_play, summary.cross_play, summary.gap, summary.cross_play_disjoint]
         numbers = [int(result.bombed[own].sum()), int(result.games[own].sum()), float(result.length[own].mean())]
         rows.append([play, *estimates, *numbers])

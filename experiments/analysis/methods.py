@@ -185,7 +185,8 @@ def _of_play(table: MethodsTable, play: str) -> list[Table]:
 
 def _scores(table: MethodsTable, play: str) -> Table:
     found = table.blocks[play]
-    title = f"{table.game}, {play} play (best {table.score_range[1]:g}); 95 % intervals over seeds"
+    low, high = table.score_range
+    title = f"{table.game}, {play} play (possible scores {low:g} to {high:g}); 95 % intervals over seeds"
     columns = [_PLAY, Column("method", words=True), Column("SP", ("self_play",)), Column("XP", ("cross_play",))]
     rows = [
         [play, name, _estimate(found.self_play[row]), _estimate(found.cross_play[row][row])]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
-from experiments.analysis import compare, compare_tables
+from experiments.analysis import compare_tables
 from experiments.configuration.config import build_game, canonical
 from experiments.runs.record import Record
 from games.errors import TacitError
@@ -177,8 +177,7 @@ def _scores(record: Record, score_range: Sequence[float] | None) -> dict[str, An
     except TacitError:  # for instance scores that are not numbers; the run's page still shows its cells
         return {}
     if score_range:
-        low, high = score_range
-        summaries = {play: compare.possible(summary, (low, high)) for play, summary in summaries.items()}
+        summaries = {play: summary.within(*score_range) for play, summary in summaries.items()}
     return {
         play: {field: _estimate(estimate) for field, estimate in summary._asdict().items()}
         for play, summary in summaries.items()

@@ -105,6 +105,18 @@ class Summary(NamedTuple):
     cross_play_disjoint: Estimate
     gap: Estimate
 
+    def within(self, low: float, high: float) -> "Summary":
+        """With intervals cut to what is possible if scores are from `low` to `high`."""
+        furthest = high - low
+        return Summary(*(
+            one.within(-furthest, furthest) if name == "gap" else one.within(low, high)
+            for name, one in self._asdict().items()
+        ))  # fmt: skip
+
+    def times(self, factor: float) -> "Summary":
+        """The estimates of a multiple of the scores, by a positive factor."""
+        return Summary(*(one.times(factor) for one in self))
+
 
 def summarise(
     seatings: ArrayLike, scores: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL, rng: int = 0

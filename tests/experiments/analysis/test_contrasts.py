@@ -122,7 +122,7 @@ def test_shares_of_the_optimum(two_factors, tacit):
     (plain,), _ = compare.read([two_factors], where=["game=lever"])
     assert (plain.optimum, plain.score_range) == (1.0, (0.0, 1.0))
     assert "possible scores 0 to 1, optimum 1; " in compare_tables.table(plain).title
-    half = compare.possible(plain.rows[0].summaries["greedy"], (0.0, 1.0), 2.0)
+    half = plain.rows[0].summaries["greedy"].times(0.5)
     assert half.cross_play[:4] == pytest.approx([one / 2 for one in plain.rows[0].summaries["greedy"].cross_play[:4]])
     said = tacit("compare", two_factors, "--shares", "--format", "markdown")
     assert said.status == 0 and said.err == ""

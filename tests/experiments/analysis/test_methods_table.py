@@ -131,7 +131,7 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypa
     assert runs.read_crossplay(tmp_path / "out")["greedy"].labels == greedy.labels
     tables.show(methods.shown(table))
     shown = capsys.readouterr().out
-    assert "greedy play (best 2)" in shown
+    assert "greedy play (possible scores 0 to 2)" in shown
     assert "p, disjoint pairs" in shown
     assert shown.count("greedy play of all but iggi, uniform, whose draws are their play") == 1
 
