@@ -91,8 +91,8 @@ for kind, by_seeds in measured.items():
 
 # %% [markdown]
 """
-What Tacit does with it: every SP, XP and gap is printed with the bootstrap's interval over seeds, and "disjoint
-XP", over disjoint groups, beside it. A standard error over these needs two of them, one over all cells and every interval
+What Tacit does with it: every SP, XP and gap is printed with the bootstrap's interval over seeds, and "disjoint XP",
+over disjoint groups, beside it. A standard error over these needs two of them, one over all cells and every interval
 six seeds; with fewer there is none, and the output says so. The table of all estimators for more kinds of samples is
 at the head of `marl/crossplay/estimators.py`; `python -m benchmarks.coverage` makes it.
 """
