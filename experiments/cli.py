@@ -24,7 +24,7 @@ tacit: independently trained agents, played with each other
 
   tacit train [-m] KEY=VALUE …       train independent seeds, cross-play them, write run directories
   tacit crossplay RUN [RUN …]        play saved seeds of one or several runs with each other
-  tacit crossplay RUN … --with partners  … and with rule-based partners that nobody trained
+  tacit crossplay RUN … --with partners  … and with partners that nobody trained
   tacit zoo RUN [RUN …]              finished runs as small files that stand alone, for tacit crossplay
   tacit compare DIR …                self-play against cross-play of finished runs: tables and a figure
   tacit report DIR … [-o FOLDER]     a static site over runs that opens offline: tables, heat maps, games
@@ -227,7 +227,7 @@ def _config(arguments: list[str]) -> None:
 
 
 def _crossplay(arguments: list[str]) -> None:
-    parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with rule-based partners.")
+    parser = _Parser("tacit crossplay", description="Play saved seeds with each other and with partners.")
     parser.add_argument(
         "runs",
         nargs="*",

@@ -7,7 +7,6 @@ run with invented scores and weights of zero, and what would be played gets inve
 and play. What cannot run here stands in NOT_RUN with the reason; any other command fails the test.
 """
 
-import argparse
 import fnmatch
 import glob
 import hashlib
@@ -25,7 +24,7 @@ import pytest
 import yaml
 
 import experiments.training.job
-from experiments import run_piece, runs, train
+from experiments import cli, run_piece, runs, train
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
 from experiments.runs import directory
@@ -299,15 +298,15 @@ def run_shell(command):
 @pytest.mark.slow
 def test_every_command_exists_and_composes(workplace, monkeypatch):
     """All of a command up to its work: its options are parsed, its configuration composed and checked."""
-    parse = argparse.ArgumentParser.parse_args
+    parse = cli._Parser.all_of
 
-    def parse_only(self, *arguments, **named):
-        parse(self, *arguments, **named)
+    def parse_only(self, arguments):
+        parse(self, arguments)
         raise SystemExit(0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
-        patch.setattr(compose, "_launch", lambda command, swept: None)
+        patch.setattr(cli._Parser, "all_of", parse_only)
+        patch.setattr(compose, "_launch", lambda command, swept, warning: None)
         texts = {}
         for page in PAGES:
             for command in [*COMMANDS[page.relative_to(ROOT).as_posix()], *made_with_the_site(page)]:

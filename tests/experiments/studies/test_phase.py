@@ -218,8 +218,9 @@ def test_the_same_command_finds_the_finished_run(made, tacit, monkeypatch):
     before = {file: file.stat().st_mtime_ns for file in path.iterdir()}
     monkeypatch.setattr(phase, "_compute", None)
     # In another order, and a whole number for a float: the same diagram.
+    others = [override for override in SMALL if not override.startswith("alpha")]
     for order in ("alpha=[0.7,0.3]", "alpha=[0.3,0.7,0.3]"):
-        again = tacit("phase", *SMALL, order, "match=1", f"execution.output={path.parent}")
+        again = tacit("phase", *others, order, "match=1", f"execution.output={path.parent}")
         assert (again.status, again.err) == (0, "")
         assert cells(again) == cells(said)
         assert again.out.splitlines()[-6:] == said.out.splitlines()[-6:]

@@ -22,7 +22,7 @@ def made(tacit, tmp_path_factory):
     """(folder of runs, Said). Tests only read it."""
     folder = tmp_path_factory.mktemp("zsc") / "runs"
     said = tacit("zsc-table", *SMALL, f"execution.output={folder}")
-    assert (said.status, said.err.splitlines()[0]) == (0, "sweep of 3 jobs")
+    assert (said.status, said.err.splitlines()[0]) == (0, "sweep of 3 jobs; 3 runs to make")
     return folder, said
 
 

@@ -306,10 +306,13 @@ def test_a_list_of_widths_is_as_good_as_a_tuple():
         ({"critic": (8, 0)}, r"policy\.critic must be a whole number of at least 1, not 0"),
         ({"memory": 0}, r"policy\.memory must be a whole number of at least 1, not 0"),
         ({"memory": (8,)}, r"policy\.memory must be a whole number of at least 1, not \(8,\)"),
-        ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'"),
+        ({"activation": "gelu"}, r"policy\.activation must be one of relu, tanh, not 'gelu'; did you mean 'relu'\?"),
         ({"memory_clock": "often"}, r"policy\.memory_clock must be one of every_step, own_turns, not 'often'"),
         ({"head_gain": 0}, r"policy\.head_gain must be a number above 0, not 0"),
-        ({"precision": "float16"}, r"policy\.precision must be one of float32, bfloat16, not 'float16'"),
+        (
+            {"precision": "float16"},
+            r"policy\.precision must be one of float32, bfloat16, not 'float16'; did you mean 'bfloat16'\?",
+        ),
     ],
 )
 def test_refusals_name_the_key(wrong, sentence):
