@@ -5,7 +5,6 @@ import contextlib
 import functools
 import itertools
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
@@ -15,7 +14,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +22,17 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from experiments.configuration import conf_files
 from experiments.configuration.targets import PARTS, completed
+from experiments.launching.overrides import (
+    choices,
+    given_twice,
+    names_of,
+    read,
+    refuse_several_values,
+    refuse_what_needs_a_sweep,
+    short,
+    swept,
+    with_names_of_games,
+)
 from experiments.presentation import terminal
 from experiments.training import platforms
 from experiments.training.stopping import Paused
@@ -74,21 +84,21 @@ def main(command: Command, arguments: Sequence[str]) -> None:
         flags.remove(override)
     parsed = OverridesParser.create().parse_overrides(expand_overrides(said.overrides, command.root))
     _refuse_wrong_choices(command, parsed)
-    settings = [conf_files.hydra_settings(f"experiment/{name}") for name in _names(parsed, "experiment")]
+    settings = [conf_files.hydra_settings(f"experiment/{name}") for name in names_of(parsed, "experiment")]
     keys, varied = {override.key_or_group for override in parsed}, swept(parsed)
     if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
         if "hydra.mode" not in keys and any(one.mode == RunMode.MULTIRUN.name for one in settings):
             flags.append("-m")  # hydra sees it, too, unless there is a mistake in the configuration
         elsewhere = said.config_dir or said.config_path or said.config_name or "hydra.searchpath" in keys
         if not elsewhere and "hydra.mode" not in keys and flags.count("-m") == 0:
-            _refuse_what_needs_a_sweep(parsed)
+            refuse_what_needs_a_sweep(parsed)
         if not elsewhere and ("hydra/sweeper" in keys or any(one.sweeper for one in settings)):
             _check_one(command, parsed)  # our own sweeper checks all jobs before the first
     sys.argv = [f"tacit {command.name}", *flags, *_overrides_for_hydra(parsed)]
     # Otherwise hydra prints its own shortened traceback and exits; the command line prints one sentence instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _launch(command, varied, _given_twice(parsed))
+        _launch(command, varied, given_twice(parsed))
     except (HydraException, OmegaConfBaseException) as error:
         chosen = [choices(override)[0] for override in parsed if override.key_or_group in (*PARTS, "experiment")]
         raise TacitError(_one_line(error, command.root, chosen, varied)) from error
@@ -129,31 +139,6 @@ def _refuse_option(command: Command, option: str, arguments: Sequence[str]) -> N
     raise TacitError(f"there is no option {name}; {did_you_mean(name, ['--multirun', '--format', '--help'], hint)}")
 
 
-def _given_twice(parsed: Sequence[Override]) -> str:
-    """A warning of keys to which several overrides give values, or ""."""
-    given = [one.key_or_group for one in parsed if one.type == OverrideType.CHANGE]
-    last = {one.key_or_group: one.input_line for one in parsed if given.count(one.key_or_group) > 1}
-    return "; ".join(f"{key} is given {given.count(key)} times, and {text} counts" for key, text in last.items())
-
-
-def _refuse_what_needs_a_sweep(parsed: Sequence[Override]) -> None:
-    """Refuse several values of a key, a launcher or a sweeper without a sweep, and hydra.run, which has no effect."""
-    for override in parsed:
-        _refuse_several_values(override)
-        text, key = override.input_line, override.key_or_group
-        if key.startswith(("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep")):
-            raise TacitError(f"{text} is for the jobs of a sweep, and without -m there is none")
-        if key.startswith("hydra.run."):
-            raise TacitError(f"{text} has no effect: execution.output=FOLDER says where runs are written")
-
-
-def _refuse_several_values(override: Override) -> None:
-    if override.is_sweep_override():
-        key, _, values = str(override.input_line).partition("=")
-        a_list = f"; a list has brackets: {key}=[{values}]" * (override.value_type == ValueType.SIMPLE_CHOICE_SWEEP)
-        raise TacitError(f"{key}={values} stands for several jobs, which only a sweep has: add -m{a_list}")
-
-
 def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
     """Refuse groups and experiments of another command, and choices that are no names.
 
@@ -170,18 +155,12 @@ def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
         for one in OverridesParser.create().parse_overrides(choices(override)) if key in own else []:
             if one.type == OverrideType.CHANGE and not isinstance(one.value(), str | list):
                 raise TacitError(f"{key} must be a name, not {one.get_value_element_as_str()}")
-    for name in _names(parsed, "experiment"):
+    for name in names_of(parsed, "experiment"):
         keys = conf_files.keys(f"experiment/{name}")
         if command.root == TRAIN and keys and name.startswith("exact/"):
             raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
         if keys & foreign:
             raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
-
-
-def _names(parsed: Sequence[Override], group: str) -> list[str]:
-    """What overrides choose of a group."""
-    chosen = [choices(override) for override in parsed if override.key_or_group == group]
-    return [choice.partition("=")[2] for choice in itertools.chain(*chosen)]
 
 
 def _check_one(command: Command, parsed: Sequence[Override]) -> None:
@@ -281,7 +260,7 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     """
     texts = expand_overrides(overrides, root)
     for override in OverridesParser.create().parse_overrides(texts):
-        _refuse_several_values(override)
+        refuse_several_values(override)
     return plain(_compose(texts, root), root)
 
 
@@ -296,7 +275,7 @@ def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
     for override in parsed:
         if override.key_or_group.partition("/")[0].partition(".")[0] == "hydra":
             raise TacitError(f"{override.input_line} is for the command line: jobs run in this process, one by one")
-    for name in _names(parsed, "experiment"):
+    for name in names_of(parsed, "experiment"):
         if conf_files.hydra_settings(f"experiment/{name}").mode == RunMode.MULTIRUN.name:
             raise TacitError(f"experiment={name} is a sweep of its own, for the command line")
     return [compose(job, root) for job in grid(overrides, root)]
@@ -312,37 +291,6 @@ def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
     return [list(job) for job in itertools.product(*map(choices, parsed))]
 
 
-def choices(override: Override) -> list[str]:
-    """The single-valued overrides, one for each job, that an override of a sweep stands for.
-
-    Raises:
-      TacitError: if there are infinitely many, as for an interval.
-    """
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
-    try:
-        return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
-    except HydraException as error:  # of a glob, which needs hydra's loader
-        raise TacitError(f"{override.input_line} cannot be resolved: give choices, as in {key}=A,B") from error
-
-
-def swept(parsed: Sequence[Override]) -> frozenset[str]:
-    """The keys of which overrides give several values."""
-    return frozenset(
-        override.key_or_group
-        for override in parsed
-        if override.is_sweep_override() and not (override.is_discrete_sweep() and len(choices(override)) == 1)
-    )
-
-
-def short(job: Sequence[str], keys: Set[str]) -> str:
-    """A job's overrides of `keys`, without those that all jobs of the sweep share."""
-    return " ".join(override for override in job if override.partition("=")[0].lstrip("+") in keys)
-
-
 def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     """Short overrides written in full: horizon=3 becomes game.horizon=3, and game.file=PATH also chooses game=file.
 
@@ -352,7 +300,7 @@ def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     Raises:
       TacitError: if the overrides cannot be parsed, or for a game that does not exist.
     """
-    parsed = [_parsed(_with_names_of_games(text)) for text in overrides]
+    parsed = [read(with_names_of_games(text)) for text in overrides]
     changes = [override.key_or_group if override.type == OverrideType.CHANGE else "" for override in parsed]
     texts = [str(override.input_line) for override in parsed]
     if "game.file" in changes and "game" not in changes:
@@ -365,32 +313,6 @@ def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     return [
         f"game.{text}" if key not in known and key in own else text for key, text in zip(changes, texts, strict=True)
     ]
-
-
-def _parsed(text: str) -> Override:
-    """One override.
-
-    Raises:
-      TacitError: if it is none.
-    """
-    key, equals, _ = text.partition("=")
-    try:
-        return OverridesParser.create().parse_overrides([text])[0]
-    except HydraException as error:
-        if not equals and not text.startswith("~"):
-            raise TacitError(f"expected KEY=VALUE, not {text!r}") from error
-        raise TacitError(
-            f"{text!r} cannot be read: brackets and quotes must be closed, other special characters quoted twice, as "
-            f"in {key}='\"a;b\"', and each KEY=VALUE an argument of its own"
-        ) from error
-
-
-def _with_names_of_games(text: str) -> str:
-    """An override with the names of games that its value has in the spelling of conf/."""
-    key, equals, value = text.partition("=")
-    if key.lstrip("+") not in ("game", "games"):
-        return text
-    return key + equals + re.sub(r"[\w.-]+", lambda found: conf_files.game_named(found[0]), value)
 
 
 @functools.cache

@@ -21,7 +21,8 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import runs
-from experiments.launching.compose import Command, choices, plain, short, swept
+from experiments.launching.compose import Command, plain
+from experiments.launching.overrides import choices, short, swept
 from experiments.presentation import terminal
 from experiments.training.stopping import TRY_AGAIN, Paused
 from games.errors import TacitError

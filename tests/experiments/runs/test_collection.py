@@ -311,7 +311,7 @@ def test_conditions_as_keywords(grid):
     assert len(loaded.where("entropy_coef=0.7").where("gamma=0.75")) == 0  # of no run at all
     with pytest.raises(TacitError, match="a condition's value is a number, a word or a list of them, not <object"):
         loaded.where(gamma=object())
-    with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi-small, not 3"):
+    with pytest.raises(TacitError, match="a condition is KEY=VALUE, such as game=hanabi_small, not 3"):
         loaded.where(3)
 
 
