@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -51,37 +50,6 @@ def test_the_default_is_named_where_nothing_was_chosen(tacit, monkeypatch):
         "hanabi_2x3, FeedForward, IPPO: 8 seeds, 2,000,000 steps a seed, 16,000,000 in all, into "
     )
     assert "(the default: game=hanabi_2x3 policy=feed_forward learner=ippo; tacit train --help" in said.err
-
-
-# Compiles for much longer than the test waits, and is interrupted meanwhile.
-COMPILING = """
-import os, signal, threading
-from experiments import cli
-
-def long(arguments):
-    import jax, jax.numpy as jnp
-    def f(x):
-        for number in range(4000):
-            x = jnp.sort(jnp.sin(x @ x) + number, axis=number % 2)
-        return x
-    lowered = jax.jit(f).lower(jnp.ones((50, 50)))
-    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    print("compiling", flush=True)
-    lowered.compile()
-
-cli._dispatch = long
-cli.main()
-"""
-
-
-@pytest.mark.slow
-def test_an_interrupted_compilation_ends_the_process_at_once(tmp_path):
-    process = start([], tmp_path, [sys.executable, "-c", COMPILING], JAX_ENABLE_COMPILATION_CACHE="false")
-    assert process.stdout.readline() == "compiling\n"
-    began = time.monotonic()
-    _, err = process.communicate(timeout=100)
-    assert (process.returncode, err) == (130, "tacit: interrupted\n")
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.slow
