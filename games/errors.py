@@ -68,8 +68,8 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word whose spelling is nearest, if any is near; capitals do not count, nor does - instead of _."""
-    spelled = {_plainly(one): one for one in known}
-    near = difflib.get_close_matches(_plainly(word), spelled, n=1, cutoff=_NEAR)
+    spelled = {one_spelling(one): one for one in known}
+    near = difflib.get_close_matches(one_spelling(word), spelled, n=1, cutoff=_NEAR)
     return spelled[near[0]] if near else None
 
 
@@ -79,7 +79,8 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean {near!r}?" if near else otherwise
 
 
-def _plainly(word: str) -> str:
+def one_spelling(word: str) -> str:
+    """The word in small letters, with _ for -: equal for words that differ in nothing else."""
     return word.lower().replace("-", "_")
 
 

@@ -88,6 +88,17 @@ def zero_weights(text):
     return jax.tree.map(lambda leaf: np.zeros((seeds, *leaf.shape), leaf.dtype), declared)
 
 
+def refused(folder, *arguments):
+    """What a command said that was refused: one sentence, and nothing new in `folder`."""
+    before = sorted(folder.iterdir())
+    said = call(*arguments)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("tacit: ")
+    assert said.err.count("\n") == 1
+    assert sorted(folder.iterdir()) == before
+    return said.err
+
+
 def printed_rows(out):
     """The rows of all tables that a command printed, headers first, each a list of its cells."""
     lines, rows, inside = out.splitlines(), [], False

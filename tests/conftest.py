@@ -45,6 +45,15 @@ def pytest_configure(config):
     config.add_cleanup(lambda: watchdog.stop(watching))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def indexes_of_their_own(tmp_path_factory):
+    """Indexes of runs that tests made do not stay behind in the user's folder for caches."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.runs.index.cache_folder", lambda: folder)
+        yield
+
+
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 40_000
 

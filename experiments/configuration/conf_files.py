@@ -5,6 +5,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from games.errors import one_spelling
+
 
 def choices(group: str) -> list[str]:
     """The choices of a group, including those in its folders, such as sweep/hanabi."""
@@ -19,7 +21,7 @@ def game_named(name: str) -> str:
     Capitals do not count, nor does - instead of _, and the name of a preset does: "Hanabi-2x3" is hanabi_2x3, and
     "Hanabi-Full" is hanabi.
     """
-    plain = _plainly(name)
+    plain = one_spelling(name)
     return plain if plain in choices("game") else _of_presets().get(plain, name)
 
 
@@ -27,11 +29,7 @@ def game_named(name: str) -> str:
 def _of_presets() -> dict[str, str]:
     """The choices of `game` that are presets of a game, by the preset's name."""
     groups = {name: _read(f"game/{name}") for name in choices("game")}
-    return {_plainly(group["preset"]): name for name, group in groups.items() if "preset" in group}
-
-
-def _plainly(name: str) -> str:
-    return name.lower().replace("-", "_")
+    return {one_spelling(group["preset"]): name for name, group in groups.items() if "preset" in group}
 
 
 def written(group: str, name: str) -> dict[str, Any]:

@@ -12,17 +12,7 @@ import pytest
 from experiments import runs
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
-from experiments.runs import index
 from tests.command_line import TINY, call, write_synthetic_run
-
-
-@pytest.fixture(autouse=True, scope="session")
-def indexes_of_their_own(tmp_path_factory):
-    """Indexes of runs that tests made do not stay behind in the user's folder for caches."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "cache_folder", lambda: folder)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.command_line import refused
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -23,14 +25,9 @@ import pytest
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_near_miss_is_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
+def test_a_near_miss_is_one_sentence(tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
-    said = tacit(*arguments)
-    assert (said.status, said.out) == (2, "")
-    assert said.err.startswith("tacit: ")
-    assert says in said.err
-    assert said.err.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert says in refused(tmp_path, *arguments)
 
 
 def test_a_game_has_one_name_and_any_spelling_of_it_is_understood(tacit):

@@ -3,7 +3,6 @@
 import pytest
 
 import tacit
-from experiments.runs import index
 
 TINY = {
     "policy": "tabular",
@@ -13,15 +12,6 @@ TINY = {
     "crossplay.games": 8,
     "execution": {"rows": 2, "evaluations": 0},
 }
-
-
-@pytest.fixture(autouse=True, scope="session")
-def indexes_of_their_own(tmp_path_factory):
-    """Indexes of runs that tests made do not stay behind in the user's folder for caches."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index, "cache_folder", lambda: folder)
-        yield
 
 
 @pytest.fixture(scope="session")

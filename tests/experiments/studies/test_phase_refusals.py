@@ -12,21 +12,17 @@ from experiments.studies.phase import PhaseConfig
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
+from tests import command_line
 
 FEW = ("normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false", "execution.progress=false")
 SMALL = ("game=equal_levers", "n=2", "alpha=[0.3,0.7]", *FEW)
 
 
-def refused(tacit, folder, *arguments):
-    """What a command said that was refused, in one sentence, without leaving anything in `folder`."""
-    before = sorted(folder.iterdir())
-    said = tacit("phase", *arguments)
-    assert (said.status, said.out) == (2, "")
-    assert said.err.startswith("tacit: ")
-    assert said.err.count("\n") == 1
-    assert "hydra" not in said.err
-    assert sorted(folder.iterdir()) == before
-    return said.err
+def refused(folder, *arguments):
+    """What `tacit phase` said that was refused, in one sentence, without leaving anything in `folder`."""
+    said = command_line.refused(folder, "phase", *arguments)
+    assert "hydra" not in said
+    return said
 
 
 ON_THE_COMMAND_LINE = [
@@ -74,11 +70,11 @@ IN_A_CONFIGURATION = [
 @pytest.mark.parametrize(
     ("arguments", "says"), ON_THE_COMMAND_LINE, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
 )
-def test_bad_arguments_are_one_sentence(tacit, tmp_path, monkeypatch, arguments, says):
+def test_bad_arguments_are_one_sentence(tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     changed = {argument.partition("=")[0] for argument in arguments}
     small = () if "game" in changed else SMALL
-    assert refused(tacit, tmp_path, *small, *arguments).startswith(f"tacit: {says}")
+    assert refused(tmp_path, *small, *arguments).startswith(f"tacit: {says}")
 
 
 @pytest.fixture(scope="module")
@@ -105,34 +101,34 @@ def test_a_bad_configuration_is_one_sentence(composed, arguments, says):
 
 
 @pytest.mark.parametrize("game", ["hanabi", "hanabi_2x3"])
-def test_exact_commands_need_a_tabular_game(tacit, tmp_path, monkeypatch, game):
+def test_exact_commands_need_a_tabular_game(tmp_path, monkeypatch, game):
     monkeypatch.chdir(tmp_path)
-    assert refused(tacit, tmp_path, f"game={game}", "alpha=1") == (
+    assert refused(tmp_path, f"game={game}", "alpha=1") == (
         "tacit: exact commands need a tabular game, such as game=dectiger or game.file=PATH, and hanabi is none\n"
     )
 
 
 @pytest.mark.slow
-def test_a_bad_file(tacit, tmp_path, monkeypatch):
+def test_a_bad_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refused(tacit, tmp_path, "game.file=nowhere.dpomdp") == (
+    assert refused(tmp_path, "game.file=nowhere.dpomdp") == (
         "tacit: nowhere.dpomdp cannot be read: No such file or directory\n"
     )
     text = dpomdp_file.write(dectiger.problem())
     (tmp_path / "leak.dpomdp").write_text(f"{text}\nT: listen listen : tiger-left : tiger-left : 0.95\n")
-    assert refused(tacit, tmp_path, "game.file=leak.dpomdp") == (
+    assert refused(tmp_path, "game.file=leak.dpomdp") == (
         "tacit: leak.dpomdp: T[listen,listen], state tiger-left: probabilities sum to 0.95, not 1\n"
     )
     (tmp_path / "torn.dpomdp").write_text(text[: text.index("actions:")])
-    assert "torn.dpomdp, line " in refused(tacit, tmp_path, "game.file=torn.dpomdp")
+    assert "torn.dpomdp, line " in refused(tmp_path, "game.file=torn.dpomdp")
     (tmp_path / "noise.dpomdp").write_bytes(bytes(range(256)))
-    assert "is not a text file" in refused(tacit, tmp_path, "game.file=noise.dpomdp")
+    assert "is not a text file" in refused(tmp_path, "game.file=noise.dpomdp")
 
 
 @pytest.mark.slow
-def test_a_game_too_large_for_memory(tacit, tmp_path, monkeypatch):
+def test_a_game_too_large_for_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    says = refused(tacit, tmp_path, "game=dectiger", "horizon=9")
+    says = refused(tmp_path, "game=dectiger", "horizon=9")
     # 36 joint histories follow one, and stage 6 is the first that does not fit.
     assert says.startswith(
         f"tacit: the game is too large: stage 6 of it has {36**5:,} joint histories, which take 4.05"
@@ -140,19 +136,19 @@ def test_a_game_too_large_for_memory(tacit, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_too_many_starts_for_memory(tacit, tmp_path, monkeypatch):
+def test_too_many_starts_for_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     many = ["alpha=null", "alpha_count=10000", "normal_starts=100000"]
     others = [override for override in SMALL if not override.startswith(("alpha", "normal_starts"))]
-    says = refused(tacit, tmp_path, *others, *many)
+    says = refused(tmp_path, *others, *many)
     # Four copies of two agents' two float64: 128 bytes a start.
     assert says.startswith("tacit: 1,000,040,000 starts (at 10,000 values of alpha) of this game would take 119 GiB")
     assert round(128 * 1_000_040_000 / 2**30) == 119
 
 
-def test_without_igraph_the_extra_is_named(tacit, tmp_path, monkeypatch):
+def test_without_igraph_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "igraph", None)
-    assert refused(tacit, tmp_path, *SMALL) == (
+    assert refused(tmp_path, *SMALL) == (
         "tacit: symmetry groups need igraph, which is not here: pip install 'tacit[symmetry]'\n"
     )
