@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiments.conftest import indexes_of_their_own, tacit  # noqa: F401
+from tests.experiments.conftest import tacit  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 
