@@ -10,6 +10,7 @@ from typing import Any
 from experiments.presentation import tables, terminal
 from experiments.presentation.tables import Column, Table
 from experiments.runs import check as checking
+from experiments.runs import saved_steps
 from experiments.runs.collection import STATES, Runs, load
 from experiments.runs.record import Record
 
@@ -42,13 +43,14 @@ def table(unfinished: Sequence[Mapping[str, Any]]) -> Table:
             run["state"],
             run["game"],
             f"{run['steps']:,}" if run["total"] is None else f"{run['steps']:,} of {run['total']:,}",
+            "none" if run["saved"] is None else f"{run['saved']:,}",
             terminal.ago(run["updated"], now) if run["updated"] else "",
             run["reason"],
         ]
         for run in unfinished
     ]
-    names = ("run", "state", "game", "steps", "last heard", "reason")
-    return Table("", [Column(name, words=name != "steps") for name in names], rows)
+    names = ("run", "state", "game", "steps", "in checkpoint", "last heard", "reason")
+    return Table("", [Column(name, words=name not in ("steps", "in checkpoint")) for name in names], rows)
 
 
 def standing(runs: Runs) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def _plain(record: Record) -> dict[str, Any]:
         "game": record.keys["game"],
         "steps": record.steps,
         "total": record.science.get("steps"),
+        "saved": saved_steps(record.path),
         "updated": record.updated,
         "reason": record.reason,
     }

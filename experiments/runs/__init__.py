@@ -4,6 +4,7 @@ from experiments.runs.claims import Busy
 from experiments.runs.claims import check as check_mine
 from experiments.runs.collection import Runs, load, training_runs
 from experiments.runs.directory import (
+    CHECKPOINTS,
     RESULT_FOLDERS,
     Config,
     Run,
@@ -21,6 +22,7 @@ from experiments.runs.directory import (
     read_run,
     read_status,
     results,
+    saved_steps,
     state_of,
     versions,
     write_crossplay,
@@ -40,6 +42,7 @@ from experiments.runs.files import (
 from experiments.runs.record import Record
 
 __all__ = [
+    "CHECKPOINTS",
     "RESULT_FOLDERS",
     "Busy",
     "Config",
@@ -65,6 +68,7 @@ __all__ = [
     "read_status",
     "read_tensors",
     "results",
+    "saved_steps",
     "state_of",
     "training_runs",
     "versions",

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,7 +32,15 @@ import numpy as np
 
 from experiments.configuration.config import FORMAT, RunConfig, build_game, build_kind
 from experiments.runs import claims
-from experiments.runs.files import read_arrays, read_json, read_tensors, write_arrays, write_json, write_tensors
+from experiments.runs.files import (
+    read_arrays,
+    read_json,
+    read_metadata,
+    read_tensors,
+    write_arrays,
+    write_json,
+    write_tensors,
+)
 from games.errors import TacitError
 from marl.crossplay import CrossPlay, seatings
 
@@ -43,8 +52,11 @@ RESULT_FOLDERS = ("compare", "conventions", "crossplay", "methods", "sweeps")
 """The folders that `tacit` writes next to run directories."""
 SCORES = "crossplay.npz"
 """The file with the scores of single games of a cross-play."""
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's checkpoints, while it is not finished."""
 FIGURES = ("*.png", "*.svg")
 """Figures, which can be drawn again from a run's other files."""
+_CHECKPOINT = re.compile(r"(\d+)-([0-9a-f]{8})\.safetensors")
 
 
 class Config(Protocol):
@@ -248,6 +260,19 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
       TacitError: if the file is missing or damaged.
     """
     return read_arrays(path / "metrics.npz")
+
+
+def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in a folder of a run's checkpoints with their numbers, the newest last."""
+    names = {path: _CHECKPOINT.fullmatch(path.name) for path in folder.iterdir()} if folder.is_dir() else {}
+    return sorted((int(name[1]), path) for path, name in names.items() if name)
+
+
+def saved_steps(path: Path) -> int | None:
+    """Steps of games for each seed in a run's newest checkpoint; None if there is none, or it does not say."""
+    with contextlib.suppress(TacitError, ValueError, IndexError):
+        return json.loads(read_metadata(checkpoint_files(path / CHECKPOINTS)[-1][1])["about"]).get("steps")
+    return None
 
 
 def write_policies(file: Path, config: RunConfig, params: Any, scores: Mapping[str, float] | None = None) -> None:

@@ -89,6 +89,19 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
 
 
+def read_metadata(file: Path) -> dict[str, str]:
+    """The metadata of a .safetensors file, without its arrays.
+
+    Raises:
+      TacitError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise TacitError(f"{file} is missing, cut short or damaged: {error}") from error
+
+
 def write_tensors(file: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays of any shapes [...] by name as a .safetensors file, complete or not at all."""
     write_bytes(file, packed_tensors(tensors, metadata))

@@ -12,7 +12,6 @@ state.
 
 import json
 import os
-import re
 import shutil
 import zlib
 from collections.abc import Callable, Collection, Mapping
@@ -23,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.runs.directory import checkpoint_files
 from experiments.runs.files import packed_tensors, read_tensors, write_bytes
 from games.errors import TacitError
 
@@ -30,7 +30,6 @@ FORMAT = 2
 """Of the checkpoints that this version writes and reads."""
 KEPT = 2
 """How many checkpoints of a run remain."""
-_NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -55,7 +54,15 @@ class _Type(NamedTuple):
         return f"{self.dtype}{self.shape}" + (f" of {self.keys} keys" if self.keys else "")
 
 
-def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, log: Mapping[str, np.ndarray]) -> None:
+def save(
+    folder: Path,
+    science: Mapping[str, Any],
+    *,
+    updates: int,
+    state: Any,
+    log: Mapping[str, np.ndarray],
+    steps: int | None = None,
+) -> None:
     """Write a checkpoint; when this returns, the file is complete and on the disk.
 
     Of several processes that train together only one calls this, and the others do not wait for it.
@@ -66,6 +73,7 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
       updates: how many updates made `state`.
       state: a tree of jax or numpy arrays that this process can address; typed random keys may be among them.
       log: arrays of the metrics so far, by name, as `read_metrics` has them ([rows, seeds]).
+      steps: of games for each seed, which `tacit status` shows.
 
     Raises:
       TacitError: if it cannot be written; the earlier checkpoints are still there.
@@ -73,9 +81,8 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
     named = {**_named(state), **{_log_name(name): array for name, array in log.items()}}
     types = {name: _type(leaf) for name, leaf in named.items()}
     integers = {name: jax.random.key_data(leaf) if types[name].keys else leaf for name, leaf in named.items()}
-    about = {
-        "format": FORMAT, "science": dict(science), "updates": updates, "arrays": types, "log": list(log)
-    }  # fmt: skip
+    about = {"format": FORMAT, "science": dict(science), "updates": updates, "steps": steps}
+    about |= {"arrays": types, "log": list(log)}
     contents = packed_tensors(
         {name: _as_bytes(array) for name, array in jax.device_get(integers).items()}, {"about": json.dumps(about)}
     )
@@ -83,7 +90,7 @@ def save(folder: Path, science: Mapping[str, Any], *, updates: int, state: Any, 
         folder.mkdir(parents=True, exist_ok=True)
         for partial in _partial_files(folder):
             partial.unlink()
-        before = _saved(folder)
+        before = checkpoint_files(folder)
         number = before[-1][0] + 1 if before else 1
         write_bytes(folder / f"{number}-{zlib.crc32(contents):08x}.safetensors", contents, synced=True)
         for _, path in before[: 1 - KEPT]:
@@ -128,7 +135,7 @@ def load(
         warn(f"checkpoint {partial} is passed over: it was cut short while it was written")
     named = _named(like)
     types = {name: _type(leaf) for name, leaf in named.items()}
-    for _, path in reversed(_saved(folder)):
+    for _, path in reversed(checkpoint_files(folder)):
         if not _is_whole(path):
             warn(f"checkpoint {path} is passed over: the file is cut short or changed")
             continue
@@ -160,12 +167,6 @@ def discard(folder: Path) -> None:
             shutil.rmtree(aside)
     except OSError as error:
         raise TacitError(f"the checkpoints {folder} cannot be removed: {error.strerror}") from error
-
-
-def _saved(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints of a folder with their numbers, the newest last."""
-    names = {path: _NAME.fullmatch(path.name) for path in folder.iterdir()}
-    return sorted((int(name[1]), path) for path, name in names.items() if name)
 
 
 def _partial_files(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, JobConfig, RunConfig
 from experiments.training import checkpoints
-from experiments.training.loop import CHECKPOINTS, Diverged, Report, Training, member
+from experiments.training.loop import Diverged, Report, Training, member
 from experiments.training.memory import out_of_memory
 from experiments.training.stopping import Paused, Stopper
 from games.errors import TacitError
@@ -167,7 +167,7 @@ def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> li
         try:
             mine = first and runs.claim(path.parent, run, overwrite=overwrite, name=path.name) is not None
             if mine and overwrite:
-                checkpoints.discard(path / CHECKPOINTS)
+                checkpoints.discard(path / runs.CHECKPOINTS)
         except TacitError as error:
             _give_up(claimed, (), "interrupted", str(error))
             raise

@@ -55,10 +55,6 @@ class Progress(NamedTuple):
 Report = Callable[[Progress], None]
 
 
-CHECKPOINTS = "checkpoints"
-"""The folder of a run's checkpoints, in its directory."""
-
-
 class Diverged(TacitError):
     """The loss of the run at `path` is not finite."""
 
@@ -87,7 +83,7 @@ class Member(NamedTuple):
     @property
     def folder(self) -> Path:
         """The folder of its checkpoints."""
-        return self.path / CHECKPOINTS
+        return self.path / runs.CHECKPOINTS
 
 
 def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member:
@@ -101,7 +97,9 @@ def member(config: RunConfig, path: Path, warn: Callable[[str], None]) -> Member
         functools.partial(_initial_state, built.learner), *_stacked_inputs([built], config.first_seed, config.seeds)
     )
     like = (state, _zero_metrics(built.learner, config.seeds))
-    found = checkpoints.load(path / CHECKPOINTS, config.science(), by_default=config.by_default(), like=like, warn=warn)
+    found = checkpoints.load(
+        path / runs.CHECKPOINTS, config.science(), by_default=config.by_default(), like=like, warn=warn
+    )
     return Member(config, built, path, found)
 
 
@@ -192,7 +190,7 @@ class Training:
         if jax.process_index() == 0:
             for number, (one, own) in enumerate(zip(self.members, self.split(whole), strict=True)):
                 science, log = one.config.science(), self.table(number)
-                checkpoints.save(one.folder, science, updates=self.updates, state=own, log=log)
+                checkpoints.save(one.folder, science, updates=self.updates, state=own, log=log, steps=self.steps)
         self._saved, self._saved_updates = time.monotonic(), self.updates
         self._save_seconds = self._saved - began
 

@@ -2,11 +2,13 @@
 
 import datetime
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.analysis import status
 from experiments.presentation import terminal
+from experiments.training import checkpoints
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, 0, tzinfo=datetime.UTC)
 
@@ -44,6 +46,20 @@ def test_the_table_names_what_is_not_finished(folder, capsys):
     (line,) = [line for line in out.splitlines() if "spoiled" in line]
     assert "run.json is missing, cut short or damaged" in line
     assert "finished0" not in out
+
+
+def test_what_the_checkpoint_holds(folder, capsys):
+    checkpoints.save(folder / "running3" / "checkpoints", {}, updates=3, state=(), log={}, steps=48)
+    (folder / "failed1" / "checkpoints").mkdir()
+    (folder / "failed1" / "checkpoints" / "1-00000000.safetensors").write_bytes(b"cut short")
+    status.status([folder], as_json=True)
+    saved = {Path(run["path"]).name: run["saved"] for run in json.loads(capsys.readouterr().out)["unfinished"]}
+    assert saved == {"running3": 48, "killed2": None, "interrupted5": None, "failed1": None, "spoiled": None}
+    status.status([folder], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("steps  in checkpoint" in line for line in lines)
+    (line,) = [line for line in lines if "running3" in line]
+    assert "32 of 64" in line and " 48 " in line
 
 
 def test_when_all_is_finished_there_is_no_table(folder, capsys):
