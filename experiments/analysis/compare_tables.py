@@ -86,7 +86,7 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         """The tables in Markdown, with the names of runs."""
-        return "\n\n".join(tables.markdown(one) for one in (table(self, names=True), contrasts(self)) if one.rows)
+        return "\n\n".join(map(tables.markdown, made([self], "markdown", names=True)))
 
     def _repr_markdown_(self) -> str:
         return str(self)
@@ -119,7 +119,7 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
 
 
 def contrasts(comparison: Comparison) -> Table:
-    """A row for each contrast, with what it compares and its corrected p-value."""
+    """A row for each contrast, with what it compares and its p-value, corrected as `sentences` of the rows say."""
     tests = comparison.tests
     anywhere = any(_where(one) for one in tests.contrasts)
     columns = [Column("contrast", words=True), Column("at", words=True, shown=anywhere)]
@@ -136,18 +136,25 @@ def contrasts(comparison: Comparison) -> Table:
             row.append(tested.difference.within(-furthest, furthest).times(1 / comparison.unit))
             row.append(None if tested.p is None else tests.corrected(tested.p))
         rows.append([*row, comparison.short_game])
-    title = f"contrasts: {comparison.short_game}, greedy play"
-    notes = [_about_tests(comparison)] * (tests.number > 0)
-    return Table(title, columns, rows, notes, lead=1 + anywhere)
+    return Table(f"contrasts: {comparison.short_game}, greedy play", columns, rows, lead=1 + anywhere)
 
 
 def made(
-    comparisons: Sequence[Comparison], form: str, columns: Sequence[str] = tuple(COLUMNS), *, asked: bool = False
+    comparisons: Sequence[Comparison],
+    form: str,
+    columns: Sequence[str] = tuple(COLUMNS),
+    *,
+    asked: bool = False,
+    names: bool = False,
 ) -> list[Table]:
-    """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts."""
+    """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts.
+
+    `names` as for `table`.
+    """
     if form in ("csv", "json"):
-        return [contrasts(one) if asked else table(one, columns=columns) for one in comparisons]
-    return [made for one in comparisons for made in (table(one, columns=columns), contrasts(one)) if made.rows]
+        return [contrasts(one) if asked else table(one, columns=columns, names=names) for one in comparisons]
+    both = ((table(one, columns=columns, names=names), contrasts(one)) for one in comparisons)
+    return [one for tables_of in both for one in tables_of if one.rows]
 
 
 def chosen(text: str) -> list[str]:
@@ -186,11 +193,12 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    """The meaning of the mark, and where it cannot be determined."""
+    """The meaning of the mark, where it cannot be determined, and how the rows and the contrasts are tested."""
     rows = comparison.rows
+    about = [_about_tests(comparison)] * (comparison.tests.number > 0)
     tested = {play: sum(row.best[play] is not None for row in rows) for play in PLAYS}
     if not any(tested.values()):
-        return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
+        return ["no marks of significance: a test needs an interval of the greatest XP and of another row", *about]
     names = {"sampled": "XP", "greedy": "greedy XP"}
     return [
         f"{MARK} the greatest XP of the column, or not significantly less",
@@ -199,12 +207,13 @@ def _legend(comparison: Comparison) -> list[str]:
             for play, number in tested.items()
             if number < len(rows)
         ),
-    ] + [_about_tests(comparison)] * (not comparison.tests.contrasts)
+        *about,
+    ]
 
 
 def _about_tests(comparison: Comparison) -> str:
     number = comparison.tests.number
-    corrected = f"p-values are multiplied by {number}, the number of tests of this table" if number > 1 else "one test"
+    corrected = f"p-values are multiplied by {number}, the number of all tests" if number > 1 else "one test"
     return f"two-sided tests over seeds at {ALPHA * 100:g} %, seeds of equal numbers paired; {corrected}"
 
 
