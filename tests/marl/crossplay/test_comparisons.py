@@ -129,6 +129,22 @@ def test_scores_without_any_spread():
     assert paired_test(same, more).p == 0
 
 
+@pytest.mark.parametrize("seeds", [None, "0 to 7"])
+def test_equal_means_of_three_runs_do_not_differ_by_rounding(seeds):
+    """1/3 + 1/3 + 1/3 − 1/3 − 1/3 − 1/3 = 1.1e-16."""
+    thirds = [Part(1 / 3, cells(np.ones((8, 8))), seeds=seeds)] * 3
+    found = combination_test([*thirds, *(part._replace(weight=-1 / 3) for part in thirds)])
+    assert found == ((0.0, 0.0, 0.0, 0.0, ""), 1.0)
+    assert against_greatest([thirds, thirds]) == [1.0, 1.0]
+
+
+def test_equal_scores_in_another_order_of_games_do_not_differ_by_rounding():
+    pairs, _ = cells(np.zeros((6, 6)))
+    a, b = ((pairs, np.tile(games, (36, 1))) for games in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]))
+    assert (a[1].mean(axis=1) != b[1].mean(axis=1)).all()
+    assert paired_test(a, b).p == difference_test(a, b).p == 1
+
+
 def test_against_the_greatest_are_the_tests_with_it():
     methods = {
         name: noisy(seed, mean, 10) for seed, (name, mean) in enumerate(zip("abcde", (2, 1.8, 1, 1.9, 0), strict=True))
