@@ -1,8 +1,8 @@
 """The tests of `tacit compare`: which rows may be the best, and differences between two values of a key.
 
 All tests of a table share one correction (Bonferroni): a p-value is multiplied by their number. Every pair of rows
-counts, since the same scores say which row is the greatest. Runs with the same seed numbers, and those on the same
-decks, are paired.
+counts, since the same scores say which row is the greatest. Runs with equal ranges of seeds, on the same decks, are
+paired.
 """
 
 import itertools
@@ -18,6 +18,9 @@ from marl.crossplay.comparisons import ALPHA, Tested, against_greatest, combinat
 from marl.crossplay.estimators import Estimate, Quantity, Summary
 from marl.crossplay.standard_error import Part
 
+IN_COMMON_IN_PART = (
+    "runs of a mean have some of their seeds in common, or seeds without the decks, so the error of the mean is unknown"
+)
 COMPARED: Mapping[str, Quantity] = {"greedy XP": "cross_play", "greedy SP − XP": "gap"}
 """What a contrast compares, by the name of its column."""
 
@@ -51,6 +54,8 @@ class Tests(NamedTuple):
     contrasts: Sequence[Contrast]
     number: int
     """How many tests there are, by which p-values are multiplied."""
+    paired: bool
+    """Whether all runs have the same range of seeds and the same decks; if not, those that have are paired."""
 
     def corrected(self, p: float) -> float:
         """A p-value after the correction."""
@@ -73,16 +78,17 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
     played = _Played([record for group in groups for record in group.records])
     contrasts = []
     for key, first, second, at, rows in pairs:
-        parts = [
-            part._replace(weight=sign * part.weight / len(rows))
+        weighted = [
+            one
             for both in rows
             for row, sign in zip(both, (1, -1), strict=True)
-            for part in played.parts(groups[row], "greedy")
+            for one in _weighted(groups[row], sign / len(rows))
         ]
+        parts = played.parts(weighted, "greedy")
         tested = {name: combination_test(parts, of=of, same_decks=played.same_decks) for name, of in COMPARED.items()}
         contrasts.append(Contrast(key, first, second, at, len(rows), tested))
     p_values = {
-        play: against_greatest([played.parts(group, play) for group in groups], same_decks=played.same_decks)
+        play: against_greatest([played.parts(_weighted(one), play) for one in groups], same_decks=played.same_decks)
         for play in PLAYS
     }
     tested = [sum(p is not None for p in found) for found in p_values.values()]
@@ -92,7 +98,7 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
         {play: None if p is None else p * number >= ALPHA for play, p in zip(PLAYS, of_row, strict=True)}
         for of_row in zip(*p_values.values(), strict=True)
     ]
-    return Tests(best, contrasts, number)
+    return Tests(best, contrasts, number, played.paired)
 
 
 def mean_summaries(group: Group) -> dict[str, Summary]:
@@ -102,7 +108,8 @@ def mean_summaries(group: Group) -> dict[str, Summary]:
     played = _Played(group.records)
 
     def estimate(of: Quantity, play: str) -> Estimate:
-        return combination_test(played.parts(group, play), of=of, same_decks=played.same_decks).difference
+        parts = played.parts(_weighted(group), play)
+        return combination_test(parts, of=of, same_decks=played.same_decks).difference
 
     disjoint = Estimate(None, note="in a mean over several runs")
     return {
@@ -111,31 +118,63 @@ def mean_summaries(group: Group) -> dict[str, Summary]:
     }
 
 
+_Weighted = Sequence[tuple[float, Record]]
+"""The runs of a weighted sum."""
+
+
+def _weighted(group: Group, weight: float = 1.0) -> _Weighted:
+    """A row as the mean of its runs, times a weight."""
+    return [(weight / len(group.records), record) for record in group.records]
+
+
+class _Drawn(NamedTuple):
+    """The seeds and the decks of a run: what is paired where both are equal."""
+
+    seeds: range
+    decks: tuple[Any, ...]
+
+    def is_in_part_of(self, other: "_Drawn", *, same_decks: bool) -> bool:
+        """Whether the two have something in common that neither pairing nor `same_decks` accounts for."""
+        seeds = max(self.seeds.start, other.seeds.start) < min(self.seeds.stop, other.seeds.stop)
+        return self != other and (seeds or (self.decks == other.decks and not same_decks))
+
+
 class _Played:
     """The cross-play of runs."""
 
     def __init__(self, records: Sequence[Record]):
-        settings = [record.crossplay_settings() for record in records]
-        decks = {
-            (record.science["game"]["version"], of.get("seed"), of.get("games"))
-            for record, of in zip(records, settings, strict=True)
-        }
-        self.same_decks = len(decks) == 1
         self._of = {record.path: record.crossplay() for record in records}
+        self._drawn = {record.path: _drawn(record) for record in records}
+        self.same_decks = len({one.decks for one in self._drawn.values()}) == 1
+        self.paired = len(set(self._drawn.values())) == 1
 
-    def parts(self, group: Group, play: str) -> list[Part]:
-        """A row as the mean of its runs."""
+    def parts(self, weighted: _Weighted, play: str) -> list[Part]:
+        """The parts of a weighted sum; their notes say why it has no error.
+
+        Where runs of opposite signs have something in common and are not paired, the error is too large: that is
+        allowed. Of one sign it would be too small.
+        """
+        in_part = any(
+            self._drawn[a.path].is_in_part_of(self._drawn[b.path], same_decks=self.same_decks)
+            for (of_a, a), (of_b, b) in itertools.combinations(weighted, 2)
+            if of_a * of_b > 0
+        )
         return [
             Part(
-                1 / len(group.records),
+                weight,
                 cells.cells,
-                # Runs that are paired by seed are paired game by game, too, so not on other decks.
-                seeds=(record.science["first_seed"], record.science["seeds"]) if self.same_decks else None,
-                note="" if cells.scores is not None else GAMES_NOT_KEPT,
+                seeds=self._drawn[record.path],
+                note=GAMES_NOT_KEPT if cells.scores is None else IN_COMMON_IN_PART * in_part,
             )
-            for record in group.records
+            for weight, record in weighted
             for cells in [self._of[record.path][play]]
         ]
+
+
+def _drawn(record: Record) -> _Drawn:
+    first, of = record.science["first_seed"], record.crossplay_settings()
+    decks = (record.science["game"]["version"], of.get("seed"), of.get("games"))
+    return _Drawn(range(first, first + record.science["seeds"]), decks)
 
 
 _Pairs = list[tuple[str, Any, Any, Mapping[str, Any] | None, list[tuple[int, int]]]]

@@ -423,7 +423,7 @@ def _membership(term: Term, num_seeds: int) -> NDArray[np.float64]:
 
 
 def _notes(runs: tuple[Run, ...], lack: Callable[[Run], str]) -> str:
-    return "; ".join(run.label + note for run in runs if (note := lack(run)))
+    return "; ".join(dict.fromkeys(run.label + note for run in runs if (note := lack(run))))
 
 
 def absent(run: Run) -> str:

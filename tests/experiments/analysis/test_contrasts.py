@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.analysis import compare, compare_tables
+from experiments import runs
+from experiments.analysis import compare, compare_tables, contrasts
+from experiments.analysis.contrasts import Group, mean_summaries
 from experiments.presentation import tables
 from experiments.runs.collection import load
 from games.errors import TacitError
@@ -68,6 +70,36 @@ def test_all_tests_of_a_table_have_one_correction(two_factors):
     for row, contrast in zip(plain, found.tests.contrasts, strict=True):
         assert row["greedy"]["cross_play_p"] == found.tests.corrected(contrast.tested["greedy XP"].p)
     assert [row.best["greedy"] for row in found.rows] == [False, False, False, True]
+
+
+def gain(comparison):
+    return comparison.tests.contrasts[0].tested["greedy XP"].difference
+
+
+def test_one_run_on_other_decks_leaves_the_others_paired(synthetic_run, tmp_path):
+    paths = [synthetic_run(tmp_path, score=level(mean), **{"learner.entropy_coef": mean}) for mean in (0.1, 0.2, 0.3)]
+    asked = {"contrasts": ["entropy_coef=0.3-0.1"]}
+    (alone,), _ = compare.read([paths[0], paths[2]], **asked)
+    assert compare_tables.sentences(alone)[-1].startswith("two-sided tests over seeds at 5 %, seeds of equal numbers p")
+    results = runs.read_crossplay(paths[1])
+    runs.write_crossplay(paths[1], results, {"games": 100, "seating": "all", "seed": 1})
+    (found,), _ = compare.read([tmp_path], **asked)
+    assert gain(found) == gain(alone)
+    assert gain(found).se == pytest.approx(0, abs=1e-9)  # what a seed is worth is the same at all coefficients
+    assert compare_tables.sentences(found)[-1].startswith(
+        "two-sided tests over seeds at 5 %, only of runs with equal ranges of seeds on the same decks, seeds of equal "
+    )
+
+
+def test_a_mean_over_runs_with_some_seeds_in_common_has_no_error(synthetic_run, tmp_path):
+    for first in (0, 4, 8):
+        synthetic_run(tmp_path, score=level(0.5), first_seed=first)
+    low, middle, high = sorted(load(tmp_path), key=lambda record: record.keys["first_seed"])
+    apart = mean_summaries(Group({}, [low, high]))["greedy"].cross_play
+    assert apart.se == pytest.approx(low.summaries["greedy"].cross_play.se / np.sqrt(2))
+    in_part = mean_summaries(Group({}, [low, middle]))["greedy"].cross_play
+    assert in_part.mean == apart.mean and in_part.se is None
+    assert in_part.note == contrasts.IN_COMMON_IN_PART
 
 
 @pytest.mark.parametrize(
