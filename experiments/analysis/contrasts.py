@@ -1,8 +1,8 @@
 """The tests of `tacit compare`: which rows may be the best, and differences between two values of a key.
 
 All tests of a table share one correction (Bonferroni): a p-value is multiplied by their number. Every pair of rows
-counts, since the same scores say which row is the greatest. Runs with equal ranges of seeds, on the same decks, are
-paired.
+counts, since the same scores say which row is the greatest; a contrast of two rows in greedy XP is one of these. Runs
+with equal ranges of seeds, on the same decks, are paired.
 """
 
 import itertools
@@ -23,6 +23,10 @@ IN_COMMON_IN_PART = (
 )
 COMPARED: Mapping[str, Quantity] = {"greedy XP": "cross_play", "greedy SP − XP": "gap"}
 """What a contrast compares, by the name of its column."""
+
+
+_SEEDS = ("seeds", "first_seed")
+"""Numbers that no contrast is of unless it is asked for."""
 
 
 class Group(NamedTuple):
@@ -53,7 +57,7 @@ class Tests(NamedTuple):
     """For each row by play: whether its XP is the greatest or not significantly less; None if it cannot be tested."""
     contrasts: Sequence[Contrast]
     number: int
-    """How many tests there are, by which p-values are multiplied."""
+    """How many different tests there are, by which p-values are multiplied."""
     paired: bool
     """Whether all runs have the same range of seeds and the same decks; if not, those that have are paired."""
 
@@ -76,7 +80,7 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
     keys = [group.keys for group in groups]
     pairs = [pair for text in asked for pair in _asked(text, keys)] if asked else _extremes(keys)
     played = _Played([record for group in groups for record in group.records])
-    contrasts = []
+    contrasts, hypotheses = [], set()
     for key, first, second, at, rows in pairs:
         weighted = [
             one
@@ -87,18 +91,28 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
         parts = played.parts(weighted, "greedy")
         tested = {name: combination_test(parts, of=of, same_decks=played.same_decks) for name, of in COMPARED.items()}
         contrasts.append(Contrast(key, first, second, at, len(rows), tested))
+        hypotheses |= {_hypothesis("greedy", name, rows) for name, one in tested.items() if one.p is not None}
     p_values = {
         play: against_greatest([played.parts(_weighted(one), play) for one in groups], same_decks=played.same_decks)
         for play in PLAYS
     }
-    tested = [sum(p is not None for p in found) for found in p_values.values()]
-    number = sum(of_play * (of_play - 1) // 2 for of_play in tested)
-    number += sum(one.p is not None for contrast in contrasts for one in contrast.tested.values())
+    pairs_of_rows = {
+        _hypothesis(play, "greedy XP", [both])
+        for play, of_play in p_values.items()
+        for both in itertools.combinations([row for row, p in enumerate(of_play) if p is not None], 2)
+    }
+    number = len(pairs_of_rows | hypotheses)
     best = [
         {play: None if p is None else p * number >= ALPHA for play, p in zip(PLAYS, of_row, strict=True)}
         for of_row in zip(*p_values.values(), strict=True)
     ]
     return Tests(best, contrasts, number, played.paired)
+
+
+def _hypothesis(play: str, name: str, pairs: Sequence[tuple[int, int]]) -> tuple[str, str, frozenset[tuple[int, int]]]:
+    """What a difference between rows asks, equal for both directions."""
+    turned = [(second, first) for first, second in pairs]
+    return play, name, frozenset(min(sorted(pairs), sorted(turned)))
 
 
 def mean_summaries(group: Group) -> dict[str, Summary]:
@@ -186,7 +200,7 @@ def _extremes(keys: Sequence[Mapping[str, Any]]) -> _Pairs:
     found: _Pairs = []
     for key in keys[0]:
         values = [row[key] for row in keys]
-        if all(keys_of.is_number(value) for value in values) and len(set(values)) > 1:
+        if key not in _SEEDS and all(keys_of.is_number(value) for value in values) and len(set(values)) > 1:
             rows = _rows(keys, key, max(values), min(values))
             found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
     return found
@@ -199,20 +213,22 @@ def _asked(text: str, keys: Sequence[Mapping[str, Any]]) -> _Pairs:
     if not equals or len(known) != 1:
         raise TacitError(f"--contrast {text}: expected KEY=A-B, where KEY is one of {', '.join(keys[0])}")
     (key,) = known
-    values = {keys_of.short_value(key, row[key]): row[key] for row in keys}
-    named = {_plain(name): value for name, value in values.items()}
+    values = [row[key] for row in keys]
+    names = dict.fromkeys(keys_of.short_value(key, value) for value in values)
+    named = {_plain(keys_of.short_value(key, value)): value for value in values}
+    named |= {plain_text(value): value for value in values}
     chosen = next(
         (
             (named[first], named[second])
             for place, letter in enumerate(both)
             if letter == "-"
             for first, second in [(_plain(both[:place]), _plain(both[place + 1 :]))]
-            if first in named and second in named and first != second
+            if first in named and second in named and plain_text(named[first]) != plain_text(named[second])
         ),
         None,
     )
     if chosen is None:
-        raise TacitError(f"--contrast {text}: expected {said}=A-B with two of its values: {', '.join(values)}")
+        raise TacitError(f"--contrast {text}: expected {said}=A-B with two of its values: {', '.join(names)}")
     rows = _rows(keys, key, *chosen)
     if not rows:
         raise TacitError(f"--contrast {text}: no two rows have these values and are equal in all other columns")

@@ -122,7 +122,7 @@ def test_the_mark_is_on_the_greatest_and_what_is_not_less(folder):
     assert marked == [[], ["greedy XP", "XP"], ["greedy XP", "XP"]]
     assert "* the greatest XP of the column, or not significantly less" in compare_tables.sentences(found)
     assert compare_tables.sentences(found)[-1] == (
-        "two-sided tests over seeds at 5 %, seeds of equal numbers paired; p-values are multiplied by 8, the number of "
+        "two-sided tests over seeds at 5 %, seeds of equal numbers paired; p-values are multiplied by 7, the number of "
         "all tests"
     )
 

@@ -63,8 +63,11 @@ def test_a_contrast_is_at_fixed_values_and_in_the_mean_over_them(two_factors):
 
 def test_all_tests_of_a_table_have_one_correction(two_factors):
     (found,), _ = compare.read([two_factors], contrasts=["gae_lambda=0.9-0.5"])
-    assert found.tests.number == 2 * 6 + 3 * 2  # all pairs of rows in both plays, and what the contrasts compare
-    assert found.tests.corrected(0.001) == pytest.approx(0.018)
+    # All pairs of rows in both plays, and what the contrasts compare: greedy XP of two rows is such a pair.
+    assert found.tests.number == 2 * 6 + 3 * 2 - 2
+    assert found.tests.corrected(0.001) == pytest.approx(0.016)
+    twice = ["gae_lambda=0.9-0.5", "gae_lambda=0.5-0.9"]
+    assert compare.read([two_factors], contrasts=twice)[0][0].tests.number == found.tests.number
     assert found.tests.corrected(0.5) == 1
     plain = json.loads(tables.as_json([compare_tables.contrasts(found)]))
     for row, contrast in zip(plain, found.tests.contrasts, strict=True):
@@ -115,6 +118,23 @@ def test_a_contrast_that_no_rows_make(two_factors, contrast, says):
     with pytest.raises(TacitError) as refused:
         compare.read([two_factors], contrasts=[contrast])
     assert str(refused.value) == f"--contrast {contrast}: {says}"
+
+
+def test_values_of_a_contrast_are_those_of_a_condition(synthetic_run, tmp_path):
+    for share, coefficient in ((True, 0.123456789), (False, 0.123456789), (True, 0.123456788)):
+        synthetic_run(tmp_path, **{"learner.share_parameters": share, "learner.entropy_coef": coefficient})
+    asked = ["share_parameters=true-False", "entropy_coef=0.123456789-0.123456788"]
+    (found,), _ = compare.read([tmp_path], contrasts=asked)
+    assert [(one.first, one.second) for one in found.tests.contrasts] == [(True, False), (0.123456789, 0.123456788)]
+
+
+def test_seeds_are_no_contrast_unless_asked_for(synthetic_run, tmp_path):
+    for first in (0, 8):
+        synthetic_run(tmp_path, first_seed=first)
+    (found,), _ = compare.read([tmp_path])
+    assert (found.rows[0].keys, found.tests.contrasts) == ({"first_seed": 0}, [])
+    (found,), _ = compare.read([tmp_path], contrasts=["first_seed=8-0"])
+    assert len(found.tests.contrasts) == 1
 
 
 def test_a_contrast_of_classes_and_of_small_numbers(synthetic_run, tmp_path):
