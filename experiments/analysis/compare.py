@@ -2,7 +2,7 @@
 
 import collections
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +57,8 @@ def read(
       shares: show scores as shares of the game's optimum.
 
     Raises:
-      TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing;
-        if an optimum is asked for and not known; as `contrasts.run_tests`.
+      TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing,
+        or its key is one of `by`; if an optimum is asked for and not known; as `contrasts.run_tests`.
     """
     found = load(paths)
     chosen = found.where(*where)
@@ -147,6 +147,9 @@ def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     asked = asked._replace(by=[found.key(key) for key in asked.by], over=[found.key(key) for key in asked.over])
+    for key in asked.over:
+        if key in asked.by:
+            raise TacitError(f"--over {keys_of.last_part(key)}: it is one of --by, too")
     comparisons = [_comparison(of_game, asked) for of_game in Runs(finished).by_game()]
     comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0].keys)))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
@@ -159,9 +162,10 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
     names = list(asked.by) or [key for key in _determining_keys(records, varying) if key not in asked.over]
-    names = names or ["learner.entropy_coef"]
-    if not asked.over and len({_texts(record, names) for record in records}) < len(records):
-        names += [key for key in _determining_keys(records, varying) if key not in names]
+    names = names or [next(key for key in ("learner.entropy_coef", "learner._target_") if key not in asked.over)]
+    for more in [] if asked.over else [_determining_keys(records, varying), ["seeds"]]:
+        if len({_texts(record, names) for record in records}) < len(records):
+            names += [key for key in more if key not in names and len({_texts(one, [key]) for one in records}) > 1]
     hidden = [key for key in varying if key not in names and key not in asked.over]
     determined_keys = _determined_keys(records, names, hidden)
     hidden = [key for key in hidden if not any(key in keys for keys in determined_keys.values())]
@@ -179,7 +183,7 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
                 play: summary.within(*score_range).times(1 / optimum if asked.shares and optimum else 1.0)
                 for play, summary in mean_summaries(group).items()
             },
-            seeds=group.records[0].science["seeds"],
+            seeds=_one_or_all(record.science["seeds"] for record in group.records),
             best=best,
         )
         for group, best in zip(groups, tests.best, strict=True)
@@ -203,19 +207,20 @@ def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]
     """The runs of each row: one, or all that differ in the keys `over` which rows are means."""
     if not over:
         return [Group({key: record.keys.get(key) for key in names}, [record]) for record in records]
+    ends = ", ".join(map(keys_of.last_part, over))
     of_row: dict[str, list[Record]] = collections.defaultdict(list)
     for record in records:
         of_row[_texts(record, names)].append(record)
+    all_values = {_texts(record, over) for record in records}
     for of_one in of_row.values():
-        twice = collections.Counter(_texts(record, over) for record in of_one).most_common(1)[0][1]
-        if twice > 1:
-            ends = ", ".join(map(keys_of.last_part, over))
+        values = {_texts(record, over) for record in of_one}
+        if len(values) < len(of_one):
             raise TacitError(
                 f"--over {ends}: some runs of a row are equal in {ends}: choose with --where, or add to --by"
             )
-        if len(of_one) < len(records) / len(of_row):
-            values = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
-            raise TacitError(f"--over {', '.join(over)}: not every value was run at {values}: choose with --where")
+        if values < all_values:
+            row = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
+            raise TacitError(f"--over {ends}: not every value was run at {row}: choose with --where")
     return [Group({key: of_one[0].keys.get(key) for key in names}, of_one) for of_one in of_row.values()]
 
 
@@ -310,6 +315,12 @@ def _left_out(found: Sequence[Record]) -> str:
     parts = [f"{number} {state}" for state, number in sorted(unfinished.items())]
     parts += [f"{number} of tacit {command}" for command, number in sorted(others.items())]
     return f"{unfinished.total() + others.total()} of {len(found)} runs ({', '.join(parts)})" if parts else ""
+
+
+def _one_or_all(numbers: Iterable[int]) -> int | str:
+    """Equal numbers as one, others as a text of all."""
+    several = sorted(set(numbers))
+    return several[0] if len(several) == 1 else ", ".join(map(str, several))
 
 
 def _texts(record: Record, keys: Sequence[str]) -> str:

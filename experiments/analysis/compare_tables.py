@@ -37,8 +37,8 @@ class Row(NamedTuple):
     """The keys by which the rows are sorted, with this row's values."""
     summaries: dict[str, Summary]
     """The summaries of the "sampled" and of the "greedy" cross-play, with intervals inside the range of scores."""
-    seeds: int
-    """In each run."""
+    seeds: int | str
+    """In each run; all numbers, "6, 8", where the runs of a mean differ in it."""
     best: Mapping[str, bool | None]
     """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
     short_name: str = ""
@@ -208,6 +208,10 @@ def _legend(comparison: Comparison) -> list[str]:
             if number < len(rows)
         ),
         *about,
+        *(
+            f"no contrast of {keys_of.last_part(key)}: no two rows differ in it alone, from the least to the greatest"
+            for key in comparison.tests.skipped
+        ),
     ]
 
 

@@ -60,6 +60,8 @@ class Tests(NamedTuple):
     """How many different tests there are, by which p-values are multiplied."""
     paired: bool
     """Whether all runs have the same range of seeds and the same decks; if not, those that have are paired."""
+    skipped: Sequence[str]
+    """Keys with numbers that have no contrast, though none was asked for."""
 
     def corrected(self, p: float) -> float:
         """A p-value after the correction."""
@@ -106,7 +108,9 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
         {play: None if p is None else p * number >= ALPHA for play, p in zip(PLAYS, of_row, strict=True)}
         for of_row in zip(*p_values.values(), strict=True)
     ]
-    return Tests(best, contrasts, number, played.paired)
+    contrasted = {contrast.key for contrast in contrasts}
+    skipped = [] if asked else [key for key in _numeric(keys) if key not in contrasted]
+    return Tests(best, contrasts, number, played.paired, skipped)
 
 
 def _hypothesis(play: str, name: str, pairs: Sequence[tuple[int, int]]) -> tuple[str, str, frozenset[tuple[int, int]]]:
@@ -198,12 +202,21 @@ _Pairs = list[tuple[str, Any, Any, Mapping[str, Any] | None, list[tuple[int, int
 def _extremes(keys: Sequence[Mapping[str, Any]]) -> _Pairs:
     """The greatest minus the least value of each key with numbers."""
     found: _Pairs = []
-    for key in keys[0]:
+    for key in _numeric(keys):
         values = [row[key] for row in keys]
-        if key not in _SEEDS and all(keys_of.is_number(value) for value in values) and len(set(values)) > 1:
-            rows = _rows(keys, key, max(values), min(values))
-            found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
+        rows = _rows(keys, key, max(values), min(values))
+        found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
     return found
+
+
+def _numeric(keys: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which rows differ by numbers, except for seeds."""
+    return [
+        key
+        for key in keys[0]
+        for values in [[row[key] for row in keys]]
+        if key not in _SEEDS and all(map(keys_of.is_number, values)) and len(set(values)) > 1
+    ]
 
 
 def _asked(text: str, keys: Sequence[Mapping[str, Any]]) -> _Pairs:

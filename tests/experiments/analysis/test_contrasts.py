@@ -170,6 +170,48 @@ def test_rows_are_means_over_a_key(two_factors, synthetic_run, tmp_path):
         compare.read([two_factors, tmp_path], over=["gae_lambda"])
 
 
+def test_rows_that_are_means_over_other_values_are_refused(synthetic_run, tmp_path):
+    for gamma, coefficients in ((0.5, (0.1, 0.2)), (0.9, (0.1, 0.4))):
+        for coefficient in coefficients:
+            synthetic_run(tmp_path, **{"learner.gamma": gamma, "learner.entropy_coef": coefficient})
+    with pytest.raises(
+        TacitError, match=r"^--over entropy_coef: not every value was run at gamma 0\.5: choose with --where$"
+    ):
+        compare.read([tmp_path], over=["entropy_coef"])
+    with pytest.raises(TacitError, match=r"^--over gamma: it is one of --by, too$"):
+        compare.read([tmp_path], over=["gamma"], by=["gamma"])
+
+
+def test_a_mean_over_all_that_varies_is_one_row(synthetic_run, tmp_path):
+    for coefficient, seeds in ((0.1, 6), (0.3, 8)):
+        synthetic_run(tmp_path, seeds=seeds, **{"learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path], over=["entropy_coef"])
+    (row,) = found.rows
+    assert (row.keys, row.seeds, len(row.paths)) == ({"learner._target_": "marl.learners.ippo.IPPO"}, "6, 8", 2)
+
+
+def test_runs_that_differ_in_their_numbers_of_seeds_alone_keep_contrasts(synthetic_run, tmp_path):
+    for coefficient, seeds in itertools.product((0.1, 0.3), (6, 8)):
+        synthetic_run(tmp_path, score=level(coefficient), seeds=seeds, **{"learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path])
+    assert list(found.rows[0].keys) == ["learner.entropy_coef", "seeds"]
+    assert [(one.key, one.number) for one in found.tests.contrasts] == [("learner.entropy_coef", 2)]
+    (apart,), _ = compare.read([tmp_path], contrasts=["entropy_coef=0.3-0.1"])
+    assert [one.at for one in apart.tests.contrasts] == [{"seeds": 6}, {"seeds": 8}, None]
+    assert [one.tested["greedy XP"].p is None for one in apart.tests.contrasts] == [False, False, True]
+
+
+def test_a_key_without_a_contrast_is_named(synthetic_run, tmp_path):
+    for gamma, coefficient in ((0.5, 0.3), (0.9, 0.1), (0.9, 0.2)):
+        synthetic_run(tmp_path, **{"learner.gamma": gamma, "learner.entropy_coef": coefficient})
+    (found,), _ = compare.read([tmp_path], by=["gamma", "entropy_coef"])
+    assert found.tests.contrasts == []
+    assert [note for note in compare_tables.sentences(found) if note.startswith("no contrast of ")] == [
+        f"no contrast of {key}: no two rows differ in it alone, from the least to the greatest"
+        for key in ("gamma", "entropy_coef")
+    ]
+
+
 def test_shares_of_the_optimum(two_factors, tacit):
     (plain,), _ = compare.read([two_factors], where=["game=lever"])
     assert (plain.optimum, plain.score_range) == (1.0, (0.0, 1.0))
