@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 STATES = ("finished", "running", "cut", "failed")
 """The states of a run that is not damaged."""
 PLAYS = ("sampled", "greedy")
-STAMPED = ("run.json", "status.json", "crossplay.json")
-"""The files whose contents decide what a record says."""
+STAMPED = ("run.json", "status.json", "crossplay.json", "crossplay.npz")
+"""The files whose contents decide what a record says; older runs lack the last."""
 _SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
 _MARKS = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "checkpoints"}
 """A folder with one of these is a run directory."""
