@@ -70,7 +70,7 @@ def trained(command: str, figure: str = "") -> Piece:
         comparisons, _ = compare.read(current_runs(folder / "runs"))
         if figure and not small:
             figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
-        made = compare_tables.made(comparisons, "markdown", names=True)
+        made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
         shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
         return Found({"table": shown}, json.loads(tables.as_json(made)), paths)

@@ -58,7 +58,8 @@ def read(
 
     Raises:
       TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing,
-        or its key is one of `by`; if an optimum is asked for and not known; as `contrasts.run_tests`.
+        or its key is one of `by`; if shares are asked for of an optimum that is not
+        known or not above 0; as `contrasts.run_tests`.
     """
     found = load(paths)
     chosen = found.where(*where)
@@ -97,12 +98,12 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     """
     what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
     what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
-    what += " shares" * comparison.shares
+    what += "".join(f" contrast {text}" for text in comparison.asked) + " shares" * comparison.shares
     folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_bytes(folder / "table.md", (str(comparison) + "\n").encode())
-        plain = tables.as_json([compare_tables.table(comparison, names=True)])
+        plain = tables.as_json(compare_tables.shown(comparison, names=True))
         runs.write_bytes(folder / "table.json", (plain + "\n").encode())
         if draw and len(comparison.rows) <= _MOST_DRAWN:
             from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
@@ -173,8 +174,10 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
     tests = run_tests(groups, asked.contrasts)
     group = records[0].science["game"]
     name, score_range, optimum = _game({key: value for key, value in group.items() if key != "version"})
-    if asked.shares and not optimum:
+    if asked.shares and optimum is None:
         raise TacitError(f"shares of the optimum: the optimum of {name} is not known")
+    if asked.shares and optimum is not None and optimum <= 0:
+        raise TacitError(f"shares of the optimum: that of {name} is {optimum:g}, and it has to be above 0")
     rows = [
         Row(
             paths=tuple(record.path for record in group.records),
@@ -198,6 +201,7 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
         short_game=records[0].keys["game"],
         warnings=_warnings(records, _determining_keys(records, hidden)),
         by=asked.by,
+        asked=asked.contrasts,
         over={key: sorted({record.keys.get(key) for record in records}, key=keys_of.order) for key in asked.over},
         determined_keys=determined_keys,
     )

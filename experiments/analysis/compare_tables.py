@@ -67,6 +67,8 @@ class Comparison(NamedTuple):
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
     """The keys that were asked for; empty for those in which the runs differ."""
+    asked: Sequence[str] = ()
+    """The contrasts that were asked for."""
     over: Mapping[str, Sequence[Any]] = MappingProxyType({})
     """The keys over whose values each row is a mean."""
     determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -86,7 +88,7 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         """The tables in Markdown, with the names of runs."""
-        return "\n\n".join(map(tables.markdown, made([self], "markdown", names=True)))
+        return "\n\n".join(map(tables.markdown, shown(self, names=True)))
 
     def _repr_markdown_(self) -> str:
         return str(self)
@@ -113,9 +115,9 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
         rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
-    shown = [*leading, *estimates, *([run] if names else []), *hidden]
+    in_order = [*leading, *estimates, *([run] if names else []), *hidden]
     enough = lead + 2 if len(columns) == len(COLUMNS) else None
-    return Table(title, shown, rows, sentences(comparison, columns), lead=lead, enough=enough)
+    return Table(title, in_order, rows, sentences(comparison, columns), lead=lead, enough=enough)
 
 
 def contrasts(comparison: Comparison) -> Table:
@@ -139,22 +141,18 @@ def contrasts(comparison: Comparison) -> Table:
     return Table(f"contrasts: {comparison.short_game}, greedy play", columns, rows, lead=1 + anywhere)
 
 
-def made(
-    comparisons: Sequence[Comparison],
-    form: str,
-    columns: Sequence[str] = tuple(COLUMNS),
-    *,
-    asked: bool = False,
-    names: bool = False,
-) -> list[Table]:
-    """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts.
+def shown(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS), *, names: bool = False) -> list[Table]:
+    """The table of the rows, see `table`, and the contrasts if there are any."""
+    return [one for one in (table(comparison, names=names, columns=columns), contrasts(comparison)) if one.rows]
 
-    `names` as for `table`.
-    """
+
+def made(
+    comparisons: Sequence[Comparison], form: str, columns: Sequence[str] = tuple(COLUMNS), *, asked: bool = False
+) -> list[Table]:
+    """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts."""
     if form in ("csv", "json"):
-        return [contrasts(one) if asked else table(one, columns=columns, names=names) for one in comparisons]
-    both = ((table(one, columns=columns, names=names), contrasts(one)) for one in comparisons)
-    return [one for tables_of in both for one in tables_of if one.rows]
+        return [contrasts(one) if asked else table(one, columns=columns) for one in comparisons]
+    return [made for one in comparisons for made in shown(one, columns)]
 
 
 def chosen(text: str) -> list[str]:

@@ -59,7 +59,13 @@ class Estimate(NamedTuple):
         return self._replace(low=min(max(self.low, low), high), high=max(min(self.high, high), low))
 
     def times(self, factor: float) -> "Estimate":
-        """The estimate of a multiple, by a positive factor."""
+        """The estimate of a multiple.
+
+        Raises:
+          TacitError: unless the factor is positive, for else the ends of the interval would change places.
+        """
+        if factor <= 0:
+            raise TacitError(f"a multiple of an estimate by {factor:g}: expected a positive factor")
         numbers = (None if number is None else factor * number for number in self[:4])
         return Estimate(*numbers, note=self.note)
 

@@ -212,11 +212,34 @@ def test_a_key_without_a_contrast_is_named(synthetic_run, tmp_path):
     ]
 
 
-def test_shares_of_the_optimum(two_factors, tacit):
-    (plain,), _ = compare.read([two_factors], where=["game=lever"])
-    assert (plain.optimum, plain.score_range) == (1.0, (0.0, 1.0))
-    assert "possible scores 0 to 1, optimum 1; " in compare_tables.table(plain).title
-    half = plain.rows[0].summaries["greedy"].times(0.5)
-    assert half.cross_play[:4] == pytest.approx([one / 2 for one in plain.rows[0].summaries["greedy"].cross_play[:4]])
-    said = tacit("compare", two_factors, "--shares", "--format", "markdown")
-    assert said.status == 0 and said.err == ""
+def test_shares_of_the_optimum(synthetic_run, tmp_path):
+    hint = {"_target_": "games.tabular.library.hint.make", "size": 5}
+    synthetic_run(tmp_path, score=level(0.2), game=hint)
+    ((plain,), _), ((shares,), _) = (compare.read([tmp_path], shares=asked) for asked in (False, True))
+    assert (plain.optimum, plain.score_range) == (0.4, (0.0, 1.0))
+    assert "possible scores 0 to 1, optimum 0.4; " in compare_tables.table(plain).title
+    assert "shares of the optimum; " in compare_tables.table(shares).title
+    in_full, share = (one.rows[0].summaries["greedy"].cross_play for one in (plain, shares))
+    assert share[:4] == pytest.approx([number / 0.4 for number in in_full[:4]])
+    assert share.mean == pytest.approx(0.5, abs=0.1)
+
+
+def test_there_are_no_shares_of_a_negative_optimum(synthetic_run, tmp_path):
+    dectiger = {"_target_": "games.tabular.library.dectiger.make", "horizon": 2, "discount": None}
+    synthetic_run(tmp_path, score=-5.0, game=dectiger)
+    says = "shares of the optimum: that of dectiger is -4, and it has to be above 0"
+    with pytest.raises(TacitError, match=f"^{says}$"):
+        compare.read([tmp_path], shares=True)
+
+
+def test_tables_of_other_contrasts_are_kept_beside(two_factors, tmp_path):
+    expected = {
+        (): ["entropy_coef", "gae_lambda"],
+        ("entropy_coef=0.3-0.1",): ["entropy_coef"] * 3,
+        ("gae_lambda=0.9-0.5",): ["gae_lambda"] * 3,
+    }
+    for asked, contrasted in expected.items():
+        (found,), _ = compare.read([two_factors], contrasts=asked)
+        rows = json.loads((compare.write(found, tmp_path, draw=False) / "table.json").read_text())
+        assert [row["contrast"].split()[0] for row in rows[4:]] == contrasted
+    assert len(list((tmp_path / "compare").iterdir())) == len(expected)
