@@ -14,7 +14,7 @@ from experiments.catalogue import facts
 from experiments.configuration.config import build_game
 from experiments.presentation import keys as keys_of
 from experiments.presentation import tables, terminal
-from experiments.runs.collection import Runs, load
+from experiments.runs.collection import Runs, boards, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
 
@@ -83,7 +83,7 @@ def compare(
     """
     comparisons, _ = _compared(found, _Asked(by, over, contrasts, shares))
     if len(comparisons) > 1:
-        several = ", ".join(dict.fromkeys(one.short_game for one in comparisons))
+        several = "; ".join(one.title for one in comparisons)
         raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
     return comparisons[0]
 
@@ -151,15 +151,17 @@ def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
     for key in asked.over:
         if key in asked.by:
             raise TacitError(f"--over {keys_of.last_part(key)}: it is one of --by, too")
-    comparisons = [_comparison(of_game, asked) for of_game in Runs(finished).by_game()]
-    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0].keys)))
+    by_game = Runs(finished).by_game()
+    on = boards([of_game[0] for of_game in by_game])
+    comparisons = [_comparison(of_game, asked, board) for of_game, board in zip(by_game, on, strict=True)]
+    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.board), _sort_key(one.rows[0].keys)))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
     if len(comparisons) > 1:
         said.append(f"scores of different games or boards do not compare: a table each for {len(comparisons)} of them")
-    return comparisons, said + [f"{one.short_game}: {text}" for one in comparisons for text in one.warnings]
+    return comparisons, said + [f"{one.title}: {text}" for one in comparisons for text in one.warnings]
 
 
-def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
+def _comparison(records: Sequence[Record], asked: _Asked, board: Mapping[str, Any]) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
     names = list(asked.by) or [key for key in _determining_keys(records, varying) if key not in asked.over]
@@ -199,6 +201,7 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
         shares=asked.shares,
         game=_game_title(name, group),
         short_game=records[0].keys["game"],
+        board=board,
         warnings=_warnings(records, _determining_keys(records, hidden)),
         by=asked.by,
         asked=asked.contrasts,

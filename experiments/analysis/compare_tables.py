@@ -63,6 +63,8 @@ class Comparison(NamedTuple):
     """Whether scores are shares of the optimum."""
     game: str
     short_game: str
+    board: Mapping[str, Any]
+    """The keys, with values, that tell the game apart from others of its short name that are compared beside it."""
     warnings: list[str]
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
@@ -78,6 +80,11 @@ class Comparison(NamedTuple):
     def unit(self) -> float:
         """What the scores shown are divided by: the optimum for shares of it, else 1."""
         return self.optimum if self.shares and self.optimum else 1.0
+
+    @property
+    def title(self) -> str:
+        """The short name of the game with its board."""
+        return keys_of.game_title(self.short_game, self.board)
 
     @property
     def scale(self) -> str:
@@ -105,14 +112,18 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW) for name in columns]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
-    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]
+    apart = {key: value for key, value in comparison.board.items() if key not in keys}
+    hidden = [*(Column(key, shown=False) for key in ("game", *apart))]
+    hidden += [Column(f"best {play}", ("best", play), shown=False) for play in PLAYS]
     rows = []
     for row in comparison.rows:
         name = Cell(row.path.name, row.short_name) if alike and not names else ", ".join(one.name for one in row.paths)
         first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
         first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
         found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in columns]
-        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
+        own_name = [name] if names else []
+        best = map(row.best.get, PLAYS)
+        rows.append([*first, *found, *own_name, comparison.short_game, *apart.values(), *best])
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
     in_order = [*leading, *estimates, *([run] if names else []), *hidden]
@@ -127,7 +138,7 @@ def contrasts(comparison: Comparison) -> Table:
     columns = [Column("contrast", words=True), Column("at", words=True, shown=anywhere)]
     for name, of in COMPARED.items():
         columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"), digits=3)]
-    columns += [Column("game", shown=False)]
+    columns += [Column(key, shown=False) for key in ("game", *comparison.board)]
     low, high = comparison.score_range
     rows = []
     for one in tests.contrasts:
@@ -137,8 +148,8 @@ def contrasts(comparison: Comparison) -> Table:
             furthest = (high - low) * (1 if name == "greedy XP" else 2)
             row.append(tested.difference.within(-furthest, furthest).times(1 / comparison.unit))
             row.append(None if tested.p is None else tests.corrected(tested.p))
-        rows.append([*row, comparison.short_game])
-    return Table(f"contrasts: {comparison.short_game}, greedy play", columns, rows, lead=1 + anywhere)
+        rows.append([*row, comparison.short_game, *comparison.board.values()])
+    return Table(f"contrasts: {comparison.title}, greedy play", columns, rows, lead=1 + anywhere)
 
 
 def shown(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS), *, names: bool = False) -> list[Table]:

@@ -231,6 +231,21 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True, missing
     return Runs(records)
 
 
+def boards(found: Sequence[Record]) -> list[dict[str, Any]]:
+    """For each run what tells its game apart from others of its name, whatever its version: {"game.players": 2}.
+
+    These are the keys of the game in which the runs whose game has the same short name differ.
+    """
+    same_name: dict[str, list[Record]] = {}
+    for record in found:
+        same_name.setdefault(record.keys["game"], []).append(record)
+    differing = {
+        name: [key for key in Runs(some).varying() if key.startswith("game.") and key != "game.version"]
+        for name, some in same_name.items()
+    }
+    return [{key: record.keys.get(key) for key in differing[record.keys["game"]]} for record in found]
+
+
 def run_directories(root: Path) -> dict[Path, set[str]]:
     """The run directories in `root`, sorted by name, or `root` itself if it is one, each with the names of its files.
 

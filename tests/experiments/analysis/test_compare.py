@@ -165,6 +165,18 @@ def test_games_are_apart(synthetic_run, tmp_path):
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
     assert tables.as_latex(shown).count("\\begin{tabular}") == 2
 
+    found, _ = compare.read([tmp_path])  # the players are no key of a table, and still tell the rows apart
+    assert [one.title for one in found] == ["lever, players 2", "lever, players 3"]
+    for asked, number in ((False, 2), (True, 1)):
+        plain = json.loads(tables.as_json(compare_tables.made(found, "json", asked=asked)))
+        assert [(row["game"], row["game.players"]) for row in plain] == [("lever", 2)] * number + [
+            ("lever", 3)
+        ] * number
+    assert [compare_tables.contrasts(one).title for one in found] == [
+        "contrasts: lever, players 2, greedy play",
+        "contrasts: lever, players 3, greedy play",
+    ]
+
 
 def change(file, *steps):
     """Replace a value in a JSON file: change(file, key, …, key, value)."""
