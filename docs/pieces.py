@@ -117,7 +117,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
     corrected = holm([one.p for one in tested])
     lines = ["| greedy XP | difference | p, Holm over these |", "|---|---|---|"]
     lines += [
-        f"| {first} − {second} | {tables.text_of(one.difference)} | {p:.3f} |"
+        f"| {first} − {second} | {tables.text_of(one.difference)} | {tables.p_value(p)} |"
         for (first, second), one, p in zip(CONTRASTS, tested, corrected, strict=True)
     ]
     sections = dict(part.split("\n", 1) for part in methods.markdown(table).split("### ")[1:])

@@ -109,7 +109,8 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     """
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
-    estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW) for name in columns]
+    chosen_ones = len(columns) < len(COLUMNS)
+    estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW or chosen_ones) for name in columns]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
     apart = {key: value for key, value in comparison.board.items() if key not in keys}
@@ -127,7 +128,7 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
     in_order = [*leading, *estimates, *([run] if names else []), *hidden]
-    enough = lead + 2 if len(columns) == len(COLUMNS) else None
+    enough = None if chosen_ones else lead + 2
     return Table(title, in_order, rows, sentences(comparison, columns), lead=lead, enough=enough)
 
 
@@ -137,7 +138,7 @@ def contrasts(comparison: Comparison) -> Table:
     anywhere = any(_where(one) for one in tests.contrasts)
     columns = [Column("contrast", words=True), Column("at", words=True, shown=anywhere)]
     for name, of in COMPARED.items():
-        columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"), digits=3)]
+        columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"))]
     columns += [Column(key, shown=False) for key in ("game", *comparison.board)]
     low, high = comparison.score_range
     rows = []
@@ -147,7 +148,8 @@ def contrasts(comparison: Comparison) -> Table:
         for name, tested in one.tested.items():
             furthest = (high - low) * (1 if name == "greedy XP" else 2)
             row.append(tested.difference.within(-furthest, furthest).times(1 / comparison.unit))
-            row.append(None if tested.p is None else tests.corrected(tested.p))
+            p = None if tested.p is None else tests.corrected(tested.p)
+            row.append(None if p is None else Cell(p, tables.p_value(p)))
         rows.append([*row, comparison.short_game, *comparison.board.values()])
     return Table(f"contrasts: {comparison.title}, greedy play", columns, rows, lead=1 + anywhere)
 
@@ -198,29 +200,29 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
             lacking.setdefault(note, []).append(column)
     lacking.pop("", None)
     notes += [f"not estimable: {note}" + f" ({', '.join(of)})" * (of != list(columns)) for note, of in lacking.items()]
-    return [*notes, *_legend(comparison)] if len(comparison.rows) > 1 else notes
+    return [*notes, *_legend(comparison, columns)] if len(comparison.rows) > 1 else notes
 
 
-def _legend(comparison: Comparison) -> list[str]:
+def _legend(comparison: Comparison, columns: Sequence[str]) -> list[str]:
     """The meaning of the mark, where it cannot be determined, and how the rows and the contrasts are tested."""
-    rows = comparison.rows
-    about = [_about_tests(comparison)] * (comparison.tests.number > 0)
-    tested = {play: sum(row.best[play] is not None for row in rows) for play in PLAYS}
-    if not any(tested.values()):
-        return ["no marks of significance: a test needs an interval of the greatest XP and of another row", *about]
-    names = {"sampled": "XP", "greedy": "greedy XP"}
-    return [
-        f"{MARK} the greatest XP of the column, or not significantly less",
-        *(
-            f"{names[play]}: {len(rows) - number} of {len(rows)} rows cannot be tested"
-            for play, number in tested.items()
+    rows, tests = comparison.rows, comparison.tests
+    marked = {name: COLUMNS[name][0] for name in columns if COLUMNS[name][1] == "cross_play"}
+    tested = {name: sum(row.best[play] is not None for row in rows) for name, play in marked.items()}
+    notes = []
+    if any(tested.values()):
+        notes += [f"{MARK} the greatest XP of the column, or not significantly less"]
+        notes += [
+            f"{name}: {len(rows) - number} of {len(rows)} rows cannot be tested"
+            for name, number in tested.items()
             if number < len(rows)
-        ),
-        *about,
-        *(
-            f"no contrast of {keys_of.last_part(key)}: no two rows differ in it alone, from the least to the greatest"
-            for key in comparison.tests.skipped
-        ),
+        ]
+    elif marked:
+        notes += ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
+    if tests.contrasts or any(tested.values()):
+        notes += [_about_tests(comparison)] * (tests.number > 0)
+    return notes + [
+        f"no contrast of {keys_of.last_part(key)}: no two rows differ in it alone, from the least to the greatest"
+        for key in tests.skipped
     ]
 
 

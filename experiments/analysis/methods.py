@@ -219,7 +219,7 @@ def _verdicts(table: MethodsTable, play: str) -> Table:
     rows = [
         [
             play, one.first, one.second, _estimate(one.difference), one.verdict,
-            *(Cell(other.corrected, _p(other.corrected)) for other in same),
+            *(None if (p := other.corrected) is None else Cell(p, tables.p_value(p)) for other in same),
         ]
         for same in zip(*comparisons.values(), strict=True)
         for one in same[:1]
@@ -248,12 +248,6 @@ def _learner(science: Mapping[str, Any]) -> str:
 def _said(key: str, value: Any) -> str:
     """A key and its value in words; a value that is a word stands alone."""
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _write(table: MethodsTable, settings: Mapping[str, Any]) -> None:
