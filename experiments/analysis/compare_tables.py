@@ -229,8 +229,8 @@ def _legend(comparison: Comparison, columns: Sequence[str]) -> list[str]:
 def _about_tests(comparison: Comparison) -> str:
     number = comparison.tests.number
     corrected = f"p-values are multiplied by {number}, the number of all tests" if number > 1 else "one test"
-    paired = "" if comparison.tests.paired else "only of runs with equal ranges of seeds on the same decks, "
-    return f"two-sided tests over seeds at {ALPHA * 100:g} %, {paired}seeds of equal numbers paired; {corrected}"
+    only = "" if comparison.tests.paired else " (only in runs with equal ranges of seeds, on the same decks)"
+    return f"two-sided tests over seeds at {ALPHA * 100:g} %, seeds of equal numbers paired{only}; {corrected}"
 
 
 def _where(contrast: Contrast) -> str:

@@ -94,8 +94,10 @@ def methods_table(
         score_range=game.score_range,
         method_of_agent=tuple(method_of_agent),
         results=results,
-        blocks={name: blocks(*one.cells, method_of_agent) for name, one in results.items()},
-        comparisons={name: _compared(one, method_of_agent, set(called)) for name, one in results.items()},
+        blocks={name: blocks(*one.cells, method_of_agent).within(*game.score_range) for name, one in results.items()},
+        comparisons={
+            name: _compared(one, method_of_agent, set(called), game.score_range) for name, one in results.items()
+        },
         sampling=sampling(agents),
         folder=output,
     )
@@ -103,10 +105,19 @@ def methods_table(
     return table
 
 
-def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[PairTest]]:
+def _compared(
+    result: CrossPlay, method_of_agent: Sequence[str], trained: set[str], score_range: tuple[float, float]
+) -> dict[Test, list[PairTest]]:
     own = own_cells(*result.cells, method_of_agent)
     cells = {method: found for method, found in own.items() if method in trained}
-    return {test: compare_methods(cells, test=test) for test in get_args(Test)}
+    furthest = score_range[1] - score_range[0]
+    return {
+        test: [
+            one._replace(difference=one.difference.within(-furthest, furthest))
+            for one in compare_methods(cells, test=test)
+        ]
+        for test in get_args(Test)
+    }
 
 
 def named(texts: Sequence[str]) -> list[tuple[str, Path]]:

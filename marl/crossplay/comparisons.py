@@ -92,6 +92,16 @@ class Blocks(NamedTuple):
         """float64[M, M]: `together`, nan where there is none."""
         return np.array([[np.nan if one.mean is None else one.mean for one in row] for row in self.together])
 
+    def within(self, low: float, high: float) -> "Blocks":
+        """With intervals cut to what is possible if scores are from `low` to `high`."""
+
+        def cut(row: Sequence[Estimate]) -> tuple[Estimate, ...]:
+            return tuple(one.within(low, high) for one in row)
+
+        return Blocks(
+            self.methods, cut(self.self_play), tuple(map(cut, self.cross_play)), tuple(map(cut, self.together))
+        )
+
 
 # ------------------------------------------------------------------------------------------------------ is one better?
 

@@ -83,14 +83,14 @@ def test_one_run_on_other_decks_leaves_the_others_paired(synthetic_run, tmp_path
     paths = [synthetic_run(tmp_path, score=level(mean), **{"learner.entropy_coef": mean}) for mean in (0.1, 0.2, 0.3)]
     asked = {"contrasts": ["entropy_coef=0.3-0.1"]}
     (alone,), _ = compare.read([paths[0], paths[2]], **asked)
-    assert compare_tables.sentences(alone)[-1].startswith("two-sided tests over seeds at 5 %, seeds of equal numbers p")
+    assert "seeds of equal numbers paired; p-values" in compare_tables.sentences(alone)[-1]
     results = runs.read_crossplay(paths[1])
     runs.write_crossplay(paths[1], results, {"games": 100, "seating": "all", "seed": 1})
     (found,), _ = compare.read([tmp_path], **asked)
     assert gain(found) == gain(alone)
     assert gain(found).se == pytest.approx(0, abs=1e-9)  # what a seed is worth is the same at all coefficients
     assert compare_tables.sentences(found)[-1].startswith(
-        "two-sided tests over seeds at 5 %, only of runs with equal ranges of seeds on the same decks, seeds of equal "
+        "two-sided tests over seeds at 5 %, seeds of equal numbers paired (only in runs with equal ranges of seeds, on"
     )
 
 

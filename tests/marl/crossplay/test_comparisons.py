@@ -9,6 +9,7 @@ from scipy import stats
 from games.errors import TacitError
 from marl.crossplay.comparisons import (
     ALPHA,
+    Blocks,
     against_greatest,
     blocks,
     combination_test,
@@ -18,7 +19,7 @@ from marl.crossplay.comparisons import (
     own_cells,
     paired_test,
 )
-from marl.crossplay.estimators import cross_play, difference, self_play
+from marl.crossplay.estimators import Estimate, cross_play, difference, self_play
 from marl.crossplay.standard_error import Part
 
 
@@ -300,3 +301,11 @@ def test_every_agent_needs_a_method():
         blocks([[0, 1]], [1.0], ["A"])
     with pytest.raises(TacitError, match=r"seatings \(1, 2\) with scores \(2,\)"):
         blocks([[0, 1]], [1.0, 2.0], ["A", "B"])
+
+
+def test_intervals_of_blocks_end_where_scores_do():
+    own = Estimate(0.9, 0.1, 0.7, 1.1)
+    found = Blocks(("a",), (own,), ((own._replace(low=-0.5),),), ((own,),)).within(0.0, 1.0)
+    assert found == Blocks(
+        ("a",), (own._replace(high=1.0),), ((own._replace(low=0.0, high=1.0),),), ((own._replace(high=1.0),),)
+    )
