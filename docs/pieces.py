@@ -64,14 +64,14 @@ GAMES_A_TABLE = 4
 
 
 def trained(command: str, figure: str = "") -> Piece:
-    """A piece of training runs: the tables of `tacit compare`, one for each game, and a figure in docs/ if named."""
+    """A piece of training runs: the tables of `tacit compare` for each game, and a figure in docs/ if named."""
 
     def read(folder: Path, small: bool) -> Found:
         comparisons, _ = compare.read(current_runs(folder / "runs"))
         if figure and not small:
             figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
-        made = [compare_tables.table(one, names=True) for one in comparisons]
-        shown = tables.as_markdown(made) if len(made) > 1 else tables.markdown(made[0])
+        made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
+        shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
         return Found({"table": shown}, json.loads(tables.as_json(made)), paths)
 
@@ -89,7 +89,7 @@ def chosen(records: Records, method: str) -> float:
     record = records.read(f"choose/{_slug(method)}")
     if record is None:
         raise TacitError(f"the piece methods needs the record of choose/{_slug(method)}")
-    rows = record["numbers"]
+    rows = [row for row in record["numbers"] if "contrast" not in row]
     return max(rows, key=lambda row: row["greedy"]["cross_play"]["mean"])["learner.entropy_coef"]
 
 
@@ -117,7 +117,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
     corrected = holm([one.p for one in tested])
     lines = ["| greedy XP | difference | p, Holm over these |", "|---|---|---|"]
     lines += [
-        f"| {first} − {second} | {tables.text_of(one.difference)} | {p:.3f} |"
+        f"| {first} − {second} | {tables.text_of(one.difference)} | {tables.p_value(p)} |"
         for (first, second), one, p in zip(CONTRASTS, tested, corrected, strict=True)
     ]
     sections = dict(part.split("\n", 1) for part in methods.markdown(table).split("### ")[1:])

@@ -2,7 +2,7 @@
 
 import collections
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,14 @@ from experiments.catalogue import facts
 from experiments.configuration.config import build_game
 from experiments.presentation import keys as keys_of
 from experiments.presentation import tables, terminal
-from experiments.runs.collection import Runs, load
+from experiments.runs.collection import Runs, boards, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
 
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
+_HELD = {6: 60, 8: 72, 16: 93, 32: 95}
+"""How many of the 95 % intervals held in percent, by the number of seeds, where some fail: docs/estimators.md."""
 _MOST_DRAWN = 60
 """The most rows of a figure."""
 _MOST_VALUES = 8
@@ -57,8 +59,9 @@ def read(
       shares: show scores as shares of the game's optimum.
 
     Raises:
-      TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing;
-        if an optimum is asked for and not known; as `contrasts.run_tests`.
+      TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing,
+        or its key is one of `by`; if shares are asked for of an optimum that is not
+        known or not above 0; as `contrasts.run_tests`.
     """
     found = load(paths)
     chosen = found.where(*where)
@@ -82,7 +85,7 @@ def compare(
     """
     comparisons, _ = _compared(found, _Asked(by, over, contrasts, shares))
     if len(comparisons) > 1:
-        several = ", ".join(dict.fromkeys(one.short_game for one in comparisons))
+        several = "; ".join(one.title for one in comparisons)
         raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
     return comparisons[0]
 
@@ -97,12 +100,12 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     """
     what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
     what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
-    what += " shares" * comparison.shares
+    what += "".join(f" contrast {text}" for text in comparison.asked) + " shares" * comparison.shares
     folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_bytes(folder / "table.md", (str(comparison) + "\n").encode())
-        plain = tables.as_json([compare_tables.table(comparison, names=True)])
+        plain = tables.as_json(compare_tables.shown(comparison, names=True))
         runs.write_bytes(folder / "table.json", (plain + "\n").encode())
         if draw and len(comparison.rows) <= _MOST_DRAWN:
             from experiments.analysis import compare_figures  # imports matplotlib, which a table does not need
@@ -147,21 +150,27 @@ def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")
         raise TacitError(f"there is no finished training run to compare: {_left_out(found)}")
     asked = asked._replace(by=[found.key(key) for key in asked.by], over=[found.key(key) for key in asked.over])
-    comparisons = [_comparison(of_game, asked) for of_game in Runs(finished).by_game()]
-    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.rows[0].keys)))
+    for key in asked.over:
+        if key in asked.by:
+            raise TacitError(f"--over {keys_of.last_part(key)}: it is one of --by, too")
+    by_game = Runs(finished).by_game()
+    on = boards([of_game[0] for of_game in by_game])
+    comparisons = [_comparison(of_game, asked, board) for of_game, board in zip(by_game, on, strict=True)]
+    comparisons.sort(key=lambda one: (one.short_game, _sort_key(one.board), _sort_key(one.rows[0].keys)))
     said = [f"{left} left out"] if (left := _left_out(found)) else []
     if len(comparisons) > 1:
         said.append(f"scores of different games or boards do not compare: a table each for {len(comparisons)} of them")
-    return comparisons, said + [f"{one.short_game}: {text}" for one in comparisons for text in one.warnings]
+    return comparisons, said + [f"{one.title}: {text}" for one in comparisons for text in one.warnings]
 
 
-def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
+def _comparison(records: Sequence[Record], asked: _Asked, board: Mapping[str, Any]) -> Comparison:
     """The comparison of runs of one game."""
     varying = [key for key in Runs(records).varying() if key != "seeds"]  # seeds have a column of their own
     names = list(asked.by) or [key for key in _determining_keys(records, varying) if key not in asked.over]
-    names = names or ["learner.entropy_coef"]
-    if not asked.over and len({_texts(record, names) for record in records}) < len(records):
-        names += [key for key in _determining_keys(records, varying) if key not in names]
+    names = names or [next(key for key in ("learner.entropy_coef", "learner._target_") if key not in asked.over)]
+    for more in [] if asked.over else [_determining_keys(records, varying), ["seeds"]]:
+        if len({_texts(record, names) for record in records}) < len(records):
+            names += [key for key in more if key not in names and len({_texts(one, [key]) for one in records}) > 1]
     hidden = [key for key in varying if key not in names and key not in asked.over]
     determined_keys = _determined_keys(records, names, hidden)
     hidden = [key for key in hidden if not any(key in keys for keys in determined_keys.values())]
@@ -169,8 +178,10 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
     tests = run_tests(groups, asked.contrasts)
     group = records[0].science["game"]
     name, score_range, optimum = _game({key: value for key, value in group.items() if key != "version"})
-    if asked.shares and not optimum:
+    if asked.shares and optimum is None:
         raise TacitError(f"shares of the optimum: the optimum of {name} is not known")
+    if asked.shares and optimum is not None and optimum <= 0:
+        raise TacitError(f"shares of the optimum: that of {name} is {optimum:g}, and it has to be above 0")
     rows = [
         Row(
             paths=tuple(record.path for record in group.records),
@@ -179,7 +190,7 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
                 play: summary.within(*score_range).times(1 / optimum if asked.shares and optimum else 1.0)
                 for play, summary in mean_summaries(group).items()
             },
-            seeds=group.records[0].science["seeds"],
+            seeds=_one_or_all(record.science["seeds"] for record in group.records),
             best=best,
         )
         for group, best in zip(groups, tests.best, strict=True)
@@ -192,8 +203,10 @@ def _comparison(records: Sequence[Record], asked: _Asked) -> Comparison:
         shares=asked.shares,
         game=_game_title(name, group),
         short_game=records[0].keys["game"],
+        board=board,
         warnings=_warnings(records, _determining_keys(records, hidden)),
         by=asked.by,
+        asked=asked.contrasts,
         over={key: sorted({record.keys.get(key) for record in records}, key=keys_of.order) for key in asked.over},
         determined_keys=determined_keys,
     )
@@ -203,19 +216,20 @@ def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]
     """The runs of each row: one, or all that differ in the keys `over` which rows are means."""
     if not over:
         return [Group({key: record.keys.get(key) for key in names}, [record]) for record in records]
+    ends = ", ".join(map(keys_of.last_part, over))
     of_row: dict[str, list[Record]] = collections.defaultdict(list)
     for record in records:
         of_row[_texts(record, names)].append(record)
+    all_values = {_texts(record, over) for record in records}
     for of_one in of_row.values():
-        twice = collections.Counter(_texts(record, over) for record in of_one).most_common(1)[0][1]
-        if twice > 1:
-            ends = ", ".join(map(keys_of.last_part, over))
+        values = {_texts(record, over) for record in of_one}
+        if len(values) < len(of_one):
             raise TacitError(
                 f"--over {ends}: some runs of a row are equal in {ends}: choose with --where, or add to --by"
             )
-        if len(of_one) < len(records) / len(of_row):
-            values = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
-            raise TacitError(f"--over {', '.join(over)}: not every value was run at {values}: choose with --where")
+        if values < all_values:
+            row = ", ".join(f"{keys_of.last_part(key)} {of_one[0].keys.get(key)}" for key in names)
+            raise TacitError(f"--over {ends}: not every value was run at {row}: choose with --where")
     return [Group({key: of_one[0].keys.get(key) for key in names}, of_one) for of_one in of_row.values()]
 
 
@@ -289,9 +303,11 @@ def _warnings(records: Sequence[Record], hidden: Sequence[str]) -> list[str]:
         if len(values) > 1:
             found.append(f"rows were cross-played with different {words}: {', '.join(sorted(values))}")
     if far := [f"{', '.join(one.outlier_seeds)} of run {one.path.name}" for one in records if one.outlier_seeds]:
+        fewest = min(one.science["seeds"] for one in records if one.outlier_seeds)
+        seeds = max(number for number in _HELD if number <= fewest)
         found.append(
-            f"seeds that play far from all others: {'; '.join(far)}; intervals over few seeds are then too short: of "
-            "95 % intervals of 6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
+            f"seeds that play far from all others: {'; '.join(far)}; where a few seeds fail, {_HELD[seeds]} % of the "
+            f"95 % intervals of {seeds} seeds held (docs/estimators.md)"
         )
     if hidden := [key for key in hidden if key != "game.version"]:
         found.append(f"rows differ in what the table does not show, too: {', '.join(hidden)}")
@@ -310,6 +326,12 @@ def _left_out(found: Sequence[Record]) -> str:
     parts = [f"{number} {state}" for state, number in sorted(unfinished.items())]
     parts += [f"{number} of tacit {command}" for command, number in sorted(others.items())]
     return f"{unfinished.total() + others.total()} of {len(found)} runs ({', '.join(parts)})" if parts else ""
+
+
+def _one_or_all(numbers: Iterable[int]) -> int | str:
+    """Equal numbers as one, others as a text of all."""
+    several = sorted(set(numbers))
+    return several[0] if len(several) == 1 else ", ".join(map(str, several))
 
 
 def _texts(record: Record, keys: Sequence[str]) -> str:

@@ -37,8 +37,8 @@ class Row(NamedTuple):
     """The keys by which the rows are sorted, with this row's values."""
     summaries: dict[str, Summary]
     """The summaries of the "sampled" and of the "greedy" cross-play, with intervals inside the range of scores."""
-    seeds: int
-    """In each run."""
+    seeds: int | str
+    """In each run; all numbers, "6, 8", where the runs of a mean differ in it."""
     best: Mapping[str, bool | None]
     """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
     short_name: str = ""
@@ -63,10 +63,14 @@ class Comparison(NamedTuple):
     """Whether scores are shares of the optimum."""
     game: str
     short_game: str
+    board: Mapping[str, Any]
+    """The keys, with values, that tell the game apart from others of its short name that are compared beside it."""
     warnings: list[str]
     """Why rows are not comparable, a sentence each."""
     by: Sequence[str] = ()
     """The keys that were asked for; empty for those in which the runs differ."""
+    asked: Sequence[str] = ()
+    """The contrasts that were asked for."""
     over: Mapping[str, Sequence[Any]] = MappingProxyType({})
     """The keys over whose values each row is a mean."""
     determined_keys: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -78,6 +82,11 @@ class Comparison(NamedTuple):
         return self.optimum if self.shares and self.optimum else 1.0
 
     @property
+    def title(self) -> str:
+        """The short name of the game with its board."""
+        return keys_of.game_title(self.short_game, self.board)
+
+    @property
     def scale(self) -> str:
         """What the scores are, in words."""
         low, high = self.score_range
@@ -86,7 +95,7 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         """The tables in Markdown, with the names of runs."""
-        return "\n\n".join(tables.markdown(one) for one in (table(self, names=True), contrasts(self)) if one.rows)
+        return "\n\n".join(map(tables.markdown, shown(self, names=True)))
 
     def _repr_markdown_(self) -> str:
         return str(self)
@@ -100,32 +109,37 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     """
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
-    estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW) for name in columns]
+    chosen_ones = len(columns) < len(COLUMNS)
+    estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW or chosen_ones) for name in columns]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
-    hidden = [Column("game", shown=False), *(Column(f"best {play}", ("best", play), shown=False) for play in PLAYS)]
+    apart = {key: value for key, value in comparison.board.items() if key not in keys}
+    hidden = [*(Column(key, shown=False) for key in ("game", *apart))]
+    hidden += [Column(f"best {play}", ("best", play), shown=False) for play in PLAYS]
     rows = []
     for row in comparison.rows:
         name = Cell(row.path.name, row.short_name) if alike and not names else ", ".join(one.name for one in row.paths)
         first = [Cell(value, keys_of.short_value(key, value)) for key, value in row.keys.items()]
         first += ([] if names else [name]) + ([] if "seeds" in keys else [row.seeds])
         found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in columns]
-        rows.append([*first, *found, *([name] if names else []), comparison.short_game, *map(row.best.get, PLAYS)])
+        own_name = [name] if names else []
+        best = map(row.best.get, PLAYS)
+        rows.append([*first, *found, *own_name, comparison.short_game, *apart.values(), *best])
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
-    shown = [*leading, *estimates, *([run] if names else []), *hidden]
-    enough = lead + 2 if len(columns) == len(COLUMNS) else None
-    return Table(title, shown, rows, sentences(comparison, columns), lead=lead, enough=enough)
+    in_order = [*leading, *estimates, *([run] if names else []), *hidden]
+    enough = None if chosen_ones else lead + 2
+    return Table(title, in_order, rows, sentences(comparison, columns), lead=lead, enough=enough)
 
 
 def contrasts(comparison: Comparison) -> Table:
-    """A row for each contrast, with what it compares and its corrected p-value."""
+    """A row for each contrast, with what it compares and its p-value, corrected as `sentences` of the rows say."""
     tests = comparison.tests
     anywhere = any(_where(one) for one in tests.contrasts)
     columns = [Column("contrast", words=True), Column("at", words=True, shown=anywhere)]
     for name, of in COMPARED.items():
-        columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"), digits=3)]
-    columns += [Column("game", shown=False)]
+        columns += [Column(name, ("greedy", of)), Column("p", ("greedy", f"{of}_p"))]
+    columns += [Column(key, shown=False) for key in ("game", *comparison.board)]
     low, high = comparison.score_range
     rows = []
     for one in tests.contrasts:
@@ -134,11 +148,15 @@ def contrasts(comparison: Comparison) -> Table:
         for name, tested in one.tested.items():
             furthest = (high - low) * (1 if name == "greedy XP" else 2)
             row.append(tested.difference.within(-furthest, furthest).times(1 / comparison.unit))
-            row.append(None if tested.p is None else tests.corrected(tested.p))
-        rows.append([*row, comparison.short_game])
-    title = f"contrasts: {comparison.short_game}, greedy play"
-    notes = [_about_tests(comparison)] * (tests.number > 0)
-    return Table(title, columns, rows, notes, lead=1 + anywhere)
+            p = None if tested.p is None else tests.corrected(tested.p)
+            row.append(None if p is None else Cell(p, tables.p_value(p)))
+        rows.append([*row, comparison.short_game, *comparison.board.values()])
+    return Table(f"contrasts: {comparison.title}, greedy play", columns, rows, lead=1 + anywhere)
+
+
+def shown(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS), *, names: bool = False) -> list[Table]:
+    """The table of the rows, see `table`, and the contrasts if there are any."""
+    return [one for one in (table(comparison, names=names, columns=columns), contrasts(comparison)) if one.rows]
 
 
 def made(
@@ -147,7 +165,7 @@ def made(
     """The tables of comparisons for a format; CSV and JSON have either the rows or, if `asked` for, the contrasts."""
     if form in ("csv", "json"):
         return [contrasts(one) if asked else table(one, columns=columns) for one in comparisons]
-    return [made for one in comparisons for made in (table(one, columns=columns), contrasts(one)) if made.rows]
+    return [made for one in comparisons for made in shown(one, columns)]
 
 
 def chosen(text: str) -> list[str]:
@@ -182,30 +200,37 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
             lacking.setdefault(note, []).append(column)
     lacking.pop("", None)
     notes += [f"not estimable: {note}" + f" ({', '.join(of)})" * (of != list(columns)) for note, of in lacking.items()]
-    return [*notes, *_legend(comparison)] if len(comparison.rows) > 1 else notes
+    return [*notes, *_legend(comparison, columns)] if len(comparison.rows) > 1 else notes
 
 
-def _legend(comparison: Comparison) -> list[str]:
-    """The meaning of the mark, and where it cannot be determined."""
-    rows = comparison.rows
-    tested = {play: sum(row.best[play] is not None for row in rows) for play in PLAYS}
-    if not any(tested.values()):
-        return ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
-    names = {"sampled": "XP", "greedy": "greedy XP"}
-    return [
-        f"{MARK} the greatest XP of the column, or not significantly less",
-        *(
-            f"{names[play]}: {len(rows) - number} of {len(rows)} rows cannot be tested"
-            for play, number in tested.items()
+def _legend(comparison: Comparison, columns: Sequence[str]) -> list[str]:
+    """The meaning of the mark, where it cannot be determined, and how the rows and the contrasts are tested."""
+    rows, tests = comparison.rows, comparison.tests
+    marked = {name: COLUMNS[name][0] for name in columns if COLUMNS[name][1] == "cross_play"}
+    tested = {name: sum(row.best[play] is not None for row in rows) for name, play in marked.items()}
+    notes = []
+    if any(tested.values()):
+        notes += [f"{MARK} the greatest XP of the column, or not significantly less"]
+        notes += [
+            f"{name}: {len(rows) - number} of {len(rows)} rows cannot be tested"
+            for name, number in tested.items()
             if number < len(rows)
-        ),
-    ] + [_about_tests(comparison)] * (not comparison.tests.contrasts)
+        ]
+    elif marked:
+        notes += ["no marks of significance: a test needs an interval of the greatest XP and of another row"]
+    if tests.contrasts or any(tested.values()):
+        notes += [_about_tests(comparison)] * (tests.number > 0)
+    return notes + [
+        f"no contrast of {keys_of.last_part(key)}: no two rows differ in it alone, from the least to the greatest"
+        for key in tests.skipped
+    ]
 
 
 def _about_tests(comparison: Comparison) -> str:
     number = comparison.tests.number
-    corrected = f"p-values are multiplied by {number}, the number of tests of this table" if number > 1 else "one test"
-    return f"two-sided tests over seeds at {ALPHA * 100:g} %, seeds of equal numbers paired; {corrected}"
+    corrected = f"p-values are multiplied by {number}, the number of all tests" if number > 1 else "one test"
+    only = "" if comparison.tests.paired else " (only in runs with equal ranges of seeds, on the same decks)"
+    return f"two-sided tests over seeds at {ALPHA * 100:g} %, seeds of equal numbers paired{only}; {corrected}"
 
 
 def _where(contrast: Contrast) -> str:

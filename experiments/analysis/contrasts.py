@@ -1,8 +1,8 @@
 """The tests of `tacit compare`: which rows may be the best, and differences between two values of a key.
 
 All tests of a table share one correction (Bonferroni): a p-value is multiplied by their number. Every pair of rows
-counts, since the same scores say which row is the greatest. Runs with the same seed numbers, and those on the same
-decks, are paired.
+counts, since the same scores say which row is the greatest; a contrast of two rows in greedy XP is one of these. Runs
+with equal ranges of seeds, on the same decks, are paired.
 """
 
 import itertools
@@ -18,8 +18,15 @@ from marl.crossplay.comparisons import ALPHA, Tested, against_greatest, combinat
 from marl.crossplay.estimators import Estimate, Quantity, Summary
 from marl.crossplay.standard_error import Part
 
+IN_COMMON_IN_PART = (
+    "runs of a mean have some of their seeds in common, or seeds without the decks, so the error of the mean is unknown"
+)
 COMPARED: Mapping[str, Quantity] = {"greedy XP": "cross_play", "greedy SP − XP": "gap"}
 """What a contrast compares, by the name of its column."""
+
+
+_SEEDS = ("seeds", "first_seed")
+"""Numbers that no contrast is of unless it is asked for."""
 
 
 class Group(NamedTuple):
@@ -50,7 +57,11 @@ class Tests(NamedTuple):
     """For each row by play: whether its XP is the greatest or not significantly less; None if it cannot be tested."""
     contrasts: Sequence[Contrast]
     number: int
-    """How many tests there are, by which p-values are multiplied."""
+    """How many different tests there are, by which p-values are multiplied."""
+    paired: bool
+    """Whether all runs have the same range of seeds and the same decks; if not, those that have are paired."""
+    skipped: Sequence[str]
+    """Keys with numbers that have no contrast, though none was asked for."""
 
     def corrected(self, p: float) -> float:
         """A p-value after the correction."""
@@ -71,28 +82,41 @@ def run_tests(groups: Sequence[Group], asked: Sequence[str]) -> Tests:
     keys = [group.keys for group in groups]
     pairs = [pair for text in asked for pair in _asked(text, keys)] if asked else _extremes(keys)
     played = _Played([record for group in groups for record in group.records])
-    contrasts = []
+    contrasts, hypotheses = [], set()
     for key, first, second, at, rows in pairs:
-        parts = [
-            part._replace(weight=sign * part.weight / len(rows))
+        weighted = [
+            one
             for both in rows
             for row, sign in zip(both, (1, -1), strict=True)
-            for part in played.parts(groups[row], "greedy")
+            for one in _weighted(groups[row], sign / len(rows))
         ]
+        parts = played.parts(weighted, "greedy")
         tested = {name: combination_test(parts, of=of, same_decks=played.same_decks) for name, of in COMPARED.items()}
         contrasts.append(Contrast(key, first, second, at, len(rows), tested))
+        hypotheses |= {_hypothesis("greedy", name, rows) for name, one in tested.items() if one.p is not None}
     p_values = {
-        play: against_greatest([played.parts(group, play) for group in groups], same_decks=played.same_decks)
+        play: against_greatest([played.parts(_weighted(one), play) for one in groups], same_decks=played.same_decks)
         for play in PLAYS
     }
-    tested = [sum(p is not None for p in found) for found in p_values.values()]
-    number = sum(of_play * (of_play - 1) // 2 for of_play in tested)
-    number += sum(one.p is not None for contrast in contrasts for one in contrast.tested.values())
+    pairs_of_rows = {
+        _hypothesis(play, "greedy XP", [both])
+        for play, of_play in p_values.items()
+        for both in itertools.combinations([row for row, p in enumerate(of_play) if p is not None], 2)
+    }
+    number = len(pairs_of_rows | hypotheses)
     best = [
         {play: None if p is None else p * number >= ALPHA for play, p in zip(PLAYS, of_row, strict=True)}
         for of_row in zip(*p_values.values(), strict=True)
     ]
-    return Tests(best, contrasts, number)
+    contrasted = {contrast.key for contrast in contrasts}
+    skipped = [] if asked else [key for key in _numeric(keys) if key not in contrasted]
+    return Tests(best, contrasts, number, played.paired, skipped)
+
+
+def _hypothesis(play: str, name: str, pairs: Sequence[tuple[int, int]]) -> tuple[str, str, frozenset[tuple[int, int]]]:
+    """What a difference between rows asks, equal for both directions."""
+    turned = [(second, first) for first, second in pairs]
+    return play, name, frozenset(min(sorted(pairs), sorted(turned)))
 
 
 def mean_summaries(group: Group) -> dict[str, Summary]:
@@ -102,7 +126,8 @@ def mean_summaries(group: Group) -> dict[str, Summary]:
     played = _Played(group.records)
 
     def estimate(of: Quantity, play: str) -> Estimate:
-        return combination_test(played.parts(group, play), of=of, same_decks=played.same_decks).difference
+        parts = played.parts(_weighted(group), play)
+        return combination_test(parts, of=of, same_decks=played.same_decks).difference
 
     disjoint = Estimate(None, note="in a mean over several runs")
     return {
@@ -111,31 +136,63 @@ def mean_summaries(group: Group) -> dict[str, Summary]:
     }
 
 
+_Weighted = Sequence[tuple[float, Record]]
+"""The runs of a weighted sum."""
+
+
+def _weighted(group: Group, weight: float = 1.0) -> _Weighted:
+    """A row as the mean of its runs, times a weight."""
+    return [(weight / len(group.records), record) for record in group.records]
+
+
+class _Drawn(NamedTuple):
+    """The seeds and the decks of a run: what is paired where both are equal."""
+
+    seeds: range
+    decks: tuple[Any, ...]
+
+    def is_in_part_of(self, other: "_Drawn", *, same_decks: bool) -> bool:
+        """Whether the two have something in common that neither pairing nor `same_decks` accounts for."""
+        seeds = max(self.seeds.start, other.seeds.start) < min(self.seeds.stop, other.seeds.stop)
+        return self != other and (seeds or (self.decks == other.decks and not same_decks))
+
+
 class _Played:
     """The cross-play of runs."""
 
     def __init__(self, records: Sequence[Record]):
-        settings = [record.crossplay_settings() for record in records]
-        decks = {
-            (record.science["game"]["version"], of.get("seed"), of.get("games"))
-            for record, of in zip(records, settings, strict=True)
-        }
-        self.same_decks = len(decks) == 1
         self._of = {record.path: record.crossplay() for record in records}
+        self._drawn = {record.path: _drawn(record) for record in records}
+        self.same_decks = len({one.decks for one in self._drawn.values()}) == 1
+        self.paired = len(set(self._drawn.values())) == 1
 
-    def parts(self, group: Group, play: str) -> list[Part]:
-        """A row as the mean of its runs."""
+    def parts(self, weighted: _Weighted, play: str) -> list[Part]:
+        """The parts of a weighted sum; their notes say why it has no error.
+
+        Where runs of opposite signs have something in common and are not paired, the error is too large: that is
+        allowed. Of one sign it would be too small.
+        """
+        in_part = any(
+            self._drawn[a.path].is_in_part_of(self._drawn[b.path], same_decks=self.same_decks)
+            for (of_a, a), (of_b, b) in itertools.combinations(weighted, 2)
+            if of_a * of_b > 0
+        )
         return [
             Part(
-                1 / len(group.records),
+                weight,
                 cells.cells,
-                # Runs that are paired by seed are paired game by game, too, so not on other decks.
-                seeds=(record.science["first_seed"], record.science["seeds"]) if self.same_decks else None,
-                note="" if cells.scores is not None else GAMES_NOT_KEPT,
+                seeds=self._drawn[record.path],
+                note=GAMES_NOT_KEPT if cells.scores is None else IN_COMMON_IN_PART * in_part,
             )
-            for record in group.records
+            for weight, record in weighted
             for cells in [self._of[record.path][play]]
         ]
+
+
+def _drawn(record: Record) -> _Drawn:
+    first, of = record.science["first_seed"], record.crossplay_settings()
+    decks = (record.science["game"]["version"], of.get("seed"), of.get("games"))
+    return _Drawn(range(first, first + record.science["seeds"]), decks)
 
 
 _Pairs = list[tuple[str, Any, Any, Mapping[str, Any] | None, list[tuple[int, int]]]]
@@ -145,12 +202,21 @@ _Pairs = list[tuple[str, Any, Any, Mapping[str, Any] | None, list[tuple[int, int
 def _extremes(keys: Sequence[Mapping[str, Any]]) -> _Pairs:
     """The greatest minus the least value of each key with numbers."""
     found: _Pairs = []
-    for key in keys[0]:
+    for key in _numeric(keys):
         values = [row[key] for row in keys]
-        if all(keys_of.is_number(value) for value in values) and len(set(values)) > 1:
-            rows = _rows(keys, key, max(values), min(values))
-            found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
+        rows = _rows(keys, key, max(values), min(values))
+        found += [(key, max(values), min(values), None, [both for _, both in rows])] if rows else []
     return found
+
+
+def _numeric(keys: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys in which rows differ by numbers, except for seeds."""
+    return [
+        key
+        for key in keys[0]
+        for values in [[row[key] for row in keys]]
+        if key not in _SEEDS and all(map(keys_of.is_number, values)) and len(set(values)) > 1
+    ]
 
 
 def _asked(text: str, keys: Sequence[Mapping[str, Any]]) -> _Pairs:
@@ -160,20 +226,22 @@ def _asked(text: str, keys: Sequence[Mapping[str, Any]]) -> _Pairs:
     if not equals or len(known) != 1:
         raise TacitError(f"--contrast {text}: expected KEY=A-B, where KEY is one of {', '.join(keys[0])}")
     (key,) = known
-    values = {keys_of.short_value(key, row[key]): row[key] for row in keys}
-    named = {_plain(name): value for name, value in values.items()}
+    values = [row[key] for row in keys]
+    names = dict.fromkeys(keys_of.short_value(key, value) for value in values)
+    named = {_plain(keys_of.short_value(key, value)): value for value in values}
+    named |= {plain_text(value): value for value in values}
     chosen = next(
         (
             (named[first], named[second])
             for place, letter in enumerate(both)
             if letter == "-"
             for first, second in [(_plain(both[:place]), _plain(both[place + 1 :]))]
-            if first in named and second in named and first != second
+            if first in named and second in named and plain_text(named[first]) != plain_text(named[second])
         ),
         None,
     )
     if chosen is None:
-        raise TacitError(f"--contrast {text}: expected {said}=A-B with two of its values: {', '.join(values)}")
+        raise TacitError(f"--contrast {text}: expected {said}=A-B with two of its values: {', '.join(names)}")
     rows = _rows(keys, key, *chosen)
     if not rows:
         raise TacitError(f"--contrast {text}: no two rows have these values and are equal in all other columns")

@@ -258,7 +258,7 @@ def _with_partners(played: Played, seeds: int) -> Table:
             games, mean = int(result.games[alone]), float(result.mean[alone])
             error = float(result.standard_error[alone]) if games > 1 else None
             own = Cell({"mean": mean, "standard_error": error}, with_error(mean, error))
-            met = [with_partner(result, those, partner) for those in members]
+            met = [with_partner(result, those, partner).within(*played.score_range) for those in members]
             rows.append([play, result.labels[partner], own, int(result.bombed[alone]), games, *met])
     return Table(
         "partners: with copies of themselves (± error over games) and with seeds, in any seat",

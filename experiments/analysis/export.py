@@ -31,7 +31,8 @@ from games.errors import TacitError
 
 _FORMAT = 1
 """The version of the export format; part of the stamp."""
-_FILES = ("run.json", "metrics.npz", "crossplay.json")
+_FILES = ("run.json", "metrics.npz", "crossplay.json", "crossplay.npz")
+"""The files that an export is made from; older runs lack the last."""
 _SUMS = {"return_sum": "return", "length_sum": "length", "bombed": "bombed"}
 """Metrics that are sums over the games that ended, and the names of their means."""
 _FINAL = {"self_play": "sp", "cross_play": "xp", "gap": "gap"}
@@ -200,7 +201,8 @@ def _finished(paths: Sequence[Path]) -> list[Record]:
 def _stamp(record: Record) -> str:
     digest = hashlib.sha256(str(_FORMAT).encode())
     for file in _FILES:
-        digest.update((record.path / file).read_bytes())
+        if (record.path / file).exists():
+            digest.update((record.path / file).read_bytes())
     return digest.hexdigest()
 
 

@@ -94,8 +94,10 @@ def methods_table(
         score_range=game.score_range,
         method_of_agent=tuple(method_of_agent),
         results=results,
-        blocks={name: blocks(*one.cells, method_of_agent) for name, one in results.items()},
-        comparisons={name: _compared(one, method_of_agent, set(called)) for name, one in results.items()},
+        blocks={name: blocks(*one.cells, method_of_agent).within(*game.score_range) for name, one in results.items()},
+        comparisons={
+            name: _compared(one, method_of_agent, set(called), game.score_range) for name, one in results.items()
+        },
         sampling=sampling(agents),
         folder=output,
     )
@@ -103,10 +105,19 @@ def methods_table(
     return table
 
 
-def _compared(result: CrossPlay, method_of_agent: Sequence[str], trained: set[str]) -> dict[Test, list[PairTest]]:
+def _compared(
+    result: CrossPlay, method_of_agent: Sequence[str], trained: set[str], score_range: tuple[float, float]
+) -> dict[Test, list[PairTest]]:
     own = own_cells(*result.cells, method_of_agent)
     cells = {method: found for method, found in own.items() if method in trained}
-    return {test: compare_methods(cells, test=test) for test in get_args(Test)}
+    furthest = score_range[1] - score_range[0]
+    return {
+        test: [
+            one._replace(difference=one.difference.within(-furthest, furthest))
+            for one in compare_methods(cells, test=test)
+        ]
+        for test in get_args(Test)
+    }
 
 
 def named(texts: Sequence[str]) -> list[tuple[str, Path]]:
@@ -219,7 +230,7 @@ def _verdicts(table: MethodsTable, play: str) -> Table:
     rows = [
         [
             play, one.first, one.second, _estimate(one.difference), one.verdict,
-            *(Cell(other.corrected, _p(other.corrected)) for other in same),
+            *(None if (p := other.corrected) is None else Cell(p, tables.p_value(p)) for other in same),
         ]
         for same in zip(*comparisons.values(), strict=True)
         for one in same[:1]
@@ -248,12 +259,6 @@ def _learner(science: Mapping[str, Any]) -> str:
 def _said(key: str, value: Any) -> str:
     """A key and its value in words; a value that is a word stands alone."""
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _write(table: MethodsTable, settings: Mapping[str, Any]) -> None:

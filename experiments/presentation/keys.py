@@ -1,6 +1,6 @@
 """Short forms of configuration keys and values, for tables and sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -31,6 +31,11 @@ def short_value(key: str, value: Any) -> str:
 def is_class(key: str) -> bool:
     """Whether a key's values are paths of classes or functions."""
     return key.endswith("._target_")
+
+
+def game_title(name: str, board: Mapping[str, Any]) -> str:
+    """A game's name with what tells it apart from others of this name, as `boards` of runs has it."""
+    return ", ".join([name, *(f"{last_part(key)} {short(value)}" for key, value in board.items() if value is not None)])
 
 
 def order(value: Any) -> tuple[int, float, str]:

@@ -80,6 +80,11 @@ def text_of(estimate: Estimate, digits: int = 2) -> str:
     return f"{mean}{'' if estimate.se is None else f' ± {estimate.se:.{digits}f}'} (no interval)"
 
 
+def p_value(p: float) -> str:
+    """A p-value to three digits."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def interval(estimate: Estimate, digits: int = 2) -> str:
     """An estimate's interval; empty if there is none."""
     if estimate.low is None or estimate.high is None:
@@ -132,7 +137,7 @@ def show(tables: Sequence[Table]) -> None:
             print()
         if left_out:
             names = ", ".join(column.name for column in left_out)
-            print(f"no room for {names}: --columns chooses, --format and a wider terminal show all")
+            print(f"no room for {names}: --columns chooses, --format markdown and a wider terminal show all")
         for note in table.notes:
             console.print(note, highlight=False, markup=False, soft_wrap=True)
 
@@ -144,7 +149,9 @@ def _with_intervals_below(table: Table, rows: Sequence[Sequence[str]]) -> list[l
     for row, texts in zip(table.rows, rows, strict=True):
         of_row = []
         for place, text in zip(places, texts, strict=True):
-            value = row[place].value if isinstance(row[place], Cell) else row[place]
+            value = row[place]
+            if isinstance(value, Cell) and value.text is None:
+                value = value.value
             own = interval(value, table.columns[place].digits) if isinstance(value, Estimate) else ""
             before, _, mark = text.partition(f" {own}") if own else (text, "", "")
             of_row.append(f"{before}{mark}\n{own}" if own else text)
@@ -163,7 +170,8 @@ def markdown(table: Table) -> str:
     head, *lines = (f"| {' | '.join(row)} |" for row in ([column.name for column in shown], *rows))
     rule = "|".join("---" if column.words else "---:" for column in shown)
     lines = [head, f"|{rule}|", *lines]
-    return "\n\n".join(["\n".join(lines), *table.notes])
+    notes = ["\\" * note.startswith("* ") + note for note in table.notes]  # a mark, not a list item
+    return "\n\n".join(["\n".join(lines), *notes])
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -295,5 +303,6 @@ def _in_latex(value: Any, column: Column) -> str:
 
 
 def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "<": "$<$"}
+    special["["] = "{[}"  # which would begin an argument of the line break before it
     return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)

@@ -81,13 +81,14 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
     trained = [record.path for record in records if record.command == "train" and record.state == "finished"]
     with_games = set(trained[:MOST_RUNS])
     pairs = max(2, min(MOST_PAIRS, MOST_GAMES // (len(PLAYS) * max(1, games * len(with_games)))))
-    for number, (record, identifier) in enumerate(zip(records, identifiers(records), strict=True), 1):
+    named = zip(records, identifiers(records), collection.boards(records), strict=True)
+    for number, (record, identifier, board) in enumerate(named, 1):
         progress(f"run {number} of {len(records)}")
         folder = record.path.parent
         if folder not in conventions:
             conventions[folder] = data.conventions_of(folder)
         results = data.results_of(record)
-        row = data.overview_row(record, identifier, keys, results)
+        row = data.overview_row(record, identifier, board, keys, results)
         page = data.run_page(record, row, results, conventions[folder].get(record.path.name))
         if results and games and record.path in with_games:
             progress(f"run {number} of {len(records)}: recording games")

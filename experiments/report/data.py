@@ -1,6 +1,7 @@
 """The data about runs for the pages of a report: plain data, numbers rounded to five digits, None for a missing number.
 
-A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `policy`, `learner`,
+A row of the overview has `id` (of the run in this report), `name`, `folder`, `command`, `game`, `board` (the game with
+what tells it apart from others of its name in this report: only scores of one board compare), `policy`, `learner`,
 `seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": a `Summary`, of
 an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
 `range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this,
@@ -18,6 +19,7 @@ import numpy as np
 from experiments import runs
 from experiments.analysis import compare_tables
 from experiments.configuration.config import build_game, canonical
+from experiments.presentation import keys as keys_of
 from experiments.runs.record import Record
 from games.errors import TacitError
 from marl.conventions import responses
@@ -59,7 +61,7 @@ def columns(*, narrow: bool = False) -> list[dict[str, str]]:
 
 
 def overview_row(
-    record: Record, identifier: str, keys: Sequence[str], results: Mapping[str, CrossPlay]
+    record: Record, identifier: str, board: Mapping[str, Any], keys: Sequence[str], results: Mapping[str, CrossPlay]
 ) -> dict[str, Any]:
     """A run's row in the table of all runs; see the module's docstring."""
     flat = record.keys
@@ -70,6 +72,7 @@ def overview_row(
         "folder": record.path.parent.name,
         "command": record.command,
         "game": flat.get("game", ""),
+        "board": keys_of.game_title(flat["game"], board),
         "policy": _kind(flat.get("policy._target_")),
         "learner": _kind(flat.get("learner._target_")),
         "seeds": flat.get("seeds"),

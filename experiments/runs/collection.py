@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 STATES = ("finished", "running", "cut", "failed")
 """The states of a run that is not damaged."""
 PLAYS = ("sampled", "greedy")
-STAMPED = ("run.json", "status.json", "crossplay.json")
-"""The files whose contents decide what a record says."""
+STAMPED = ("run.json", "status.json", "crossplay.json", "crossplay.npz")
+"""The files whose contents decide what a record says; older runs lack the last."""
 _SEEN = {*STAMPED, *(name for names in EXPECTED.values() for name in names)}
 _MARKS = {"run.json", "status.json", "metrics.npz", "policies.safetensors", "checkpoints"}
 """A folder with one of these is a run directory."""
@@ -229,6 +229,21 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True, missing
             one.forget_all_but({path.name for path in found if path.parent == folder})
         one.save()
     return Runs(records)
+
+
+def boards(found: Sequence[Record]) -> list[dict[str, Any]]:
+    """For each run what tells its game apart from others of its name, whatever its version: {"game.players": 2}.
+
+    These are the keys of the game in which the runs whose game has the same short name differ.
+    """
+    same_name: dict[str, list[Record]] = {}
+    for record in found:
+        same_name.setdefault(record.keys["game"], []).append(record)
+    differing = {
+        name: [key for key in Runs(some).varying() if key.startswith("game.") and key != "game.version"]
+        for name, some in same_name.items()
+    }
+    return [{key: record.keys.get(key) for key in differing[record.keys["game"]]} for record in found]
 
 
 def run_directories(root: Path) -> dict[Path, set[str]]:

@@ -56,7 +56,7 @@ from numpy.typing import ArrayLike, NDArray
 from games.errors import TacitError
 from marl.crossplay import estimators
 from marl.crossplay.estimators import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Cells, Estimate, Quantity
-from marl.crossplay.standard_error import Part, Run, by_game, combined, estimate
+from marl.crossplay.standard_error import Part, Run, by_game, combined, estimate, unless_rounding
 
 ALPHA = 0.05
 Test = Literal["seeds", "disjoint pairs"]
@@ -91,6 +91,16 @@ class Blocks(NamedTuple):
     def means(self) -> NDArray[np.float64]:
         """float64[M, M]: `together`, nan where there is none."""
         return np.array([[np.nan if one.mean is None else one.mean for one in row] for row in self.together])
+
+    def within(self, low: float, high: float) -> "Blocks":
+        """With intervals cut to what is possible if scores are from `low` to `high`."""
+
+        def cut(row: Sequence[Estimate]) -> tuple[Estimate, ...]:
+            return tuple(one.within(low, high) for one in row)
+
+        return Blocks(
+            self.methods, cut(self.self_play), tuple(map(cut, self.cross_play)), tuple(map(cut, self.together))
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ is one better?
@@ -219,7 +229,7 @@ def paired_test(a: Cells, b: Cells, *, of: Quantity = "cross_play", level: float
     if (numbers := (_num_seeds(a), _num_seeds(b)))[0] != numbers[1]:
         raise TacitError(f"a paired test needs as many seeds of either method, not {numbers[0]} and {numbers[1]}")
     (means_a, games_a), (means_b, games_b) = _groups(a, of), _groups(b, of)
-    means = means_a - means_b
+    means = unless_rounding(means_a - means_b, np.abs(means_a) + np.abs(means_b))
     if numbers[0] < SEEDS_FOR_INTERVAL or len(means) < 2:
         note = f"an interval needs {SEEDS_FOR_INTERVAL} seeds, there are {numbers[0]}"
         return Tested(Estimate(float(means.mean()), note=note), None)

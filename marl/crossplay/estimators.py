@@ -269,8 +269,9 @@ def between(
 def outlier_seeds(seatings: ArrayLike, scores: ArrayLike) -> list[int]:
     """Seeds that play far from all others, in self-play or with these: intervals over few seeds are then too short.
 
-    A seed is far if a t test of its mean score against the other seeds' has p < .01 / N (Grubbs, Technometrics 11,
-    1969). Arguments and TacitError as in `self_play`; [] with fewer than 6 seeds.
+    A seed is far if a t test of its mean score against the other seeds' has p < .005 / N in one of the two (Grubbs,
+    Technometrics 11, 1969), and it is off by 5 % of the greatest absolute mean. Arguments and TacitError as in
+    `self_play`; [] with fewer than 6 seeds.
     """
     seats, means, _ = checked((seatings, scores))
     seeds = np.unique(seats)
@@ -280,11 +281,12 @@ def outlier_seeds(seatings: ArrayLike, scores: ArrayLike) -> list[int]:
         return []
     from scipy.special import stdtrit
 
-    critical = float(stdtrit(number - 2, 1 - 0.01 / number / 2)) * np.sqrt(1 + 1 / (number - 1))
+    critical = float(stdtrit(number - 2, 1 - 0.005 / number / 2)) * np.sqrt(1 + 1 / (number - 1))
     for chosen in (one for one in (alone, ~alone) if one.any()):
         of_seed = np.array([[means[chosen & (seats == seed).any(axis=1)].mean() for seed in seeds]])
         others = np.broadcast_to(of_seed, (number, number))[~np.eye(number, dtype=bool)].reshape(number, -1)
-        far |= np.abs(of_seed[0] - others.mean(axis=1)) > critical * others.std(axis=1, ddof=1)
+        off = np.abs(of_seed[0] - others.mean(axis=1))
+        far |= (off > critical * others.std(axis=1, ddof=1)) & (off > 0.05 * np.abs(of_seed).max())
     return seeds[far].tolist()
 
 

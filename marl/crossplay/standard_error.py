@@ -21,6 +21,7 @@ Cells = tuple[ArrayLike, ArrayLike]
 SEEDS_FOR_INTERVAL = 6
 RESAMPLES = 10_000
 LEVEL = 0.95
+_ROUNDING = 1e-12  # of a sum, as a part of the sum of its absolute terms
 _CHUNK = 1 << 21  # numbers held at once: 16 MiB
 TERMS: dict[str, tuple[tuple[str, float], ...]] = {
     "self_play": (("self-play", 1.0),),
@@ -58,7 +59,13 @@ class Estimate(NamedTuple):
         return self._replace(low=min(max(self.low, low), high), high=max(min(self.high, high), low))
 
     def times(self, factor: float) -> "Estimate":
-        """The estimate of a multiple, by a positive factor."""
+        """The estimate of a multiple.
+
+        Raises:
+          TacitError: unless the factor is positive, for else the ends of the interval would change places.
+        """
+        if factor <= 0:
+            raise TacitError(f"a multiple of an estimate by {factor:g}: expected a positive factor")
         numbers = (None if number is None else factor * number for number in self[:4])
         return Estimate(*numbers, note=self.note)
 
@@ -122,6 +129,11 @@ class Run(NamedTuple):
     @property
     def mean(self) -> float:
         return sum(term.sign * term.mean for term in self.terms)
+
+    @property
+    def size(self) -> float:
+        """What rounding errors of the mean are relative to."""
+        return sum(abs(term.sign) * float(np.abs(term.totals).sum() / term.counts.sum()) for term in self.terms)
 
     @property
     def games(self) -> NDArray[np.float64]:
@@ -256,10 +268,11 @@ def estimate(
     """
     if note := _notes(runs, absent):
         return Estimate(None, note=note), None
-    mean = sum(run.mean for run in runs)
+    size = sum(run.size for run in runs)
+    mean = float(unless_rounding(sum(run.mean for run in runs), size))
     if lacking := _notes(runs, _lacks_for_se):
         return Estimate(mean, note=lacking), None
-    decks = _over_decks(runs, same_decks)
+    decks = float(unless_rounding(_over_decks(runs, same_decks), _ROUNDING * size**2))
     if lacking := _notes(runs, _lacks_for_interval):
         return Estimate(mean, float(np.sqrt(sum(map(over_seeds, runs)) + decks)), note=lacking), None
 
@@ -274,7 +287,8 @@ def estimate(
     deviations = np.sum([spread.deviations[:num_kept] for spread in spreads], axis=0)
     if decks:
         deviations += np.sqrt(decks) * np.random.default_rng((rng, 1)).standard_normal(num_kept)
-    variances, sizes = np.array([spread.variance for spread in spreads]), np.array([min(run.sets) for run in runs])
+    variances = unless_rounding([spread.variance for spread in spreads], _ROUNDING * size**2)
+    sizes = np.array([min(run.sets) for run in runs])
     parts = parts_of(variances, sizes, decks, min(run.num_games for run in runs))
     from scipy.special import ndtr, stdtrit  # slow to load, and who only reads estimates does without
 
@@ -282,6 +296,11 @@ def estimate(
     low, high = mean + np.quantile(deviations, (tail, 1 - tail))
     widened = parts._replace(variances=parts.variances * np.append(sizes / (sizes - 1), 1.0)[: len(parts.variances)])
     return Estimate(mean, float(np.sqrt(variances.sum() + decks)), float(low), float(high)), widened
+
+
+def unless_rounding(sums: ArrayLike, sizes: ArrayLike) -> NDArray[np.float64]:
+    """Sums [...], 0 where they are rounding errors of sums whose absolute terms sum to `sizes` [...]."""
+    return np.where(np.abs(sums) <= _ROUNDING * np.asarray(sizes), 0.0, sums)
 
 
 def parts_of(variances: NDArray[np.float64], sizes: NDArray[np.int64], decks: float, num_games: int) -> Parts:
@@ -410,7 +429,7 @@ def _membership(term: Term, num_seeds: int) -> NDArray[np.float64]:
 
 
 def _notes(runs: tuple[Run, ...], lack: Callable[[Run], str]) -> str:
-    return "; ".join(run.label + note for run in runs if (note := lack(run)))
+    return "; ".join(dict.fromkeys(run.label + note for run in runs if (note := lack(run))))
 
 
 def absent(run: Run) -> str:

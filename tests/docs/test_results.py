@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from docs import pieces, results
+from experiments.launching import compose
 from games.errors import TacitError
-from tests.command_line import TINY, call
+from tests.command_line import TINY, call, write_synthetic_run
 
 TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 BLOCK = "before\n<!-- results: demo.table -->\nold\n<!-- end of results -->\nafter\n"
@@ -90,6 +91,17 @@ def test_a_piece_is_run_recorded_and_not_run_again(piece, records, capsys, monke
         results.make("demo", records, small=False)
 
 
+def test_a_record_of_training_runs_has_the_contrasts_and_says_how_they_are_tested(tmp_path):
+    plain = compose.compose(TINY)
+    for coefficient, score in ((0.1, 0.25), (0.3, 0.75)):
+        write_synthetic_run(plain, tmp_path / "runs", score=score, **{"learner.entropy_coef": coefficient})
+    found = pieces.trained("").read(tmp_path, True)
+    assert [row.get("contrast") for row in found.numbers] == [None, None, "entropy_coef 0.3 − 0.1"]
+    rows = [line for line in found.tables["table"].splitlines() if line.startswith(("| 0.", "| entropy_coef 0."))]
+    assert [row.split(" |")[0] for row in rows] == ["| 0.1", "| 0.3", "| entropy_coef 0.3 − 0.1"]
+    assert found.tables["table"].count("two-sided tests over seeds at 5 %") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "command", "depends", "row"),
@@ -151,6 +163,7 @@ def test_the_coefficient_with_the_greatest_greedy_cross_play_is_chosen(records):
         {"learner.entropy_coef": coefficient, "greedy": {"cross_play": {"mean": mean}}}
         for coefficient, mean in ((0.002, 4.0), (0.02, 5.5), (0.07, 5.25))
     ]
+    rows.append({"contrast": "entropy_coef 0.07 − 0.002", "greedy": {"cross_play": {"mean": 9.0}}})
     records.folder.mkdir()
     for method in pieces.METHODS:
         records.file(f"choose/{pieces._slug(method)}").write_text(json.dumps({"numbers": rows}))

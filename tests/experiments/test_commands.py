@@ -63,7 +63,8 @@ def test_train_end_to_end(finished, finished_runs):
     for path in (*finished_runs, compared):
         assert str(path.relative_to(folder)) in said.out
     plain = json.loads((compared / "table.json").read_text())
-    assert [row["run"] for row in plain] == [path.name for path in finished_runs]
+    assert [row["run"] for row in plain[:2]] == [path.name for path in finished_runs]
+    assert [row["contrast"] for row in plain[2:]] == ["entropy_coef 0.1 − 0.01"]
     assert plain[0]["sampled"]["cross_play"]["note"] == "an SE needs 6 seeds, there are 2"
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Self-play and cross-play against a swept parameter: a chart for each game, a point for each run with its interval.
+// Self-play and cross-play against a swept parameter: a chart for each game and board, a point for each run with its interval.
 
 const scores = (() => {
   const { element, escape, words, fixed, spread, colors, runLink } = report;
@@ -35,7 +35,7 @@ const scores = (() => {
     const place = document.getElementById("plots");
     const games = new Map();
     for (const row of rows) {
-      if (row.scores[state.play]?.cross_play) games.set(row.game, [...(games.get(row.game) ?? []), row]);
+      if (row.scores[state.play]?.cross_play) games.set(row.board, [...(games.get(row.board) ?? []), row]);
     }
     const shown = [...games].slice(0, MOST_CHARTS);
     const note = document.getElementById("plots-note");
@@ -70,7 +70,7 @@ const scores = (() => {
           (a, b) => a.localeCompare(b, "en", { numeric: true })) };
     await report.chart(node, traces, {
       height: 340,
-      title: { text: escape(rows[0].game), font: { size: 15 }, x: 0, xref: "paper" },
+      title: { text: escape(rows[0].board), font: { size: 15 }, x: 0, xref: "paper" },
       xaxis: { title: { text: escape(state.x) }, ...axis },
       yaxis: { title: { text: `${state.play} score` } },
       legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom" },
@@ -119,7 +119,9 @@ const scores = (() => {
   /** A thin line through the mean of the runs at each place. */
   function means(places, found, color) {
     const groups = new Map();
-    places.forEach((place, index) => groups.set(place, [...(groups.get(place) ?? []), found[index][0]]));
+    places.forEach((place, index) => {
+      if (found[index][0] !== null) groups.set(place, [...(groups.get(place) ?? []), found[index][0]]);
+    });
     const ordered = [...groups].sort(([a], [b]) =>
       typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
     return {

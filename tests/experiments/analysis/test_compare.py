@@ -78,12 +78,13 @@ def test_a_run_whose_games_were_not_kept_has_means_and_says_why_no_errors(synthe
     assert [row.best["greedy"] for row in found.rows] == [None, None]
 
 
-def test_one_seed_far_from_all_others_is_warned_of(synthetic_run, tmp_path):
-    path = synthetic_run(tmp_path, score=lambda seats: 1.0 - 0.9 * (3 in seats) + 0.001 * sum(seats))
+@pytest.mark.parametrize(("seeds", "held", "of"), [(7, 60, 6), (16, 93, 16)])
+def test_one_seed_far_from_all_others_is_warned_of(synthetic_run, tmp_path, seeds, held, of):
+    path = synthetic_run(tmp_path, seeds=seeds, score=lambda seats: 1.0 - 0.9 * (3 in seats) + 0.001 * sum(seats))
     _, said = compare.read([tmp_path])
     assert said == [
-        f"lever: seeds that play far from all others: 3 of run {path.name}; intervals over few seeds are then too "
-        "short: of 95 % intervals of 6 to 8 seeds 60 to 72 % held (docs/estimators.md)"
+        f"lever: seeds that play far from all others: 3 of run {path.name}; where a few seeds fail, {held} % of the "
+        f"95 % intervals of {of} seeds held (docs/estimators.md)"
     ]
 
 
@@ -121,10 +122,9 @@ def test_the_mark_is_on_the_greatest_and_what_is_not_less(folder):
     marked = [[column.name for column, text in zip(columns, row, strict=True) if "*" in text] for row in texts]
     assert marked == [[], ["greedy XP", "XP"], ["greedy XP", "XP"]]
     assert "* the greatest XP of the column, or not significantly less" in compare_tables.sentences(found)
-    (note,) = compare_tables.contrasts(found).notes
-    assert note == (
-        "two-sided tests over seeds at 5 %, seeds of equal numbers paired; p-values are multiplied by 8, the number of "
-        "tests of this table"
+    assert compare_tables.sentences(found)[-1] == (
+        "two-sided tests over seeds at 5 %, seeds of equal numbers paired; p-values are multiplied by 7, the number of "
+        "all tests"
     )
 
 
@@ -165,6 +165,18 @@ def test_games_are_apart(synthetic_run, tmp_path):
     rows = list(csv.DictReader(io.StringIO(tables.as_csv(shown))))
     assert [row["game.players"] for row in rows] == ["2", "2", "3", "3"]
     assert tables.as_latex(shown).count("\\begin{tabular}") == 2
+
+    found, _ = compare.read([tmp_path])  # the players are no key of a table, and still tell the rows apart
+    assert [one.title for one in found] == ["lever, players 2", "lever, players 3"]
+    for asked, number in ((False, 2), (True, 1)):
+        plain = json.loads(tables.as_json(compare_tables.made(found, "json", asked=asked)))
+        assert [(row["game"], row["game.players"]) for row in plain] == [("lever", 2)] * number + [
+            ("lever", 3)
+        ] * number
+    assert [compare_tables.contrasts(one).title for one in found] == [
+        "contrasts: lever, players 2, greedy play",
+        "contrasts: lever, players 3, greedy play",
+    ]
 
 
 def change(file, *steps):
@@ -298,6 +310,10 @@ def test_columns_are_chosen_by_name(folder, tacit):
     said = tacit("compare", folder, "--columns", "greedy xp, sp - xp", "--format", "csv")
     assert said.out.splitlines()[0].startswith("learner.entropy_coef,run,seeds,greedy_cross_play,")
     assert "sampled_gap" in said.out and "greedy_gap" not in said.out
+    (found,), _ = compare.read([folder])
+    assert not [note for note in compare_tables.sentences(found, ["SP"]) if note.startswith("* ")]
+    assert compare_tables.sentences(found, ["SP"])[-1].startswith("two-sided tests over seeds")  # of the contrasts
+    assert " & disjoint XP " in tables.as_latex([compare_tables.table(found, columns=["SP", "disjoint XP"])])
     said = tacit("compare", folder, "--columns", "greedy score")
     assert said.status == 2
     assert said.err.startswith("tacit: --columns greedy score: there are greedy xp, greedy sp - xp, xp")

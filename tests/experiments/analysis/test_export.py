@@ -158,6 +158,9 @@ def test_tensorboard_again_changes_nothing_and_a_changed_run_is_replaced(folder,
     new = scalars(output / path.name)["train/loss"]
     assert new == [(step, pytest.approx(value + 1)) for step, value in old]
 
+    (path / "crossplay.npz").unlink()  # and with it the errors
+    assert export.to_tensorboard([tmp_path / "runs"], output).written == [path.name]
+
     shutil.rmtree(output / path.name)
     (output / path.name).mkdir()
     with pytest.raises(TacitError, match="is in the way"):

@@ -35,7 +35,7 @@ def invented(game, agents, config, seating):
     generator = np.random.default_rng(0)
 
     def scores():
-        mean = generator.uniform(0, 2, len(seating))
+        mean = 2.0 * generator.integers(0, 2, len(seating))  # so far apart that intervals would end beyond the scores
         return CrossPlay(
             labels=tuple(agent.label for agent in agents),
             seatings=seating,
@@ -106,6 +106,9 @@ def test_every_method_plays_with_every_other(trained, tmp_path, capsys, monkeypa
         assert np.isfinite(means[~np.eye(4, dtype=bool)]).all()
         assert np.isnan(means[2, 2])  # one agent has no cross-play of its own
         assert found.cross_play[0][1].low is not None
+        estimates = [*found.self_play, *itertools.chain(*found.cross_play, *found.together)]
+        ends = [end for one in estimates for end in (one.low, one.high) if end is not None]
+        assert min(ends) >= 0 and max(ends) <= 2
     greedy = table.results["greedy"]
     played = np.asarray(greedy.seatings)
     assert len(played) == 14**2

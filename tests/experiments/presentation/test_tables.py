@@ -41,7 +41,7 @@ def test_markdown():
         "| 50 % | three | 0.00 ± 0.12 (no interval) | 7 |",
         "| alone | – | not estimable | 1.5 (0) |",
         "",
-        "* the greatest [of all]",
+        r"\* the greatest [of all]",
     ]
     assert tables.as_markdown([TABLE, TABLE]).count("**A & B**\n\n| method |") == 2
 
@@ -86,6 +86,16 @@ def test_latex():
     ]
 
 
+def test_a_row_of_latex_does_not_begin_with_an_argument_of_the_line_break():
+    table = Table("", [Column("torso", words=True), Column("p")], [["[64, 64]", Cell(1e-4, tables.p_value(1e-4))]])
+    assert r"{[}64, 64] & $<$ 0.001 \\" in tables.as_latex([table]).split("\n")
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0, "< 0.001"), (0.00099, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
+def test_p_values(p, text):
+    assert tables.p_value(p) == text
+
+
 def test_a_wide_table_is_shown_in_parts_that_begin_alike(capsys):
     wide = Table(
         "wide", [Column("name", words=True), *(Column(f"column {n}") for n in range(20))], [["[red]a", *range(20)]]
@@ -111,6 +121,8 @@ def test_intervals_go_below_where_there_is_no_room_beside(width, of_a_column, ca
     rows = printed_rows(capsys.readouterr().out)
     assert rows[1][:2] == ["1", of_a_column]
     assert (rows[2] == ["[0.25, 2.25]"] * 3) == (width == 60)
+    tables.show([Table("", columns, [[1, *[Cell(WHOLE, tables.with_error(1.25, 0.5))] * 3]])])
+    assert "[" not in capsys.readouterr().out  # a text of its own has what it has
 
 
 def test_of_a_wide_table_columns_may_be_left_out(capsys, monkeypatch):
@@ -121,7 +133,7 @@ def test_of_a_wide_table_columns_may_be_left_out(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert printed_rows(said)[0] == ["key", "score 0", "score 1", "score 2"]
     left = ", ".join(f"score {n}" for n in range(3, 9))
-    assert f"no room for {left}: --columns chooses, --format and a wider terminal show all\n" in said
+    assert f"no room for {left}: --columns chooses, --format markdown and a wider terminal show all\n" in said
     tables.show([table._replace(enough=5)])  # not enough of them fit: in parts
     assert sum(row[0] == "key" for row in printed_rows(capsys.readouterr().out)) == 3
 

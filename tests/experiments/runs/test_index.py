@@ -137,6 +137,16 @@ def test_other_results_have_other_summaries(folder, synthetic_run):
     assert before["greedy"].cross_play.mean != after["greedy"].cross_play.mean == 7.5
 
 
+def test_scores_of_games_that_come_back_bring_the_errors_back(folder):
+    games = folder / "run0" / "crossplay.npz"
+    kept = games.read_bytes()
+    before = load(folder)[0].summaries
+    games.unlink()
+    assert load(folder)[0].summaries["greedy"].cross_play.se is None
+    games.write_bytes(kept)
+    assert load(folder)[0].summaries == before
+
+
 def test_whether_a_process_lives_is_never_remembered(folder, monkeypatch):
     assert states(folder) == ["finished", "finished", "cut"]
     monkeypatch.setattr(collection.directory.claims, "owner", lambda path: "somebody")

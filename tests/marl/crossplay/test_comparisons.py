@@ -9,6 +9,7 @@ from scipy import stats
 from games.errors import TacitError
 from marl.crossplay.comparisons import (
     ALPHA,
+    Blocks,
     against_greatest,
     blocks,
     combination_test,
@@ -18,7 +19,7 @@ from marl.crossplay.comparisons import (
     own_cells,
     paired_test,
 )
-from marl.crossplay.estimators import cross_play, difference, self_play
+from marl.crossplay.estimators import Estimate, cross_play, difference, self_play
 from marl.crossplay.standard_error import Part
 
 
@@ -127,6 +128,22 @@ def test_scores_without_any_spread():
     assert difference_test(same, same).p == 1
     assert difference_test(same, more).p == 0
     assert paired_test(same, more).p == 0
+
+
+@pytest.mark.parametrize("seeds", [None, "0 to 7"])
+def test_equal_means_of_three_runs_do_not_differ_by_rounding(seeds):
+    """1/3 + 1/3 + 1/3 − 1/3 − 1/3 − 1/3 = 1.1e-16."""
+    thirds = [Part(1 / 3, cells(np.ones((8, 8))), seeds=seeds)] * 3
+    found = combination_test([*thirds, *(part._replace(weight=-1 / 3) for part in thirds)])
+    assert found == ((0.0, 0.0, 0.0, 0.0, ""), 1.0)
+    assert against_greatest([thirds, thirds]) == [1.0, 1.0]
+
+
+def test_equal_scores_in_another_order_of_games_do_not_differ_by_rounding():
+    pairs, _ = cells(np.zeros((6, 6)))
+    a, b = ((pairs, np.tile(games, (36, 1))) for games in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]))
+    assert (a[1].mean(axis=1) != b[1].mean(axis=1)).all()
+    assert paired_test(a, b).p == difference_test(a, b).p == 1
 
 
 def test_against_the_greatest_are_the_tests_with_it():
@@ -284,3 +301,11 @@ def test_every_agent_needs_a_method():
         blocks([[0, 1]], [1.0], ["A"])
     with pytest.raises(TacitError, match=r"seatings \(1, 2\) with scores \(2,\)"):
         blocks([[0, 1]], [1.0, 2.0], ["A", "B"])
+
+
+def test_intervals_of_blocks_end_where_scores_do():
+    own = Estimate(0.9, 0.1, 0.7, 1.1)
+    found = Blocks(("a",), (own,), ((own._replace(low=-0.5),),), ((own,),)).within(0.0, 1.0)
+    assert found == Blocks(
+        ("a",), (own._replace(high=1.0),), ((own._replace(low=0.0, high=1.0),),), ((own._replace(high=1.0),),)
+    )

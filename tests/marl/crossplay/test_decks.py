@@ -164,6 +164,9 @@ def test_one_seed_far_from_all_others_is_named():
     alone = (seatings == 5).all(axis=1)  # bad with itself only
     assert estimators.outlier_seeds(seatings + 10, scores - 20 * alone) == [15]
     assert estimators.outlier_seeds(seatings[:0], scores[:0]) == []
+    own, level = np.repeat(np.arange(8)[:, None], 2, axis=1), np.eye(8)[3]
+    assert estimators.outlier_seeds(own, 1 - 0.001 * level) == []
+    assert estimators.outlier_seeds(own, 1 - 0.1 * level) == [3]
 
 
 def test_of_normal_seeds_few_are_called_far():

@@ -401,3 +401,9 @@ def test_se_where_only_pairs_differ():
     true = math.sqrt((1 + 0.3**2 / 2) / 120)
     assert 0.95 * true < rms < 1.2 * true
     assert raw > 1.5 * true
+
+
+def test_a_multiple_is_by_a_positive_factor():
+    assert Estimate(2.0, 1.0, 1.0, 3.0).times(2.0) == (4.0, 2.0, 2.0, 6.0, "")
+    with pytest.raises(TacitError, match=r"^a multiple of an estimate by -1: expected a positive factor$"):
+        Estimate(2.0, 1.0, 1.0, 3.0).times(-1.0)
