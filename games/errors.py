@@ -5,7 +5,7 @@ import math
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,20 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
         hint = did_you_mean(str(value), map(str, choices))
         raise TacitError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}{hint and f'; {hint}'}")
     return value
+
+
+def some_of(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
+    """The names given, one or several of `known`, in the order of `known`; null means all.
+
+    Raises:
+      TacitError: for an unknown name, or an empty list.
+    """
+    several = known if given is None else given if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
+    for one in several:
+        one_of(name, one, known)
+    return tuple(one for one in known if one in several)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -60,8 +60,8 @@ def crossplay_runs(
       game: without runs, the game as overrides such as game=hanabi players=3.
 
     Raises:
-      TacitError: if a run cannot be read, the runs are of different games, there is no agent, or a partner cannot play
-        the game.
+      TacitError: if a run cannot be read, the runs are of different games, there is no agent, a partner cannot play the
+        game, or the folder cannot be made.
     """
     loaded = read_runs(paths)
     if loaded and game:
@@ -75,11 +75,11 @@ def crossplay_runs(
         settings |= {"with": partner_names(with_partners), "game": list(game)}
     agents = [agent for run in loaded for agent in run.agents]
     cells = _cells(played_game, len(agents), len(joining), config)
-    results = cross_play_both(played_game, agents + joining, config, seating=cells)
     if output is None:
         digest = name_of(settings)
         output = (loaded[0].path.parent if loaded else Path("runs")) / "crossplay" / digest
-    output.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(output)  # before any play
+    results = cross_play_both(played_game, agents + joining, config, seating=cells)
     runs.write_crossplay(output, results, settings)
     who = [f"runs {', '.join(run.name for run in loaded)}"] * bool(loaded) + ["partners"] * bool(joining)
     figure = figures.crossplay_matrices(results, played_game.score_range, f"{played_game.name}: {' and '.join(who)}")

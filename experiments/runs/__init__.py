@@ -29,6 +29,7 @@ from experiments.runs.directory import (
     write_status,
 )
 from experiments.runs.files import (
+    make_folder,
     read_arrays,
     read_json,
     read_tensors,
@@ -53,6 +54,7 @@ __all__ = [
     "in_progress",
     "is_finished",
     "load",
+    "make_folder",
     "missing",
     "needs_training",
     "played_otherwise",

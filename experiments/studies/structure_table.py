@@ -28,12 +28,11 @@ from experiments.studies.tabular import (
     SEARCH,
     bounds_of,
     build_tabular,
-    chosen,
     groups,
     method_settings,
     parameters,
 )
-from games.errors import TacitError, number, whole_number
+from games.errors import TacitError, number, some_of, whole_number
 from games.tabular.centralised import centralised
 from games.tabular.histories import Tree
 from games.tabular.library.silos import Roles
@@ -91,7 +90,7 @@ class StructureConfig(StudyConfig):
                 restarts=whole_number("restarts", plain.get("restarts"), 1, MOST_STARTS),
             )
             for game in games_of(plain, "structure_table")
-            for structure in chosen("structure", plain.get("structure"), NAMES)
+            for structure in some_of("structure", plain.get("structure"), NAMES)
         ]
         for config in configs:
             _ = config.simulator  # refuses a game that is not tabular before anything is computed

@@ -274,8 +274,7 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     if study.draw_together is None:
         tables.print_tables(found, form, below=below)
         return
-    folder = paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]})
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = runs.make_folder(paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]}))
     runs.write_bytes(folder / "table.md", ("\n\n".join(map(tables.markdown, found)) + "\n").encode())
     runs.write_json(folder / "table.json", list(contents))
     if draw:

@@ -82,7 +82,7 @@ def visit_cells(
       TacitError: if `games` is not positive; if an agent does not fit the game (`check_fits`); if a policy plays
         an illegal action.
     """
-    whole_number("games", games, 1)
+    games = whole_number("games", games, 1)
     for agent in agents:
         check_fits(agent, game)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
@@ -135,8 +135,7 @@ def crossplay(
       TacitError: as `seatings`; if `games` is not positive; if `seating` names no such agents; if an agent does not
         fit the game (`check_fits`); if a policy plays an illegal action.
     """
-    if games < 1:
-        raise TacitError(f"crossplay.games must be at least 1, not {games}")
+    games = whole_number("crossplay.games", games, 1)
     if isinstance(seating, str):
         cells = seatings(len(agents), game.num_players, seating, max_seatings=max_seatings)
     else:

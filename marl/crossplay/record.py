@@ -78,7 +78,7 @@ def record_games(
       TacitError: if `games` is not positive; if there is not one cell for each seating; if the seatings name no such
         agents; if an agent does not fit the game (`check_fits`); if a policy plays an illegal action.
     """
-    whole_number("games", games, 1)
+    games = whole_number("games", games, 1)
     seated = checked_seatings(seatings, len(agents), game.num_players)
     numbers = np.arange(len(seated)) if cells is None else np.asarray(cells)
     if numbers.shape != (len(seated),):
