@@ -56,6 +56,7 @@ def train(*arguments: Argument, **keys: Any) -> "Runs":
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles; if training diverges.
+      Paused: on Ctrl-C, or if budget.minutes are used up; all is saved, and the same call goes on from there.
     """
     from experiments.launching import words
     from experiments.train import trained

@@ -347,7 +347,7 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
 
 @contextlib.contextmanager
 def _our_hydra() -> Iterator[None]:
-    """Hydra with our configuration: the one of the job that this is part of, or one for now; a user's own comes back."""
+    """Hydra with our configuration: the one of the job that this is part of, or one for now: a user's comes back."""
     there, version = GlobalHydra.instance().hydra, VersionBase.instance().version_base
     paths = there.config_loader.get_search_path().get_path() if there else ()
     if any((one.provider, one.path) == ("main", _CONFIG) for one in paths):

@@ -148,6 +148,16 @@ def test_mistakes_of_a_training(arguments, keys, says):
         tacit.train(*arguments, **keys)
 
 
+def test_a_job_of_several_processes_connects_them(monkeypatch):
+    def connect(**_):
+        raise tacit.TacitError("they are connected")
+
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    monkeypatch.setattr("jax.distributed.initialize", connect)
+    with pytest.raises(tacit.TacitError, match="they are connected"):
+        tacit.train("execution.distributed=true", game="lever")
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
