@@ -74,7 +74,7 @@ def trained(overrides: Sequence[str]) -> Runs:
       TacitError: for anything wrong with a configuration, before anything compiles; and as `run_job`.
       Paused: as `run_job`.
     """
-    jobs = [JobConfig.parse(plain) for plain in compose.jobs(overrides)]
+    jobs = [hosts.parse(plain) for plain in compose.jobs(overrides)]
     made = [(job, path) for job in jobs for path in run_job(job)]
     if sentence := other_crossplay(made):
         warnings.warn(sentence, stacklevel=3)

@@ -5,7 +5,7 @@ import math
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,20 @@ def one_of(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
+def some_of(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
+    """The names given, one or several of `known`, in the order of `known`; null means all.
+
+    Raises:
+      TacitError: for an unknown name, or an empty list.
+    """
+    several = known if given is None else given if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
+    for one in several:
+        one_of(name, one, known)
+    return tuple(one for one in known if one in several)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word whose spelling is nearest, if any is near; capitals do not count, nor does - instead of _."""
     spelled = {one_spelling(one): one for one in known}
@@ -82,6 +96,12 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
 def one_spelling(word: str) -> str:
     """The word in small letters, with _ for -: equal for words that differ in nothing else."""
     return word.lower().replace("-", "_")
+
+
+def in_short(error: Exception) -> str:
+    """An error's name and the first line of what it says, with the innermost line of the user's own files."""
+    says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{': ' if says else ''}{says}{location_in_user_code(error)}"
 
 
 def location_in_user_code(error: Exception, own: str | None = None) -> str:

@@ -69,7 +69,7 @@ def measure_defect(
       TacitError: as `check_symmetric` and `visit_cells`.
     """
     check_symmetric(game)
-    visitor = _Defects(whole_number("symmetries", symmetries, 1))
+    games, visitor = whole_number("games", games, 1), _Defects(whole_number("symmetries", symmetries, 1))
     seating = self_play_seatings(len(agents), game.num_players)
     means, largest = np.zeros((2, len(agents), games))
     for some in visit_cells(game, agents, seating, visitor, games=games, greedy=greedy, key=key, max_lanes=max_lanes):

@@ -58,12 +58,12 @@ print(len(stored.finished()) > 0, run.state, run.keys["learner.entropy_coef"])
 # %% [markdown]
 # ## Agents with each other
 #
-# The seeds of a run are agents; so is any policy with its parameters (`tacit.Agent.of`). Here the seeds of both ends of
-# the list meet.
+# The seeds of a run are agents; so is any policy with its parameters (`tacit.Agent.of`). `summarise` takes independent
+# seeds of one method. Seeds of several runs meet in `tacit.methods`.
 
 # %%
-played = tacit.crossplay(run.game, runs[0].agents + runs[-1].agents, games=200)
-print("cross-play over all of them:", tacit.summarise(played).cross_play)
+played = tacit.crossplay(run.game, run.agents, games=200)
+print("cross-play between its seeds:", tacit.summarise(played).cross_play)
 tacit.figures.crossplay(run, "lever: the seeds of one run with each other")
 
 # %% [markdown]

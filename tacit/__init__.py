@@ -19,6 +19,7 @@ from tacit import hiding
 
 if TYPE_CHECKING:
     from experiments.runs import Runs, load
+    from experiments.training.stopping import Paused
     from games.errors import TacitError
     from marl.agent import Agent
     from marl.crossplay import synthetic
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "Paused",
     "Runs",
     "TacitError",
     "compare",
@@ -62,6 +64,7 @@ __all__ = [
 _MODULES = {"figures": "tacit.figures", "synthetic": "marl.crossplay.synthetic"}
 _ELSEWHERE = {
     "Agent": "marl.agent",
+    "Paused": "experiments.training.stopping",
     "Runs": "experiments.runs",
     "TacitError": "games.errors",
     "load": "experiments.runs",

@@ -12,6 +12,7 @@ from experiments.analysis.compare_figures import figure as comparison
 from experiments.analysis.conventions import figure as conventions
 from experiments.presentation import figures as _training
 from experiments.presentation.statistics_figures import coverage, intervals, matrix_and_estimates
+from experiments.runs.collection import PLAYS
 from experiments.studies.exact_figures import (
     branch_diagram,
     hysteresis,
@@ -29,6 +30,7 @@ from experiments.studies.structure_figures import (
     soft_isolation,
     structure_table,
 )
+from games.errors import some_of
 
 if TYPE_CHECKING:
     from experiments.analysis.methods import MethodsTable
@@ -59,15 +61,18 @@ __all__ = [
 ]
 
 
-def crossplay(run: "Record", title: str = "", *, plays: Sequence[str] = ("sampled", "greedy")) -> _training.Figure:
+def crossplay(run: "Record", title: str = "", *, plays: str | Sequence[str] = PLAYS) -> _training.Figure:
     """The scores of a training run's seeds with each other, a heat map for each play; on the diagonal with themselves.
 
     Args:
       run: a finished training run.
       title: by default the names of game and run.
-      plays: sampled, greedy or both.
+      plays: sampled, greedy, or a list of one or both.
+
+    Raises:
+      TacitError: if the run has no cross-play, or plays are others.
     """
-    found = run.crossplay()
+    plays, found = some_of("plays", plays, PLAYS), run.crossplay()
     results = {play: found[play] for play in plays}
     return _training.crossplay_matrices(results, run.game.score_range, title or _title(run))
 

@@ -2,9 +2,10 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from games.errors import TacitError, one_of, whole_number
+from games.errors import TacitError, number, one_of, whole_number
 from marl.crossplay.estimators import LEVEL, RESAMPLES
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def make(game: str, **keys: Any) -> "Game":
     """
     from experiments.configuration.config import build_game, game_group
 
-    return build_game(game_group(game, keys))
+    return build_game(game_group(_of_type(str, game, "make takes the name of a game"), keys))
 
 
 def train(*arguments: Argument, **keys: Any) -> "Runs":
@@ -55,6 +56,7 @@ def train(*arguments: Argument, **keys: Any) -> "Runs":
 
     Raises:
       TacitError: for anything wrong with the configuration, before anything compiles; if training diverges.
+      Paused: on Ctrl-C, or if budget.minutes are used up; all is saved, and the same call goes on from there.
     """
     from experiments.launching import words
     from experiments.train import trained
@@ -89,13 +91,15 @@ def crossplay(
     """
     import jax
 
+    from games.game import Game
     from marl.agent import Agent
     from marl.crossplay import crossplay as played
 
-    agents = list(agents)
-    for one in agents:
-        if not isinstance(one, Agent):
-            raise TacitError(f"agents are tacit.Agent, such as those of run.agents, and {one!r} is none")
+    _of_type(Game, game, _A_GAME)
+    agents = [
+        _of_type(Agent, one, "agents are tacit.Agent, such as those of run.agents")
+        for one in _of_type(Sequence, agents, "crossplay takes a list of agents")
+    ]
     one_of("play", play, ("sampled", "greedy"))
     one_of("seating", seating, ("all", "distinct", "one_against_copies"))
     return played(
@@ -115,7 +119,9 @@ def partners(game: "Game", *names: str) -> "list[Agent]":
       TacitError: for an unknown name, or another game.
     """
     from experiments.analysis.crossplay import named_partners
+    from games.game import Game
 
+    _of_type(Game, game, _A_GAME)
     return named_partners(game, ",".join(names) if names else "partners")
 
 
@@ -131,21 +137,25 @@ def summarise(
     Args:
       played: what `crossplay` returned; or cells of your own, (seatings int[C, P], scores float[C] or float[C, games]).
       resamples: of the bootstrap over agents.
-      level: of the intervals.
+      level: of the intervals, between 0 and 1.
       seed: of the bootstrap.
 
     Raises:
-      TacitError: if these are no cells.
+      TacitError: if these are no cells, or an argument is out of range.
     """
     from marl.crossplay import CrossPlay
     from marl.crossplay.estimators import summarise as estimated
 
-    if not isinstance(played, tuple):
-        raise TacitError(f"summarise takes what crossplay returns, or seatings and scores, not {played!r}")
+    _of_type(tuple, played, "summarise takes what crossplay returns, or seatings and scores")
     cells = played.cells if isinstance(played, CrossPlay) else played
     if len(cells) != 2:
         raise TacitError(f"cells are a pair of seatings and scores, not {len(cells)} things")
-    return estimated(*cells, resamples=resamples, level=level, rng=seed)
+    return estimated(
+        *cells,
+        resamples=whole_number("resamples", resamples, 1),
+        level=number("level", level, 0, 0.999999, above=True),
+        rng=whole_number("seed", seed, 0),
+    )
 
 
 def compare(
@@ -153,14 +163,17 @@ def compare(
     *,
     by: str | Sequence[str] = (),
     over: str | Sequence[str] = (),
-    contrasts: Sequence[str] = (),
+    contrasts: str | Sequence[str] = (),
     shares: bool = False,
 ) -> "Comparison":
     """Finished training runs of one game side by side, as `tacit compare`: printed it is a table, drawn a figure.
 
+    What the command warns of (runs left out, seeds far from all others, other decks) is a `UserWarning`.
+
     Args:
       runs: as `train` or `load` returns them.
-      by: keys to sort by, such as "entropy_coef"; by default those in which the runs differ.
+      by: keys to sort by, such as "entropy_coef"; by default those in which the runs differ. As all three: a list, or
+        a text with commas.
       over: keys over whose values rows are means.
       contrasts: "entropy_coef=0.1-0.01", what the first value gains over the second; by default of the extremes.
       shares: scores as shares of the game's optimum.
@@ -171,45 +184,76 @@ def compare(
     from experiments.analysis import compare as below
     from experiments.runs import Runs
 
-    if not isinstance(runs, Runs):
-        raise TacitError(f"compare takes runs as train and load return them, not {runs!r}")
-    by, over = (keys.split(",") if isinstance(keys, str) else keys for keys in (by, over))
+    _of_type(Runs, runs, "compare takes runs as train and load return them")
+    by, over, contrasts = _texts("by", by), _texts("over", over), _texts("contrasts", contrasts)
     return below.compare(runs, by=by, over=over, contrasts=contrasts, shares=shares)
 
 
-def methods(named: "Mapping[str, Record] | Sequence[Record]", *, games: int = 1000, seed: int = 0) -> "MethodsTable":
+def methods(
+    named: "Mapping[str, Record] | Sequence[Record]",
+    *,
+    games: int = 1000,
+    seed: int = 0,
+    output: str | Path | None = None,
+) -> "MethodsTable":
     """Learned methods, every one with every other, as `tacit methods`: each run is a method with independent seeds.
+
+    Tables, scores and figure are written, as the command writes them.
 
     Args:
       named: runs by the names of their methods; or runs, which are called after their learners.
       games: games of each cell.
       seed: of decks and draws.
+      output: the folder to write to; by default one named after runs and settings, next to the first run.
 
     Raises:
-      TacitError: if a run cannot be read, the runs are of different games, or two methods have one name.
+      TacitError: if a run cannot be read, the runs are of different games, two methods have one name, or the folder
+        cannot be made.
     """
     from experiments.analysis.methods import methods_table
     from experiments.configuration.config import CrossPlayConfig
+    from experiments.runs import Record
 
-    runs = named.items() if isinstance(named, Mapping) else [("", run) for run in named]
-    return methods_table([(name, run.path) for name, run in runs], CrossPlayConfig(games=games, seed=seed))
+    what = "methods takes runs of train or load, one or more, or a mapping of names to them"
+    runs = [("", run) for run in _of_type(Sequence, named, what)] if not isinstance(named, Mapping) else named.items()
+    if not runs:
+        raise TacitError(f"{what}, not {named!r}")
+    for _, run in runs:
+        _of_type(Record, run, what)
+    return methods_table(
+        [(name, run.path) for name, run in runs],
+        CrossPlayConfig(games=games, seed=seed),
+        Path(output) if output else None,
+    )
 
 
-def conventions(run: "Record", *, games: int = 1000, seed: int = 0, plays: Sequence[Play] = ("greedy",)) -> "Found":
+def conventions(
+    run: "Record",
+    *,
+    games: int = 1000,
+    seed: int = 0,
+    plays: Play | Sequence[Play] = "greedy",
+    output: str | Path | None = None,
+) -> "Found":
     """What the conventions of a run's seeds look like and what relabelling changes, as `tacit conventions`.
+
+    Numbers and figures are written, as the command writes them.
 
     Args:
       run: a finished training run.
       games: self-play games of each seed.
       seed: of decks and draws.
-      plays: sampled, greedy or both.
+      plays: sampled, greedy, or a list of one or both.
+      output: where to make the folder, which is named after run and settings; by default next to the run.
 
     Raises:
-      TacitError: if the run cannot be read, or an argument is out of range.
+      TacitError: if the run cannot be read, an argument is out of range, or the folder cannot be made.
     """
     from experiments.analysis.conventions import conventions_run
+    from experiments.runs import Record
 
-    return conventions_run(run.path, games=games, seed=seed, plays=plays)
+    _of_type(Record, run, "conventions takes a run, one of those that train and load return")
+    return conventions_run(run.path, games=games, seed=seed, plays=plays, output=Path(output) if output else None)
 
 
 def phase(*arguments: Argument, **keys: Any) -> "Results":
@@ -259,8 +303,28 @@ def symmetries(game: "Game", *, generators: int = 8) -> str:
       TacitError: if the game is not tabular.
     """
     from experiments.studies.symmetries import describe
+    from games.game import Game
 
+    _of_type(Game, game, _A_GAME)
     return describe(game, whole_number("generators", generators, 0))
+
+
+_A_GAME = 'a game is what make returns, such as make("lever"), or run.game'
+
+
+def _of_type(kind: type, given: Any, expected: str) -> Any:
+    """`given`, if it is of that type; else a TacitError that says what was expected."""
+    if not isinstance(given, kind):
+        raise TacitError(f"{expected}, not {given!r}")
+    return given
+
+
+def _texts(name: str, given: str | Sequence[str]) -> list[str]:
+    """The texts of a list, or of one text with commas; TacitError if these are none."""
+    several = given.split(",") if isinstance(given, str) else given
+    if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
+        raise TacitError(f"{name} must be a list of texts, or a text with commas, not {given!r}")
+    return [one.strip() for one in several if one.strip()]
 
 
 def _results(name: str, arguments: Sequence[Argument], keys: Mapping[str, Any]) -> "Results":

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,15 +79,17 @@ def compare(
     contrasts: Sequence[str] = (),
     shares: bool = False,
 ) -> Comparison:
-    """The comparison of the finished training runs of one game; arguments as of `read`.
+    """The comparison of the finished training runs of one game; arguments as of `read`, whose warnings are raised here.
 
     Raises:
       TacitError: as `read`; if the runs are of several games.
     """
-    comparisons, _ = _compared(found, _Asked(by, over, contrasts, shares))
+    comparisons, sentences = _compared(found, _Asked(by, over, contrasts, shares))
     if len(comparisons) > 1:
         several = "; ".join(one.title for one in comparisons)
         raise TacitError(f"scores of different games or boards do not compare: give runs of one of {several}")
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
     return comparisons[0]
 
 
@@ -145,6 +148,8 @@ def show(
 def _compared(found: Runs, asked: _Asked) -> tuple[list[Comparison], list[str]]:
     finished = [record for record in found if record.command == "train" and record.state == "finished"]
     if not finished:
+        if not found:
+            raise TacitError("there is no run to compare")
         if len(found) == 1:
             runs.check_finished(found[0].path)  # raises with the reason, unless the run is damaged
             raise TacitError(f"run {found[0].path} is {found[0].state}: {found[0].reason}")

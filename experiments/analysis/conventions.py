@@ -13,7 +13,7 @@ from experiments.presentation import figures
 from experiments.presentation.tables import Cell, Column, Table, as_markdown, with_error
 from experiments.runs.collection import PLAYS
 from experiments.training.job import cross_play_both
-from games.errors import TacitError, one_of, whole_number
+from games.errors import TacitError, some_of, whole_number
 from marl.conventions import (
     Correlation,
     action_orbits,
@@ -84,7 +84,7 @@ def conventions_run(
     games: int = 1000,
     symmetries: int = 4,
     seed: int = 0,
-    plays: Sequence[str] = PLAYS,
+    plays: str | Sequence[str] = PLAYS,
     output: Path | None = None,
 ) -> Found:
     """Measure the conventions of a finished run's seeds; write conventions.json, conventions.npz and figures.
@@ -97,31 +97,29 @@ def conventions_run(
       games: self-play games of each seed, for each quantity.
       symmetries: relabellings of each game for the equivariance defect.
       seed: of decks and draws.
-      plays: "sampled", "greedy" or both.
+      plays: "sampled", "greedy", or a list of one or both.
       output: where to make the folder, which is named after run and settings; by default next to the run.
 
     Raises:
-      TacitError: if the run cannot be read, or a setting is not a whole number in its range.
+      TacitError: if the run cannot be read, a setting is out of range, or the folder cannot be made.
     """
-    whole_number("--games", games, 1)
-    whole_number("--symmetries", symmetries, 1)
-    whole_number("--seed", seed, 0)
-    plays = [one_of("plays", play, PLAYS) for play in plays]
+    games, symmetries = whole_number("games", games, 1), whole_number("symmetries", symmetries, 1)
+    seed, plays = whole_number("seed", seed, 0, 2**31 - 1), some_of("plays", plays, PLAYS)
     run = runs.read_run(path.resolve())
+    settings = {"version": VERSION, "run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
+    settings |= {} if plays == PLAYS else {"plays": list(plays)}
+    digest = name_of(settings)
+    folder = runs.make_folder((output or run.path.parent) / "conventions" / digest)  # before any play
     crossed = (
         runs.read_crossplay(run.path)
         if run.path.is_dir()
         else cross_play_both(run.game, run.agents, CrossPlayConfig(games=games, seed=seed))
     )
-    settings = {"version": VERSION, "run": run.name, "games": games, "symmetries": symmetries, "seed": seed}
-    settings |= {} if tuple(plays) == PLAYS else {"plays": list(plays)}
     key = jax.random.key(seed)
     looked_at = {
         name: _play(run, crossed[name], greedy=name == "greedy", games=games, symmetries=symmetries, key=key)
         for name in plays
     }
-    digest = name_of(settings)
-    folder = (output or run.path.parent) / "conventions" / digest
     game = run.game
     found = Found(
         run=run.name,
@@ -266,7 +264,6 @@ def _convention_lines(conventions: Conventions | str) -> list[str]:
 
 def _write(found: Found, settings: dict[str, Any]) -> None:
     folder = found.folder
-    folder.mkdir(parents=True, exist_ok=True)
     plain = {name: _plain(play) for name, play in found.plays.items()}
     runs.write_json(
         folder / "conventions.json", {"settings": settings, "labels": found.labels, "actions": found.actions, **plain}

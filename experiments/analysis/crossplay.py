@@ -19,7 +19,7 @@ from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, one_of
 from games.game import Game
-from marl.agent import Agent
+from marl.agent import Agent, check_fits
 from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.estimators import Estimate, self_play, summarise
 from marl.partners import PARTNERS, jaxmarl_agent, partners
@@ -60,8 +60,8 @@ def crossplay_runs(
       game: without runs, the game as overrides such as game=hanabi players=3.
 
     Raises:
-      TacitError: if a run cannot be read, the runs are of different games, there is no agent, or a partner cannot play
-        the game.
+      TacitError: if a run cannot be read, the runs are of different games, there is no agent, a partner cannot play the
+        game, or the folder cannot be made.
     """
     loaded = read_runs(paths)
     if loaded and game:
@@ -75,11 +75,11 @@ def crossplay_runs(
         settings |= {"with": partner_names(with_partners), "game": list(game)}
     agents = [agent for run in loaded for agent in run.agents]
     cells = _cells(played_game, len(agents), len(joining), config)
-    results = cross_play_both(played_game, agents + joining, config, seating=cells)
     if output is None:
         digest = name_of(settings)
         output = (loaded[0].path.parent if loaded else Path("runs")) / "crossplay" / digest
-    output.mkdir(parents=True, exist_ok=True)
+    runs.make_folder(output)  # before any play
+    results = cross_play_both(played_game, agents + joining, config, seating=cells)
     runs.write_crossplay(output, results, settings)
     who = [f"runs {', '.join(run.name for run in loaded)}"] * bool(loaded) + ["partners"] * bool(joining)
     figure = figures.crossplay_matrices(results, played_game.score_range, f"{played_game.name}: {' and '.join(who)}")
@@ -153,26 +153,12 @@ def _partner(game: Game, text: str) -> Agent:
 def _by_hand(game: Game, path: str, name: str) -> Agent:
     """A policy of the user's own, called `name` or after its class; a mistake in it is refused before any play."""
     kind = build_kind({"_target_": path}, game, share_parameters=True, group="partner")
-    policy, observer = kind.policy, game.observer(kind.observer)
-    one_of(f"memory_clock of partner {path}", policy.memory_clock, ("every_step", "own_turns"))
-    seen = jax.ShapeDtypeStruct((observer.size,), observer.dtype), jax.ShapeDtypeStruct((game.num_actions,), np.bool_)
+    one_of(f"memory_clock of partner {path}", kind.policy.memory_clock, ("every_step", "own_turns"))
     with one_sentence("partner", path, {}):
-        params, memory = policy.init(key=jax.random.key(0)), policy.initial_memory()
-        given = jax.eval_shape(policy.apply, params, memory, *seen)
-        hash(policy)
-    expected = (memory, np.zeros(game.num_actions, np.float32))
-    if _forms(given) != _forms(jax.eval_shape(lambda: expected)):
-        raise TacitError(
-            f"apply of partner {path} must give (memory, log-probabilities), the memory as initial_memory gives it and "
-            f"float32[{game.num_actions}], not {_forms(given)}"
-        )
-    return Agent(kind, params, name or path.rpartition(".")[2])
-
-
-def _forms(given: Any) -> str:
-    """The shapes and dtypes of what a function returned, such as "((), float32[3])"."""
-    form = jax.tree.map(lambda leaf: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]", given)
-    return str(form).replace("'", "")
+        agent = Agent(kind, kind.policy.init(key=jax.random.key(0)), name or path.rpartition(".")[2])
+        hash(kind)
+    check_fits(agent, game)
+    return agent
 
 
 def _composed_game(overrides: Sequence[str]) -> Game:

@@ -66,7 +66,8 @@ def methods_table(
       with_partners: as in `experiments.analysis.crossplay.crossplay_runs`.
 
     Raises:
-      TacitError: if a run cannot be read, the runs are of different games, or two methods have one name.
+      TacitError: if a run cannot be read, the runs are of different games, two methods have one name, or the folder
+        cannot be made.
     """
     loaded = read_runs([path for _, path in methods])
     if len(loaded) < len(methods):
@@ -83,12 +84,14 @@ def methods_table(
     method_of_agent += [partner.label for partner in joining]
     agents = [agent for run in loaded for agent in run.agents] + joining
     sizes = [*(len(run.agents) for run in loaded), *(1 for _ in joining)]
-    results = cross_play_both(game, agents, config, seating=cells(sizes, game.num_players, config))
+    seating = cells(sizes, game.num_players, config)
     settings = {"methods": dict(zip(called, [run.name for run in loaded], strict=True)), **dataclasses.asdict(config)}
     settings |= {"with": partner_names(with_partners)}
     if output is None:
         digest = name_of(settings)
         output = loaded[0].path.parent / "methods" / digest
+    runs.make_folder(output)  # before any play
+    results = cross_play_both(game, agents, config, seating=seating)
     table = MethodsTable(
         game=game.name,
         score_range=game.score_range,
@@ -262,7 +265,6 @@ def _said(key: str, value: Any) -> str:
 
 
 def _write(table: MethodsTable, settings: Mapping[str, Any]) -> None:
-    table.folder.mkdir(parents=True, exist_ok=True)
     runs.write_crossplay(table.folder, table.results, settings)
     runs.write_bytes(table.folder / "table.md", markdown(table).encode())
     plain = {

@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -334,15 +335,31 @@ def _compose(overrides: list[str], root: str) -> DictConfig:
     Raises:
       TacitError: for a key or a choice that does not exist.
     """
-    here = GlobalHydra.instance().is_initialized()  # within a job
     try:
-        with contextlib.nullcontext() if here else hydra.initialize_config_module("conf", version_base="1.3"):
+        with _our_hydra():
             return hydra.compose(root, overrides)
     except TacitError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         chosen = [o for o in overrides if o.partition("=")[0] in (*PARTS, "experiment")]
         raise TacitError(_one_line(error, root, chosen)) from error
+
+
+@contextlib.contextmanager
+def _our_hydra() -> Iterator[None]:
+    """Hydra with our configuration: the one of the job that this is part of, or one for now: a user's comes back."""
+    there, version = GlobalHydra.instance().hydra, VersionBase.instance().version_base
+    paths = there.config_loader.get_search_path().get_path() if there else ()
+    if any((one.provider, one.path) == ("main", _CONFIG) for one in paths):
+        yield
+        return
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_module("conf", version_base="1.3"):
+            yield
+    finally:
+        if there:
+            GlobalHydra.instance().hydra, VersionBase.instance().version_base = there, version
 
 
 def plain(composed: DictConfig, root: str) -> dict[str, Any]:

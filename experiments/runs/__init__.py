@@ -31,6 +31,7 @@ from experiments.runs.directory import (
     write_status,
 )
 from experiments.runs.files import (
+    make_folder,
     read_arrays,
     read_json,
     read_tensors,
@@ -56,6 +57,7 @@ __all__ = [
     "in_progress",
     "is_finished",
     "load",
+    "make_folder",
     "missing",
     "needs_training",
     "played_otherwise",

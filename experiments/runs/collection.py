@@ -215,7 +215,10 @@ def load(root: Path | str | Sequence[Path | str], *, index: bool = True, missing
     Raises:
       TacitError: if there is no such folder, or no run in it, unless `missing_ok`.
     """
-    roots = [Path(root)] if isinstance(root, Path | str) else [Path(one) for one in root]
+    given = [root] if isinstance(root, Path | str) else root
+    if not isinstance(given, Sequence) or not all(isinstance(one, Path | str) for one in given):
+        raise TacitError(f"runs are loaded from a folder, or a list of folders, not {root!r}")
+    roots = list(map(Path, given))
     roots = [one for one in roots if one.exists() or not missing_ok]
     found = {path: names for one in roots for path, names in run_directories(one).items()}
     if not found and missing_ok:

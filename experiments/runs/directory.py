@@ -111,12 +111,12 @@ def claim(root: Path, config: Config, *, overwrite: bool, name: str | None = Non
             file.unlink()
         before = read_status(path)
         write_status(path, "running", steps=before["steps"] if before is not None and not overwrite else 0)
+        write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": made_by})
     except BaseException as error:
         claims.release(path)
         if isinstance(error, OSError):
             raise TacitError(f"the run directory {path} cannot be written: {error.strerror}") from error
         raise
-    write_json(path / "run.json", {"format": FORMAT, **description(config), "versions": made_by})
     return path
 
 

@@ -16,6 +16,19 @@ from safetensors.numpy import save
 from games.errors import TacitError
 
 
+def make_folder(path: Path) -> Path:
+    """The folder `path`, made with those above it if it is not there.
+
+    Raises:
+      TacitError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TacitError(f"the folder {path} cannot be made: {error.strerror or error}") from error
+    return path
+
+
 def write_json(file: Path, plain: Any) -> None:
     """Write plain data as JSON, complete or not at all."""
     write_bytes(file, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())

@@ -28,12 +28,11 @@ from experiments.studies.tabular import (
     SEARCH,
     bounds_of,
     build_tabular,
-    chosen,
     groups,
     method_settings,
     parameters,
 )
-from games.errors import TacitError, number, whole_number
+from games.errors import TacitError, number, some_of, whole_number
 from games.tabular.centralised import centralised
 from games.tabular.histories import Tree
 from games.tabular.library.silos import Roles
@@ -50,6 +49,8 @@ from marl.exact.structure_scores import Floor, floor, retention, split_gap
 
 NONE = "none"
 NAMES = (NONE, *(structure.name for structure in STRUCTURES))
+_SETTINGS = ("title", "agent_swaps", "starts", "restarts", "seed")
+"""What structure.json says of its run beside structure, penalty and methods; files of before lack the last two."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ class StructureConfig(StudyConfig):
                 restarts=whole_number("restarts", plain.get("restarts"), 1, MOST_STARTS),
             )
             for game in games_of(plain, "structure_table")
-            for structure in chosen("structure", plain.get("structure"), NAMES)
+            for structure in some_of("structure", plain.get("structure"), NAMES)
         ]
         for config in configs:
             _ = config.simulator  # refuses a game that is not tabular before anything is computed
@@ -112,14 +113,16 @@ def with_splits(contents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Every method of the game without structure gets `split`: its gap to the solo value, with the spatial and the
     semantic part (`marl.exact.structure_scores.split_gap` of cross-play; of isolations only the hard one is used). It
-    is None if it cannot be computed, and `no_split` is the reason.
+    is None if it cannot be computed, and `no_split` is the reason. The other structures' runs are those with the same
+    settings.
     """
     whole = [dict(one) for one in contents]
     for base in (one for one in whole if one["structure"] == NONE):
-        same = {one["structure"]: one for one in whole if one["title"] == base["title"] and one["penalty"] is None}
-        base["methods"] = [dict(method) for method in base["methods"]]
-        for place, method in enumerate(base["methods"]):
-            others = {name: _cross_play(same.get(name), place) for name in ("claims", "isolation")}
+        base["methods"] = [
+            {name: value for name, value in one.items() if name != "no_split"} for one in base["methods"]
+        ]
+        for method in base["methods"]:
+            others = {name: _cross_play(whole, base, name, method["key"]) for name in ("claims", "isolation")}
             try:
                 if method["cross_play"] is None:
                     raise TacitError(method["refused"] or "there is no cross-play")
@@ -175,6 +178,8 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         "penalty": config.penalty if config.structure == "isolation" else None,
         "agent_swaps": config.agent_swaps,
         "starts": config.starts,
+        "restarts": config.restarts,
+        "seed": config.seed,
         "solo": alone.value,
         "floor": worst._asdict(),
     }
@@ -281,8 +286,15 @@ def _information(tree: Tree, outcomes: Outcomes, roles: Roles) -> dict[str, floa
     return {"sent": float(np.mean(sent)), "used": float(np.mean(used))}
 
 
-def _cross_play(contents: Mapping[str, Any] | None, place: int) -> float | None:
-    return None if contents is None else contents["methods"][place]["cross_play"]
+def _cross_play(
+    contents: Sequence[Mapping[str, Any]], base: Mapping[str, Any], structure: str, key: str
+) -> float | None:
+    """The cross-play of a method under a structure, its penalty none and all else as in the run `base`."""
+    same = (
+        one for one in contents if all(one[name] == base[name] for name in _SETTINGS if name in one and name in base)
+    )
+    found = (one for one in same if one["structure"] == structure and one["penalty"] is None)
+    return next((method["cross_play"] for one in found for method in one["methods"] if method["key"] == key), None)
 
 
 STUDY = Study(

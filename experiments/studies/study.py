@@ -112,19 +112,22 @@ class Results(Sequence[dict[str, Any]]):
     """The contents of finished runs of a study: `results[0]`, `len(results)`, `for one in results`, `some + others`.
 
     Each is what the run's JSON file holds, with what `Study.in_full` and `Study.together` add. Printed they are tables.
+    Some of them, `some[2:]`, keep what was added of all; of a sum it is of the sum.
     """
 
-    def __init__(self, study: Study, contents: Sequence[Contents]):
+    def __init__(self, study: Study, contents: Sequence[Contents], together: Sequence[Contents] | None = None):
         self.study = study
-        self._contents = [dict(one) for one in study.together(contents)]
+        self._alone = list(contents)
+        self._contents = [dict(one) for one in (study.together(contents) if together is None else together)]
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
     def __getitem__(self, index: slice) -> "Results": ...
     def __getitem__(self, index: int | slice) -> "dict[str, Any] | Results":
-        found = self._contents[index]
-        return Results(self.study, found) if isinstance(found, list) else found
+        if isinstance(index, slice):
+            return Results(self.study, self._alone[index], self._contents[index])
+        return self._contents[index]
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -132,7 +135,7 @@ class Results(Sequence[dict[str, Any]]):
     def __add__(self, other: "Results") -> "Results":
         if not isinstance(other, Results) or other.study is not self.study:
             return NotImplemented
-        return Results(self.study, [*self, *other])
+        return Results(self.study, [*self._alone, *other._alone])
 
     def tables(self) -> list[Table]:
         """The tables that the command shows."""
@@ -271,8 +274,7 @@ def _show(study: Study, paths: Sequence[Path], contents: Sequence[Contents], for
     if study.draw_together is None:
         tables.print_tables(found, form, below=below)
         return
-    folder = paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]})
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = runs.make_folder(paths[0].parent / "compare" / name_of({"runs": [path.name for path in paths]}))
     runs.write_bytes(folder / "table.md", ("\n\n".join(map(tables.markdown, found)) + "\n").encode())
     runs.write_json(folder / "table.json", list(contents))
     if draw:

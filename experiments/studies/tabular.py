@@ -1,13 +1,13 @@
 """Tabular games for studies: building them, their symmetry groups, and the best values that can be reached."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from experiments.configuration.config import build_game
-from games.errors import TacitError, one_of, whole_number
+from games.errors import TacitError, one_of, some_of, whole_number
 from games.game import Game
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
@@ -102,20 +102,6 @@ def probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> t
     return tuple(np.exp(arrays[f"{name}_agent_{k}"]) for k in range(agents))
 
 
-def chosen(name: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
-    """The names given, one or several of `known`, in the order of `known`; null means all.
-
-    Raises:
-      TacitError: for an unknown name, or an empty list.
-    """
-    several = known if given is None else given if isinstance(given, list | tuple) else [given]
-    if not several:
-        raise TacitError(f"{name} must be one or several of {', '.join(known)}, not an empty list")
-    for one in several:
-        one_of(name, one, known)
-    return tuple(one for one in known if one in several)
-
-
 def method_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The checked keys that all commands with methods share: method, agent_swaps, starts and seed.
 
@@ -123,7 +109,7 @@ def method_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
       TacitError: naming the first invalid value.
     """
     return {
-        "method": chosen("method", plain.get("method"), [method.key for method in METHODS]),
+        "method": some_of("method", plain.get("method"), [method.key for method in METHODS]),
         "agent_swaps": one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
         "starts": whole_number("starts", plain.get("starts"), 2, MOST_STARTS),
         "seed": whole_number("seed", plain.get("seed"), 0, 2**31 - 3),

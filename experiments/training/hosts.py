@@ -28,7 +28,7 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
     Waits until all are connected. Does nothing in a process alone, such as Slurm's batch script or a step of one task.
 
     Raises:
-      TacitError: if the environment sets only some of the variables.
+      TacitError: if the environment sets only some of the variables, or they cannot be connected.
     """
     told = "JAX_COORDINATOR_ADDRESS" in environment
     # Tasks of the step that `srun` made. SLURM_NTASKS, which JAX uses, also counts tasks that have not been started.
@@ -38,6 +38,8 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
     processes, number = (_whole(environment, name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
     try:
         jax.distributed.initialize(num_processes=processes, process_id=number)
+    except RuntimeError as error:
+        raise TacitError(f"the processes of the job cannot be connected: {str(error).splitlines()[0]}") from error
     except ValueError as error:
         raise TacitError(
             "JAX_COORDINATOR_ADDRESS asks for JAX_NUM_PROCESSES and, from 0 and below it, JAX_PROCESS_ID: "

@@ -120,10 +120,10 @@ def _complete(
     for run, _ in members[:1]:  # all have the same game; refuse a broken one before anything is written
         built = run.built
         require_shapes(built.game, [built.kind.observer])
-    todo = _claimed(config, members)
     trainings: list[Training] = []
     ended: set[Path] = set()
     with Stopper(config.minutes) as stopper:
+        todo = _claimed(config, members)
         try:
             found = sorted((member(run, path, warn) for run, path in todo), key=lambda one: -one.updates)
             groups = [list(group) for _, group in itertools.groupby(found, key=lambda one: one.updates)]
@@ -164,12 +164,13 @@ def _claimed(config: JobConfig, members: Sequence[tuple[RunConfig, Path]]) -> li
             runs.needs_training(path, run, overwrite=overwrite)
     claimed = []
     for run, path in members:
+        mine = False
         try:
             mine = first and runs.claim(path.parent, run, overwrite=overwrite, name=path.name) is not None
             if mine and overwrite:
                 checkpoints.discard(path / runs.CHECKPOINTS)
-        except TacitError as error:
-            _give_up(claimed, (), "interrupted", str(error))
+        except BaseException as error:
+            _give_up([*claimed, *[(run, path)] * mine], (), "interrupted", str(error) or "stopped from outside")
             raise
         if devices.broadcast_from_first(mine):
             claimed.append((run, path))

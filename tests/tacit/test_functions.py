@@ -1,5 +1,7 @@
 """The functions of the face: what they return, and that a mistake is answered in one sentence."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -77,10 +79,18 @@ class TestRuns:
         lines = str(tacit.compare(runs)).splitlines()
         assert lines[0].startswith("| entropy_coef | seeds | greedy XP |")
         assert lines[2].startswith("| 0.01 | 6 | ") and lines[3].startswith("| 0.1 | 6 | ")
-        assert str(tacit.compare(runs, by="entropy_coef,seeds")).startswith("| entropy_coef | seeds | greedy XP |")
+        assert str(tacit.compare(runs, by="seeds,entropy_coef")).startswith("| seeds | entropy_coef | greedy XP |")
         assert len(tacit.figures.comparison(tacit.compare(runs)).axes) == 2
+        asked = tacit.compare(runs, by="", contrasts="entropy_coef=0.1-0.01")
+        assert (asked.by, len(asked.tests.contrasts)) == ([], 1)
         with pytest.raises(tacit.TacitError, match="compare takes runs as train and load return them, not "):
             tacit.compare([runs[0]])
+        failed = dataclasses.replace(runs[0], state="failed", reason="it was stopped")
+        with pytest.warns(UserWarning, match=r"^1 of 3 runs \(1 failed\) left out$") as said:
+            assert len(tacit.compare(tacit.Runs([*runs, failed])).rows) == 2
+        assert said[0].filename == __file__
+        with pytest.raises(tacit.TacitError, match=r"there is no run to compare$"):
+            tacit.compare(runs.where("entropy_coef=7"))
 
     def test_seeds_of_a_run_play(self, runs):
         run = runs[0]
@@ -92,15 +102,24 @@ class TestRuns:
         sampled = tacit.crossplay(run.game, run.agents, games=8, play="sampled")
         np.testing.assert_array_equal(sampled.mean, run.crossplay()["sampled"].mean)
 
-    def test_methods_meet(self, runs):
+    def test_methods_meet(self, runs, tmp_path, monkeypatch):
         table = tacit.methods({"low": runs[0], "high": runs[1]}, games=2)
         assert "| low | high |" in str(table)
         assert len(tacit.figures.methods(table).axes) == 3
-        assert "entropy coef 0.01" in str(tacit.methods(runs, games=2))
+        table = tacit.methods(runs, games=2, output=tmp_path / "here")
+        assert "entropy coef 0.01" in str(table) and table.folder == tmp_path / "here"
+        (tmp_path / "file").write_text("")
+        for made in (tacit.methods, lambda runs, output: tacit.conventions(runs[0], output=output)):
+            with monkeypatch.context() as patched, pytest.raises(tacit.TacitError, match=r"^the folder .* be made: "):
+                patched.setattr("experiments.training.job.crossplay", None)  # nothing is played
+                made(runs, output=str(tmp_path / "file"))
 
     def test_figures_of_a_run(self, runs):
         axes = tacit.figures.crossplay(runs[0], plays=["greedy"]).axes
         assert [axis.get_title() for axis in axes] == ["greedy play", ""]
+        assert len(tacit.figures.crossplay(runs[0], plays="greedy").axes) == 2
+        with pytest.raises(tacit.TacitError, match="plays must be one of sampled, greedy, not 'timid'"):
+            tacit.figures.crossplay(runs[0], plays=["timid"])
         assert tacit.figures.learning_curves(runs[0], "mine").get_suptitle() == "mine"
 
     def test_another_crossplay_of_a_finished_run_is_a_warning(self, runs, folder, tiny):
@@ -129,9 +148,49 @@ def test_mistakes_of_a_training(arguments, keys, says):
         tacit.train(*arguments, **keys)
 
 
+def test_a_job_of_several_processes_connects_them(monkeypatch):
+    def connect(**_):
+        raise tacit.TacitError("they are connected")
+
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    monkeypatch.setattr("jax.distributed.initialize", connect)
+    with pytest.raises(tacit.TacitError, match="they are connected"):
+        tacit.train("execution.distributed=true", game="lever")
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda game: tacit.make(3), "make takes the name of a game, not 3"),
+        (lambda game: tacit.load(3), "runs are loaded from a folder, or a list of folders, not 3"),
+        (
+            lambda game: tacit.symmetries("lever"),
+            r"a game is what make returns, such as .*, or run\.game, not \'lever\'",
+        ),
+        (lambda game: tacit.partners("hanabi_2x3"), "a game is what make returns"),
+        (lambda game: tacit.crossplay("lever", []), "a game is what make returns"),
+        (lambda game: tacit.crossplay(game, 3), "crossplay takes a list of agents, not 3"),
+        (lambda game: tacit.conventions("runs/abc"), "conventions takes a run, .*, not 'runs/abc'"),
+        (lambda game: tacit.methods([]), r"methods takes runs of train or load, one or more, .*, not \[\]"),
+        (lambda game: tacit.methods({"a": 3}), "methods takes runs .*, not 3"),
+        (lambda game: tacit.compare("runs"), "compare takes runs as train and load return them, not 'runs'"),
+        (lambda game: tacit.compare(tacit.Runs(()), by=3), "by must be a list of texts, or a text with commas, not 3"),
+    ],
+)
+def test_first_arguments_of_another_type(call, says):
+    with pytest.raises(tacit.TacitError, match=says):
+        call(tacit.make("lever"))
+
+
+@pytest.mark.parametrize("wrong", [{"level": -0.5}, {"level": 95}, {"level": 1}, {"resamples": 0}, {"seed": -1}])
+def test_settings_of_a_summary(wrong):
+    with pytest.raises(tacit.TacitError, match=rf"^{next(iter(wrong))} must be a "):
+        tacit.summarise(([(0, 0), (1, 1)], [1.0, 2.0]), **wrong)
+
+
 def test_only_agents_play():
     game = tacit.make("lever")
-    with pytest.raises(tacit.TacitError, match=r"such as those of run\.agents, and 'ann' is none"):
+    with pytest.raises(tacit.TacitError, match=r"such as those of run\.agents, not 'ann'"):
         tacit.crossplay(game, ["ann"])
     agent = tacit.Agent.of(Uniform(), observer="last")
     for wrong in ({"play": "best"}, {"games": 0}, {"seating": "none"}, {"seed": -1}):

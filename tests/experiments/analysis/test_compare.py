@@ -288,7 +288,7 @@ def test_a_figure_that_is_not_drawn_is_not_announced(synthetic_run, tacit, tmp_p
 
 
 def test_the_figure_has_a_panel_for_each_play(folder):
-    found = compare.compare(load(folder), by=["entropy_coef"])
+    found = compare.compare(load(folder).finished(), by=["entropy_coef"])
     panels = compare_figures.figure(found).get_axes()
     assert [panel.get_title() for panel in panels] == ["sampled play", "greedy play"]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001", "0.01", "0.1"]

@@ -81,7 +81,7 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
 
 @pytest.mark.slow
 def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
-    found = conventions_run(hanabi_run, games=6, symmetries=2, plays=["greedy"], output=tmp_path)
+    found = conventions_run(hanabi_run, games=6.0, symmetries=2, plays="greedy", output=tmp_path)
     (table,) = shown(found)
     assert table.title == f"hanabi, run {hanabi_run.name}, greedy play"
     assert all(note in said.out for note in table.notes)
@@ -103,10 +103,14 @@ def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
 
 
 def test_bad_settings_are_refused(finished_runs, tmp_path):
-    with pytest.raises(TacitError, match="--symmetries must be"):
+    with pytest.raises(TacitError, match=r"^symmetries must be"):
         conventions_run(finished_runs[0], symmetries=0)
+    with pytest.raises(TacitError, match=r"^seed must be a whole number from 0 to 2147483647, not 4294967296"):
+        conventions_run(finished_runs[0], seed=2**32)
     with pytest.raises(TacitError, match="plays must be one of sampled, greedy, not 'timid'"):
-        conventions_run(finished_runs[0], plays=["timid"])
+        conventions_run(finished_runs[0], plays="timid")
+    with pytest.raises(TacitError, match="plays must be one or several of sampled, greedy, not an empty list"):
+        conventions_run(finished_runs[0], plays=[])
     with pytest.raises(TacitError, match="there is no run directory"):
         conventions_run(tmp_path / "nothing")
 

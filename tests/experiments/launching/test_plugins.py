@@ -6,6 +6,7 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.version import VersionBase
 
 from experiments.configuration import config
 from experiments.launching import compose
@@ -25,6 +26,17 @@ def test_somebody_elses_application_does_not_look_among_python_paths(tmp_path):
         assert "python://" in search_path()
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert "python://" not in search_path()
+
+
+def test_a_hydra_of_the_users_own_is_left_alone_and_not_asked(tmp_path):
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.2"):
+        before = search_path()
+        assert compose.compose(["game=lever", "seeds=3"])["seeds"] == 3
+        assert search_path() == before and str(VersionBase.instance().getbase()) == "1.2"
+    with hydra.initialize_config_module("conf", version_base="1.3"):  # as within a job of ours
+        here = GlobalHydra.instance().hydra
+        assert compose.compose(["game=lever"])["game"]["payoffs"]
+        assert GlobalHydra.instance().hydra is here
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from experiments import runs
+from experiments.runs import directory
 from games.errors import TacitError
 from games.tabular.library import lever
 from marl.crossplay import crossplay
@@ -306,6 +307,22 @@ def test_a_half_made_directory_is_started_again(make_job, finished_runs, tmp_pat
     path.mkdir()
     (path / ".status.json.123").write_text("{")
     assert runs.claim(tmp_path, run, overwrite=False) == path
+
+
+def test_a_claim_that_cannot_be_written_is_given_up(make_job, tmp_path, monkeypatch):
+    (run,) = make_job(tmp_path).runs
+    write = directory.write_json
+
+    def full(file, plain):
+        if file.name == "run.json":
+            raise TacitError("the disk is full")
+        write(file, plain)
+
+    with monkeypatch.context() as patched, pytest.raises(TacitError, match="the disk is full"):
+        patched.setattr(directory, "write_json", full)
+        runs.claim(tmp_path, run, overwrite=False)
+    assert not list(tmp_path.glob("*/.claim.*"))
+    assert runs.claim(tmp_path, run, overwrite=False) == tmp_path / run.name()
 
 
 @pytest.mark.parametrize(("overwrite", "steps"), [(False, 32), (True, 0)])

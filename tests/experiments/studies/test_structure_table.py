@@ -159,7 +159,12 @@ def test_an_unfinished_run_is_not_read(tmp_path):
 
 def by_hand(structure, *cross_plays, penalty=None):
     methods = [
-        {"name": f"method {k}", "cross_play": value, "refused": None if value is not None else "it does not apply"}
+        {
+            "name": f"method {k}",
+            "key": f"method-{k}",
+            "cross_play": value,
+            "refused": None if value is not None else "it does not apply",
+        }
         for k, value in enumerate(cross_plays)
     ]
     return {"title": "a game", "solo": 2.0, "structure": structure, "penalty": penalty, "methods": methods}
@@ -182,6 +187,35 @@ def test_splits_by_hand():
     (other,) = found[4]["methods"]
     assert (other["split"], other["no_split"][:18]) == (None, "neither claims nor")
     assert "split" not in given[0]["methods"][0] and "split" not in found[1]["methods"][0]
+
+
+def test_splits_are_of_runs_with_the_same_settings():
+    def pair(none, isolation, **settings):
+        return [{**by_hand("none", none), **settings}, {**by_hand("isolation", isolation), **settings}]
+
+    settings = {"starts": 4, "agent_swaps": True, "restarts": 8, "seed": 0}
+    given = pair(1.0, 1.5, **settings)
+    for key, other in [("starts", 16), ("agent_swaps", False), ("restarts", 9), ("seed", 1)]:
+        given += pair(1.0, 2.0, **{**settings, key: other})
+    parts = [one["methods"][0]["split"]["spatial"] for one in with_splits(given)[::2]]
+    assert parts == [0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_splits_are_of_the_same_method_wherever_it_stands():
+    both, later = [by_hand("none", 1.0, 1.5), by_hand("isolation", 1.5, 2.0)], by_hand("isolation", 2.0)
+    later["methods"][0]["key"] = "method-9"
+    both[1]["methods"].reverse()
+    found = with_splits([both[0], later, both[1]])
+    assert [method["split"]["spatial"] for method in found[0]["methods"]] == [0.5, 0.5]
+
+
+def test_a_part_of_results_keeps_its_splits_and_a_sum_has_new_ones():
+    one, other = (study.Results(STUDY, [by_hand(*what)]) for what in (("none", 1.0), ("isolation", 2.0)))
+    assert "no_split" in one[0]["methods"][0]
+    whole = one + other
+    assert whole[0]["methods"][0]["split"]["spatial"] == 1.0 and "no_split" not in whole[0]["methods"][0]
+    assert whole[:1][0] == whole[0] == with_splits([one[0], other[0]])[0]
+    assert (whole[:1] + whole[1:])[0] == whole[0]
 
 
 @pytest.mark.slow

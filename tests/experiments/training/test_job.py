@@ -259,6 +259,23 @@ def test_a_refused_job_does_not_touch_its_other_runs(make_job, finished_runs, a_
     assert bytes_of(a_run) == before
 
 
+def test_an_interrupt_while_runs_are_claimed_gives_them_up(make_job, tmp_path, monkeypatch):
+    job, claim = make_job(tmp_path, BOTH), runs.claim
+    first, second = job.runs
+
+    def interrupted(root, run, **options):
+        if run == second:
+            raise KeyboardInterrupt
+        return claim(root, run, **options)
+
+    monkeypatch.setattr(runs, "claim", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job)
+    status = status_of(tmp_path / first.name())
+    assert (status["state"], status["reason"]) == ("interrupted", "stopped from outside")
+    assert not list(tmp_path.glob("*/.claim.*"))
+
+
 def test_another_machine_counts_as_at_work_while_it_gives_signs(a_run):
     run = runs.read_run(a_run).config
     write_running(a_run, 1, host="elsewhere")

@@ -178,7 +178,7 @@ def test_cells_of_ones_own():
 
 def test_refusals():
     game = lever_game(payoffs=(1.0, 0.5))
-    with pytest.raises(TacitError, match=r"^crossplay\.games must be at least 1, not 0$"):
+    with pytest.raises(TacitError, match=r"^crossplay\.games must be a whole number of at least 1, not 0$"):
         crossplay(game, [puller(0), puller(1)], games=0, greedy=True, key=KEY)
     with pytest.raises(TacitError, match="at least one agent"):
         crossplay(game, [], games=1, greedy=True, key=KEY)
