@@ -28,6 +28,7 @@ from experiments.launching.overrides import (
     names_of,
     read,
     refuse_several_values,
+    refuse_what_is_no_name,
     refuse_what_needs_a_sweep,
     short,
     swept,
@@ -140,7 +141,7 @@ def _refuse_option(command: Command, option: str, arguments: Sequence[str]) -> N
 
 
 def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
-    """Refuse groups and experiments of another command, and choices that are no names.
+    """Refuse groups and experiments of another command.
 
     Experiments of `tacit phase` are in exact/; the others have keys of training.
     """
@@ -152,9 +153,6 @@ def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
             raise TacitError(f"expected KEY=VALUE, not {override.input_line!r}")
         if key in theirs and key not in own:
             raise TacitError(f"the configuration has no key {key!r}; it chooses {', '.join(own)}")
-        for one in OverridesParser.create().parse_overrides(choices(override)) if key in own else []:
-            if one.type == OverrideType.CHANGE and not isinstance(one.value(), str | list):
-                raise TacitError(f"{key} must be a name, not {one.get_value_element_as_str()}")
     for name in names_of(parsed, "experiment"):
         keys = conf_files.keys(f"experiment/{name}")
         if command.root == TRAIN and keys and name.startswith("exact/"):
@@ -298,9 +296,13 @@ def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     game if the configuration has no key of that name and a chosen game has one.
 
     Raises:
-      TacitError: if the overrides cannot be parsed, or for a game that does not exist.
+      TacitError: if the overrides cannot be parsed, for a choice of a group that is no name, or a game that does not
+        exist.
     """
     parsed = [read(with_names_of_games(text)) for text in overrides]
+    for override in parsed:
+        if override.type == OverrideType.CHANGE and override.key_or_group in conf_files.default_choices(root):
+            refuse_what_is_no_name(override)
     changes = [override.key_or_group if override.type == OverrideType.CHANGE else "" for override in parsed]
     texts = [str(override.input_line) for override in parsed]
     if "game.file" in changes and "game" not in changes:

@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 
 from experiments.configuration import conf_files
+from experiments.configuration.targets import PARTS
 from games.errors import TacitError
 
 
@@ -82,6 +83,17 @@ def given_twice(parsed: Sequence[Override]) -> str:
     return "; ".join(f"{key} is given {given.count(key)} times, and {text} counts" for key, text in last.items())
 
 
+def refuse_what_is_no_name(override: Override) -> None:
+    """Refuse a choice of a group that is no name: of game=[lever,dectiger] hydra would make one game of both.
+
+    Raises:
+      TacitError: naming the group and the choice.
+    """
+    for one in OverridesParser.create().parse_overrides(choices(override)):
+        if not isinstance(one.value(), str):
+            raise TacitError(f"{one.key_or_group} must be a name, not {one.get_value_element_as_str()}")
+
+
 def refuse_several_values(override: Override) -> None:
     """Refuse KEY=A,B.
 
@@ -90,7 +102,8 @@ def refuse_several_values(override: Override) -> None:
     """
     if override.is_sweep_override():
         key, _, values = str(override.input_line).partition("=")
-        a_list = f"; a list has brackets: {key}=[{values}]" * (override.value_type == ValueType.SIMPLE_CHOICE_SWEEP)
+        may_be_a_list = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and key not in (*PARTS, "experiment")
+        a_list = f"; a list has brackets: {key}=[{values}]" * may_be_a_list
         raise TacitError(f"{key}={values} stands for several jobs, which only a sweep has: add -m{a_list}")
 
 
