@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from experiments.presentation import terminal
 from experiments.training import platforms
 from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError, did_you_mean, whole_number
@@ -81,22 +82,22 @@ def main() -> None:
             _reword_warnings()
             status = _dispatch(sys.argv[1:])
     except TacitError as error:
-        print(f"tacit: {error}", file=sys.stderr)
+        terminal.say(f"tacit: {error}")
         status = 2
     except Paused as pause:
-        print(f"tacit: {pause}", file=sys.stderr)
+        terminal.say(f"tacit: {pause}")
         status = pause.status
     except KeyboardInterrupt as interrupt:
-        print("tacit: interrupted", file=sys.stderr)
+        terminal.say("tacit: interrupted")
         status = INTERRUPTED
         atexit.register(end_at_once, interrupt)
-    except BrokenPipeError:
+    except BrokenPipeError:  # nobody reads the results
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:
         if (refused := platforms.unusable(error)) is None:
             raise
-        print(f"tacit: {refused}", file=sys.stderr)
+        terminal.say(f"tacit: {refused}")
         status = 2
     sys.exit(status)
 
@@ -109,7 +110,7 @@ def _reword_warnings() -> None:
         sentence = " ".join(str(message).split())
         if sentence not in shown:
             shown.add(sentence)
-            print(f"tacit: warning: {sentence}", file=sys.stderr)
+            terminal.warn(sentence)
 
     warnings.showwarning = show
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it then makes a cache of its own, and says so
@@ -285,7 +286,7 @@ def _zoo(arguments: list[str]) -> None:
 
 def _compare(arguments: list[str]) -> None:
     from experiments.analysis import compare, compare_tables
-    from experiments.presentation import tables, terminal
+    from experiments.presentation import tables
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
@@ -359,7 +360,7 @@ def _report(arguments: list[str]) -> None:
         options.folders,
         options.output,
         games=options.games,
-        progress=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        progress=terminal.say,
     )
     print(f"open {page}")
 
@@ -456,9 +457,8 @@ def _verify(arguments: list[str]) -> int:
     report = verify(
         steps=options.steps,
         seed=options.seed,
-        on_progress=lambda report: print(
-            f"{report.steps} of {options.steps} steps, {report.boards} boards, {len(report.differences)} differences",
-            file=sys.stderr,
+        on_progress=lambda report: terminal.say(
+            f"{report.steps} of {options.steps} steps, {report.boards} boards, {len(report.differences)} differences"
         ),
     )
     print(report)

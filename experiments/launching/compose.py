@@ -241,12 +241,12 @@ def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhe
     settings = HydraConfig.get()
     keys = keys | set(settings.sweeper.get("params") or {})
     name = f"job {settings.job.num}: {short(settings.overrides.task, keys)}"
-    sys.stderr.write(f"{name}\n")  # in one write: several processes may print at once
+    terminal.say(name)
     made = plain(composed, command.root)
     if elsewhere:  # progress bars of several processes would overwrite each other
         made["execution"]["progress"] = False
     value = command.run(command.parse(made), in_sweep=True)
-    sys.stderr.write(f"{name}: finished\n")
+    terminal.say(f"{name}: finished")
     return value
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.presentation import tables, terminal
+from experiments.presentation.tables import Column, Table
+from experiments.training.loop import Progress
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from experiments.cli import main; main()"]
 
@@ -30,9 +34,11 @@ def test_train_says_what_it_will_do(tacit, tiny_overrides, tmp_path, monkeypatch
     plainly = [*others(tiny_overrides, "execution.progress"), "execution.figures=false"]
     both = "entropy_coef 0.01, 0.5: 2 runs of 2 seeds, 64 steps a seed, 256 in all, into runs"
     said = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5]")
-    assert (said.status, said.err) == (0, f"lever, FeedForward, IPPO, {both}\n")
-    again = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5,0.7]").err
-    assert again.endswith("3 runs of 2 seeds, 64 steps a seed, 384 in all, into runs; 2 of 3 finished before\n")
+    assert (said.status, *said.err.splitlines()[:2]) == (
+        0, f"lever, FeedForward, IPPO, {both}", "compiling: 0 of 64 steps a seed"
+    )  # fmt: skip
+    again = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5,0.7]").err.splitlines()[0]
+    assert again.endswith("3 runs of 2 seeds, 64 steps a seed, 384 in all, into runs; 2 of 3 finished before")
     swept = tacit("train", "-m", *plainly, "learner.entropy_coef=0.5,0.6,0.7").err.splitlines()[0]
     assert swept.startswith("sweep of 3 jobs, 2 of them left out: ")
     assert swept.endswith("; 1 run to make, 128 steps in all")
@@ -78,6 +84,30 @@ def test_caches_that_cannot_be_written_are_one_warning_or_none(finished_runs, tm
         f"tacit: warning: JAX_COMPILATION_CACHE_DIR={nowhere} is no folder that can be written: compiled programs are "
         "not kept\n"
     )
+
+
+def test_nobody_reads_the_progress_and_the_run_goes_on(monkeypatch, capsys):
+    """As behind `tacit train 2>&1 | head -1`: results alone are on standard output, and all else may be lost."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        terminal.say("what comes")
+        terminal.plain_lines()(Progress("compiling", 0, 64, 0.0, 0.0, 0.0))
+        with terminal.counter(show=True) as report:
+            report("flow", 0, 3)
+    assert capsys.readouterr().out == ""
+
+
+def test_nobody_reads_the_results(monkeypatch):
+    """The command line takes it for an end like any other."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "stdout", broken)
+        with pytest.raises(BrokenPipeError):
+            tables.print_tables([Table("", [Column("a")], [[1]])], tables.SHOWN)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
 
 
 def test_a_warning_of_a_library_is_one_line(tacit, monkeypatch):
