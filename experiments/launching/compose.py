@@ -77,9 +77,11 @@ def main(command: Command, arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
       Paused: if the work stopped before its end, or no trial of a search finished.
     """
-    said, unknown = _flags().parse_known_intermixed_args(list(arguments))
+    flags_parser = _flags()
+    said, unknown = flags_parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        _refuse_option(command, unknown[0], arguments)
+        known = [option for action in flags_parser._actions for option in action.option_strings]
+        _refuse_option(command, unknown[0], arguments, [*known, "--help", *["--format"] * (command.root != TRAIN)])
     flags = list(arguments)
     for override in said.overrides:
         flags.remove(override)
@@ -130,14 +132,16 @@ def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _refuse_option(command: Command, option: str, arguments: Sequence[str]) -> NoReturn:
-    """Refuse an option that does not exist; if it is spelled like a key, say how the key is given."""
+def _refuse_option(command: Command, option: str, arguments: Sequence[str], known: Sequence[str]) -> NoReturn:
+    """Refuse an option that is not among the known ones; if it is spelled like a key, say how the key is given."""
     name, _, value = option.partition("=")
-    after = arguments[arguments.index(option) + 1 :][:1]
+    # From Python 3.12 on argparse takes -mx=1 for -m and -x=1.
+    after = arguments[arguments.index(option) + 1 :][:1] if option in arguments else []
     value = value or next((text for text in after if "=" not in text and not text.startswith("-")), "VALUE")
-    key = _nearest_key(name.strip("-"), _keys(_compose([], command.root)))
-    hint = f"keys are written {key}={value}" if key else f"tacit {command.name} --help says more"
-    raise TacitError(f"there is no option {name}; {did_you_mean(name, ['--multirun', '--format', '--help'], hint)}")
+    near = _near_keys(name.strip("-"), _keys(_compose([], command.root)))
+    written = " or ".join(f"{key}={value}" for key in near)
+    hint = f"keys are written {written}" if near else f"tacit {command.name} --help says more"
+    raise TacitError(f"there is no option {name}; {did_you_mean(name, known, hint)}")
 
 
 def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
@@ -404,17 +408,18 @@ def _suggestion(key: str, chosen: Sequence[str], root: str) -> str:
     if isinstance(plain.get(group), Mapping):
         near = nearest(last, own(group))
         return f"did you mean '{group}.{near}'?" if near else f"{group} has {', '.join(own(group))}"
-    if near := _nearest_key(key, [name for name in _keys(plain) if name != key]):
-        return f"did you mean {near!r}?"
+    if near := _near_keys(key, [name for name in _keys(plain) if name != key]):
+        return f"did you mean {' or '.join(map(repr, near))}?"
     game = f", and game has {', '.join(own('game'))}" if isinstance(plain.get("game"), Mapping) else ""
     return f"it has {', '.join(map(str, plain))}{game}"
 
 
-def _nearest_key(key: str, names: Sequence[str]) -> str | None:
-    """The dotted name whose spelling, or that of its last part, is nearest."""
-    known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
-    near = nearest(key, known)
-    return known[near] if near else None
+def _near_keys(key: str, names: Sequence[str]) -> list[str]:
+    """The dotted names whose spelling, or that of their last part, is nearest, after a top-level one that is near."""
+    top = nearest(key, [name for name in names if "." not in name])
+    parts = {name: name.rpartition(".")[2] for name in names}
+    near = nearest(key, [*names, *parts.values()])
+    return list(dict.fromkeys([*([top] if top else []), *(name for name in names if near in (name, parts[name]))]))
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

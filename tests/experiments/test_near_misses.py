@@ -17,6 +17,11 @@ from tests.command_line import refused
         (["games", "lever", "players=2,3"], "game.players=2,3 stands for several jobs, which only a sweep has: add -m"),
         (["train", "--seeds", "3"], "there is no option --seeds; keys are written seeds=3"),
         (["train", "--entropy-coef=1"], "there is no option --entropy-coef; keys are written learner.entropy_coef=1"),
+        (["train", "--seed", "3"], "there is no option --seed; keys are written seeds=3 or crossplay.seed=3"),
+        (["train", "seed=3"], "the configuration has no key 'seed'; did you mean 'seeds' or 'crossplay.seed'?"),
+        (["train", "--format", "csv"], "there is no option --format; tacit train --help says more"),
+        (["phase", "--fromat", "csv"], "there is no option --fromat; did you mean '--format'?"),
+        (["train", "-mseeds=1,2"], "seeds=1,2"),  # which argparse reads in two ways, by the version of Python
         (["train", "--multirn"], "there is no option --multirn; did you mean '--multirun'?"),
         (["train", "payoffs=[1,2"], "'payoffs=[1,2' cannot be read: brackets and quotes must be closed, "),
         (["train", "-m", "hydra/launcher=slrum"], "there is no hydra/launcher 'slrum'; did you mean 'slurm'?"),
