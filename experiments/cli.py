@@ -197,13 +197,16 @@ def _with_format(parser: argparse.ArgumentParser) -> None:
 def _symmetries(arguments: list[str]) -> None:
     parser = _Parser("tacit symmetries", description="The symmetry group of a tabular game: orders and generators.")
     parser.add_argument(
-        "overrides", nargs="+", metavar="GAME", help="a game of the list, or KEY=VALUE as for tacit phase"
+        "overrides", nargs="+", metavar="GAME", help="a game of the list or game.file=PATH, and KEY=VALUE of its keys"
     )
     parser.add_argument("--generators", type=int, default=8, help="show so many generators (%(default)s)")
     options = parser.all_of(arguments)
     whole_number("--generators", options.generators, 0)
+    from experiments.configuration import conf_files
+
     for text in options.overrides:
-        if "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
+        is_game = conf_files.game_named(text) in conf_files.choices("game")
+        if not is_game and "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
             raise TacitError(
                 f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
             )
@@ -214,7 +217,7 @@ def _symmetries(arguments: list[str]) -> None:
     games = [text for text in overrides if text.startswith("game=")]
     if len(games) != 1 and (games or not any(text.startswith("game.file=") for text in overrides)):
         raise TacitError(f"symmetries needs one game, such as dectiger or game.file=PATH, not {len(games)}")
-    game = tabular.build_tabular(compose.compose(overrides, "phase")["game"])
+    game = tabular.build_tabular(compose.composed_game(overrides))
     print(symmetries.describe(game, options.generators))
 
 
@@ -224,7 +227,7 @@ def _config(arguments: list[str]) -> None:
     options = parser.all_of(arguments)
     from experiments.launching import compose
 
-    print(json.dumps(compose.compose(options.overrides), indent=1))
+    print(json.dumps(compose.one_job(options.overrides), indent=1))
 
 
 def _crossplay(arguments: list[str]) -> None:
@@ -242,9 +245,10 @@ def _crossplay(arguments: list[str]) -> None:
     from experiments.presentation import tables
 
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
+    known = {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     for text in game:
         key, _, value = text.partition("=")
-        if key in vars(options):
+        if key in known:
             raise TacitError(f"{text} is an option of this command: --{key} {value}")
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(

@@ -68,7 +68,7 @@ def crossplay_runs(
         raise TacitError(f"a run brings its own game: leave out {' '.join(game)}")
     if not loaded and not (with_partners and game):
         raise TacitError("crossplay needs a RUN, or a game and partners: game=NAME --with partners")
-    played_game = loaded[0].game if loaded else _composed_game(game)
+    played_game = loaded[0].game if loaded else build_game(compose.composed_game(game))
     joining = named_partners(played_game, with_partners)
     settings = {"runs": [run.name for run in loaded], **dataclasses.asdict(config)}
     if joining:
@@ -173,12 +173,6 @@ def _forms(given: Any) -> str:
     """The shapes and dtypes of what a function returned, such as "((), float32[3])"."""
     form = jax.tree.map(lambda leaf: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]", given)
     return str(form).replace("'", "")
-
-
-def _composed_game(overrides: Sequence[str]) -> Game:
-    """The game that overrides such as game=NAME choose."""
-    named = [text if text.startswith("game=") else f"game.{text.removeprefix('game.')}" for text in overrides]
-    return build_game(compose.compose(named)["game"])
 
 
 def _cells(game: Game, seeds: int, joining: int, config: CrossPlayConfig) -> np.ndarray:

@@ -86,7 +86,7 @@ def main(command: Command, arguments: Sequence[str]) -> None:
     for override in said.overrides:
         flags.remove(override)
     parsed = OverridesParser.create().parse_overrides(expand_overrides(said.overrides, command.root))
-    _refuse_wrong_choices(command, parsed)
+    _refuse_wrong_choices(command.name, command.root, parsed)
     settings = [conf_files.hydra_settings(f"experiment/{name}") for name in names_of(parsed, "experiment")]
     keys, varied = {override.key_or_group for override in parsed}, swept(parsed)
     if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
@@ -144,13 +144,13 @@ def _refuse_option(command: Command, option: str, arguments: Sequence[str], know
     raise TacitError(f"there is no option {name}; {did_you_mean(name, known, hint)}")
 
 
-def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
+def _refuse_wrong_choices(command: str, root: str, parsed: Sequence[Override]) -> None:
     """Refuse groups and experiments of another command.
 
     Experiments of `tacit phase` are in exact/; the others have keys of training.
     """
-    own, theirs = (conf_files.default_choices(root) for root in (command.root, TRAIN))
-    foreign = _top_level_keys(TRAIN) - _top_level_keys(command.root)
+    own, theirs = (conf_files.default_choices(one) for one in (root, TRAIN))
+    foreign = _top_level_keys(TRAIN) - _top_level_keys(root)
     for override in parsed:
         key = override.key_or_group
         if not key:
@@ -159,10 +159,10 @@ def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
             raise TacitError(f"the configuration has no key {key!r}; it chooses {', '.join(own)}")
     for name in names_of(parsed, "experiment"):
         keys = conf_files.keys(f"experiment/{name}")
-        if command.root == TRAIN and keys and name.startswith("exact/"):
-            raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
+        if root == TRAIN and keys and name.startswith("exact/"):
+            raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command}")
         if keys & foreign:
-            raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
+            raise TacitError(f"experiment={name} is for tacit train, not for tacit {command}")
 
 
 def _check_one(command: Command, parsed: Sequence[Override]) -> None:
@@ -262,8 +262,37 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     """
     texts = expand_overrides(overrides, root)
     for override in OverridesParser.create().parse_overrides(texts):
-        refuse_several_values(override)
+        refuse_several_values(override, sweeps=False)
     return plain(_compose(texts, root), root)
+
+
+def composed_game(overrides: Sequence[str]) -> dict[str, Any]:
+    """The group `game` of overrides of nothing else: game=NAME or game.file=PATH, and keys of the game, game. or not.
+
+    Raises:
+      TacitError: for a key that the game does not have, and as `compose`.
+    """
+
+    def whole(text: str) -> str:
+        key = text.partition("=")[0].lstrip("+~")
+        sign = text[: len(text) - len(text.lstrip("+~"))]
+        return text if key == "game" or key.startswith("game.") else f"{sign}game.{text.removeprefix(sign)}"
+
+    return compose([whole(text) for text in overrides])["game"]
+
+
+def one_job(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of the one job of `tacit train` that overrides stand for; warns of keys given twice.
+
+    Raises:
+      TacitError: as `compose`, and for experiments of another command or that are sweeps or searches.
+    """
+    parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
+    _refuse_wrong_choices("train", TRAIN, parsed)
+    _refuse_sweeps_of_their_own(parsed)
+    if warning := given_twice(parsed):
+        terminal.warn(warning)
+    return compose(overrides)
 
 
 def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
@@ -277,10 +306,14 @@ def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
     for override in parsed:
         if override.key_or_group.partition("/")[0].partition(".")[0] == "hydra":
             raise TacitError(f"{override.input_line} is for the command line: jobs run in this process, one by one")
+    _refuse_sweeps_of_their_own(parsed)
+    return [compose(job, root) for job in grid(overrides, root)]
+
+
+def _refuse_sweeps_of_their_own(parsed: Sequence[Override]) -> None:
     for name in names_of(parsed, "experiment"):
         if conf_files.hydra_settings(f"experiment/{name}").mode == RunMode.MULTIRUN.name:
-            raise TacitError(f"experiment={name} is a sweep of its own, for the command line")
-    return [compose(job, root) for job in grid(overrides, root)]
+            raise TacitError(f"experiment={name} is a sweep of its own, which only its command launches")
 
 
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:

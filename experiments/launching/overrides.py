@@ -32,9 +32,9 @@ def read(text: str) -> Override:
 
 
 def with_names_of_games(text: str) -> str:
-    """An override with the names of games that its value has in the spelling of conf/."""
+    """An override of `game` with the names of games in the spelling of conf/."""
     key, equals, value = text.partition("=")
-    if key.lstrip("+") not in ("game", "games"):
+    if key.lstrip("+") != "game":
         return text
     return key + equals + re.sub(r"[\w.-]+", lambda found: conf_files.game_named(found[0]), value)
 
@@ -94,8 +94,11 @@ def refuse_what_is_no_name(override: Override) -> None:
             raise TacitError(f"{one.key_or_group} must be a name, not {one.get_value_element_as_str()}")
 
 
-def refuse_several_values(override: Override) -> None:
+def refuse_several_values(override: Override, *, sweeps: bool = True) -> None:
     """Refuse KEY=A,B.
+
+    Args:
+      sweeps: whether the command takes -m.
 
     Raises:
       TacitError: which says what is written instead.
@@ -104,7 +107,8 @@ def refuse_several_values(override: Override) -> None:
         key, _, values = str(override.input_line).partition("=")
         may_be_a_list = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and key not in (*PARTS, "experiment")
         a_list = f"; a list has brackets: {key}=[{values}]" * may_be_a_list
-        raise TacitError(f"{key}={values} stands for several jobs, which only a sweep has: add -m{a_list}")
+        instead = "which only a sweep has: add -m" if sweeps else "and here there is one: give one value"
+        raise TacitError(f"{key}={values} stands for several jobs, {instead}{a_list}")
 
 
 def refuse_what_needs_a_sweep(parsed: Sequence[Override]) -> None:

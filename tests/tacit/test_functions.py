@@ -121,7 +121,7 @@ class TestRuns:
             {"seeds": object()},
             "seeds must be a number, a word, True, False, None, or a list or mapping of them, not ",
         ),
-        (["experiment=sweep/hanabi"], {}, "experiment=sweep/hanabi is a sweep of its own, for the command line"),
+        (["experiment=sweep/hanabi"], {}, "experiment=sweep/hanabi is a sweep of its own, which only its command"),
     ],
 )
 def test_mistakes_of_a_training(arguments, keys, says):

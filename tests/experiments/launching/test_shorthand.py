@@ -46,6 +46,7 @@ def test_what_is_left_out_is_filled_in(short, long):
         ["game=dectiger", "+horizon=3", "~seeds"],
         ["game=lever", "hydra.sweeper.max_batch_size=1"],
         ["game=dectiger", "game.horizon=3"],
+        ["games=['file file=/data/Hanabi-Full/t.dpomdp']"],
     ],
     ids=" ".join,
 )
