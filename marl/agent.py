@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from games.errors import TacitError
+from games.errors import TacitError, in_short
+from games.game import Game
 from marl.policies.policy import Policy
 
 
@@ -62,19 +64,56 @@ def declared_parameters(kind: Kind, num_players: int) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*seats, *leaf.shape), leaf.dtype), one)
 
 
-def check_parameters(agent: Agent, num_players: int) -> None:
-    """Refuse weights that do not fit their own declared architecture; any architecture is fine.
+def check_fits(agent: Agent, game: Game) -> None:
+    """Refuse an agent that cannot play a game; any architecture is fine.
+
+    A policy of one game may say itself whether it fits another, as `Tabular.misfit` does.
 
     Raises:
-      TacitError: naming the agent and the first weights that do not fit.
+      TacitError: if the game has no such observer; naming the agent and the first weights that its policy does not
+        declare, or why its policy does not fit the game.
     """
-    declared = declared_parameters(agent.kind, num_players)
+    declared = declared_parameters(agent.kind, game.num_players)
     if jax.tree.structure(declared) != jax.tree.structure(agent.params):
         raise TacitError(
             f"the weights of agent {agent.label} are not those that its policy declares: {agent.kind.policy}"
         )
     shapes = {name: leaf.shape for name, leaf in named(declared).items()}
     check_shapes(f"agent {agent.label}", shapes, named(agent.params))
+    if why := _misfit(agent.kind, game):
+        raise TacitError(f"agent {agent.label} cannot play {game.name}: {why}")
+
+
+@functools.lru_cache(maxsize=64)
+def _misfit(kind: Kind, game: Game) -> str:
+    """Why agents of this kind cannot play the game, or ""; traces the policy, and computes nothing."""
+    policy, observer = kind.policy, game.observer(kind.observer)
+    if why := getattr(policy, "misfit", lambda game: "")(game):
+        return why
+
+    def apply(key: jax.Array, observation: jax.Array, legal: jax.Array) -> Any:
+        memory = policy.initial_memory()
+        return policy.apply(policy.init(key=key), memory, observation, legal), (
+            memory,
+            jnp.zeros_like(legal, jnp.float32),
+        )
+
+    seen = jax.ShapeDtypeStruct((observer.size,), observer.dtype)
+    try:
+        given, expected = jax.eval_shape(
+            apply, jax.random.key(0), seen, jax.ShapeDtypeStruct((game.num_actions,), bool)
+        )
+    except Exception as error:
+        return f"its policy does not take {_forms(seen)} and {game.num_actions} actions, {in_short(error)}"
+    if _forms(given) != _forms(expected):
+        return f"apply must give memory and log-probabilities as {_forms(expected)}, not {_forms(given)}"
+    return ""
+
+
+def _forms(given: Any) -> str:
+    """Shapes and dtypes, such as "((), float32[3])"."""
+    form = jax.tree.map(lambda leaf: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]", given)
+    return str(form).replace("'", "")
 
 
 def check_shapes(whose: str, declared: Mapping[str, tuple[int, ...]], weights: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, one_of
 from games.game import Game
-from marl.agent import Agent
+from marl.agent import Agent, check_fits
 from marl.crossplay import CrossPlay, seatings
 from marl.crossplay.estimators import Estimate, self_play, summarise
 from marl.partners import PARTNERS, jaxmarl_agent, partners
@@ -153,26 +153,12 @@ def _partner(game: Game, text: str) -> Agent:
 def _by_hand(game: Game, path: str, name: str) -> Agent:
     """A policy of the user's own, called `name` or after its class; a mistake in it is refused before any play."""
     kind = build_kind({"_target_": path}, game, share_parameters=True, group="partner")
-    policy, observer = kind.policy, game.observer(kind.observer)
-    one_of(f"memory_clock of partner {path}", policy.memory_clock, ("every_step", "own_turns"))
-    seen = jax.ShapeDtypeStruct((observer.size,), observer.dtype), jax.ShapeDtypeStruct((game.num_actions,), np.bool_)
+    one_of(f"memory_clock of partner {path}", kind.policy.memory_clock, ("every_step", "own_turns"))
     with one_sentence("partner", path, {}):
-        params, memory = policy.init(key=jax.random.key(0)), policy.initial_memory()
-        given = jax.eval_shape(policy.apply, params, memory, *seen)
-        hash(policy)
-    expected = (memory, np.zeros(game.num_actions, np.float32))
-    if _forms(given) != _forms(jax.eval_shape(lambda: expected)):
-        raise TacitError(
-            f"apply of partner {path} must give (memory, log-probabilities), the memory as initial_memory gives it and "
-            f"float32[{game.num_actions}], not {_forms(given)}"
-        )
-    return Agent(kind, params, name or path.rpartition(".")[2])
-
-
-def _forms(given: Any) -> str:
-    """The shapes and dtypes of what a function returned, such as "((), float32[3])"."""
-    form = jax.tree.map(lambda leaf: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]", given)
-    return str(form).replace("'", "")
+        agent = Agent(kind, kind.policy.init(key=jax.random.key(0)), name or path.rpartition(".")[2])
+        hash(kind)
+    check_fits(agent, game)
+    return agent
 
 
 def _cells(game: Game, seeds: int, joining: int, config: CrossPlayConfig) -> np.ndarray:

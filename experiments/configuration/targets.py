@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments.configuration import annotations
 from experiments.configuration.conf_files import written
-from games.errors import TacitError, did_you_mean, location_in_user_code
+from games.errors import TacitError, did_you_mean, in_short
 
 PARTS = ("game", "policy", "learner")
 """The groups that build something: a choice of one is a name in conf/, or a Python path."""
@@ -215,7 +215,7 @@ def _imported(group: str, path: str) -> Any:
                 f"{group} {path!r} cannot be imported: there is no module {absent!r} in {here} nor among the installed "
                 f"packages; run the command in the folder that holds it, or put that folder on PYTHONPATH"
             ) from error
-        raise TacitError(f"{group} {path!r} cannot be imported: {_in_short(error)}") from error
+        raise TacitError(f"{group} {path!r} cannot be imported: {in_short(error)}") from error
     if not hasattr(found, name):
         hint = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")], f"({found.__file__})")
         raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}; {hint}")
@@ -237,10 +237,4 @@ def one_sentence(group: str, path: str, arguments: Mapping[str, Any]) -> Iterato
         if _is_ours(path) and not isinstance(error, TypeError):
             raise
         said = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise TacitError(f"{group} {path}({said}): {_in_short(error)}") from error
-
-
-def _in_short(error: Exception) -> str:
-    """An error's name and the first line of what it says, with the innermost line of the user's own files."""
-    says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}{': ' if says else ''}{says}{location_in_user_code(error)}"
+        raise TacitError(f"{group} {path}({said}): {in_short(error)}") from error

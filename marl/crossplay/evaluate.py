@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 from games.errors import TacitError, whole_number
 from games.game import Game
-from marl.agent import Agent, Kind, check_parameters
+from marl.agent import Agent, Kind, check_fits
 from marl.crossplay.cells import CrossPlay, Seating, seatings
 from marl.crossplay.match import Match, Step
 from marl.devices import fetch, place
@@ -79,12 +79,12 @@ def visit_cells(
       visitor: what is kept of each game.
 
     Raises:
-      TacitError: if `games` is not positive; if weights do not fit their own declared architecture; if a policy plays
+      TacitError: if `games` is not positive; if an agent does not fit the game (`check_fits`); if a policy plays
         an illegal action.
     """
     whole_number("games", games, 1)
     for agent in agents:
-        check_parameters(agent, game.num_players)
+        check_fits(agent, game)
     mesh = None if devices is None else Mesh(np.array(devices), (_CELLS,))
     deck_key, draw_key, best = _replicate((*jax.random.split(key), np.asarray(greedy)), mesh)
     games_per_call = min(games, max_lanes)
@@ -132,8 +132,8 @@ def crossplay(
         default device alone.
 
     Raises:
-      TacitError: as `seatings`; if `games` is not positive; if `seating` names no such agents; if weights do not fit
-        their own declared architecture; if a policy plays an illegal action.
+      TacitError: as `seatings`; if `games` is not positive; if `seating` names no such agents; if an agent does not
+        fit the game (`check_fits`); if a policy plays an illegal action.
     """
     if games < 1:
         raise TacitError(f"crossplay.games must be at least 1, not {games}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from games.errors import TacitError, whole_number
 from games.game import Game
-from marl.agent import Agent, check_parameters
+from marl.agent import Agent, check_fits
 from marl.crossplay.evaluate import checked_seatings, chunks, played_illegally
 from marl.crossplay.match import Match, Step
 from marl.policies.policy import Array
@@ -76,7 +76,7 @@ def record_games(
 
     Raises:
       TacitError: if `games` is not positive; if there is not one cell for each seating; if the seatings name no such
-        agents; if weights do not fit their own declared architecture; if a policy plays an illegal action.
+        agents; if an agent does not fit the game (`check_fits`); if a policy plays an illegal action.
     """
     whole_number("games", games, 1)
     seated = checked_seatings(seatings, len(agents), game.num_players)
@@ -84,7 +84,7 @@ def record_games(
     if numbers.shape != (len(seated),):
         raise TacitError(f"{len(seated)} seatings are {len(seated)} cells of a cross-play, not {cells}")
     for agent in agents:
-        check_parameters(agent, game.num_players)
+        check_fits(agent, game)
     deck_key, draw_key = jax.random.split(key)
     recorded: list[list[Recording]] = [[] for _ in seated]
     for chunk in chunks(agents, seated, max_cells=max_lanes // games):

@@ -59,6 +59,13 @@ class Tabular:
             raise TacitError(f"policy.observer of a tabular policy must be {OBSERVER!r}")
         numbering(self.game)
 
+    def misfit(self, game: Game) -> str:
+        """Why this policy cannot play `game`, or "": its rows are the histories of its own game."""
+        own = self._numbering
+        if isinstance(game, Simulator) and all(map(np.array_equal, own[1:], numbering(game)[1:])):
+            return ""
+        return f"its table is of the histories of {self.game.name} with horizon {self.game.horizon}"
+
     @property
     def memory_clock(self) -> Literal["every_step"]:
         return "every_step"

@@ -72,13 +72,14 @@ def test_a_policy_by_hand_plays_games_of_turns(tacit, folder):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("Short", "the memory as initial_memory gives it and float32[5], not (int32[], float32[3])"),
-        ("Forgetful", "apply of partner wrong.Forgetful must give (memory, log-probabilities), "),
-        ("Alone", "and float32[5], not float32[5]"),
         (
-            "Broken",
-            "partner wrong.Broken(): AttributeError: ",
+            "Short",
+            "agent Short cannot play lever: apply must give memory and log-probabilities as (int32[], float32[5]), "
+            "not (int32[], float32[3])",
         ),
+        ("Forgetful", "as (int32[], float32[5]), not ((), float32[5])"),
+        ("Alone", "as (int32[], float32[5]), not float32[5]"),
+        ("Broken", "agent Broken cannot play lever: its policy does not take bool[8] and 5 actions, AttributeError: "),
         ("Timeless", "memory_clock of partner wrong.Timeless must be one of every_step, own_turns, not 'sometimes'"),
         ("Base", "partner 'wrong.Base' must be a class with init, initial_memory, memory_clock, apply"),
         ("Brokn", "partner 'wrong.Brokn' cannot be imported: module 'wrong' has no 'Brokn'; did you mean 'Broken'?"),

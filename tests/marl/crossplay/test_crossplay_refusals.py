@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
+from games.tabular.library.dectiger import make as dectiger
 from games.tabular.library.lever import make as lever_game
 from marl.agent import Agent, Kind
 from marl.crossplay import crossplay
 from marl.policies.feed_forward import FeedForward
+from marl.policies.tabular import Tabular
 from marl.policies.uniform import Uniform
 
 GAME = lever_game(payoffs=(1.0, 1.0, 1.0))
@@ -30,6 +32,30 @@ def test_weights_that_do_not_fit_their_own_architecture():
         play([fits, Agent(fits.kind, wrong, "bob")])
     with pytest.raises(TacitError, match=r"weights of agent eve are not those that its policy declares: FeedForward"):
         play([fits, Agent(fits.kind, (), "eve")])
+
+
+@pytest.mark.parametrize(
+    ("policy", "observer", "says"),
+    [
+        (NETWORK, "last", r"agent ann cannot play dectiger: its policy does not take bool\[9\] and 4 actions, Scope"),
+        (NETWORK, "hle", r"game 'dectiger' has no observer 'hle'; it has last, history"),
+        (
+            Tabular(dectiger(horizon=3)),
+            "last",
+            "cannot play dectiger: its table is of the histories of dectiger with h",
+        ),
+    ],
+)
+def test_agents_of_another_game(policy, observer, says):
+    agent = Agent(Kind(policy, observer, True), policy.init(key=KEY), "ann")
+    with pytest.raises(TacitError, match=says):
+        crossplay(dectiger(horizon=2), [agent], games=2, greedy=False, key=KEY)
+
+
+def test_a_table_fits_games_with_the_same_histories():
+    policy = Tabular(GAME)
+    assert policy.misfit(lever_game(payoffs=(1.0, 0.5, 0.9))) == ""
+    assert policy.misfit(lever_game(payoffs=(1.0, 1.0))).startswith("its table is of the histories of lever")
 
 
 @pytest.mark.parametrize("cells", [[[0, 2]], [[-1, 0]], [[0, 1, 1]], [0, 1]])

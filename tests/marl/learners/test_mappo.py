@@ -12,7 +12,7 @@ from games.errors import TacitError
 from games.tabular.library.lever import make as lever_game
 from games.tabular.library.tiny_hanabi import make as tiny_hanabi
 from games.tabular.library.two_stage_lever import make as two_stage_lever
-from marl.agent import Agent, Kind, check_parameters
+from marl.agent import Agent, Kind, check_fits
 from marl.crossplay import crossplay
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.learners.learner import updates, zero_metrics
@@ -141,7 +141,7 @@ def test_the_actor_alone_is_the_agent(share_parameters):
     assert mean_return(metrics) > 0.97
     params = learner(game, policy, share_parameters=share_parameters).agent_params(state)
     agent = Agent(Kind(policy, "last", share_parameters), jax.device_get(params), "0")
-    check_parameters(agent, game.num_players)
+    check_fits(agent, game)
     played = crossplay(game, [agent], games=64, greedy=True, key=jax.random.key(0), seating=np.zeros((1, 2), np.int32))
     assert played.mean == pytest.approx(1.0)
 

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 from games.errors import TacitError
 from games.hanabi import Hanabi
 from games.tabular.library import lever
-from marl.agent import check_parameters
+from marl.agent import check_fits
 from marl.partners import jaxmarl_agent
 
 BOARD = Hanabi(colors=2, ranks=2, hand_size=2, max_information_tokens=2)
@@ -114,7 +114,7 @@ def test_log_probabilities_and_values_are_the_networks_own(recurrent, critic):
     network, params, inputs = actor_critic(recurrent, critic)
     _, log_probs, values = network.apply(params, jnp.zeros((1, WIDTH), jnp.float32), inputs)
     agent = jaxmarl_agent(BOARD, as_file(params), label="theirs", file="f")
-    check_parameters(agent, BOARD.num_players)
+    check_fits(agent, BOARD)
     policy, ours = agent.kind.policy, agent.params
     assert (agent.label, agent.kind.observer, agent.kind.share_parameters) == ("theirs", "belief", True)
     assert not recurrent or policy.memory_clock == "every_step"
@@ -135,7 +135,7 @@ def test_the_public_private_network_is_its_own():
     params = random_weights(network, fresh, observations[0, 0])
     file = as_file(params) | {"params,fc_v,kernel": np.zeros((WIDTH, 1), np.float32)}  # a head that does not act
     agent = jaxmarl_agent(BOARD, file, label="OBL", file="f")
-    check_parameters(agent, BOARD.num_players)
+    check_fits(agent, BOARD)
     policy = agent.kind.policy
     memory, theirs = policy.initial_memory(), fresh
     actions = set()

@@ -11,7 +11,7 @@ from games.errors import TacitError
 from games.hanabi import Hanabi, symmetry
 from games.hanabi.hle import HleGame
 from games.tabular.library import lever
-from marl.agent import Agent, Kind, check_parameters
+from marl.agent import Agent, Kind, check_fits
 from marl.crossplay import crossplay
 from marl.crossplay.record import record_games
 from marl.partners import PARTNERS, RuleBased, partners
@@ -131,7 +131,7 @@ def test_the_agents_are_of_one_kind():
     assert chosen[0].kind == partners(game)[0].kind
     assert [PARTNERS[int(agent.params)] for agent in chosen] == ["focus", "iggi"]
     for agent in chosen:
-        check_parameters(agent, game.num_players)
+        check_fits(agent, game)
 
 
 def test_greedy_play_leaves_partners_their_draws():
