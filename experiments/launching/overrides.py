@@ -23,7 +23,7 @@ def read(text: str) -> Override:
     try:
         return OverridesParser.create().parse_overrides([text])[0]
     except HydraException as error:
-        if not equals and not text.startswith("~"):
+        if not key.strip("+~ ") or (not equals and not text.startswith("~")):
             raise TacitError(f"expected KEY=VALUE, not {text!r}") from error
         raise TacitError(
             f"{text!r} cannot be read: brackets and quotes must be closed, other special characters quoted twice, as "
