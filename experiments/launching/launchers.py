@@ -50,7 +50,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         try:
             _wait(jobs)
         except KeyboardInterrupt:
-            terminal.say(f"tacit: the jobs go on without this command; scancel {_array(jobs)} ends them")
+            terminal.say(f"tacit: the jobs go on without this command; scancel {_arrays(jobs)} ends them")
             raise
         return [_end(job, overrides) for job, overrides in zip(jobs, job_overrides, strict=True)]
 
@@ -106,14 +106,14 @@ def _wait(jobs: Sequence[submitit.Job]) -> None:
         waiting = [job for job in waiting if not job.done()]
         if len(jobs) - len(waiting) != over:
             over = len(jobs) - len(waiting)
-            terminal.say(f"Slurm job {_array(jobs)}: {over} of {len(jobs)} jobs are over")
+            terminal.say(f"Slurm job {_arrays(jobs)}: {over} of {len(jobs)} jobs are over")
         if waiting:
             time.sleep(_POLL_SECONDS)
 
 
-def _array(jobs: Sequence[submitit.Job]) -> str:
-    """The number that all jobs share."""
-    return jobs[0].job_id.partition("_")[0]
+def _arrays(jobs: Sequence[submitit.Job]) -> str:
+    """The numbers of the arrays that jobs belong to."""
+    return " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
 
 
 def _end(job: submitit.Job, overrides: Sequence[str]) -> JobReturn:
