@@ -59,14 +59,17 @@ def test_the_default_is_named_where_nothing_was_chosen(tacit, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_platform_that_is_not_here_is_one_sentence(tiny_overrides, tmp_path):
-    sentence = "tacit: JAX_PLATFORMS=nonsense names no platform that JAX can use here: there is cpu"
+def test_a_platform_that_is_not_here_is_one_sentence(tacit, tiny_overrides, tmp_path):
+    (tmp_path / "piece.json").write_text(tacit("config", *tiny_overrides).out)
+    sentence = ": JAX_PLATFORMS=nonsense names no platform that JAX can use here: there is cpu"
     sweep = start(["train", "-m", *tiny_overrides, "learner.clip=0.1,0.3"], tmp_path, JAX_PLATFORMS="nonsense")
     alone = start(["phase", "game=lever"], tmp_path, JAX_PLATFORMS="nonsense")
-    for process in (alone, sweep):
+    by_file = [sys.executable, "-m", "experiments.run_piece", "piece.json", "runs/piece"]
+    piece = start([], tmp_path, by_file, JAX_PLATFORMS="nonsense")
+    for process, who in ((alone, "tacit"), (sweep, "tacit"), (piece, "error")):
         out, err = process.communicate(timeout=100)
         assert (process.returncode, out) == (2, "")
-        assert err.splitlines()[-1].startswith(sentence)
+        assert err.splitlines()[-1].startswith(f"{who}{sentence}")
         assert err.count("JAX_PLATFORMS") == 1
         assert "Traceback" not in err
     assert not list(tmp_path.glob("runs/*/status.json"))
