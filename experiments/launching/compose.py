@@ -190,10 +190,9 @@ def _overrides_for_hydra(parsed: Sequence[Override]) -> list[str]:
         fixed = override.type == OverrideType.CHANGE and not override.is_sweep_override()
         return fixed and override.key_or_group.startswith(tuple(f"{group}." for group in groups))
 
-    now = [str(override.input_line) for override in parsed if not later(override)]
     return [
-        *now,
-        *(f"{one.get_key_element()}=choice({one.get_value_element_as_str()})" for one in parsed if later(one)),
+        f"{one.get_key_element()}=choice({one.get_value_element_as_str()})" if later(one) else str(one.input_line)
+        for one in parsed
     ]
 
 

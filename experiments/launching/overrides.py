@@ -43,7 +43,7 @@ def choices(override: Override) -> list[str]:
     """The single-valued overrides, one for each job, that an override of a sweep stands for.
 
     Raises:
-      TacitError: if there are infinitely many, as for an interval.
+      TacitError: if there are infinitely many, as for an interval, or none.
     """
     key = override.get_key_element()
     if not override.is_sweep_override():
@@ -51,9 +51,12 @@ def choices(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
     try:
-        return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+        found = [f"{key}={choice}" for choice in override.sweep_string_iterator()]
     except HydraException as error:  # of a glob, which needs hydra's loader
         raise TacitError(f"{override.input_line} cannot be resolved: give choices, as in {key}=A,B") from error
+    if not found:
+        raise TacitError(f"{override.input_line} has no value: a sweep needs one of each key")
+    return found
 
 
 def swept(parsed: Sequence[Override]) -> frozenset[str]:

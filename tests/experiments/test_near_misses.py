@@ -37,6 +37,7 @@ from tests.command_line import refused
         (["train", "--multirn"], "there is no option --multirn; did you mean '--multirun'?"),
         (["train", "payoffs=[1,2"], "'payoffs=[1,2' cannot be read: brackets and quotes must be closed, "),
         (["train", "-m", "hydra/launcher=slrum"], "there is no hydra/launcher 'slrum'; did you mean 'slurm'?"),
+        (["train", "-m", "seeds=range(3,1)"], "seeds=range(3,1) has no value: a sweep needs one of each key"),
         (["phase", "--alpha", "3"], "there is no option --alpha; keys are written alpha=3"),
         (["zsc-table", "method=[self_pley]"], "not 'self_pley'; did you mean 'self-play'?"),
     ],
