@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from experiments.presentation import terminal
 from experiments.training import platforms
 from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError, did_you_mean, whole_number
@@ -81,22 +82,22 @@ def main() -> None:
             _reword_warnings()
             status = _dispatch(sys.argv[1:])
     except TacitError as error:
-        print(f"tacit: {error}", file=sys.stderr)
+        terminal.say(f"tacit: {error}")
         status = 2
     except Paused as pause:
-        print(f"tacit: {pause}", file=sys.stderr)
+        terminal.say(f"tacit: {pause}")
         status = pause.status
     except KeyboardInterrupt as interrupt:
-        print("tacit: interrupted", file=sys.stderr)
+        terminal.say("tacit: interrupted")
         status = INTERRUPTED
         atexit.register(end_at_once, interrupt)
-    except BrokenPipeError:
+    except BrokenPipeError:  # nobody reads the results
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:
         if (refused := platforms.unusable(error)) is None:
             raise
-        print(f"tacit: {refused}", file=sys.stderr)
+        terminal.say(f"tacit: {refused}")
         status = 2
     sys.exit(status)
 
@@ -109,7 +110,7 @@ def _reword_warnings() -> None:
         sentence = " ".join(str(message).split())
         if sentence not in shown:
             shown.add(sentence)
-            print(f"tacit: warning: {sentence}", file=sys.stderr)
+            terminal.warn(sentence)
 
     warnings.showwarning = show
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it then makes a cache of its own, and says so
@@ -196,13 +197,16 @@ def _with_format(parser: argparse.ArgumentParser) -> None:
 def _symmetries(arguments: list[str]) -> None:
     parser = _Parser("tacit symmetries", description="The symmetry group of a tabular game: orders and generators.")
     parser.add_argument(
-        "overrides", nargs="+", metavar="GAME", help="a game of the list, or KEY=VALUE as for tacit phase"
+        "overrides", nargs="+", metavar="GAME", help="a game of the list or game.file=PATH, and KEY=VALUE of its keys"
     )
     parser.add_argument("--generators", type=int, default=8, help="show so many generators (%(default)s)")
     options = parser.all_of(arguments)
     whole_number("--generators", options.generators, 0)
+    from experiments.configuration import conf_files
+
     for text in options.overrides:
-        if "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
+        is_game = conf_files.game_named(text) in conf_files.choices("game")
+        if not is_game and "=" not in text and (text.endswith(".dpomdp") or Path(text).is_file()):
             raise TacitError(
                 f"{text} is no game of the list; a file is named by its key: tacit symmetries game.file={text}"
             )
@@ -213,7 +217,7 @@ def _symmetries(arguments: list[str]) -> None:
     games = [text for text in overrides if text.startswith("game=")]
     if len(games) != 1 and (games or not any(text.startswith("game.file=") for text in overrides)):
         raise TacitError(f"symmetries needs one game, such as dectiger or game.file=PATH, not {len(games)}")
-    game = tabular.build_tabular(compose.compose(overrides, "phase")["game"])
+    game = tabular.build_tabular(compose.composed_game(overrides))
     print(symmetries.describe(game, options.generators))
 
 
@@ -223,7 +227,7 @@ def _config(arguments: list[str]) -> None:
     options = parser.all_of(arguments)
     from experiments.launching import compose
 
-    print(json.dumps(compose.compose(options.overrides), indent=1))
+    print(json.dumps(compose.one_job(options.overrides), indent=1))
 
 
 def _crossplay(arguments: list[str]) -> None:
@@ -241,9 +245,10 @@ def _crossplay(arguments: list[str]) -> None:
     from experiments.presentation import tables
 
     game = [text for text in options.runs if "=" in text and not Path(text).exists()]
+    known = {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     for text in game:
         key, _, value = text.partition("=")
-        if key in vars(options):
+        if key in known:
             raise TacitError(f"{text} is an option of this command: --{key} {value}")
     paths = [Path(text) for text in options.runs if text not in game]
     played = crossplay.crossplay_runs(
@@ -285,7 +290,7 @@ def _zoo(arguments: list[str]) -> None:
 
 def _compare(arguments: list[str]) -> None:
     from experiments.analysis import compare, compare_tables
-    from experiments.presentation import tables, terminal
+    from experiments.presentation import tables
 
     parser = _Parser("tacit compare", description="Finished runs side by side: a table for each game, and a figure.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
@@ -359,7 +364,7 @@ def _report(arguments: list[str]) -> None:
         options.folders,
         options.output,
         games=options.games,
-        progress=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        progress=terminal.say,
     )
     print(f"open {page}")
 
@@ -456,9 +461,8 @@ def _verify(arguments: list[str]) -> int:
     report = verify(
         steps=options.steps,
         seed=options.seed,
-        on_progress=lambda report: print(
-            f"{report.steps} of {options.steps} steps, {report.boards} boards, {len(report.differences)} differences",
-            file=sys.stderr,
+        on_progress=lambda report: terminal.say(
+            f"{report.steps} of {options.steps} steps, {report.boards} boards, {len(report.differences)} differences"
         ),
     )
     print(report)

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.training import hosts
+from experiments.training import hosts, platforms
 from experiments.training.job import run_one
 from experiments.training.loop import Progress
 from experiments.training.stopping import INTERRUPTED, Paused
@@ -38,6 +38,11 @@ def main(arguments: list[str]) -> int:
         return pause.status
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        if (refused := platforms.unusable(error)) is None:
+            raise
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     return 0
 
 

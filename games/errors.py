@@ -98,13 +98,13 @@ def one_spelling(word: str) -> str:
     return word.lower().replace("-", "_")
 
 
-def in_short(error: Exception) -> str:
+def in_short(error: BaseException) -> str:
     """An error's name and the first line of what it says, with the innermost line of the user's own files."""
     says = error.msg if isinstance(error, SyntaxError) else str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}{': ' if says else ''}{says}{location_in_user_code(error)}"
 
 
-def location_in_user_code(error: Exception, own: str | None = None) -> str:
+def location_in_user_code(error: BaseException, own: str | None = None) -> str:
     """Where in a user's code an error came up: ", mined.py line 5", the innermost such line; "" if there is none.
 
     Args:

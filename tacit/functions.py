@@ -113,10 +113,14 @@ def crossplay(
 
 
 def partners(game: "Game", *names: str) -> "list[Agent]":
-    """Rule-based agents for Hanabi that nobody trained, as `tacit crossplay --with`; without names all of them.
+    """Agents that nobody trained, as `tacit crossplay --with`: `partners(game, "iggi", "my_policy.Mine")`.
+
+    Args:
+      game: as `make` makes it; only "uniform" and policies of your own play other games than Hanabi.
+      names: of rule-based agents or "uniform", or Python paths of policies by hand; without any all rule-based agents.
 
     Raises:
-      TacitError: for an unknown name, or another game.
+      TacitError: for an unknown name, a partner that cannot play the game, or two with one name.
     """
     from experiments.analysis.crossplay import named_partners
     from games.game import Game

@@ -17,7 +17,7 @@ from experiments.launching import compose
 from experiments.presentation import figures
 from experiments.presentation.tables import Cell, Column, Table, with_error
 from experiments.training.job import cross_play_both
-from games.errors import TacitError, one_of
+from games.errors import TacitError, did_you_mean, one_of
 from games.game import Game
 from marl.agent import Agent, check_fits
 from marl.crossplay import CrossPlay, seatings
@@ -68,7 +68,7 @@ def crossplay_runs(
         raise TacitError(f"a run brings its own game: leave out {' '.join(game)}")
     if not loaded and not (with_partners and game):
         raise TacitError("crossplay needs a RUN, or a game and partners: game=NAME --with partners")
-    played_game = loaded[0].game if loaded else _composed_game(game)
+    played_game = loaded[0].game if loaded else build_game(compose.composed_game(game))
     joining = named_partners(played_game, with_partners)
     settings = {"runs": [run.name for run in loaded], **dataclasses.asdict(config)}
     if joining:
@@ -129,7 +129,7 @@ def named_partners(game: Game, names: str) -> list[Agent]:
 
 
 def partner_names(names: str) -> list[str]:
-    """The items of `--with`, separated by commas, each once: names of `marl.partners`, which "partners" stands for, and
+    """The items of `--with`, separated by commas, each once: of `marl.partners`, which "partners" stands for, and
 
     [NAME=]my_policy.Mine: a policy by hand, the Python path of a class, called after the class unless it has a name;
     [NAME=]jaxmarl:FILE: an agent that JaxMARL trained, called after its file unless it has a name.
@@ -141,9 +141,14 @@ def partner_names(names: str) -> list[str]:
 def _partner(game: Game, text: str) -> Agent:
     before, foreign, file = text.partition(FOREIGN)
     if not foreign or not (before == "" or before.endswith("=")):
-        name, _, path = text.rpartition("=")
-        by_hand = "." in path and all(part.isidentifier() for part in path.split("."))
-        return _by_hand(game, path, name) if by_hand else partners(game, [text])[0]
+        name, _, partner = text.rpartition("=")
+        if "." in partner and all(part.isidentifier() for part in partner.split(".")):
+            return _by_hand(game, partner, name)
+        if partner not in PARTNERS:
+            known = f"there are {', '.join(PARTNERS)}; one of your own is a Python path such as my_policy.Mine"
+            raise TacitError(f"there is no partner {partner!r}; {did_you_mean(partner, PARTNERS, known)}")
+        (agent,) = partners(game, [partner])
+        return agent._replace(label=name or partner)
     tensors, metadata = runs.read_tensors(Path(file))
     if "science" in metadata:
         raise TacitError(f"{file} was written by Tacit: name it as a RUN, not as {FOREIGN}{file}")
@@ -153,18 +158,12 @@ def _partner(game: Game, text: str) -> Agent:
 def _by_hand(game: Game, path: str, name: str) -> Agent:
     """A policy of the user's own, called `name` or after its class; a mistake in it is refused before any play."""
     kind = build_kind({"_target_": path}, game, share_parameters=True, group="partner")
-    one_of(f"memory_clock of partner {path}", kind.policy.memory_clock, ("every_step", "own_turns"))
     with one_sentence("partner", path, {}):
+        one_of(f"memory_clock of partner {path}", kind.policy.memory_clock, ("every_step", "own_turns"))
         agent = Agent(kind, kind.policy.init(key=jax.random.key(0)), name or path.rpartition(".")[2])
         hash(kind)
     check_fits(agent, game)
     return agent
-
-
-def _composed_game(overrides: Sequence[str]) -> Game:
-    """The game that overrides such as game=NAME choose."""
-    named = [text if text.startswith("game=") else f"game.{text.removeprefix('game.')}" for text in overrides]
-    return build_game(compose.compose(named)["game"])
 
 
 def _cells(game: Game, seeds: int, joining: int, config: CrossPlayConfig) -> np.ndarray:

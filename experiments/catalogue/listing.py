@@ -10,6 +10,7 @@ from typing import Any
 from experiments.catalogue import facts
 from experiments.catalogue.facts import FROM_FILE
 from experiments.configuration import conf_files
+from games.errors import TacitError
 
 SIMULATED = ("game", "version", "players", "actions", "score", "steps", "observers (size)")
 TABULAR = ("game", "agents", "states", "actions", "observations", "horizon", "discount", "symmetries", "optimum")
@@ -65,6 +66,7 @@ def _columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str
 
 def describe_game(name: str, overrides: Sequence[str]) -> str:
     """Sizes, keys, names, actions and observation layouts of one game, with `overrides` such as players=3."""
+    name, overrides = _named(name, overrides)
     name = conf_files.game_named(name)
     if not overrides and name in conf_files.choices("game"):
         known = facts.of_game(conf_files.written("game", name))
@@ -72,26 +74,37 @@ def describe_game(name: str, overrides: Sequence[str]) -> str:
             return "\n".join(known["page"])
     from experiments.catalogue import described
     from experiments.configuration.config import build_game
+    from experiments.launching import compose
 
-    group = _group(name, overrides)
+    group = compose.composed_game([f"game={name}", *overrides])
     return "\n".join(described.page(name, group, build_game(group)))
 
 
 def check_game(name: str, overrides: Sequence[str]) -> tuple[str, bool]:
     """Check one game, with `overrides`: a line for each requirement, "ok" or what is wrong, and whether all are met."""
     from experiments.configuration.config import build_game
+    from experiments.launching import compose
     from games import check
 
-    found = check.check(build_game(_group(name, overrides)))
+    name, overrides = _named(name, overrides)
+    found = check.check(build_game(compose.composed_game([f"game={name}", *overrides])))
     lines = [
         f"WRONG  {finding.law}: {finding.wrong}" if finding.wrong else f"ok     {finding.law}" for finding in found
     ]
     return "\n".join(lines), not any(finding.wrong for finding in found)
 
 
-def _group(name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The group `game` of the game called `name`, with `overrides` such as players=3."""
-    from experiments.launching import compose
+def _named(name: str, overrides: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name of a game and its overrides, where the name may be written as for other commands: game=NAME.
 
-    given = (f"game.{override.removeprefix('game.')}" for override in overrides)
-    return compose.compose([f"game={name}", *given])["game"]
+    Raises:
+      TacitError: for a key in the place of the name.
+    """
+    key, _, value = name.partition("=")
+    if key == "game":
+        return value, overrides
+    if key == "game.file":
+        return FROM_FILE, [name, *overrides]
+    if key != name and key.isidentifier():
+        raise TacitError(f"{name} comes after the name of a game, as in tacit games lever {name}")
+    return name, overrides

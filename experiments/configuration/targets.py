@@ -24,7 +24,6 @@ PARTS = ("game", "policy", "learner")
 _GIVEN = {
     "game": (),
     "policy": ("game", "observation_size", "num_actions"),
-    "partner": ("game", "observation_size", "num_actions"),
     "learner": ("game", "policy", "observer", "total_updates"),
 }
 """Arguments that are filled in from the other groups of the configuration: they have no keys."""
@@ -97,7 +96,7 @@ def find(group: str, config: Mapping[str, Any]) -> Any:
     target = _imported(group, path)
     try:
         builds = target if isinstance(target, type) else typing.get_type_hints(target).get("return")
-    except (TypeError, NameError):  # not a function, or annotations that cannot be resolved
+    except Exception:  # not a function, or annotations that cannot be resolved
         builds = None
     if group == "game" and not (isinstance(builds, type) and issubclass(builds, Game)):
         raise TacitError(
@@ -208,7 +207,7 @@ def _imported(group: str, path: str) -> Any:
         sys.path.append(here)  # last, so that a file of the user's shadows no installed package
     try:
         found = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: of a script
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and f"{module}.".startswith(f"{absent}."):  # not a module that this module imports
             raise TacitError(
@@ -217,7 +216,8 @@ def _imported(group: str, path: str) -> Any:
             ) from error
         raise TacitError(f"{group} {path!r} cannot be imported: {in_short(error)}") from error
     if not hasattr(found, name):
-        hint = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")], f"({found.__file__})")
+        where = getattr(found, "__file__", None) or "it is built in, or a folder"
+        hint = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")], f"({where})")
         raise TacitError(f"{group} {path!r} cannot be imported: module {module!r} has no {name!r}; {hint}")
     return getattr(found, name)
 

@@ -29,6 +29,7 @@ from experiments.launching.overrides import (
     names_of,
     read,
     refuse_several_values,
+    refuse_what_is_no_name,
     refuse_what_needs_a_sweep,
     short,
     swept,
@@ -77,14 +78,16 @@ def main(command: Command, arguments: Sequence[str]) -> None:
       TacitError: for anything wrong with the configuration, before anything compiles.
       Paused: if the work stopped before its end, or no trial of a search finished.
     """
-    said, unknown = _flags().parse_known_intermixed_args(list(arguments))
+    flags_parser = _flags()
+    said, unknown = flags_parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        _refuse_option(command, unknown[0], arguments)
+        known = [option for action in flags_parser._actions for option in action.option_strings]
+        _refuse_option(command, unknown[0], arguments, [*known, "--help", *["--format"] * (command.root != TRAIN)])
     flags = list(arguments)
     for override in said.overrides:
         flags.remove(override)
     parsed = OverridesParser.create().parse_overrides(expand_overrides(said.overrides, command.root))
-    _refuse_wrong_choices(command, parsed)
+    _refuse_wrong_choices(command.name, command.root, parsed)
     settings = [conf_files.hydra_settings(f"experiment/{name}") for name in names_of(parsed, "experiment")]
     keys, varied = {override.key_or_group for override in parsed}, swept(parsed)
     if not any((said.run, said.multirun, said.cfg, said.info, said.shell_completion, said.hydra_help)):
@@ -130,38 +133,37 @@ def _refuse(message: str) -> NoReturn:
     raise TacitError(message)
 
 
-def _refuse_option(command: Command, option: str, arguments: Sequence[str]) -> NoReturn:
-    """Refuse an option that does not exist; if it is spelled like a key, say how the key is given."""
+def _refuse_option(command: Command, option: str, arguments: Sequence[str], known: Sequence[str]) -> NoReturn:
+    """Refuse an option that is not among the known ones; if it is spelled like a key, say how the key is given."""
     name, _, value = option.partition("=")
-    after = arguments[arguments.index(option) + 1 :][:1]
+    # From Python 3.12 on argparse takes -mx=1 for -m and -x=1.
+    after = arguments[arguments.index(option) + 1 :][:1] if option in arguments else []
     value = value or next((text for text in after if "=" not in text and not text.startswith("-")), "VALUE")
-    key = _nearest_key(name.strip("-"), _keys(_compose([], command.root)))
-    hint = f"keys are written {key}={value}" if key else f"tacit {command.name} --help says more"
-    raise TacitError(f"there is no option {name}; {did_you_mean(name, ['--multirun', '--format', '--help'], hint)}")
+    near = _near_keys(name.strip("-"), _keys(_compose([], command.root)))
+    written = " or ".join(f"{key}={value}" for key in near)
+    hint = f"keys are written {written}" if near else f"tacit {command.name} --help says more"
+    raise TacitError(f"there is no option {name}; {did_you_mean(name, known, hint)}")
 
 
-def _refuse_wrong_choices(command: Command, parsed: Sequence[Override]) -> None:
-    """Refuse groups and experiments of another command, and choices that are no names.
+def _refuse_wrong_choices(command: str, root: str, parsed: Sequence[Override]) -> None:
+    """Refuse groups and experiments of another command.
 
     Experiments of `tacit phase` are in exact/; the others have keys of training.
     """
-    own, theirs = (conf_files.default_choices(root) for root in (command.root, TRAIN))
-    foreign = _top_level_keys(TRAIN) - _top_level_keys(command.root)
+    own, theirs = (conf_files.default_choices(one) for one in (root, TRAIN))
+    foreign = _top_level_keys(TRAIN) - _top_level_keys(root)
     for override in parsed:
         key = override.key_or_group
         if not key:
             raise TacitError(f"expected KEY=VALUE, not {override.input_line!r}")
         if key in theirs and key not in own:
             raise TacitError(f"the configuration has no key {key!r}; it chooses {', '.join(own)}")
-        for one in OverridesParser.create().parse_overrides(choices(override)) if key in own else []:
-            if one.type == OverrideType.CHANGE and not isinstance(one.value(), str | list):
-                raise TacitError(f"{key} must be a name, not {one.get_value_element_as_str()}")
     for name in names_of(parsed, "experiment"):
         keys = conf_files.keys(f"experiment/{name}")
-        if command.root == TRAIN and keys and name.startswith("exact/"):
-            raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command.name}")
+        if root == TRAIN and keys and name.startswith("exact/"):
+            raise TacitError(f"experiment={name} is for tacit phase, not for tacit {command}")
         if keys & foreign:
-            raise TacitError(f"experiment={name} is for tacit train, not for tacit {command.name}")
+            raise TacitError(f"experiment={name} is for tacit train, not for tacit {command}")
 
 
 def _check_one(command: Command, parsed: Sequence[Override]) -> None:
@@ -189,10 +191,9 @@ def _overrides_for_hydra(parsed: Sequence[Override]) -> list[str]:
         fixed = override.type == OverrideType.CHANGE and not override.is_sweep_override()
         return fixed and override.key_or_group.startswith(tuple(f"{group}." for group in groups))
 
-    now = [str(override.input_line) for override in parsed if not later(override)]
     return [
-        *now,
-        *(f"{one.get_key_element()}=choice({one.get_value_element_as_str()})" for one in parsed if later(one)),
+        f"{one.get_key_element()}=choice({one.get_value_element_as_str()})" if later(one) else str(one.input_line)
+        for one in parsed
     ]
 
 
@@ -244,12 +245,12 @@ def _in_sweep(command: Command, composed: DictConfig, keys: Set[str], *, elsewhe
     settings = HydraConfig.get()
     keys = keys | set(settings.sweeper.get("params") or {})
     name = f"job {settings.job.num}: {short(settings.overrides.task, keys)}"
-    sys.stderr.write(f"{name}\n")  # in one write: several processes may print at once
+    terminal.say(name)
     made = plain(composed, command.root)
     if elsewhere:  # progress bars of several processes would overwrite each other
         made["execution"]["progress"] = False
     value = command.run(command.parse(made), in_sweep=True)
-    sys.stderr.write(f"{name}: finished\n")
+    terminal.say(f"{name}: finished")
     return value
 
 
@@ -261,8 +262,37 @@ def compose(overrides: Sequence[str], root: str = TRAIN) -> dict[str, Any]:
     """
     texts = expand_overrides(overrides, root)
     for override in OverridesParser.create().parse_overrides(texts):
-        refuse_several_values(override)
+        refuse_several_values(override, sweeps=False)
     return plain(_compose(texts, root), root)
+
+
+def composed_game(overrides: Sequence[str]) -> dict[str, Any]:
+    """The group `game` of overrides of nothing else: game=NAME or game.file=PATH, and keys of the game, game. or not.
+
+    Raises:
+      TacitError: for a key that the game does not have, and as `compose`.
+    """
+
+    def whole(text: str) -> str:
+        key = text.partition("=")[0].lstrip("+~")
+        sign = text[: len(text) - len(text.lstrip("+~"))]
+        return text if key == "game" or key.startswith("game.") else f"{sign}game.{text.removeprefix(sign)}"
+
+    return compose([whole(text) for text in overrides])["game"]
+
+
+def one_job(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of the one job of `tacit train` that overrides stand for; warns of keys given twice.
+
+    Raises:
+      TacitError: as `compose`, and for experiments of another command or that are sweeps or searches.
+    """
+    parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
+    _refuse_wrong_choices("train", TRAIN, parsed)
+    _refuse_sweeps_of_their_own(parsed)
+    if warning := given_twice(parsed):
+        terminal.warn(warning)
+    return compose(overrides)
 
 
 def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
@@ -276,10 +306,14 @@ def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
     for override in parsed:
         if override.key_or_group.partition("/")[0].partition(".")[0] == "hydra":
             raise TacitError(f"{override.input_line} is for the command line: jobs run in this process, one by one")
+    _refuse_sweeps_of_their_own(parsed)
+    return [compose(job, root) for job in grid(overrides, root)]
+
+
+def _refuse_sweeps_of_their_own(parsed: Sequence[Override]) -> None:
     for name in names_of(parsed, "experiment"):
         if conf_files.hydra_settings(f"experiment/{name}").mode == RunMode.MULTIRUN.name:
-            raise TacitError(f"experiment={name} is a sweep of its own, for the command line")
-    return [compose(job, root) for job in grid(overrides, root)]
+            raise TacitError(f"experiment={name} is a sweep of its own, which only its command launches")
 
 
 def grid(arguments: Sequence[str], root: str) -> list[list[str]]:
@@ -299,9 +333,13 @@ def expand_overrides(overrides: Sequence[str], root: str = TRAIN) -> list[str]:
     game if the configuration has no key of that name and a chosen game has one.
 
     Raises:
-      TacitError: if the overrides cannot be parsed, or for a game that does not exist.
+      TacitError: if the overrides cannot be parsed, for a choice of a group that is no name, or a game that does not
+        exist.
     """
     parsed = [read(with_names_of_games(text)) for text in overrides]
+    for override in parsed:
+        if override.type == OverrideType.CHANGE and override.key_or_group in conf_files.default_choices(root):
+            refuse_what_is_no_name(override)
     changes = [override.key_or_group if override.type == OverrideType.CHANGE else "" for override in parsed]
     texts = [str(override.input_line) for override in parsed]
     if "game.file" in changes and "game" not in changes:
@@ -419,17 +457,18 @@ def _suggestion(key: str, chosen: Sequence[str], root: str) -> str:
     if isinstance(plain.get(group), Mapping):
         near = nearest(last, own(group))
         return f"did you mean '{group}.{near}'?" if near else f"{group} has {', '.join(own(group))}"
-    if near := _nearest_key(key, [name for name in _keys(plain) if name != key]):
-        return f"did you mean {near!r}?"
+    if near := _near_keys(key, [name for name in _keys(plain) if name != key]):
+        return f"did you mean {' or '.join(map(repr, near))}?"
     game = f", and game has {', '.join(own('game'))}" if isinstance(plain.get("game"), Mapping) else ""
     return f"it has {', '.join(map(str, plain))}{game}"
 
 
-def _nearest_key(key: str, names: Sequence[str]) -> str | None:
-    """The dotted name whose spelling, or that of its last part, is nearest."""
-    known = {name.rpartition(".")[2]: name for name in names} | {name: name for name in names}
-    near = nearest(key, known)
-    return known[near] if near else None
+def _near_keys(key: str, names: Sequence[str]) -> list[str]:
+    """The dotted names whose spelling, or that of their last part, is nearest, after a top-level one that is near."""
+    top = nearest(key, [name for name in names if "." not in name])
+    parts = {name: name.rpartition(".")[2] for name in names}
+    near = nearest(key, [*names, *parts.values()])
+    return list(dict.fromkeys([*([top] if top else []), *(name for name in names if near in (name, parts[name]))]))
 
 
 def _keys(plain: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
+from experiments.presentation import terminal
 from experiments.training.stopping import INTERRUPTED, Paused
 from games.errors import TacitError
 
@@ -50,7 +50,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         try:
             _wait(jobs)
         except KeyboardInterrupt:
-            print(f"tacit: the jobs go on without this command; scancel {_array(jobs)} ends them", file=sys.stderr)
+            terminal.say(f"tacit: the jobs go on without this command; scancel {_arrays(jobs)} ends them")
             raise
         return [_end(job, overrides) for job, overrides in zip(jobs, job_overrides, strict=True)]
 
@@ -106,14 +106,14 @@ def _wait(jobs: Sequence[submitit.Job]) -> None:
         waiting = [job for job in waiting if not job.done()]
         if len(jobs) - len(waiting) != over:
             over = len(jobs) - len(waiting)
-            print(f"Slurm job {_array(jobs)}: {over} of {len(jobs)} jobs are over", flush=True)
+            terminal.say(f"Slurm job {_arrays(jobs)}: {over} of {len(jobs)} jobs are over")
         if waiting:
             time.sleep(_POLL_SECONDS)
 
 
-def _array(jobs: Sequence[submitit.Job]) -> str:
-    """The number that all jobs share."""
-    return jobs[0].job_id.partition("_")[0]
+def _arrays(jobs: Sequence[submitit.Job]) -> str:
+    """The numbers of the arrays that jobs belong to."""
+    return " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
 
 
 def _end(job: submitit.Job, overrides: Sequence[str]) -> JobReturn:

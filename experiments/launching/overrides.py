@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 
 from experiments.configuration import conf_files
+from experiments.configuration.targets import PARTS
 from games.errors import TacitError
 
 
@@ -22,7 +23,7 @@ def read(text: str) -> Override:
     try:
         return OverridesParser.create().parse_overrides([text])[0]
     except HydraException as error:
-        if not equals and not text.startswith("~"):
+        if not key.strip("+~ ") or (not equals and not text.startswith("~")):
             raise TacitError(f"expected KEY=VALUE, not {text!r}") from error
         raise TacitError(
             f"{text!r} cannot be read: brackets and quotes must be closed, other special characters quoted twice, as "
@@ -31,9 +32,9 @@ def read(text: str) -> Override:
 
 
 def with_names_of_games(text: str) -> str:
-    """An override with the names of games that its value has in the spelling of conf/."""
+    """An override of `game` with the names of games in the spelling of conf/."""
     key, equals, value = text.partition("=")
-    if key.lstrip("+") not in ("game", "games"):
+    if key.lstrip("+") != "game":
         return text
     return key + equals + re.sub(r"[\w.-]+", lambda found: conf_files.game_named(found[0]), value)
 
@@ -42,7 +43,7 @@ def choices(override: Override) -> list[str]:
     """The single-valued overrides, one for each job, that an override of a sweep stands for.
 
     Raises:
-      TacitError: if there are infinitely many, as for an interval.
+      TacitError: if there are infinitely many, as for an interval, or none.
     """
     key = override.get_key_element()
     if not override.is_sweep_override():
@@ -50,9 +51,12 @@ def choices(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise TacitError(f"{override.input_line} has no end: give choices, as in {key}=1,2, or a sweeper that searches")
     try:
-        return [f"{key}={choice}" for choice in override.sweep_string_iterator()]
+        found = [f"{key}={choice}" for choice in override.sweep_string_iterator()]
     except HydraException as error:  # of a glob, which needs hydra's loader
         raise TacitError(f"{override.input_line} cannot be resolved: give choices, as in {key}=A,B") from error
+    if not found:
+        raise TacitError(f"{override.input_line} has no value: a sweep needs one of each key")
+    return found
 
 
 def swept(parsed: Sequence[Override]) -> frozenset[str]:
@@ -82,16 +86,32 @@ def given_twice(parsed: Sequence[Override]) -> str:
     return "; ".join(f"{key} is given {given.count(key)} times, and {text} counts" for key, text in last.items())
 
 
-def refuse_several_values(override: Override) -> None:
+def refuse_what_is_no_name(override: Override) -> None:
+    """Refuse a choice of a group that is no name: of game=[lever,dectiger] hydra would make one game of both.
+
+    Raises:
+      TacitError: naming the group and the choice.
+    """
+    for one in OverridesParser.create().parse_overrides(choices(override)):
+        if not isinstance(one.value(), str):
+            raise TacitError(f"{one.key_or_group} must be a name, not {one.get_value_element_as_str()}")
+
+
+def refuse_several_values(override: Override, *, sweeps: bool = True) -> None:
     """Refuse KEY=A,B.
+
+    Args:
+      sweeps: whether the command takes -m.
 
     Raises:
       TacitError: which says what is written instead.
     """
     if override.is_sweep_override():
         key, _, values = str(override.input_line).partition("=")
-        a_list = f"; a list has brackets: {key}=[{values}]" * (override.value_type == ValueType.SIMPLE_CHOICE_SWEEP)
-        raise TacitError(f"{key}={values} stands for several jobs, which only a sweep has: add -m{a_list}")
+        may_be_a_list = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and key not in (*PARTS, "experiment")
+        a_list = f"; a list has brackets: {key}=[{values}]" * may_be_a_list
+        instead = "which only a sweep has: add -m" if sweeps else "and here there is one: give one value"
+        raise TacitError(f"{key}={values} stands for several jobs, {instead}{a_list}")
 
 
 def refuse_what_needs_a_sweep(parsed: Sequence[Override]) -> None:

@@ -8,7 +8,6 @@ import copy
 import dataclasses
 import itertools
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,7 @@ def _plan(path: Path, run: runs.Config, execution: Any) -> str:
     except runs.Busy:
         return LEAVE
     except TacitError as error:
-        print(f"tacit: {error}", file=sys.stderr)
+        terminal.say(f"tacit: {error}")
         return DAMAGED
     failed = status is not None and status["state"] == "failed"
     return LEAVE if failed and not (execution.retry_failed or execution.overwrite) else MAKE
@@ -192,7 +191,7 @@ def _print_error(job: str, result: JobReturn) -> None:
     error = _error(result)
     if error is not None:
         sentence = str(error) if isinstance(error, TacitError | Paused) else f"{type(error).__name__}: {error}"
-        print(f"tacit: job {job}: {sentence}", file=sys.stderr)
+        terminal.say(f"tacit: job {job}: {sentence}")
 
 
 def _error(result: JobReturn) -> Exception | None:

@@ -133,13 +133,14 @@ def show(tables: Sequence[Table]) -> None:
                 drawn.add_column(Text(shown[place].name), justify=justify, overflow="fold", no_wrap=place >= table.lead)
             for number, row in enumerate(rows):
                 drawn.add_row(*(Text(row[place]) for place in part), end_section=number in table.ends)
-            console.print(drawn)
-            print()
+            with console.capture() as text:
+                console.print(drawn)
+            print(text.get())  # not by rich, which ends the process if nobody reads
         if left_out:
             names = ", ".join(column.name for column in left_out)
             print(f"no room for {names}: --columns chooses, --format markdown and a wider terminal show all")
         for note in table.notes:
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
+            print(note)
 
 
 def _with_intervals_below(table: Table, rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -3,14 +3,12 @@
 import contextlib
 import datetime
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from experiments.training.loop import Progress as JobProgress
@@ -32,8 +30,12 @@ def progress(*, show: bool) -> "Iterator[Report]":
 
 
 def say(sentence: str) -> None:
-    """Print what is about to be done."""
-    print(sentence, file=sys.stderr, flush=True)
+    """Print a sentence on standard error, in one write, since several processes may; or not, if nobody reads there."""
+    try:
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:  # as behind `2>&1 | head -1`: a run does not fail for that
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def warn(sentence: str) -> None:
@@ -49,7 +51,7 @@ def plain_lines() -> "Report":
         if due(progress.stage):
             steps = f"{progress.done:,} of {progress.total:,} steps a seed"
             left = f", {duration(progress.seconds_left)} left" if progress.seconds_left > 0 else ""
-            print(f"{progress.stage}: {steps}{_numbers(progress)}{left}", flush=True)
+            say(f"{progress.stage}: {steps}{_numbers(progress)}{left}")
 
     return report
 
@@ -70,6 +72,9 @@ def _throttle() -> Callable[[str], bool]:
 
 @contextlib.contextmanager
 def _bar() -> "Iterator[Report]":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=10), TaskProgressColumn(),
         TextColumn("{task.fields[numbers]}"), TimeRemainingColumn(compact=True),
@@ -102,6 +107,9 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
     if not show:
         yield lambda stage, done, total: None
     elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("starting")
@@ -111,7 +119,7 @@ def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
 
         def report(stage: str, done: int, total: int) -> None:
             if due(stage):
-                print(f"{stage}: {done:,} of {total:,}", flush=True)
+                say(f"{stage}: {done:,} of {total:,}")
 
         yield report
 

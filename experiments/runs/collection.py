@@ -26,7 +26,7 @@ from experiments.runs.files import read_json
 from experiments.runs.index import Index
 from experiments.runs.labelled import dataset
 from experiments.runs.record import Record, plain_text
-from games.errors import TacitError, nearest, one_of
+from games.errors import TacitError, nearest, one_of, one_spelling
 from marl.crossplay.estimators import Estimate
 
 if TYPE_CHECKING:
@@ -396,7 +396,7 @@ def _meets(record: Record, key: str, wanted: str) -> bool:
     value = record.keys[key]
     if key == "game":
         return (
-            _letters(str(value)) == _letters(conf_files.game_named(wanted))
+            one_spelling(str(value)) == one_spelling(conf_files.game_named(wanted))
             or record.keys.get("game._target_") == wanted
         )
     if str(value) == wanted:

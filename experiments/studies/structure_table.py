@@ -89,7 +89,7 @@ class StructureConfig(StudyConfig):
                 **settings,
                 restarts=whole_number("restarts", plain.get("restarts"), 1, MOST_STARTS),
             )
-            for game in games_of(plain, "structure_table")
+            for game in games_of(plain)
             for structure in some_of("structure", plain.get("structure"), NAMES)
         ]
         for config in configs:

@@ -198,13 +198,13 @@ def results(study: Study, arguments: Sequence[str]) -> Results:
     return Results(study, [study.in_full(config, read(study, path), path) for config, path in made])
 
 
-def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
-    """The `game` group of a configuration of conf/ROOT.yaml or, if it has none, the groups of its list `games`.
+def games_of(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `game` group of a configuration or, if it has none, the groups of its list `games`.
 
-    An entry of the list is a game's name followed by overrides, such as "hint size=3".
+    An entry of the list is a game's name followed by keys of the game, such as "hint size=3".
 
     Raises:
-      TacitError: if the configuration has neither.
+      TacitError: if the configuration has neither, or for a key that a game does not have.
     """
     if plain.get("game") is not None:
         return [dict(plain["game"])]
@@ -212,7 +212,7 @@ def games_of(plain: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
     if not isinstance(games, list | tuple) or not games:
         raise TacitError(f"games must be a list of games, such as [lever,dectiger], not {games!r}; or give game=NAME")
     listed = [str(game).split() for game in games]
-    return [compose.compose([f"game={name}", *changes], root)["game"] for name, *changes in listed]
+    return [compose.composed_game([f"game={name}", *changes]) for name, *changes in listed]
 
 
 def make(study: Study[C], config: C, *, report: Report = lambda stage, done, total: None) -> Path:

@@ -67,7 +67,7 @@ class ZscConfig(StudyConfig):
                 execution=execution,
                 **settings,
             )
-            for game in games_of(plain, "zsc_table")
+            for game in games_of(plain)
         ]
         for simulator in (config.simulator for config in configs):
             if simulator.num_players != 2:

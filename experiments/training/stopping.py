@@ -1,5 +1,6 @@
 """When a job has to stop before its end: a signal, or its wall-clock time used up."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -78,8 +79,11 @@ class Stopper:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._signal is not None:
             raise KeyboardInterrupt
-        if self._signal is None:  # not by print, which may be what was interrupted
-            what = f"{signal.Signals(number).name}: stopping when what is being compiled or played is done"
-            os.write(2, f"tacit: {what}; Ctrl-C again stops at once\n".encode())
+        first = self._signal is None
         self._signal = number
         self._requeue |= number == REQUEUE  # even if another signal follows
+        if first:
+            what = f"{signal.Signals(number).name}: stopping when what is being compiled or played is done"
+            with contextlib.suppress(OSError):  # Ctrl-C also ends the tee of `2>&1 | tee log`
+                # not by print, which may be what was interrupted
+                os.write(2, f"tacit: {what}; Ctrl-C again stops at once\n".encode())

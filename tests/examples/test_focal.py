@@ -33,6 +33,10 @@ class Broken(Base):
 
 class Timeless(Short):
     memory_clock = "sometimes"
+
+class Clockless(Short):
+    @property
+    def memory_clock(self): return self.clock
 """
 
 
@@ -47,11 +51,11 @@ def test_a_policy_by_hand_plays_with_seeds_and_partners(tacit, folder, small):
     trained = tacit("train", *LEVERS, "policy=tabular", "budget.steps=512", *small)
     assert trained.status == 0, trained.err
     said = tacit(
-        "crossplay", "runs", "--with", "focal.Last,odd=focal.Last,uniform", "--games", "400", "--output", "met"
+        "crossplay", "runs", "--with", "focal.Last,odd=focal.Last,any=uniform", "--games", "400", "--output", "met"
     )
     assert said.status == 0, said.err
     for result in runs.read_crossplay(folder / "met").values():
-        assert list(result.labels[2:]) == ["Last", "odd", "uniform"]
+        assert list(result.labels[2:]) == ["Last", "odd", "any"]
         own = {
             cell[0]: mean for cell, mean in zip(result.seatings.tolist(), result.mean, strict=True) if len({*cell}) == 1
         }
@@ -81,6 +85,7 @@ def test_a_policy_by_hand_plays_games_of_turns(tacit, folder):
         ("Alone", "as (int32[], float32[5]), not float32[5]"),
         ("Broken", "agent Broken cannot play lever: its policy does not take bool[8] and 5 actions, AttributeError: "),
         ("Timeless", "memory_clock of partner wrong.Timeless must be one of every_step, own_turns, not 'sometimes'"),
+        ("Clockless", "partner wrong.Clockless(): AttributeError: 'Clockless' object has no attribute 'clock'"),
         ("Base", "partner 'wrong.Base' must be a class with init, initial_memory, memory_clock, apply"),
         ("Brokn", "partner 'wrong.Brokn' cannot be imported: module 'wrong' has no 'Brokn'; did you mean 'Broken'?"),
     ],

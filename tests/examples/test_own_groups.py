@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,24 @@ def test_mistakes_are_one_sentence(tacit, own, tmp_path, arguments, says):
     assert (said.status, said.out) == (2, "")
     assert says.format(here=tmp_path) in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("own_j.make", "game 'own_j.make' cannot be imported: SystemExit: 0, own_j.py line 1"),
+        ("own_k.make", "game 'own_k.make' must be a class of games"),
+        ("own_k.other", "game 'own_k.other' must be a class of games"),
+        ("time.make", "module 'time' has no 'make'; (it is built in, or a folder)"),
+        ("folder_of_mine.make", "module 'folder_of_mine' has no 'make'; (it is built in, or a folder)"),
+    ],
+)
+def test_what_builds_nothing_is_one_sentence(own, tmp_path, path, says):
+    own("own_j", "raise SystemExit(0)")
+    own("own_k", "import math\ndef make() -> 'math.Game': ...\ndef other() -> 'a game': ...")
+    (tmp_path / "folder_of_mine").mkdir()
+    with pytest.raises(TacitError, match=re.escape(says)):
+        default_group("game", path)
 
 
 def test_the_list_of_games_says_how_to_bring_one(tacit, own):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import train
-from experiments.presentation import terminal
+from experiments.presentation import tables, terminal
+from experiments.presentation.tables import Column, Table
 from experiments.training.loop import Progress
 
 ROOT = Path(__file__).parents[2]
@@ -35,9 +36,11 @@ def test_train_says_what_it_will_do(tacit, tiny_overrides, tmp_path, monkeypatch
     plainly = [*others(tiny_overrides, "execution.progress"), "execution.figures=false"]
     both = "entropy_coef 0.01, 0.5: 2 runs of 2 seeds, 64 steps a seed, 256 in all, into runs"
     said = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5]")
-    assert (said.status, said.err) == (0, f"lever, FeedForward, IPPO, {both}\n")
-    again = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5,0.7]").err
-    assert again.endswith("3 runs of 2 seeds, 64 steps a seed, 384 in all, into runs; 2 of 3 finished before\n")
+    assert (said.status, *said.err.splitlines()[:2]) == (
+        0, f"lever, FeedForward, IPPO, {both}", "compiling: 0 of 64 steps a seed"
+    )  # fmt: skip
+    again = tacit("train", *plainly, "learner.entropy_coef=[0.01,0.5,0.7]").err.splitlines()[0]
+    assert again.endswith("3 runs of 2 seeds, 64 steps a seed, 384 in all, into runs; 2 of 3 finished before")
     swept = tacit("train", "-m", *plainly, "learner.entropy_coef=0.5,0.6,0.7").err.splitlines()[0]
     assert swept.startswith("sweep of 3 jobs, 2 of them left out: ")
     assert swept.endswith("; 1 run to make, 128 steps in all")
@@ -56,14 +59,17 @@ def test_the_default_is_named_where_nothing_was_chosen(tacit, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_platform_that_is_not_here_is_one_sentence(tiny_overrides, tmp_path):
-    sentence = "tacit: JAX_PLATFORMS=nonsense names no platform that JAX can use here: there is cpu"
+def test_a_platform_that_is_not_here_is_one_sentence(tacit, tiny_overrides, tmp_path):
+    (tmp_path / "piece.json").write_text(tacit("config", *tiny_overrides).out)
+    sentence = ": JAX_PLATFORMS=nonsense names no platform that JAX can use here: there is cpu"
     sweep = start(["train", "-m", *tiny_overrides, "learner.clip=0.1,0.3"], tmp_path, JAX_PLATFORMS="nonsense")
     alone = start(["phase", "game=lever"], tmp_path, JAX_PLATFORMS="nonsense")
-    for process in (alone, sweep):
+    by_file = [sys.executable, "-m", "experiments.run_piece", "piece.json", "runs/piece"]
+    piece = start([], tmp_path, by_file, JAX_PLATFORMS="nonsense")
+    for process, who in ((alone, "tacit"), (sweep, "tacit"), (piece, "error")):
         out, err = process.communicate(timeout=100)
         assert (process.returncode, out) == (2, "")
-        assert err.splitlines()[-1].startswith(sentence)
+        assert err.splitlines()[-1].startswith(f"{who}{sentence}")
         assert err.count("JAX_PLATFORMS") == 1
         assert "Traceback" not in err
     assert not list(tmp_path.glob("runs/*/status.json"))
@@ -81,6 +87,30 @@ def test_caches_that_cannot_be_written_are_one_warning_or_none(finished_runs, tm
         f"tacit: warning: JAX_COMPILATION_CACHE_DIR={nowhere} is no folder that can be written: compiled programs are "
         "not kept\n"
     )
+
+
+def test_nobody_reads_the_progress_and_the_run_goes_on(monkeypatch, capsys):
+    """As behind `tacit train 2>&1 | head -1`: results alone are on standard output, and all else may be lost."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        terminal.say("what comes")
+        terminal.plain_lines()(Progress("compiling", 0, 64, 0.0, 0.0, 0.0, 0.0))
+        with terminal.counter(show=True) as report:
+            report("flow", 0, 3)
+    assert capsys.readouterr().out == ""
+
+
+def test_nobody_reads_the_results(monkeypatch):
+    """The command line takes it for an end like any other."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "stdout", broken)
+        with pytest.raises(BrokenPipeError):
+            tables.print_tables([Table("", [Column("a")], [[1]])], tables.SHOWN)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
 
 
 def test_a_warning_of_a_library_is_one_line(tacit, monkeypatch):
@@ -132,7 +162,7 @@ def test_progress_says_how_long_training_goes_on(capsys):
     report(Progress("compiling", 0, 1000, 0.0, float("nan"), float("nan"), float("nan")))
     report(Progress("training", 400, 1000, 24.0, 0.5, 1.25, 200.0))
     report(Progress("cross-play 1 of 1", 1000, 1000, 24.0, 0.5, 1.25, 0.0))
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "compiling: 0 of 1,000 steps a seed",
         "training: 400 of 1,000 steps a seed 24 steps/s, return 0.50, entropy 1.25, 3 min left",
         "cross-play 1 of 1: 1,000 of 1,000 steps a seed 24 steps/s, return 0.50, entropy 1.25",

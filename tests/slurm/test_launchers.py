@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+from types import SimpleNamespace
 
 import hydra
 import pytest
@@ -78,6 +79,11 @@ def test_what_slurm_refuses_is_one_sentence(launcher, slurm, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(TacitError, match=r"^Slurm refuses the sweep: .*[Ii]nvalid partition"):
         launcher(partition="nowhere", cpus_per_task=1).launch([["a=1"], ["a=2"]], 0)
+
+
+def test_all_arrays_of_a_large_sweep_are_named():
+    jobs = [SimpleNamespace(job_id=job) for job in ("123_0", "123_1", "130_0", "124_0")]
+    assert launchers._arrays(jobs) == "123 130 124"
 
 
 @pytest.mark.parametrize("stop, leaves", [(Paused("stopped by SIGTERM", 130), True), (Paused("used up", 75), False)])

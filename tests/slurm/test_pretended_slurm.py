@@ -84,7 +84,7 @@ def test_jobs_come_back_and_one_that_fails_leaves_the_other(pretended, tmp_path,
         f"learner.learning_rate={','.join(rates)}", "execution.figures=false", "execution.output=runs",
     )  # fmt: skip
     assert said.status == 1, said.err
-    assert re.search(r"Slurm job 7: 2 of 2 jobs are over", said.out)
+    assert re.search(r"Slurm job 7: 2 of 2 jobs are over", said.err)
     assert f"learning_rate={rates[1]}: training diverged" in said.err
     assert "1 of 2 runs are finished, 1 failed" in said.err
     assert len(printed_rows(said.out)) == 2  # the header and the run that is finished

@@ -186,7 +186,7 @@ def test_a_requeued_job_goes_on(sweep, number, by):
 
 def test_the_sweep_says_how_it_ended(sweep):
     assert sweep.status == 1
-    assert re.search(r"Slurm job \d+: 8 of 8 jobs are over", sweep.out)
+    assert re.search(r"Slurm job \d+: 8 of 8 jobs are over", sweep.err)
     assert f"learning_rate={RATES[FAILING]}: training diverged" in sweep.err
     assert re.search(rf"learning_rate={RATES[KILLED]}: Slurm job \d+_{KILLED} left no result \(FAILED\)", sweep.err)
     assert "6 of 8 runs are finished, 1 cut, 1 failed" in sweep.err
@@ -201,5 +201,5 @@ def test_the_same_command_again_finishes_what_was_killed(sweep):
     changed = [(path / "status.json").read_bytes() != old for path, old in zip(sweep.paths, before, strict=True)]
     assert [number for number, new in enumerate(changed) if new] == [KILLED]
     assert status_of(sweep.paths[KILLED])["state"] == "finished"
-    assert re.search(r"Slurm job \d+: 1 of 1 jobs are over", (sweep.folder / "out").read_text())
+    assert re.search(r"Slurm job \d+: 1 of 1 jobs are over", (sweep.folder / "err").read_text())
     assert len(runs.read_metrics(sweep.paths[KILLED])["steps"]) == UPDATES

@@ -140,7 +140,7 @@ class TestRuns:
             {"seeds": object()},
             "seeds must be a number, a word, True, False, None, or a list or mapping of them, not ",
         ),
-        (["experiment=sweep/hanabi"], {}, "experiment=sweep/hanabi is a sweep of its own, for the command line"),
+        (["experiment=sweep/hanabi"], {}, "experiment=sweep/hanabi is a sweep of its own, which only its command"),
     ],
 )
 def test_mistakes_of_a_training(arguments, keys, says):
@@ -225,8 +225,15 @@ def test_partners_play_hanabi():
     game = tacit.make("hanabi_2x3")
     assert len(tacit.partners(game)) >= 10
     assert [one.label for one in tacit.partners(game, "iggi", "piers")] == ["iggi", "piers"]
-    with pytest.raises(tacit.TacitError, match="a partner must be one of cautious, "):
+    with pytest.raises(tacit.TacitError, match="there is no partner 'nobody'; there are cautious, "):
         tacit.partners(game, "nobody")
+
+
+def test_partners_of_any_game():
+    game = tacit.make("lever")
+    uniform, own = tacit.partners(game, "uniform", "mine=examples.focal.Last")
+    assert [uniform.label, own.label] == ["uniform", "mine"]
+    assert tacit.crossplay(game, [uniform, own], games=4).labels == ("uniform", "mine")
 
 
 FEW = {"normal_starts": 2, "wide_starts": 0, "pure_starts": 4, "refine": False, "branch": False}

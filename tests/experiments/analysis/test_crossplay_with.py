@@ -83,8 +83,8 @@ def test_partners_without_a_run(tacit, tmp_path):
             ["game=lever", "--with", "partners"],
             "the rule-based partners play hanabi only, and not the game 'lever'; uniform",
         ),
-        (["game=lever", "--with", "unifrom"], "not 'unifrom'; did you mean 'uniform'?"),
-        ([*GAME, "--with", "iggi,nobody"], "a partner must be one of cautious, iggi, "),
+        (["game=lever", "--with", "odd=unifrom"], "there is no partner 'unifrom'; did you mean 'uniform'?"),
+        ([*GAME, "--with", "iggi,nobody"], "uniform; one of your own is a Python path such as my_policy.Mine"),
         (["game=hanabi", "learner.gamma=1", "--with", "iggi"], "the configuration has no key"),
     ],
 )

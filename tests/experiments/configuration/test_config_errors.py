@@ -43,7 +43,7 @@ ON_THE_COMMAND_LINE = [
     (["execution.output=a_file"], ["a_file", "cannot be written"]),
     (["~learner"], ["learner"]),
     (["seeds"], ["'seeds'"]),
-    (["=3"], []),
+    (["=3"], ["expected KEY=VALUE, not '=3'"]),
     (["--sweep"], ["--sweep"]),
     (["learner.gamma=0.9,0.8"], ["learner.gamma=0.9,0.8", "add -m", "learner.gamma=[0.9,0.8]"]),
     (["hydra/launcher=slurm"], ["hydra/launcher=slurm", "-m"]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.launching.compose import compose, expand_overrides
+from experiments.launching.compose import compose, expand_overrides, jobs
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import dectiger
@@ -46,11 +46,29 @@ def test_what_is_left_out_is_filled_in(short, long):
         ["game=dectiger", "+horizon=3", "~seeds"],
         ["game=lever", "hydra.sweeper.max_batch_size=1"],
         ["game=dectiger", "game.horizon=3"],
+        ["games=['file file=/data/Hanabi-Full/t.dpomdp']"],
     ],
     ids=" ".join,
 )
 def test_everything_else_stays(overrides):
     assert expand_overrides(overrides) == overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("game=[hanabi_2x3,Hanabi-3x3]", r"^game must be a name, not \[hanabi_2x3,hanabi_3x3\]$"),
+        ("game=lever,[hint,dectiger]", r"^game must be a name, not \[hint,dectiger\]$"),
+        ("learner=[ippo,mappo]", r"^learner must be a name, not \[ippo,mappo\]$"),
+        ("experiment=[search]", r"^experiment must be a name, not \[search\]$"),
+        ("policy=3", "^policy must be a name, not 3$"),
+    ],
+)
+def test_of_a_group_one_is_chosen(override, sentence):
+    """Of a list hydra would make one game, out of the keys of all."""
+    for stands_for in (expand_overrides, compose, jobs):
+        with pytest.raises(TacitError, match=sentence):
+            stands_for([override])
 
 
 @pytest.mark.slow
@@ -59,6 +77,7 @@ def test_everything_else_stays(overrides):
     [
         (["game=dectiger", "horizont=3"], "the configuration has no key 'horizont'"),
         (["horizon=3"], "the configuration has no key 'horizon'"),
+        (["game=lever,hint"], "game=lever,hint stands for several jobs, which only a sweep has: add -m\n"),
         (["game=levr", "horizon=3"], "there is no game 'levr'; did you mean 'lever'?"),
         (["game=lever", "horizon=[1"], "'horizon=[1' cannot be read: brackets and quotes must be closed, "),
         (["game.file=nowhere.dpomdp", "horizon=2"], "nowhere.dpomdp"),

@@ -11,11 +11,12 @@ import sys
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from experiments import runs, train
-from experiments.launching import sweeps
+from experiments.launching import compose, sweeps
 from experiments.launching.sweeps import Composer
 from games.errors import TacitError
 from tests.command_line import printed_rows, tiny
@@ -266,6 +267,14 @@ def test_a_sweep_without_an_end_is_refused(tacit, tiny_overrides, tmp_path, monk
     assert said.status == 2
     assert "learner.gamma=interval(0,1) has no end: give choices" in said.err
     assert not list(tmp_path.glob("runs/*/run.json"))
+
+
+def test_of_several_values_for_a_key_the_last_ones_count():
+    """Also where hydra must not see the key before it knows the game."""
+    given = ["game=dectiger,grid_small", "game.horizon=2", "game.horizon=3,4", "seeds=2"]
+    parsed = OverridesParser.create().parse_overrides(given)
+    found = compose._overrides_for_hydra(parsed)
+    assert found == ["game=dectiger,grid_small", "game.horizon=choice(2)", "game.horizon=3,4", "seeds=2"]
 
 
 @pytest.mark.slow

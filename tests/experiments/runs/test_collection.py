@@ -267,6 +267,7 @@ def grid(synthetic_run, tmp_path_factory):
         (["entropy_coef=0.7"], 0),
         (["game=lever"], 5),
         (["game=LEVER"], 5),
+        (["game=le_ver"], 0),  # which no command takes for lever
         (["game=hanabi"], 0),
         (["game=games.tabular.library.lever.make"], 5),
         (["game=games.tabular.library.lever"], 0),

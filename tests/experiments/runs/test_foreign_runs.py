@@ -107,7 +107,7 @@ def test_names_are_expanded_and_said_once():
         ),
         (GAME, "jaxmarl:{theirs},model=jaxmarl:{stranger}", "holds none of JaxMARL's networks"),
         (GAME, "iggi=jaxmarl:{theirs},iggi", "two partners are called iggi: give one a name of its own, as in NAME="),
-        (GAME, "torch:{theirs}", "a partner must be one of cautious, iggi, "),
+        (GAME, "torch:{theirs}", "there is no partner 'torch:"),
         (
             ("game=hanabi",),
             "jaxmarl:{theirs}",

@@ -147,7 +147,7 @@ def test_progress(tacit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = tacit("phase", *SMALL, "execution.progress=true", "execution.figures=false")
     assert said.status == 0
-    stages = [line.split(":")[0] for line in said.out.splitlines() if re.fullmatch(r"[a-z ]+: \d+ of \d+", line)]
+    stages = [line.split(":")[0] for line in said.err.splitlines() if re.fullmatch(r"[a-z ]+: \d+ of \d+", line)]
     assert list(dict.fromkeys(stages)) == ["best policies", "branch", "starts", "following"]
 
 

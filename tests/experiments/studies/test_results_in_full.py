@@ -142,7 +142,7 @@ class TestCollections:
     def test_sweeps_and_launchers_are_for_the_command_line(self):
         for wrong, says in [
             ("hydra/launcher=slurm", "hydra/launcher=slurm is for the command line"),
-            ("experiment=exact/library", "experiment=exact/library is a sweep of its own, for the command line"),
+            ("experiment=exact/library", "experiment=exact/library is a sweep of its own, which only its command"),
         ]:
             with pytest.raises(TacitError, match=says):
                 results(phase.STUDY, [wrong])

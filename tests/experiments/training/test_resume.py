@@ -304,6 +304,23 @@ def test_signals_only_leave_a_note(capfd):
     assert capfd.readouterr().err == f"tacit: SIGTERM: {said}\n"
 
 
+def test_a_signal_counts_where_nobody_reads_the_note():
+    """As after Ctrl-C in `tacit train 2>&1 | tee log`, which ends tee, too."""
+    read, write = os.pipe()
+    os.close(read)
+    kept = os.dup(2)
+    try:
+        os.dup2(write, 2)
+        with Stopper(None) as stopper:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopper.stop()
+            assert stopper.pause("here").status == 130
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(write)
+
+
 def test_time_left():
     with Stopper(1.0) as stopper:
         assert not stopper.stop(50)
