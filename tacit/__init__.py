@@ -73,7 +73,10 @@ _ELSEWHERE = {
 
 if _hidden := hiding.sentence():
     # The command says it as it says every mistake, in one line; its program imports this package before anything else.
-    if Path(sys.argv[0] if sys.argv else "").stem in ("tacit", "-m"):
+    _program = sys.argv[0] if sys.argv else ""
+    if _program == "-m":  # while Python looks for the module of `python -m MODULE`
+        _program = sys.orig_argv[-len(sys.argv)].removeprefix("-m")
+    if Path(_program).stem == "tacit":
         sys.stderr.write(f"tacit: {_hidden}\n")
         raise SystemExit(2)
     raise ImportError(_hidden)

@@ -104,15 +104,18 @@ def to_tensorboard(paths: Sequence[Path], output: Path) -> Exported:
             done.kept.append(folder.name)
             continue
         beside = output / f".{folder.name}.{os.getpid()}"
-        writer = summary.Writer(str(beside))
-        time = _time(record)
-        for point in [*_curves(record), *_scores(record)]:
-            writer.add_scalar(point.name, point.value, point.step, wall_time=time)
-        writer.close()
-        runs.write_json(beside / "tacit.json", {"stamp": stamp, "science": record.science})
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
+        try:
+            writer = summary.Writer(str(beside))
+            time = _time(record)
+            for point in [*_curves(record), *_scores(record)]:
+                writer.add_scalar(point.name, point.value, point.step, wall_time=time)
+            writer.close()
+            runs.write_json(beside / "tacit.json", {"stamp": stamp, "science": record.science})
+            if folder.exists():
+                shutil.rmtree(folder)
+            beside.rename(folder)
+        finally:  # of an export that was interrupted
+            shutil.rmtree(beside, ignore_errors=True)
         done.written.append(folder.name)
     return done
 

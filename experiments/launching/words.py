@@ -10,7 +10,7 @@ import numpy as np
 from experiments.runs.record import flatten
 from games.errors import TacitError
 
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 """Words that need no quotes."""
 _OTHERS = {"null", "true", "false", "inf", "nan"}
 """Words that are no words without quotes."""

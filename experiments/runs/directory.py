@@ -325,10 +325,7 @@ def read_policies(
         raise TacitError(f"{file}: {error}") from error
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise TacitError(f"{file} does not say in this version's terms what its weights are: {error}") from error
-    if version != game.version:
-        raise TacitError(
-            f"{file} was trained on game version {version}, and this is {game.version}: its scores would not compare"
-        )
+    check_version(file, version, game)
     declared = declared_parameters(kind, game.num_players)
     leaves, structure = named(declared), jax.tree.structure(declared)
     check_shapes(str(file), {name: (config.seeds, *leaf.shape) for name, leaf in leaves.items()}, tensors)
@@ -342,6 +339,18 @@ def read_policies(
         for row, seed in enumerate(range(config.first_seed, config.first_seed + config.seeds))
     ]
     return config, game, agents
+
+
+def check_version(path: Path, version: Any, game: "Game") -> None:
+    """Refuse a run or its file, `path`, that was made on another version of its game.
+
+    Raises:
+      TacitError: naming both versions.
+    """
+    if version != game.version:
+        raise TacitError(
+            f"{path} was trained on game version {version}, and this is {game.version}: its scores would not compare"
+        )
 
 
 def write_crossplay(path: Path, results: Mapping[str, CrossPlay], settings: Mapping[str, Any]) -> None:

@@ -25,12 +25,11 @@ from experiments.runs.files import write_bytes
 from games.errors import TacitError
 from marl.crossplay import estimators, standard_error
 
-_OWN = ("collection.py", "directory.py", "files.py", "index.py", "record.py")
 _READERS = (
     estimators.__file__,
     standard_error.__file__,
     config.__file__,
-    *(str(Path(__file__).with_name(name)) for name in _OWN),
+    *sorted(map(str, Path(__file__).parent.glob("*.py"))),
 )
 """The code on which the entries depend."""
 

@@ -63,8 +63,11 @@ class Record:
 
     @functools.cached_property
     def game(self) -> "Game":
-        """The game, built from its keys; TacitError if they are of another version of Tacit."""
-        return build_game({key: value for key, value in (self.science.get("game") or {}).items() if key != "version"})
+        """The game, built from its keys; TacitError if these or its rules are of another version of Tacit."""
+        group = dict(self.science.get("game") or {})
+        version, game = group.pop("version", None), build_game(group)
+        directory.check_version(self.path, version, game)
+        return game
 
     @functools.cached_property
     def agents(self) -> "list[Agent]":
@@ -149,7 +152,7 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

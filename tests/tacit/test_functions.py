@@ -95,6 +95,9 @@ class TestRuns:
     def test_seeds_of_a_run_play(self, runs):
         run = runs[0]
         assert run.game == tacit.make("lever", payoffs=[1, 1, 0.9])
+        other = dataclasses.replace(run, science={**run.science, "game": {**run.science["game"], "version": "0-other"}})
+        with pytest.raises(tacit.TacitError, match=r"was trained on game version 0-other, and this is \S+: its scores"):
+            _ = other.game
         played = tacit.crossplay(run.game, run.agents, games=8)
         np.testing.assert_array_equal(played.mean, run.crossplay()["greedy"].mean)  # the same decks and draws
         assert tacit.summarise(played) == estimated(*played.cells)
@@ -123,7 +126,7 @@ class TestRuns:
         assert tacit.figures.learning_curves(runs[0], "mine").get_suptitle() == "mine"
 
     def test_another_crossplay_of_a_finished_run_is_a_warning(self, runs, folder, tiny):
-        keys = {"learner.entropy_coef": [0.01], "execution.output": folder, "crossplay.games": 9}
+        keys, tiny = {"learner.entropy_coef": [0.01], "execution.output": folder}, {**tiny, "crossplay.games": 9}
         with pytest.warns(UserWarning, match=r"keeps its cross-play of before \(games 8 instead of 9\)"):
             tacit.train("game=lever", tiny, payoffs=(1, 1, 0.9), **keys)
 
@@ -132,6 +135,7 @@ class TestRuns:
     ("arguments", "keys", "says"),
     [
         ([3], {}, "expected texts KEY=VALUE, mappings or keywords, not 3"),
+        ([{1: 2}], {"game": "lever"}, "'1=2' cannot be read"),
         (["seeds"], {}, "expected KEY=VALUE, not 'seeds'"),
         ([], {"gane": "lever"}, r"no key 'gane'; did you mean 'game'\?"),
         ([], {"game": "lever", "seeds": "a,b"}, "seeds must be a whole number from 1 to 4096, not 'a,b'"),
@@ -146,6 +150,15 @@ class TestRuns:
 def test_mistakes_of_a_training(arguments, keys, says):
     with pytest.raises(tacit.TacitError, match=says):
         tacit.train(*arguments, **keys)
+
+
+def test_a_key_given_twice_is_a_warning():
+    with (
+        pytest.warns(UserWarning, match="^seeds is given 2 times, and seeds=8 counts$") as said,
+        pytest.raises(tacit.TacitError, match="no key 'gane'"),
+    ):
+        tacit.train("seeds=4", gane="lever", seeds=8)
+    assert said[0].filename == __file__
 
 
 def test_a_job_of_several_processes_connects_them(monkeypatch):

@@ -83,6 +83,15 @@ def test_so_does_the_command_without_a_traceback(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_program_of_the_users_own_can_catch_it(tmp_path):
+    own(tmp_path, "experiments")
+    text = "try:\n    import tacit\nexcept ImportError as error:\n    print('caught')\n"
+    (own(tmp_path, "mine") / "__init__.py").write_text(text)  # read while sys.argv[0] is "-m"
+    (tmp_path / "mine" / "__main__.py").write_text("")
+    assert run(sys.executable, "-m", "mine", "tacit", folder=tmp_path, path=[ROOT]) == (0, "caught\n", "")
+
+
+@pytest.mark.slow
 def test_a_file_hides_as_well(tmp_path):
     (tmp_path / "games.py").write_text("")
     _, _, said = run(sys.executable, "-c", "import tacit", folder=tmp_path, path=[ROOT])

@@ -167,6 +167,16 @@ def test_tensorboard_again_changes_nothing_and_a_changed_run_is_replaced(folder,
         export.to_tensorboard([tmp_path / "runs"], output)
 
 
+def test_tensorboard_interrupted_leaves_nothing(folder, tmp_path, monkeypatch):
+    def interrupted(record):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "_scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export.to_tensorboard([folder], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- both ---
 
 

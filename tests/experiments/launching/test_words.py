@@ -19,6 +19,7 @@ from games.errors import TacitError
         (True, True),
         (None, None),
         ("lever", "lever"),
+        ("tmp/jürgen", "tmp/jürgen"),
         ("self-play", "self-play"),
         ("", ""),
         ("null", "null"),

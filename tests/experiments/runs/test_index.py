@@ -6,10 +6,10 @@ import os
 import pytest
 
 from experiments.configuration import config
-from experiments.runs import collection, directory, files, index, record
+from experiments.runs import collection, complete, directory, files, index, record
 from experiments.runs.collection import load
 from experiments.runs.index import Index, cache_folder, index_file
-from marl.crossplay import estimators
+from marl.crossplay import estimators, standard_error
 
 GAMMA = "learner.gamma"
 
@@ -195,7 +195,9 @@ def test_it_does_not_outlive_the_code_that_made_it(folder, counted, monkeypatch,
     assert counted["_facts"] == 6
 
 
-@pytest.mark.parametrize("module", [config, estimators, collection, directory, files, index, record])
+@pytest.mark.parametrize(
+    "module", [config, estimators, standard_error, collection, complete, directory, files, index, record]
+)
 def test_the_code_that_makes_it(folder, counted, monkeypatch, module):
     load(folder)
     read_bytes = index.Path.read_bytes

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import re
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
@@ -42,7 +43,8 @@ def made(tacit, tmp_path_factory):
 
 
 def config(*overrides):
-    (one,) = study.configs(phase.STUDY, [*SMALL, *overrides])
+    with warnings.catch_warnings(action="ignore"):  # of keys that are given twice
+        (one,) = study.configs(phase.STUDY, [*SMALL, *overrides])
     return one
 
 
