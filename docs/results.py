@@ -134,7 +134,7 @@ def page(text: str, records: Records) -> str:
             return block[0]
         if table not in record["tables"]:
             raise TacitError(f"the piece {piece} has no table {table}, only {', '.join(record['tables'])}")
-        text = re.sub(r"^\* ", r"\\* ", record["tables"][table], flags=re.MULTILINE)  # as tables.markdown has it now
+        text = re.sub(r"^\* ", r"\\* ", record["tables"][table], flags=re.MULTILINE)  # as `tables.markdown` does now
         return f"{block[1]}\n{text}\n\n{made_by(record)}\n\n{block[4]}"
 
     return _BLOCK.sub(filled, text)

@@ -151,7 +151,10 @@ def contrasts(comparison: Comparison) -> Table:
             p = None if tested.p is None else tests.corrected(tested.p)
             row.append(None if p is None else Cell(p, tables.p_value(p)))
         rows.append([*row, comparison.short_game, *comparison.board.values()])
-    return Table(f"contrasts: {comparison.title}, greedy play", columns, rows, lead=1 + anywhere)
+    said = {_estimate(row, name).note for row in comparison.rows for name in COLUMNS}
+    lacking = [tested.difference.note for one in tests.contrasts for tested in one.tested.values()]
+    notes = [f"not estimable: {note}" for note in dict.fromkeys(lacking) if note not in said | {""}]
+    return Table(f"contrasts: {comparison.title}, greedy play", columns, rows, notes, lead=1 + anywhere)
 
 
 def shown(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS), *, names: bool = False) -> list[Table]:

@@ -151,7 +151,7 @@ class _Drawn(NamedTuple):
     seeds: range
     decks: tuple[Any, ...]
 
-    def is_in_part_of(self, other: "_Drawn", *, same_decks: bool) -> bool:
+    def overlaps(self, other: "_Drawn", *, same_decks: bool) -> bool:
         """Whether the two have something in common that neither pairing nor `same_decks` accounts for."""
         seeds = max(self.seeds.start, other.seeds.start) < min(self.seeds.stop, other.seeds.stop)
         return self != other and (seeds or (self.decks == other.decks and not same_decks))
@@ -173,7 +173,7 @@ class _Played:
         allowed. Of one sign it would be too small.
         """
         in_part = any(
-            self._drawn[a.path].is_in_part_of(self._drawn[b.path], same_decks=self.same_decks)
+            self._drawn[a.path].overlaps(self._drawn[b.path], same_decks=self.same_decks)
             for (of_a, a), (of_b, b) in itertools.combinations(weighted, 2)
             if of_a * of_b > 0
         )

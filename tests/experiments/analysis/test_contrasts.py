@@ -199,6 +199,7 @@ def test_runs_that_differ_in_their_numbers_of_seeds_alone_keep_contrasts(synthet
     (apart,), _ = compare.read([tmp_path], contrasts=["entropy_coef=0.3-0.1"])
     assert [one.at for one in apart.tests.contrasts] == [{"seeds": 6}, {"seeds": 8}, None]
     assert [one.tested["greedy XP"].p is None for one in apart.tests.contrasts] == [False, False, True]
+    assert compare_tables.contrasts(apart).notes == [f"not estimable: {contrasts.IN_COMMON_IN_PART}"]
 
 
 def test_a_key_without_a_contrast_is_named(synthetic_run, tmp_path):
