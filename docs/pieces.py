@@ -5,6 +5,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,17 @@ PHASES = (
 GAMES_A_TABLE = 4
 
 
-def trained(command: str, figure: str = "") -> Piece:
-    """A piece of training runs: the tables of `tacit compare` for each game, and a figure in docs/ if named."""
+def trained(command: str, figure: str = "", matrix: str = "") -> Piece:
+    """A piece of training runs: the tables of `tacit compare` for each game, and in docs/figures/, if named, its figure
+    and the cross-play matrix of the first run of the table.
+    """
 
     def read(folder: Path, small: bool) -> Found:
         comparisons, _ = compare.read(current_runs(folder / "runs"))
         if figure and not small:
             figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
+        if matrix and not small:
+            shutil.copy(comparisons[0].rows[0].path / "crossplay.png", FIGURES / f"{matrix}.png")
         made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
         shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
@@ -327,7 +332,7 @@ GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 fir
 
 PIECES: dict[str, Piece] = {
     "demo": trained("experiment=demo", "demo"),
-    "small_sweep": trained("experiment=small_sweep", "small_sweep"),
+    "small_sweep": trained("experiment=small_sweep", "small_sweep", matrix="small_sweep_matrix"),
     "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),
     "ablation_gae_lambda": trained("experiment=ablation/gae_lambda", "ablation_gae_lambda"),
     "ablation_recurrence": trained(
