@@ -326,7 +326,6 @@ FEW_STARTS = "alpha_count=2 normal_starts=2 wide_starts=0 pure_starts=2 refine=f
 GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 first_seed=0"
 
 PIECES: dict[str, Piece] = {
-    "choose/demo": trained("experiment=demo first_seed=0"),
     "demo": trained("experiment=demo", "demo"),
     "small_sweep": trained("experiment=small_sweep", "small_sweep"),
     "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),

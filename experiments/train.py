@@ -4,10 +4,11 @@ import dataclasses
 import functools
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from experiments import runs
 from experiments.analysis import compare
@@ -45,6 +46,13 @@ def run(config: JobConfig, *, in_sweep: bool = False, note: str = "") -> float |
     paths = [path for path in paths if runs.is_finished(path)]  # a sweep leaves out what failed before
     if sentence := other_crossplay([(config, path) for path in paths]):
         terminal.warn(sentence)
+    if not in_sweep:
+        for path in paths:
+            if risen := still_rising(runs.read_metrics(path), config.runs[0].built.game.score_range):
+                terminal.say(
+                    f"run {path.name}: returns still rose at the end, from {risen[0]:.3g} to {risen[1]:.3g} within the "
+                    "last fifth of the budget: with a larger budget.steps its scores may differ"
+                )
     if config.execution.figures:
         for path in paths:
             draw(path)
@@ -111,6 +119,32 @@ def other_crossplay(asked: Sequence[tuple[JobConfig, Path]]) -> str:
         f"{number} cross-play of before ({differs}): tacit crossplay plays seeds anew, execution.overwrite=true makes "
         "runs again"
     )
+
+
+def still_rising(metrics: Mapping[str, np.ndarray], score_range: tuple[float, float]) -> tuple[float, float] | None:
+    """Mean returns in the last tenth of training and in the tenth before it, the earlier first, if they rose.
+
+    Returns rose if the mean rise of the seeds is above a hundredth of the possible range, and above two standard errors
+    over the seeds.
+
+    Args:
+      metrics: `count` and `return_sum` [rows, seeds] of a run, as `runs.read_metrics` gives them.
+      score_range: the least and the greatest sum of a game's rewards.
+    """
+    tenth = len(metrics["steps"]) // 10
+    if not tenth:
+        return None
+
+    def mean_returns(rows: slice) -> np.ndarray:
+        return metrics["return_sum"][rows].sum(axis=0) / metrics["count"][rows].sum(axis=0)
+
+    with np.errstate(invalid="ignore"):  # no game ended
+        before, last = mean_returns(slice(-2 * tenth, -tenth)), mean_returns(slice(-tenth, None))
+    rise = last - before
+    error = rise.std(ddof=1) / np.sqrt(rise.size) if rise.size > 1 else 0.0
+    if rise.mean() > max((score_range[1] - score_range[0]) / 100, 2 * error):
+        return float(before.mean()), float(last.mean())
+    return None
 
 
 def conclude(paths: Sequence[Path], draw: bool) -> None:

@@ -47,8 +47,9 @@ def plain_lines() -> "Report":
 
     def report(progress: "JobProgress") -> None:
         if due(progress.stage):
-            steps = f"{progress.done:,} of {progress.total:,} steps a seed{_numbers(progress)}"
-            print(f"{progress.stage}: {steps}", flush=True)
+            steps = f"{progress.done:,} of {progress.total:,} steps a seed"
+            left = f", {duration(progress.seconds_left)} left" if progress.seconds_left > 0 else ""
+            print(f"{progress.stage}: {steps}{_numbers(progress)}{left}", flush=True)
 
     return report
 
@@ -122,8 +123,13 @@ def where(folder: Path) -> str:
 
 def ago(updated: str, now: datetime.datetime) -> str:
     """How long ago a time in ISO 8601 was, in its largest unit, for example "3 min ago"."""
-    seconds = max(0, int((now - datetime.datetime.fromisoformat(updated)).total_seconds()))
+    return f"{duration((now - datetime.datetime.fromisoformat(updated)).total_seconds())} ago"
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest unit, for example "3 min"; 0 s if it is negative."""
+    whole = max(0, int(seconds))
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"

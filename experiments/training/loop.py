@@ -48,6 +48,8 @@ class Progress(NamedTuple):
     """Of the games that ended in the last compiled calls; nan if none did."""
     entropy: float
     """Mean entropy in nats."""
+    seconds_left: float
+    """Until the end of training, at the speed of the last compiled call; nan outside training."""
 
 
 Report = Callable[[Progress], None]
@@ -218,12 +220,12 @@ class Training:
 
     def progress(self, stage: str) -> Progress:
         if not self._row:
-            return Progress(stage, self.steps, self.total_steps, 0.0, float("nan"), float("nan"))
+            return Progress(stage, self.steps, self.total_steps, 0.0, float("nan"), float("nan"), float("nan"))
         count = self._row["count"].sum()
         mean_return = float(self._row["return_sum"].sum() / count) if count else float("nan")
-        return Progress(
-            stage, self.steps, self.total_steps, self._speed, mean_return, float(self._row["entropy"].mean())
-        )
+        entropy = float(self._row["entropy"].mean())
+        left = len(self.members) * self.seeds * (self.total_steps - self.steps) / self._speed
+        return Progress(stage, self.steps, self.total_steps, self._speed, mean_return, entropy, left)
 
     def _compile(self) -> tuple[Any, Any]:
         """Compile the program, place the learners on their devices; the program, and zero metrics on the host."""

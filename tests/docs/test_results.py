@@ -178,7 +178,7 @@ def test_the_coefficient_with_the_greatest_greedy_cross_play_is_chosen(records):
 
 def test_pages_name_what_there_is(records):
     assert results.page(BLOCK, records) == BLOCK  # no record yet
-    with pytest.raises(TacitError, match="a page names the piece nothing, which there is not: choose/demo, demo"):
+    with pytest.raises(TacitError, match="a page names the piece nothing, which there is not: demo, small_sweep"):
         results.page(BLOCK.replace("demo", "nothing"), records)
     records.folder.mkdir()
     records.file("demo").write_text(json.dumps({"tables": {"other": TABLE}}))

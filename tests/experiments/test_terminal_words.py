@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from experiments import train
+from experiments.presentation import terminal
+from experiments.training.loop import Progress
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from experiments.cli import main; main()"]
@@ -40,8 +45,6 @@ def test_train_says_what_it_will_do(tacit, tiny_overrides, tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_the_default_is_named_where_nothing_was_chosen(tacit, monkeypatch):
-    from experiments import train
-
     monkeypatch.setattr(train, "run_job", lambda config, **_: [])
     monkeypatch.setattr(train, "conclude", lambda paths, draw: None)
     said = tacit("train")
@@ -93,3 +96,44 @@ def test_a_warning_of_a_library_is_one_line(tacit, monkeypatch):
 
     monkeypatch.setattr(cli, "_dispatch", warned)
     assert tacit("x").err == "tacit: warning: a glyph is missing\n"
+
+
+class TestReturnsThatStillRise:
+    """Twenty rows of two seeds, ten games in each; a tenth is two rows."""
+
+    def metrics(self, *last_fifth):
+        returns = np.full((20, 2), 1.0)
+        returns[-4:] = np.array(last_fifth)
+        return {"steps": np.arange(20), "count": np.full((20, 2), 10), "return_sum": 10 * returns}
+
+    def test_the_last_two_tenths_are_compared(self):
+        rising = self.metrics([1.0, 2.0], [2.0, 3.0], [2.0, 3.0], [3.0, 4.0])
+        assert train.still_rising(rising, (0, 6)) == (2.0, 3.0)
+
+    def test_not_what_is_below_a_hundredth_of_the_range_or_within_the_noise(self):
+        rising = self.metrics([1.0, 1.0], [1.0, 1.0], [1.1, 1.1], [1.1, 1.1])
+        assert train.still_rising(rising, (0, 9)) is not None
+        assert train.still_rising(rising, (0, 11)) is None
+        one_falls = self.metrics([1.0, 2.0], [1.0, 2.0], [2.0, 1.8], [2.0, 1.8])  # +1.0 and -0.2: 0.4 with error 0.6
+        assert train.still_rising(one_falls, (0, 6)) is None
+        assert train.still_rising(self.metrics([3.0, 3.0], [3.0, 3.0], [2.0, 2.0], [2.0, 2.0]), (0, 6)) is None
+
+    def test_one_seed_and_few_rows(self):
+        rising = self.metrics([1.0, 1.0], [1.0, 1.0], [2.0, 2.0], [2.0, 2.0])
+        alone = {name: rows[:, :1] if rows.ndim == 2 else rows for name, rows in rising.items()}
+        assert train.still_rising(alone, (0, 6)) == (1.0, 2.0)
+        assert train.still_rising({name: rows[-9:] for name, rows in rising.items()}, (0, 6)) is None
+        no_game_ended = {"count": np.zeros((20, 2)), "return_sum": np.zeros((20, 2))}
+        assert train.still_rising(rising | no_game_ended, (0, 6)) is None
+
+
+def test_progress_says_how_long_training_goes_on(capsys):
+    report = terminal.plain_lines()
+    report(Progress("compiling", 0, 1000, 0.0, float("nan"), float("nan"), float("nan")))
+    report(Progress("training", 400, 1000, 24.0, 0.5, 1.25, 200.0))
+    report(Progress("cross-play 1 of 1", 1000, 1000, 24.0, 0.5, 1.25, 0.0))
+    assert capsys.readouterr().out.splitlines() == [
+        "compiling: 0 of 1,000 steps a seed",
+        "training: 400 of 1,000 steps a seed 24 steps/s, return 0.50, entropy 1.25, 3 min left",
+        "cross-play 1 of 1: 1,000 of 1,000 steps a seed 24 steps/s, return 0.50, entropy 1.25",
+    ]
