@@ -218,7 +218,8 @@ def test_the_overview_lists_every_run_with_its_state(page, site):
     assert page.inner_text("#counts") == "7 runs: 4 finished, 1 cut, 1 failed, 1 damaged"
     assert names(page) == ["damaged", "failed", "level1", "level2", "level3", "stopped", "three"]
     row = page.locator("#table tbody tr", has_text="level1").inner_text()
-    assert "finished" in row and "lever" in row and "0.1" in row
+    assert "finished" in row and "0.1" in row
+    assert page.inner_text("#alike").startswith("All runs: game lever, steps ")
     # Self-play is 2 + seed * 0.011 over six seeds, and cross-play 1 + 0.011 * their mean.
     assert "2.03" in row and "1.03" in row
     assert "the loss is not finite" in page.locator("#table tbody tr", has_text="failed").first.inner_text()
@@ -251,6 +252,34 @@ def test_the_table_is_sorted_by_a_column_with_the_keyboard(page, site):
     assert names(page) == ["level1", "level2", "level3"]
     page.keyboard.press("Enter")
     assert page.locator("th[aria-sort]").count() == 0
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_columns_that_do_not_fit_are_folded(page, synthetic_run, tmp_path, width):
+    floats = ("learning_rate", "gamma", "gae_lambda", "clip", "value_coef", "max_grad_norm", "target_entropy")
+    for number in range(3):
+        changes = {f"learner.{key}": 0.5 + 0.01 * (number > 1) for key in floats}
+        changes |= {COEFFICIENT: 0.01 * number, "policy.torso": [4] * (20 if number else 1)}
+        synthetic_run(tmp_path / "runs", seeds=2, name=f"run{number}", **changes)
+    index = report.build([tmp_path / "runs"], tmp_path / "report", games=0)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(index.as_uri())
+    page.wait_for_selector("#plots .js-plotly-plot")
+    room = "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('.tall'))"
+    shown = page.locator("#table thead th:visible").all_inner_texts()
+    assert page.evaluate(room) == 0
+    assert shown[0] == "run" and "greedy XP" in shown and ("entropy_coef" in shown or width == 400)
+    folded = page.inner_text("#folded span")
+    start, _, folded = folded.rstrip(".").partition(": ")
+    assert start == "Not shown, for want of room" and "value_coef" in folded.split(", ")
+    assert page.inner_text("#alike").startswith("All runs: game lever, seeds 2, steps ")
+    page.get_by_role("button", name="Show all columns").click()
+    assert page.locator("#table thead th:visible").count() == len(shown) + len(folded.split(", "))
+    assert page.evaluate(room) > 0 and "columns=all" in page.url
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("summary", has_text="more filters").click()
+    choose(page, "value_coef").select_option(label="0.51")
+    assert names(page) == ["run2"]
 
 
 def test_scores_against_the_swept_parameter(page, site):
