@@ -67,19 +67,19 @@ def site(root, tmp_path_factory):
     return index.parent
 
 
-def hover(page, place, row, column, size, expected):
+def hover(page, place, row, column, size, expected, columns=None):
     """Wait until `expected` is shown with the mouse over a cell of a heat map: the whole text."""
-    point_at(page, place, row, column, size, page.mouse.move)
+    point_at(page, place, row, column, size, page.mouse.move, columns)
     shown = page.locator(f"{place} .hoverlayer", has_text=expected)
     shown.wait_for(state="attached")
     return shown.text_content()
 
 
-def point_at(page, place, row, column, size, what):
+def point_at(page, place, row, column, size, what, columns=None):
     page.locator(place).scroll_into_view_if_needed()
     page.wait_for_selector(f"{place} .nsewdrag")
     box = page.locator(f"{place} .nsewdrag").first.bounding_box()
-    x = box["x"] + (column + 0.5) * box["width"] / size
+    x = box["x"] + (column + 0.5) * box["width"] / (columns or size)
     y = box["y"] + (row + 0.5) * box["height"] / size
     page.mouse.move(x - 3, y - 3)
     what(x, y)
@@ -341,13 +341,22 @@ def test_a_pair_is_chosen_with_the_keyboard(page, site):
     assert page.locator("button[data-value=sampled]").first.get_attribute("aria-pressed") == "true"
 
 
-def test_a_cell_of_three_players_names_its_seatings(page, site):
-    page.goto((site / "run.html").as_uri() + "#run=three&pair=0-1")
-    page.wait_for_selector("h3:has-text('Seed 0 with seed 1')")
+def test_three_players_have_seeds_in_seats_and_self_play(page, site):
+    page.goto((site / "run.html").as_uri() + "#run=three&pair=1-2")
+    page.wait_for_selector("h3:has-text('Seed 1 in seat 2, with other seeds')")
     text = page.locator(".pair").inner_text()
-    assert "greedy 0 1 2" in text and "greedy 0 2 1" in text
-    # (0, 1, 2) scores 5.002 and (0, 2, 1) 5.001.
-    assert "200 games" in hover(page, "[aria-label='Cross-play matrix']", 0, 1, 3, "5.00, mean of 2 seatings")
+    assert "greedy 0 2 1" in text and "greedy 2 0 1" in text and "mean of 2 seatings" in text
+    links = page.locator(".pair a").evaluate_all("found => found.map(one => one.getAttribute('href'))")
+    assert links[-1] == "replay.html#games/three/2-0-1-greedy-1" and len(links) == 8
+    place = "[aria-label='Cross-play matrix']"
+    # In seat 0 it meets others in (0, 1, 2), which scores 5.002, and (0, 2, 1): 5.001.
+    drawn = page.evaluate(f'document.querySelector("{place}").data[0].z.map((row) => [...row])')
+    assert drawn[0] == pytest.approx([5.0015, 5.0165, 5.015, 6])
+    assert "200 games" in hover(page, place, 1, 0, 3, "5.01, mean of 2 seatings", columns=4)
+    assert "100 games" in hover(page, place, 2, 3, 3, "Seed 2 with itself6.02", columns=4)
+    point_at(page, place, 2, 3, 3, page.mouse.click, columns=4)
+    page.wait_for_selector("h3:has-text('Seed 2 with itself')")
+    assert "pair=2-3" in page.url
 
 
 def test_learning_curves_and_configuration(page, site):
