@@ -163,10 +163,10 @@
 
   function phase(data) {
     const place = element("div", { class: "grid wide" });
-    const values = [...Object.entries(data.thresholds), ["best self-play", data.optimum], ["best equivariant policy", data.equivariant]];
-    const made = section("Phase diagram", place, element("h3", {}, "Thresholds and best values"),
-      pairs(values.map(([name, value]) => [name, value === null ? "none" : Number(value.toPrecision(6))])));
-    if (data.alpha.length > 1) curves.phase(place, data);
+    const made = section("Phase diagram", place, ...data.gaps.map((text) => element("p", { class: "muted" }, text)),
+      element("h3", {}, "Thresholds and best values"),
+      table(["what", "found"], Object.entries(data.found).map(([name, text]) => [name, element("td", { class: "words" }, text)]), 1));
+    curves.phase(place, data);
     return made;
   }
 

@@ -158,12 +158,27 @@ def test_the_page_of_a_run_is_told_its_cells_and_games(site):
 def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_path):
     shutil.copytree(root / "level1", tmp_path / "runs" / "level1")
     write_conventions(tmp_path / "runs" / "conventions" / "0123")
-    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", phase_table(), "solutions.npz")
+    table = phase_table()
+    for place, converged in ((0, 0), (1, 1)):
+        table["rows"][place]["converged"] = converged
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", table, "solutions.npz", refine=False)
     exact_run(tmp_path / "runs", synthetic_run, "zsc-table", "zsc.json", zsc_contents(), "policies.npz")
     site = report.build([tmp_path / "runs"], tmp_path / "report", games=0).parent
     phase = page_of(site, "phase")["phase"]
     assert (phase["alpha"], phase["defect"], phase["solutions"]) == ([0.1, 1, 10], [1, None, 0], [3, 3, 1])
     assert phase["thresholds"] == {"alpha_certified": 5, "alpha_unique": 2.5, "alpha_stable": None}
+    assert phase["found"] | {"alpha_unique": "", "best equivariant": ""} == {
+        "alpha_unique": "",
+        "alpha_stable": "not looked for (branch=false)",
+        "alpha_certified": "5 (concave)",
+        "best self-play": "1",
+        "best equivariant": "",
+    }
+    assert phase["found"]["alpha_unique"].endswith("; not refined (refine=false)")
+    assert phase["gaps"] == [
+        "No values: none of 8 starts converged, at α = 0.1.",
+        "No XP: it needs two starts, and 1 of 8 converged, at α = 1.",
+    ]
     zsc = page_of(site, "zsc-table")["zsc"]
     assert (zsc["names"], zsc["matrix"]) == (["self-play"], [[0.25]])
     assert zsc["methods"][1]["refused"] == "the game has no symmetry"
@@ -397,13 +412,13 @@ def test_from_a_cell_to_a_game_that_was_played(page, root, tmp_path, monkeypatch
     page.wait_for_selector("h1:has-text('Run played')")
 
 
-def exact_run(root, synthetic_run, command, file, contents, beside):
+def exact_run(root, synthetic_run, command, file, contents, beside, **science):
     """A finished run of an exact command, whose results are `contents`; what is `beside` them is not looked at."""
     path = synthetic_run(root, seeds=2, name=command)
     for other in ("crossplay.json", "metrics.npz", "policies.safetensors", "checksums.json"):
         (path / other).unlink(missing_ok=True)
     description = json.loads((path / "run.json").read_text())
-    description["science"]["command"] = command
+    description["science"] |= {"command": command, **science}
     (path / "run.json").write_text(json.dumps(description))
     (path / file).write_text(json.dumps(contents))
     (path / beside).write_bytes(b"")
@@ -413,16 +428,21 @@ def phase_table():
     columns = ("soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "solutions", "defect")
     rows = [
         dict(zip(("alpha", *columns), (alpha, 0.9, 0.3, 1.0, 0.4, number, defect), strict=True))
+        | {"starts": 8, "converged": 8}
         for alpha, number, defect in ((0.1, 3, 1.0), (1.0, 3, None), (10.0, 1, 0.0))
     ]
     best = {"value": 1.0, "exact": True}
     return {
         "rows": rows,
-        "alpha_certified": {"alpha": 5.0},
-        "alpha_unique": {"one_from": 2.5},
+        "alpha_certified": {"alpha": 5.0, "method": "concave"},
+        "alpha_unique": {"several_up_to": 2.25, "one_from": 2.5, "beside": []},
         "alpha_stable": None,
+        "branch": None,
+        "branch_refused": None,
+        "symmetries": {"swap": "4", "no_swap": "2"},
         "optimum": best,
-        "equivariant": {"swap": {"value": 0.5, "exact": True}},
+        "known_optimum": None,
+        "equivariant": {"swap": {"value": 0.5, "exact": True}, "no_swap": {"value": 0.75, "exact": True}},
     }
 
 
@@ -465,7 +485,19 @@ def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
         ["equivariance defect", [1, None, 0], [5, 2.5]],
     ]
     text = page.locator("section[aria-label='Phase diagram']").inner_text()
-    assert re.search(r"alpha_unique\s+2\.5", text) and re.search(r"alpha_stable\s+none", text)
+    assert re.search(r"alpha_unique\s+several solutions up to 2\.25, one from 2\.5 on", text)
+    assert re.search(r"alpha_stable\s+not looked for \(branch=false\)", text)
+
+
+def test_a_phase_diagram_says_what_it_lacks(page, synthetic_run, tmp_path):
+    table = phase_table()
+    nothing = dict.fromkeys(("soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "defect"))
+    table["rows"] = [{**table["rows"][0], **nothing, "converged": 0}]
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", table, "solutions.npz")
+    index = report.build([tmp_path / "runs"], tmp_path / "report")
+    page.goto((index.parent / "run.html").as_uri() + "#run=phase")
+    page.wait_for_selector("text=No values: none of 8 starts converged, at α = 0.1.")
+    page.wait_for_selector(".js-plotly-plot >> nth=3")
 
 
 def test_methods_of_zero_shot_coordination(page, synthetic_run, tmp_path):
