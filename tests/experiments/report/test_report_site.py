@@ -205,7 +205,9 @@ def test_charts_are_of_one_board_and_means_of_what_is_known():
     """scores.js without a browser: what it has drawn of two runs of one board, one without XP, and one of another."""
     row = {"policy": "", "learner": "", "seeds": 1, "steps": 1, "keys": {}, "game": "lever"}
     rows = [
-        row | {"id": name, "name": name, "board": board, "scores": {"greedy": {"self_play": [2], "cross_play": xp}}}
+        row
+        | {"id": name, "name": name, "board": board}
+        | {"scores": {"greedy": {"self_play": [2], "cross_play": xp, "gap": [-7]}}}
         for name, board, xp in (("a", "two", [4, None, None, None]), ("b", "two", [None] * 4), ("c", "three", [9]))
     ]
     program = f"""
@@ -215,13 +217,15 @@ def test_charts_are_of_one_board_and_means_of_what_is_known():
           chart: (node, traces, layout) => drawn.push([layout.title.text, traces.map((one) => [...one.y])]) }};
         const document = {{ getElementById: () => ({{ children: [], replaceChildren() {{}} }}) }};
         {(STATIC / "scores.js").read_text()}
-        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy" }});
+        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy", drawn: "scores" }});
+        scores.show({json.dumps(rows[2:])}, {{ x: "steps", play: "greedy", drawn: "gap" }});
         console.log(JSON.stringify(drawn));
     """
     said = node(["-e", program], return_completed_process=True, capture_output=True, text=True)
     assert json.loads(said.stdout) == [
         ["two", [[2], [2, 2], [4], [4, None]]],
         ["three", [[2], [2], [9], [9]]],
+        ["three", [[-7], [-7]]],
     ]
 
 
@@ -314,6 +318,11 @@ def test_scores_against_the_swept_parameter(page, site):
     ]
     line = "The thin line joins the means of all runs shown at each {}, whatever else they differ in."
     assert line.format(COEFFICIENT) in page.inner_text("#plots-note")
+    page.get_by_role("button", name="SP − XP").last.click()
+    chart = page.locator("#plots .js-plotly-plot").first
+    page.wait_for_function("document.querySelector('#plots .js-plotly-plot').data.length === 2")
+    gap = chart.evaluate("({ data, layout }) => [[...data[1].y], layout.yaxis.title.text]")
+    assert gap == [near([1, 1, 1]), "greedy SP − XP"] and "drawn=gap" in page.url
     page.get_by_role("button", name="sampled").click()
     page.get_by_label("Parameter").last.select_option("seeds")
     page.wait_for_function("document.querySelector('#plots .js-plotly-plot').layout.xaxis.title.text === 'seeds'")
