@@ -21,6 +21,7 @@ from experiments.analysis import compare_tables
 from experiments.configuration.config import build_game, canonical
 from experiments.presentation import keys as keys_of
 from experiments.runs.record import Record
+from experiments.studies import exact_tables
 from games.errors import TacitError
 from marl.conventions import responses
 from marl.crossplay import CrossPlay
@@ -104,7 +105,7 @@ def run_page(
         "curves": _read(problems, lambda: _curves(record.metrics())) if measured else None,
         "crossplay": _crossplay(results) if results else None,
         "conventions": _read(problems, lambda: _conventions(conventions)) if conventions else None,
-        "phase": _read(problems, lambda: _phase(record.path)) if finished and record.command == "phase" else None,
+        "phase": _read(problems, lambda: _phase(record)) if finished and record.command == "phase" else None,
         "zsc": _read(problems, lambda: _zsc(record.path)) if finished and record.command == "zsc-table" else None,
     }
     return {
@@ -277,8 +278,11 @@ def _correlation(predicts: Mapping[str, Any]) -> str:
     return f"{predicts['rho']:.2f}{interval}"
 
 
-def _phase(path: Path) -> dict[str, Any]:
-    table = runs.read_json(path / "phase.json")
+def _phase(record: Record) -> dict[str, Any]:
+    table = runs.read_json(record.path / "phase.json")
+    found = exact_tables.phase_findings(table)
+    if record.keys.get("refine") is False:
+        found["alpha_unique"] += "; not refined (refine=false)"
     columns = {name: [_plain(row[name]) for row in table["rows"]] for name in _PHASE}
     return {
         **columns,
@@ -289,7 +293,26 @@ def _phase(path: Path) -> dict[str, Any]:
         },
         "optimum": table["optimum"]["value"],
         "equivariant": table["equivariant"]["swap"]["value"],
+        "found": found,
+        "gaps": _gaps(table["rows"]),
     }
+
+
+def _gaps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why rows of a phase diagram lack values, or are means of fewer starts than others."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        converged, starts = row["converged"], row["starts"]
+        if converged == 0:
+            reason = f"No values: none of {starts} starts converged"
+        elif converged == 1:
+            reason = f"No XP: it needs two starts, and 1 of {starts} converged"
+        elif converged < starts:
+            reason = f"Means of {converged} of {starts} starts, since the others did not converge"
+        else:
+            continue
+        reasons.setdefault(reason, []).append(f"{row['alpha']:.6g}")
+    return [f"{reason}, at α = {', '.join(alphas)}." for reason, alphas in reasons.items()]
 
 
 def _zsc(path: Path) -> dict[str, Any]:

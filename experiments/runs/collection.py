@@ -189,15 +189,16 @@ class Runs(Sequence[Record]):
 
         The first dimensions are the keys in which the runs differ, named by their last part (entropy_coef) where that
         is unique. Of keys that change together the first is the dimension, and the others are coordinates along it.
-        Then come, for two players, `seed`, `partner_seed` and `seat`, the seat of `seed`; for more players, `cell`,
-        with the coordinate `seats` [cell, seat], the seeds in it. Cells that were not played are nan.
+        Then come `seed`, for two players `partner_seed`, and `seat`, the seat of `seed`. With more than two players the
+        arrays are over all cells in which other seeds sit in all other seats (`labelled.by_seat`), and `self_play` is a
+        seed's score with itself; `Record.crossplay` has the cells one by one. What was not played is nan.
 
         Args:
           play: sampled | greedy.
 
         Raises:
           TacitError: if xarray is not installed, a run is not a finished training run, the runs differ in their numbers
-            of players or seeds (or in their seatings, for more than two players), or two runs have the same keys.
+            of players or seeds, or two runs have the same keys.
         """
         varying = self.varying()
         play, xarray = one_of("play", play, PLAYS), _extra("xarray", "crossplay")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FIELDS = {
     "score": "mean", "standard_error": "standard_error", "games": "games", "bombed": "bombed", "length": "length",
 }  # fmt: skip
-_TAKEN = {"seed", "partner_seed", "seat", "cell", "seats", *_FIELDS}
+_TAKEN = {"seed", "partner_seed", "seat", "self_play", *_FIELDS}
 
 
 class _Axis(NamedTuple):
@@ -62,22 +62,63 @@ def dataset(
         names[key]: (axis.name, _values(axis.values[key])) for axis in axes for key in axis.keys
     }
     players, seeds = cells[0].seatings.shape[1], len(cells[0].labels)
+    starts = {record.science["first_seed"] for record in runs}
+    numbers = np.arange(seeds) + (starts.pop() if len(starts) == 1 else 0)
+    coordinates |= {"seed": numbers, "seat": np.arange(players)}
+    dimensions = {**dict.fromkeys(_FIELDS, ("seed", "seat")), "self_play": ("seed",)}
     if players == 2:
-        inner, sizes = ("seed", "partner_seed", "seat"), (seeds, seeds, 2)
-        starts = {record.science["first_seed"] for record in runs}
-        numbers = np.arange(seeds) + (starts.pop() if len(starts) == 1 else 0)
-        coordinates |= {"seed": numbers, "partner_seed": numbers, "seat": [0, 1]}
-    else:
-        inner, sizes = ("cell",), (len(cells[0].seatings),)
-        coordinates["seats"] = (("cell", "seat"), cells[0].seatings)
-    arrays = {name: np.full(shape + sizes, np.nan) for name in _FIELDS}
-    for place, one in zip(places, cells, strict=True):
-        for name, field in _FIELDS.items():
-            _fill(arrays[name][place], one.seatings, getattr(one, field))
-    dimensions = (*(axis.name for axis in axes), *inner)
+        dimensions = dict.fromkeys(_FIELDS, ("seed", "partner_seed", "seat"))
+        coordinates["partner_seed"] = numbers
+    found = [_by_pair(one) if players == 2 else by_seat(one) for one in cells]
+    arrays = {name: np.full(shape + values.shape, np.nan) for name, values in found[0].items()}
+    for place, one in zip(places, found, strict=True):
+        for name, values in one.items():
+            arrays[name][place] = values
+    outer = tuple(axis.name for axis in axes)
     return xarray.Dataset(
-        {name: (dimensions, values) for name, values in arrays.items()}, coordinates, attrs={"play": play}
+        {name: (outer + dimensions[name], values) for name, values in arrays.items()}, coordinates, attrs={"play": play}
     )
+
+
+def by_seat(cells: CrossPlay) -> dict[str, np.ndarray]:
+    """What each of N seeds scores in each of P seats while other seeds sit in all others, float64[N, P]; and alone.
+
+    `score` and `length` are means over these cells, `games` and `bombed` sums. `standard_error`, over the games as in
+    a single cell, counts that cells share their decks; nan where their games were not kept. `self_play`, float64[N], is
+    the score with itself. What was not played is nan.
+    """
+    seeds, players = len(cells.labels), cells.seatings.shape[1]
+    found = {name: np.full((seeds, players), np.nan) for name in _FIELDS} | {"self_play": np.full(seeds, np.nan)}
+    for seed in range(seeds):
+        taken = cells.seatings == seed
+        if (alone := taken.all(axis=1)).any():
+            found["self_play"][seed] = cells.mean[alone].mean()
+        for seat in range(players):
+            chosen = taken[:, seat] & (taken.sum(axis=1) == 1)
+            if not chosen.any():
+                continue
+            found["score"][seed, seat] = cells.mean[chosen].mean()
+            found["length"][seed, seat] = cells.length[chosen].mean()
+            found["games"][seed, seat] = cells.games[chosen].sum()
+            found["bombed"][seed, seat] = cells.bombed[chosen].sum()
+            if chosen.sum() == 1:
+                found["standard_error"][seed, seat] = cells.standard_error[chosen][0]
+            elif cells.scores is not None and cells.scores.shape[1] > 1:
+                decks = cells.scores[chosen].mean(axis=0, dtype=np.float64)
+                found["standard_error"][seed, seat] = decks.std(ddof=1) / np.sqrt(len(decks))
+    return found
+
+
+def _by_pair(cells: CrossPlay) -> dict[str, np.ndarray]:
+    """The cells of two players, float64[N, N, 2]: seed, partner seed, seat of seed."""
+    seeds = len(cells.labels)
+    found = {name: np.full((seeds, seeds, 2), np.nan) for name in _FIELDS}
+    first, second = cells.seatings.T
+    for name, field in _FIELDS.items():
+        array, values = found[name], getattr(cells, field)
+        array[first, second, 0] = values
+        array[second, first, 1] = values
+    return found
 
 
 def _cells(runs: Sequence[Record], play: str) -> list[CrossPlay]:
@@ -94,19 +135,7 @@ def _cells(runs: Sequence[Record], play: str) -> list[CrossPlay]:
         if one.seatings.shape[1] != first.seatings.shape[1] or len(one.labels) != len(first.labels):
             said = " and of ".join(f"{len(it.labels)} seeds, {it.seatings.shape[1]} players" for it in (first, one))
             raise TacitError(f"runs {runs[0].name} and {record.name} have no common dimensions: they are of {said}")
-        if first.seatings.shape[1] > 2 and not np.array_equal(first.seatings, one.seatings):
-            raise TacitError(f"runs {runs[0].name} and {record.name} of more than two players have other seatings")
     return cells
-
-
-def _fill(array: np.ndarray, seatings: np.ndarray, values: np.ndarray) -> None:
-    """Put the values of one run's cells in their places, for two players [seed, partner seed, seat of seed]."""
-    if array.ndim == 1:
-        array[:] = values
-    else:
-        first, second = seatings.T
-        array[first, second, 0] = values
-        array[second, first, 1] = values
 
 
 def _axes(runs: Sequence[Record], varying: Sequence[str], determining_keys: Mapping[str, Sequence[str]]) -> list[_Axis]:

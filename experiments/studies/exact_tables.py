@@ -37,7 +37,8 @@ def phase(contents: Mapping[str, Any]) -> Table:
         for row in contents["rows"]
     ]
     sizes = " x ".join(map(str, contents["histories"]))
-    return Table(f"{title(contents)}: {sizes} histories", columns, rows, phase_sentences(contents))
+    sentences = [f"{name:<18}{said}" for name, said in phase_findings(contents).items()]
+    return Table(f"{title(contents)}: {sizes} histories", columns, rows, sentences)
 
 
 _PHASE_RETURNS = {
@@ -48,8 +49,8 @@ _PHASE_RETURNS = {
 }
 
 
-def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
-    """Thresholds and best values of a phase.json in words."""
+def phase_findings(contents: Mapping[str, Any]) -> dict[str, str]:
+    """Thresholds and best values of a phase.json in words; of what is missing, why."""
     unique = contents["alpha_unique"]
     low, high = unique["several_up_to"], unique["one_from"]
     if low is None and high is None:
@@ -80,14 +81,14 @@ def phase_sentences(contents: Mapping[str, Any]) -> list[str]:
     equivariant, known = contents["equivariant"], ""
     if contents["known_optimum"] is not None and not contents["optimum"]["exact"]:
         known = f"; known: {contents['known_optimum']:.10g}"
-    return [
-        f"alpha_unique      {said} (searched: {'; '.join(ways)})",
-        f"alpha_stable      {where}",
-        f"alpha_certified   {proved} ({certified['method']})",
-        f"best self-play    {_in_full(contents['optimum'])}{known}",
-        f"best equivariant  {_in_full(equivariant['swap'])} with agent swaps (symmetries: {orders['swap']}), "
+    return {
+        "alpha_unique": f"{said} (searched: {'; '.join(ways)})",
+        "alpha_stable": where,
+        "alpha_certified": f"{proved} ({certified['method']})",
+        "best self-play": f"{_in_full(contents['optimum'])}{known}",
+        "best equivariant": f"{_in_full(equivariant['swap'])} with agent swaps (symmetries: {orders['swap']}), "
         f"{_in_full(equivariant['no_swap'])} without ({orders['no_swap']})",
-    ]
+    }
 
 
 def title(contents: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ const curves = (() => {
     const line = (field, name, color, more = {}) => ({ type: "scatter", mode: "lines+markers", x: data.alpha, y: data[field],
       name, line: { color, width: 2 }, marker: { color, size: 5 },
       hovertemplate: `${name} %{y:.4g}<br>α = %{x:.4g}<extra></extra>`, ...more });
-    const level = (value, name, dash) => ({ type: "scatter", mode: "lines", x: [low, high], y: [value, value], name,
+    const level = (value, name, dash) => ({ type: "scatter", mode: "lines", x: [low / 1.1, high * 1.1], y: [value, value], name,
       line: { color: colors().muted, width: 1.2, dash }, hovertemplate: `${name} %{y:.4g}<extra></extra>` });
     for (const kind of ["soft", "greedy"]) {
       add(place, `${kind} play against α`, (node) => report.chart(node, [

@@ -107,7 +107,7 @@
       }
       const entries = crossplay.matrix(data.crossplay, state.play);
       report.drawing(place, () => crossplay.draw(place, data.crossplay, entries, {
-        order: crossplay.order(entries, state.order),
+        order: crossplay.order(data.crossplay, entries, state.order),
         range: ends,
         small: true,
         clicked: (first, second) => { location.href = runLink(row.id, { play: state.play, pair: `${first}-${second}` }); },

@@ -6,22 +6,36 @@
   const { element, escape, words, compact, fixed, count, spread, compare, runLink } = report;
   const PAGE = 200;
   const MANY = 60;
+  const FEW = 6;
   const rows = overview.rows;
   const state = { sort: "", down: "", ...report.state() };
   let limit = PAGE;
 
-  const COLUMNS = [
-    { name: "run", value: (row) => row.name },
-    { name: "state", value: (row) => row.state },
-    { name: "game", value: (row) => row.game },
-    ...overview.keys.map((key) => ({ name: short(key), title: key, value: (row) => row.keys[key] })),
-    ...overview.columns.map(({ name, play, field }) => ({ name, estimate: (row) => row.scores[play]?.[field] })),
+  const identity = (value) => (value === undefined ? "" : JSON.stringify(value));
+  const different = ({ value }) => new Set(rows.map((row) => identity(value(row)))).size;
+
+  const RUN = { name: "run", value: (row) => row.name };
+  const STATE = { name: "state", value: (row) => row.state };
+  const GAME = { name: "game", value: (row) => row.game };
+  const KEYS = overview.keys.map((key) => ({ name: short(key), title: key, value: (row) => row.keys[key] }));
+  const ESTIMATES = overview.columns.map(({ name, play, field }) => ({ name, estimate: (row) => row.scores[play]?.[field] }))
+    .filter(({ estimate }) => rows.some(estimate));
+  const REST = [
     { name: "seeds", value: (row) => row.seeds, number: true },
     { name: "steps", value: (row) => row.steps, number: true },
     { name: "policy", value: (row) => row.policy },
     { name: "learner", value: (row) => row.learner },
-    ...(new Set(rows.map((row) => row.command)).size > 1 ? [{ name: "command", value: (row) => row.command }] : []),
+    { name: "command", value: (row) => row.command },
   ];
+  /** What all runs have in common has no column, but a sentence. */
+  const ALIKE = [STATE, GAME, ...REST].filter((column) => different(column) < 2);
+  const COLUMNS = [RUN, STATE, GAME, ...KEYS, ...ESTIMATES, ...REST].filter((column) => !ALIKE.includes(column));
+  const most = [...KEYS].sort((a, b) => different(b) - different(a));
+  const turns = Array.from({ length: Math.max(KEYS.length, ESTIMATES.length) }, (_, turn) => [ESTIMATES[turn], most[turn]])
+    .flat().filter(Boolean);
+  /** Columns that do not fit beside these are folded: first the scores and what the runs differ in most. */
+  const IMPORTANCE = [RUN, GAME, ...turns.slice(0, 2), STATE, ...turns.slice(2), ...REST]
+    .filter((column) => COLUMNS.includes(column));
   const FILTERS = [
     ["state", "State", (row) => row.state],
     ["game", "Game", (row) => row.game],
@@ -40,21 +54,25 @@
     return overview.keys.filter((other) => other.split(".").pop() === end).length > 1 ? key : end;
   }
 
-  const identity = (value) => (value === undefined ? "" : JSON.stringify(value));
-
   function makeFilters() {
     const form = document.getElementById("filters");
     const input = element("input", { type: "search", value: state.text ?? "", placeholder: "name, KEY=VALUE, …" });
     input.addEventListener("input", () => change("text", input.value));
     form.append(element("label", {}, "Text", input));
+    const lists = [];
     for (const [name, label, value] of FILTERS) {
       const found = new Map(rows.map((row) => [identity(value(row)), value(row)]));
       if (found.size < 2 || found.size > MANY) continue;
       const options = [...found].filter(([, one]) => one !== undefined).sort(([, a], [, b]) => compare(a, b));
-      form.append(report.select(label, [["", "all"], ...options.map(([id, one]) => [id, words(one)])],
-        state[name] ?? "", (chosen) => change(name, chosen)));
+      lists.push([state[name], report.select(label, [["", "all"], ...options.map(([id, one]) => [id, words(one)])],
+        state[name] ?? "", (chosen) => change(name, chosen))]);
     }
-    form.append(element("button", { type: "button", onclick: clear }, "Clear"));
+    const [few, more] = [lists.slice(0, FEW), lists.slice(FEW)];
+    form.append(...few.map(([, list]) => list), element("button", { type: "button", onclick: clear }, "Clear"));
+    if (more.length) {
+      form.append(element("details", { open: more.some(([chosen]) => chosen) },
+        element("summary", {}, count(more.length, "more filter")), element("div", { class: "controls" }, more.map(([, list]) => list))));
+    }
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -94,8 +112,11 @@
   function makeHead() {
     document.querySelector("#table thead").append(element("tr", {}, COLUMNS.map((column) =>
       element("th", { scope: "col", class: column.number || column.estimate ? "number" : null },
-        element("button", { type: "button", title: column.title ?? null, onclick: () => sortBy(column) }, column.name)))));
+        element("button", { type: "button", title: column.title ?? null, onclick: () => sortBy(column) }, parts(column.name))))));
   }
+
+  /** A name that may be broken after its dots and underscores. */
+  const parts = (name) => name.split(/(?<=[._])/).flatMap((part, index) => (index ? [element("wbr"), part] : [part]));
 
   function sortBy(column) {
     const same = state.sort === column.name;
@@ -124,6 +145,31 @@
     return `<td class="${column.number || typeof value === "number" ? "number" : ""}">${escape(text)}</td>`;
   }
 
+  /** Hide the least important columns, so that the others fit beside each other; none if all are asked for. */
+  function fold() {
+    const table = document.getElementById("table");
+    const hide = (folded) => {
+      for (const line of table.rows) [...line.cells].forEach((one, index) => { one.hidden = folded.has(COLUMNS[index]); });
+    };
+    hide(new Set());
+    table.classList.add("natural");
+    const widths = new Map([...table.tHead.rows[0].cells].map((one, index) => [COLUMNS[index], one.getBoundingClientRect().width]));
+    table.classList.remove("natural");
+    const folded = new Set();
+    let left = table.parentElement.clientWidth;
+    for (const column of new Set([RUN, ...COLUMNS.filter(({ name }) => name === state.sort), ...IMPORTANCE])) {
+      if (widths.get(column) <= left) left -= widths.get(column);
+      else folded.add(column);
+    }
+    const names = COLUMNS.filter((column) => folded.has(column)).map(({ name }) => name);
+    const all = state.columns === "all";
+    if (!all) hide(folded);
+    const said = document.getElementById("folded");
+    said.hidden = !names.length;
+    said.firstElementChild.textContent = all ? "All columns are shown." : `Not shown, for want of room: ${names.join(", ")}.`;
+    document.getElementById("unfold").textContent = all ? "Show those that fit" : "Show all columns";
+  }
+
   function show() {
     report.keep(state);
     const chosen = sorted(chosenRows());
@@ -134,6 +180,7 @@
       if (COLUMNS[index].name === state.sort) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     });
+    fold();
     document.getElementById("shown").textContent = `${chosen.length.toLocaleString("en")} of ${count(rows.length, "run")}` +
       (shown.length < chosen.length ? `, the first ${shown.length} shown` : "");
     const more = document.getElementById("more");
@@ -149,6 +196,15 @@
   }
 
   document.getElementById("counts").textContent = rows.length ? countStates() : "There is no run in these folders.";
+  const alike = rows.length ? ALIKE.map((column) => [column, column.value(rows[0])]).filter(([column, value]) =>
+    column !== STATE && value !== undefined && value !== null && value !== "") : [];
+  document.getElementById("alike").textContent = alike.length
+    ? `All runs: ${alike.map(([{ name, number }, value]) => `${name} ${number ? compact(value) : words(value)}`).join(", ")}.` : "";
+  document.getElementById("unfold").addEventListener("click", () => {
+    state.columns = state.columns === "all" ? "" : "all";
+    show();
+  });
+  window.addEventListener("resize", fold);
   document.getElementById("more").addEventListener("click", () => {
     limit += PAGE;
     show();

@@ -76,8 +76,8 @@
     document.title = `${byId("title").textContent} – Tacit report`;
     byId("about").textContent = `${game.game.name}, ${count(players.length, "player")}, ${game.play} play, game ` +
       `${game.number} of its pair (cross-play seed ${game.seed}), ${count(last, "step")}; ${game.ending}.`;
-    byId("run").href = `run.html#run=${encodeURIComponent(id)}&play=${game.play}&pair=` +
-      `${game.seats[0].agent}-${game.seats.at(-1).agent}`;
+    const column = players.length === 2 ? game.seats[1].agent : new Set(labels).size === 1 ? players.length : 0;
+    byId("run").href = `run.html#run=${encodeURIComponent(id)}&play=${game.play}&pair=${game.seats[0].agent}-${column}`;
 
     const slider = element("input", { type: "range", min: 0, max: last, value: 0, "aria-label": "Step",
       oninput: () => go(Number(slider.value)) });

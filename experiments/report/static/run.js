@@ -48,15 +48,17 @@
     const node = element("div", { class: "chart", role: "img", "aria-label": "Cross-play matrix" });
     const panel = element("div", { class: "pair", role: "status" });
     const seeds = cross.labels.map((label, index) => [String(index), label]);
+    const columns = crossplay.columns(cross).map((name, index) => [String(index), name]);
+    const two = crossplay.players(cross) === 2;
     const given = /^(\d+)-(\d+)$/.exec(state.pair ?? "")?.slice(1).map(Number);
-    let pair = given && given.every((seed) => seed < size) ? given : [0, Math.min(1, size - 1)];
-    const first = report.select("Seed in seat 0", seeds, String(pair[0]), (seed) => choose(Number(seed), pair[1]));
-    const second = report.select("Seed in the other seat", seeds, String(pair[1]), (seed) => choose(pair[0], Number(seed)));
+    let pair = given && given[0] < size && given[1] < columns.length ? given : [0, two ? Math.min(1, size - 1) : 0];
+    const first = report.select(two ? "Seed in seat 0" : "Seed", seeds, String(pair[0]), (seed) => choose(Number(seed), pair[1]));
+    const second = report.select(two ? "Seed in seat 1" : "Its seat", columns, String(pair[1]), (column) => choose(pair[0], Number(column)));
 
     const draw = () => report.drawing(node, () => {
       const entries = matrices[state.play];
       const range = colours === "game" ? data.score_range : crossplay.limits(entries);
-      return crossplay.draw(node, cross, entries, { order: crossplay.order(entries, order), range, clicked: choose });
+      return crossplay.draw(node, cross, entries, { order: crossplay.order(cross, entries, order), range, clicked: choose });
     });
 
     function choose(row, column) {
@@ -70,16 +72,16 @@
 
     function tell() {
       const [row, column] = pair;
-      const games = data.games.filter((game) => game.seats[0] === row && (row === column
-        ? game.seats.every((seat) => seat === row) : game.seats.includes(column)));
+      const games = data.games.filter(({ seats }) => crossplay.places(seats).some((place) => place.join() === pair.join()));
       panel.replaceChildren(
-        element("h3", {}, row === column ? `Seed ${cross.labels[row]} with itself` : `Seed ${cross.labels[row]} with seed ${cross.labels[column]}`),
+        element("h3", {}, crossplay.title(cross, row, column)),
         table(["play", "mean ± SE", "games", "bombed"], plays.flatMap((play) => {
-          const cells = matrices[play][row][column].cells;
-          return cells.slice(0, 12).map((one) => [
-            one.seats.length > 2 && cells.length > 1 ? `${play} ${one.seats.map((seat) => cross.labels[seat]).join(" ")}` : play,
-            cell(crossplay.summary([one], one.mean)), cell(one.games.toLocaleString("en")), cell(one.bombed.toLocaleString("en")),
-          ]);
+          const { cells, mean } = matrices[play][row][column];
+          const line = (name, some, ...score) => [name, cell(...score),
+            ...["games", "bombed"].map((field) => cell(crossplay.total(some, field).toLocaleString("en")))];
+          if (cells.length < 2) return cells.map((one) => line(play, [one], crossplay.summary([one], mean)));
+          return [line(play, cells, fixed(mean), element("small", {}, `mean of ${cells.length} seatings`)), ...cells.map((one) =>
+            line(`${play} ${one.seats.map((seat) => cross.labels[seat]).join(" ")}`, [one], crossplay.summary([one], one.mean)))];
         })),
         element("h3", {}, "Sample games"),
         ...sampleGames(games, data, choose));
@@ -99,7 +101,7 @@
       data.score_range ? report.choice("Colours over", [["game", "the game's scores"], ["data", "these scores"]], colours,
         change((value) => { colours = value; })) : ""),
     element("div", { class: "two" }, node, element("div", {},
-      element("p", { class: "muted" }, "Choose a cell of the matrix, or two seeds:"),
+      element("p", { class: "muted" }, `Choose a cell of the matrix, or ${two ? "two seeds" : "a seed and its seat"}:`),
       element("div", { class: "controls" }, first, second), panel)));
     requestAnimationFrame(draw);
     tell();
@@ -113,13 +115,14 @@
         element("a", { href: `replay.html#${game.file}` }, `${game.play} play, score ${words(game.score)}`),
         game.seats.length > 2 ? ` (seeds ${game.seats.map((seat) => data.crossplay.labels[seat]).join(" ")})` : "")))];
     }
-    const cells = new Map(data.games.map((game) => [`${game.seats[0]}-${game.seats.at(-1)}`, game.seats]));
+    const cells = new Map(data.games.flatMap(({ seats }) => crossplay.places(seats)).map((place) => [place.join(), place]));
+    const { labels } = data.crossplay;
     return [element("p", { class: "muted" }, data.games_note || (cells.size
-      ? `No game of these seeds was recorded; there are games of ${count(cells.size, "pair")}:` : "No games were recorded.")),
-    element("p", { class: "controls" }, [...cells].slice(0, 64).map(([name, seats]) => element("button", {
+      ? `No game of this cell was recorded; there are games of ${count(cells.size, "cell")}:` : "No games were recorded.")),
+    element("p", { class: "controls" }, [...cells.values()].slice(0, 64).map(([row, column]) => element("button", {
       type: "button",
-      onclick: () => choose(...name.split("-").map(Number)),
-    }, `${data.crossplay.labels[seats[0]]}–${data.crossplay.labels[seats.at(-1)]}`)))];
+      onclick: () => choose(row, column),
+    }, crossplay.players(data.crossplay) === 2 ? `${labels[row]}–${labels[column]}` : crossplay.title(data.crossplay, row, column))))];
   }
 
   function conventions(data) {
@@ -160,10 +163,10 @@
 
   function phase(data) {
     const place = element("div", { class: "grid wide" });
-    const values = [...Object.entries(data.thresholds), ["best self-play", data.optimum], ["best equivariant policy", data.equivariant]];
-    const made = section("Phase diagram", place, element("h3", {}, "Thresholds and best values"),
-      pairs(values.map(([name, value]) => [name, value === null ? "none" : Number(value.toPrecision(6))])));
-    if (data.alpha.length > 1) curves.phase(place, data);
+    const made = section("Phase diagram", place, ...data.gaps.map((text) => element("p", { class: "muted" }, text)),
+      element("h3", {}, "Thresholds and best values"),
+      table(["what", "found"], Object.entries(data.found).map(([name, text]) => [name, element("td", { class: "words" }, text)]), 1));
+    curves.phase(place, data);
     return made;
   }
 

@@ -1,5 +1,5 @@
 "use strict";
-// Self-play and cross-play against a swept parameter: a chart for each game and board, a point for each run with its interval.
+// Self-play and cross-play, or their gap, against a swept parameter: a chart for each game and board, a point for each run with its interval.
 
 const scores = (() => {
   const { element, escape, words, fixed, spread, colors, runLink } = report;
@@ -11,7 +11,13 @@ const scores = (() => {
 
   const valueOf = (row, name) => (name in OWN ? OWN[name](row) : row.keys[name]);
 
-  /** The controls: which parameter, and which play. */
+  /** What a chart can draw: name, field of a row's scores, colour, symbol. */
+  const DRAWN = {
+    scores: [["SP", "self_play", "selfPlay", "square"], ["XP", "cross_play", "crossPlay", "circle"]],
+    gap: [["SP − XP", "gap", "text", "diamond"]],
+  };
+
+  /** The controls: which parameter, what is drawn, and which play. */
   function make(rows, state, show) {
     const scored = rows.filter((row) => row.scores.sampled || row.scores.greedy);
     choices = [...overview.keys, "policy", "learner", "seeds", "steps"].filter((name) =>
@@ -19,9 +25,14 @@ const scores = (() => {
     choices.push("run");
     if (!choices.includes(state.x)) state.x = report.mostSwept(scored, overview.keys, valueOf) ?? choices[0];
     if (state.play !== "sampled") state.play = "greedy";
+    if (state.drawn !== "gap") state.drawn = "scores";
     document.getElementById("axes").append(
       report.select("Parameter", choices.map((name) => [name, name]), state.x, (name) => {
         state.x = name;
+        show();
+      }),
+      report.choice("Drawn", [["scores", "SP and XP"], ["gap", "SP − XP"]], state.drawn, (drawn) => {
+        state.drawn = drawn;
         show();
       }),
       report.choice("Play", [["sampled", "sampled"], ["greedy", "greedy"]], state.play, (play) => {
@@ -57,11 +68,10 @@ const scores = (() => {
     const positive = numeric && at.every((value) => value > 0);
     const log = positive && Math.max(...at) / Math.min(...at) >= 8;
     const places = numeric ? at : at.map(label);
-    const traces = [["SP", "self_play", color.selfPlay, "square"], ["XP", "cross_play", color.crossPlay, "circle"]].flatMap(
-      ([name, field, own, symbol]) => {
-        const found = rows.map((row) => row.scores[state.play][field]);
-        return [means(places, found, own), points(rows, places, found, name, own, symbol, state)];
-      });
+    const traces = DRAWN[state.drawn].flatMap(([name, field, own, symbol]) => {
+      const found = rows.map((row) => row.scores[state.play][field]);
+      return [means(places, found, color[own]), points(rows, places, found, name, color[own], symbol, state)];
+    });
     const ticks = [...new Set(at)].sort((a, b) => a - b);
     const axis = log && ticks.length <= 8
       ? { type: "log", tickvals: ticks, ticktext: ticks.map(words) }
@@ -72,7 +82,8 @@ const scores = (() => {
       height: 340,
       title: { text: escape(rows[0].board), font: { size: 15 }, x: 0, xref: "paper" },
       xaxis: { title: { text: escape(state.x) }, ...axis },
-      yaxis: { title: { text: `${state.play} score` } },
+      yaxis: state.drawn === "gap" ? { title: { text: `${state.play} SP − XP` }, rangemode: "tozero" }
+        : { title: { text: `${state.play} score` } },
       legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom" },
     });
     node.removeAllListeners("plotly_click");

@@ -118,10 +118,10 @@ def test_the_games_of_three_players_with_weights_of_their_own(page, synthetic_ru
     changes = {"learner.share_parameters": False}
     synthetic_run(tmp_path / "runs", seeds=3, players=3, name="three", **changes)
     index = build([tmp_path / "runs"], tmp_path / "report", games=1)
-    page.goto((index.parent / "run.html").as_uri() + "#run=three&pair=0-1")
+    page.goto((index.parent / "run.html").as_uri() + "#run=three&pair=0-0")
     links = page.locator("li a[href^='replay.html']")
     links.first.wait_for()
-    assert links.count() == 4  # seed 0 first, seed 1 beside it or after seed 2; sampled and greedy
+    assert links.count() == 4  # seed 0 first, seed 1 before or after seed 2; sampled and greedy
     links.last.click()
     page.locator("#content > *").first.wait_for()
     file = page.url.partition("#")[2]
@@ -129,6 +129,7 @@ def test_the_games_of_three_players_with_weights_of_their_own(page, synthetic_ru
     game = json.loads(text[len("tacitGame(") : text.rindex(")")])
     assert (game["play"], [seat["agent"] for seat in game["seats"]]) == ("greedy", [0, 2, 1])
     assert [move["player"] for move in game["steps"][0]["moves"]] == [0, 1, 2]
+    assert page.locator("#run").get_attribute("href") == "run.html#run=three&play=greedy&pair=0-0"
     assert len(list((index.parent / "games/three").iterdir())) == 18  # 3 alone and 6 orders of three, two plays
 
 

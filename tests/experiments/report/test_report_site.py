@@ -67,19 +67,19 @@ def site(root, tmp_path_factory):
     return index.parent
 
 
-def hover(page, place, row, column, size, expected):
+def hover(page, place, row, column, size, expected, columns=None):
     """Wait until `expected` is shown with the mouse over a cell of a heat map: the whole text."""
-    point_at(page, place, row, column, size, page.mouse.move)
+    point_at(page, place, row, column, size, page.mouse.move, columns)
     shown = page.locator(f"{place} .hoverlayer", has_text=expected)
     shown.wait_for(state="attached")
     return shown.text_content()
 
 
-def point_at(page, place, row, column, size, what):
+def point_at(page, place, row, column, size, what, columns=None):
     page.locator(place).scroll_into_view_if_needed()
     page.wait_for_selector(f"{place} .nsewdrag")
     box = page.locator(f"{place} .nsewdrag").first.bounding_box()
-    x = box["x"] + (column + 0.5) * box["width"] / size
+    x = box["x"] + (column + 0.5) * box["width"] / (columns or size)
     y = box["y"] + (row + 0.5) * box["height"] / size
     page.mouse.move(x - 3, y - 3)
     what(x, y)
@@ -158,12 +158,27 @@ def test_the_page_of_a_run_is_told_its_cells_and_games(site):
 def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_path):
     shutil.copytree(root / "level1", tmp_path / "runs" / "level1")
     write_conventions(tmp_path / "runs" / "conventions" / "0123")
-    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", phase_table(), "solutions.npz")
+    table = phase_table()
+    for place, converged in ((0, 0), (1, 1)):
+        table["rows"][place]["converged"] = converged
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", table, "solutions.npz", refine=False)
     exact_run(tmp_path / "runs", synthetic_run, "zsc-table", "zsc.json", zsc_contents(), "policies.npz")
     site = report.build([tmp_path / "runs"], tmp_path / "report", games=0).parent
     phase = page_of(site, "phase")["phase"]
     assert (phase["alpha"], phase["defect"], phase["solutions"]) == ([0.1, 1, 10], [1, None, 0], [3, 3, 1])
     assert phase["thresholds"] == {"alpha_certified": 5, "alpha_unique": 2.5, "alpha_stable": None}
+    assert phase["found"] | {"alpha_unique": "", "best equivariant": ""} == {
+        "alpha_unique": "",
+        "alpha_stable": "not looked for (branch=false)",
+        "alpha_certified": "5 (concave)",
+        "best self-play": "1",
+        "best equivariant": "",
+    }
+    assert phase["found"]["alpha_unique"].endswith("; not refined (refine=false)")
+    assert phase["gaps"] == [
+        "No values: none of 8 starts converged, at α = 0.1.",
+        "No XP: it needs two starts, and 1 of 8 converged, at α = 1.",
+    ]
     zsc = page_of(site, "zsc-table")["zsc"]
     assert (zsc["names"], zsc["matrix"]) == (["self-play"], [[0.25]])
     assert zsc["methods"][1]["refused"] == "the game has no symmetry"
@@ -190,7 +205,9 @@ def test_charts_are_of_one_board_and_means_of_what_is_known():
     """scores.js without a browser: what it has drawn of two runs of one board, one without XP, and one of another."""
     row = {"policy": "", "learner": "", "seeds": 1, "steps": 1, "keys": {}, "game": "lever"}
     rows = [
-        row | {"id": name, "name": name, "board": board, "scores": {"greedy": {"self_play": [2], "cross_play": xp}}}
+        row
+        | {"id": name, "name": name, "board": board}
+        | {"scores": {"greedy": {"self_play": [2], "cross_play": xp, "gap": [-7]}}}
         for name, board, xp in (("a", "two", [4, None, None, None]), ("b", "two", [None] * 4), ("c", "three", [9]))
     ]
     program = f"""
@@ -200,13 +217,15 @@ def test_charts_are_of_one_board_and_means_of_what_is_known():
           chart: (node, traces, layout) => drawn.push([layout.title.text, traces.map((one) => [...one.y])]) }};
         const document = {{ getElementById: () => ({{ children: [], replaceChildren() {{}} }}) }};
         {(STATIC / "scores.js").read_text()}
-        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy" }});
+        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy", drawn: "scores" }});
+        scores.show({json.dumps(rows[2:])}, {{ x: "steps", play: "greedy", drawn: "gap" }});
         console.log(JSON.stringify(drawn));
     """
     said = node(["-e", program], return_completed_process=True, capture_output=True, text=True)
     assert json.loads(said.stdout) == [
         ["two", [[2], [2, 2], [4], [4, None]]],
         ["three", [[2], [2], [9], [9]]],
+        ["three", [[-7], [-7]]],
     ]
 
 
@@ -218,7 +237,8 @@ def test_the_overview_lists_every_run_with_its_state(page, site):
     assert page.inner_text("#counts") == "7 runs: 4 finished, 1 cut, 1 failed, 1 damaged"
     assert names(page) == ["damaged", "failed", "level1", "level2", "level3", "stopped", "three"]
     row = page.locator("#table tbody tr", has_text="level1").inner_text()
-    assert "finished" in row and "lever" in row and "0.1" in row
+    assert "finished" in row and "0.1" in row
+    assert page.inner_text("#alike").startswith("All runs: game lever, steps ")
     # Self-play is 2 + seed * 0.011 over six seeds, and cross-play 1 + 0.011 * their mean.
     assert "2.03" in row and "1.03" in row
     assert "the loss is not finite" in page.locator("#table tbody tr", has_text="failed").first.inner_text()
@@ -253,6 +273,34 @@ def test_the_table_is_sorted_by_a_column_with_the_keyboard(page, site):
     assert page.locator("th[aria-sort]").count() == 0
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_columns_that_do_not_fit_are_folded(page, synthetic_run, tmp_path, width):
+    floats = ("learning_rate", "gamma", "gae_lambda", "clip", "value_coef", "max_grad_norm", "target_entropy")
+    for number in range(3):
+        changes = {f"learner.{key}": 0.5 + 0.01 * (number > 1) for key in floats}
+        changes |= {COEFFICIENT: 0.01 * number, "policy.torso": [4] * (20 if number else 1)}
+        synthetic_run(tmp_path / "runs", seeds=2, name=f"run{number}", **changes)
+    index = report.build([tmp_path / "runs"], tmp_path / "report", games=0)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(index.as_uri())
+    page.wait_for_selector("#plots .js-plotly-plot")
+    room = "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('.tall'))"
+    shown = page.locator("#table thead th:visible").all_inner_texts()
+    assert page.evaluate(room) == 0
+    assert shown[0] == "run" and "greedy XP" in shown and ("entropy_coef" in shown or width == 400)
+    folded = page.inner_text("#folded span")
+    start, _, folded = folded.rstrip(".").partition(": ")
+    assert start == "Not shown, for want of room" and "value_coef" in folded.split(", ")
+    assert page.inner_text("#alike").startswith("All runs: game lever, seeds 2, steps ")
+    page.get_by_role("button", name="Show all columns").click()
+    assert page.locator("#table thead th:visible").count() == len(shown) + len(folded.split(", "))
+    assert page.evaluate(room) > 0 and "columns=all" in page.url
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("summary", has_text="more filters").click()
+    choose(page, "value_coef").select_option(label="0.51")
+    assert names(page) == ["run2"]
+
+
 def test_scores_against_the_swept_parameter(page, site):
     page.goto((site / "index.html").as_uri())
     page.wait_for_selector("#plots .js-plotly-plot")
@@ -270,6 +318,11 @@ def test_scores_against_the_swept_parameter(page, site):
     ]
     line = "The thin line joins the means of all runs shown at each {}, whatever else they differ in."
     assert line.format(COEFFICIENT) in page.inner_text("#plots-note")
+    page.get_by_role("button", name="SP − XP").last.click()
+    chart = page.locator("#plots .js-plotly-plot").first
+    page.wait_for_function("document.querySelector('#plots .js-plotly-plot').data.length === 2")
+    gap = chart.evaluate("({ data, layout }) => [[...data[1].y], layout.yaxis.title.text]")
+    assert gap == [near([1, 1, 1]), "greedy SP − XP"] and "drawn=gap" in page.url
     page.get_by_role("button", name="sampled").click()
     page.get_by_label("Parameter").last.select_option("seeds")
     page.wait_for_function("document.querySelector('#plots .js-plotly-plot').layout.xaxis.title.text === 'seeds'")
@@ -312,13 +365,22 @@ def test_a_pair_is_chosen_with_the_keyboard(page, site):
     assert page.locator("button[data-value=sampled]").first.get_attribute("aria-pressed") == "true"
 
 
-def test_a_cell_of_three_players_names_its_seatings(page, site):
-    page.goto((site / "run.html").as_uri() + "#run=three&pair=0-1")
-    page.wait_for_selector("h3:has-text('Seed 0 with seed 1')")
+def test_three_players_have_seeds_in_seats_and_self_play(page, site):
+    page.goto((site / "run.html").as_uri() + "#run=three&pair=1-2")
+    page.wait_for_selector("h3:has-text('Seed 1 in seat 2, with other seeds')")
     text = page.locator(".pair").inner_text()
-    assert "greedy 0 1 2" in text and "greedy 0 2 1" in text
-    # (0, 1, 2) scores 5.002 and (0, 2, 1) 5.001.
-    assert "200 games" in hover(page, "[aria-label='Cross-play matrix']", 0, 1, 3, "5.00, mean of 2 seatings")
+    assert "greedy 0 2 1" in text and "greedy 2 0 1" in text and "mean of 2 seatings" in text
+    links = page.locator(".pair a").evaluate_all("found => found.map(one => one.getAttribute('href'))")
+    assert links[-1] == "replay.html#games/three/2-0-1-greedy-1" and len(links) == 8
+    place = "[aria-label='Cross-play matrix']"
+    # In seat 0 it meets others in (0, 1, 2), which scores 5.002, and (0, 2, 1): 5.001.
+    drawn = page.evaluate(f'document.querySelector("{place}").data[0].z.map((row) => [...row])')
+    assert drawn[0] == pytest.approx([5.0015, 5.0165, 5.015, 6])
+    assert "200 games" in hover(page, place, 1, 0, 3, "5.01, mean of 2 seatings", columns=4)
+    assert "100 games" in hover(page, place, 2, 3, 3, "Seed 2 with itself6.02", columns=4)
+    point_at(page, place, 2, 3, 3, page.mouse.click, columns=4)
+    page.wait_for_selector("h3:has-text('Seed 2 with itself')")
+    assert "pair=2-3" in page.url
 
 
 def test_learning_curves_and_configuration(page, site):
@@ -359,13 +421,13 @@ def test_from_a_cell_to_a_game_that_was_played(page, root, tmp_path, monkeypatch
     page.wait_for_selector("h1:has-text('Run played')")
 
 
-def exact_run(root, synthetic_run, command, file, contents, beside):
+def exact_run(root, synthetic_run, command, file, contents, beside, **science):
     """A finished run of an exact command, whose results are `contents`; what is `beside` them is not looked at."""
     path = synthetic_run(root, seeds=2, name=command)
     for other in ("crossplay.json", "metrics.npz", "policies.safetensors", "checksums.json"):
         (path / other).unlink(missing_ok=True)
     description = json.loads((path / "run.json").read_text())
-    description["science"]["command"] = command
+    description["science"] |= {"command": command, **science}
     (path / "run.json").write_text(json.dumps(description))
     (path / file).write_text(json.dumps(contents))
     (path / beside).write_bytes(b"")
@@ -375,16 +437,21 @@ def phase_table():
     columns = ("soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "solutions", "defect")
     rows = [
         dict(zip(("alpha", *columns), (alpha, 0.9, 0.3, 1.0, 0.4, number, defect), strict=True))
+        | {"starts": 8, "converged": 8}
         for alpha, number, defect in ((0.1, 3, 1.0), (1.0, 3, None), (10.0, 1, 0.0))
     ]
     best = {"value": 1.0, "exact": True}
     return {
         "rows": rows,
-        "alpha_certified": {"alpha": 5.0},
-        "alpha_unique": {"one_from": 2.5},
+        "alpha_certified": {"alpha": 5.0, "method": "concave"},
+        "alpha_unique": {"several_up_to": 2.25, "one_from": 2.5, "beside": []},
         "alpha_stable": None,
+        "branch": None,
+        "branch_refused": None,
+        "symmetries": {"swap": "4", "no_swap": "2"},
         "optimum": best,
-        "equivariant": {"swap": {"value": 0.5, "exact": True}},
+        "known_optimum": None,
+        "equivariant": {"swap": {"value": 0.5, "exact": True}, "no_swap": {"value": 0.75, "exact": True}},
     }
 
 
@@ -427,7 +494,19 @@ def test_a_phase_diagram_shows_its_thresholds(page, synthetic_run, tmp_path):
         ["equivariance defect", [1, None, 0], [5, 2.5]],
     ]
     text = page.locator("section[aria-label='Phase diagram']").inner_text()
-    assert re.search(r"alpha_unique\s+2\.5", text) and re.search(r"alpha_stable\s+none", text)
+    assert re.search(r"alpha_unique\s+several solutions up to 2\.25, one from 2\.5 on", text)
+    assert re.search(r"alpha_stable\s+not looked for \(branch=false\)", text)
+
+
+def test_a_phase_diagram_says_what_it_lacks(page, synthetic_run, tmp_path):
+    table = phase_table()
+    nothing = dict.fromkeys(("soft_self_play", "soft_cross_play", "greedy_self_play", "greedy_cross_play", "defect"))
+    table["rows"] = [{**table["rows"][0], **nothing, "converged": 0}]
+    exact_run(tmp_path / "runs", synthetic_run, "phase", "phase.json", table, "solutions.npz")
+    index = report.build([tmp_path / "runs"], tmp_path / "report")
+    page.goto((index.parent / "run.html").as_uri() + "#run=phase")
+    page.wait_for_selector("text=No values: none of 8 starts converged, at α = 0.1.")
+    page.wait_for_selector(".js-plotly-plot >> nth=3")
 
 
 def test_methods_of_zero_shot_coordination(page, synthetic_run, tmp_path):

@@ -14,8 +14,10 @@ from experiments.analysis.status import standing, table
 from experiments.configuration.config import name_of
 from experiments.presentation import tables
 from experiments.runs.collection import EXPECTED, Runs, load
+from experiments.runs.labelled import by_seat
 from experiments.runs.record import game_name
 from games.errors import TacitError
+from marl.crossplay import CrossPlay
 
 COEFFICIENT = "learner.entropy_coef"
 GAMMA = "learner.gamma"
@@ -433,14 +435,36 @@ def test_seeds_bear_their_numbers(synthetic_run, tmp_path):
     assert cells["seed"].values.tolist() == cells["partner_seed"].values.tolist() == [8, 9]
 
 
-def test_more_than_two_players_have_cells_with_seats(synthetic_run, tmp_path):
+def test_more_than_two_players_have_seeds_in_seats(synthetic_run, tmp_path):
     for coefficient in (0.1, 0.2):
-        synthetic_run(tmp_path / "runs", seeds=3, players=3, score=digits, **{COEFFICIENT: coefficient})
+        synthetic_run(tmp_path / "runs", seeds=3, players=3, score=digits, first_seed=8, **{COEFFICIENT: coefficient})
     cells = load(tmp_path / "runs").crossplay()
-    assert cells["score"].dims == ("entropy_coef", "cell")
-    assert cells.sizes["cell"] == 9  # three alone, and six orders of three
-    for cell in range(9):
-        assert cells["score"].isel(cell=cell, entropy_coef=1) == digits(cells["seats"].values[cell])
+    assert cells["score"].dims == ("entropy_coef", "seed", "seat")
+    one = cells.sel(entropy_coef=0.2)
+    assert one["seed"].values.tolist() == [8, 9, 10]
+    # Seed 8 in seat 0 plays in (0, 1, 2) and (0, 2, 1): the mean of 12 and 21.
+    assert one["score"].values.tolist() == [[16.5, 151.5, 165], [111, 111, 111], [205.5, 70.5, 57]]
+    assert one["self_play"].dims == ("seed",) and one["self_play"].values.tolist() == [0, 111, 222]
+    assert (one["games"] == 200).all()
+
+
+def test_cells_of_a_seed_in_a_seat_share_their_decks():
+    seats = np.array([[0, 0, 0], [0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 0, 0]])
+    scores = np.array([[7, 7], [0, 2], [2, 4], [1, 3], [9, 9]], np.float32)
+    cells = CrossPlay(
+        ("0", "1", "2"), seats, scores.mean(axis=1), np.ones(5), np.full(5, 2), np.arange(5), np.full(5, 3.0), scores
+    )
+    found = by_seat(cells)
+    nan = np.nan
+    # The games of (0, 1, 2) and (0, 2, 1) are 1 and 3 on average over the decks. (1, 0, 0) holds seed 0 twice.
+    np.testing.assert_array_equal(found["score"], [[2, 2, nan], [5.5, 1, 3], [nan, 3, 1.5]])
+    np.testing.assert_array_equal(found["standard_error"][0], [1, 1, nan])
+    np.testing.assert_array_equal(found["games"], [[4, 2, nan], [4, 2, 2], [nan, 2, 4]])
+    np.testing.assert_array_equal(found["bombed"], [[3, 3, nan], [7, 1, 2], [nan, 2, 4]])
+    np.testing.assert_array_equal(found["length"][1], [3, 3, 3])
+    np.testing.assert_array_equal(found["self_play"], [7, nan, nan])
+    unkept = by_seat(cells._replace(scores=None))["standard_error"]
+    np.testing.assert_array_equal(unkept, [[nan, 1, nan], [nan, 1, 1], [nan, 1, nan]])
 
 
 def test_cells_that_have_no_common_names(synthetic_run, grid, tmp_path):

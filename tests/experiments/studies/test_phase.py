@@ -140,7 +140,7 @@ def unique(low, high):
 )
 def test_other_sentences(made, changes, sentence):
     table = copy.deepcopy(contents(made[0])) | changes
-    sentences = exact_tables.phase_sentences(table)
+    sentences = exact_tables.phase(table).notes
     assert any(f"{sentence}\n" in f"{said}\n" or f"{sentence} (searched" in said for said in sentences)
 
 
