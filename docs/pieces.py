@@ -65,8 +65,9 @@ GAMES_A_TABLE = 4
 
 
 def trained(command: str, figure: str = "", matrix: str = "") -> Piece:
-    """A piece of training runs: the tables of `tacit compare` for each game, and in docs/figures/, if named, its figure
-    and the cross-play matrix of the first run of the table.
+    """A piece of training runs: the tables of `tacit compare` for each game.
+
+    In docs/figures/, if named, are its figure and the cross-play matrix of the first run of the table.
     """
 
     def read(folder: Path, small: bool) -> Found:
