@@ -4,8 +4,9 @@ A row of the overview has `id` (of the run in this report), `name`, `folder`, `c
 what tells it apart from others of its name in this report: only scores of one board compare), `policy`, `learner`,
 `seeds`, `steps`, `state`, `reason`, `keys` (what the runs differ in), `scores` ("sampled" and "greedy": a `Summary`, of
 an estimate [mean, SE, low, high] each, with a note as a fifth where something is not estimable),
-`range` (least and greatest cell of each play) and `score_range` (of the game). The data of a run's own page are this,
-`columns` and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has no such thing.
+`range` (least and greatest cell of each play), `score_range` and `optimum` (of the game, if known). The data of a
+run's own page are this, `columns` and `curves`, `crossplay`, `conventions`, `phase`, `zsc`, each None where the run has
+no such thing.
 """
 
 import functools
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
-from experiments.analysis import compare_tables
-from experiments.configuration.config import build_game, canonical
+from experiments.analysis import compare, compare_tables
+from experiments.configuration.config import canonical
 from experiments.presentation import keys as keys_of
 from experiments.runs.record import Record
 from experiments.studies import exact_tables
@@ -66,7 +67,8 @@ def overview_row(
 ) -> dict[str, Any]:
     """A run's row in the table of all runs; see the module's docstring."""
     flat = record.keys
-    score_range = _score_range(json.dumps(record.science["game"], sort_keys=True)) if results else None
+    game = json.dumps(record.science["game"], sort_keys=True) if results else "{}"
+    score_range, optimum = _range_and_optimum(game)
     return {
         "id": identifier,
         "name": record.path.name,
@@ -84,6 +86,7 @@ def overview_row(
         "scores": _scores(record, score_range) if results else {},
         "range": {play: numbers([cells.mean.min(), cells.mean.max()]) for play, cells in results.items()} or None,
         "score_range": score_range,
+        "optimum": optimum,
     }
 
 
@@ -194,12 +197,14 @@ def _estimate(estimate: Estimate) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _score_range(game: str) -> list[float] | None:
+def _range_and_optimum(game: str) -> tuple[list[float] | None, float | None]:
     try:
-        built = build_game({key: value for key, value in json.loads(game).items() if key != "version"})
+        _, score_range, optimum = compare.facts_of_game(
+            {key: value for key, value in json.loads(game).items() if key != "version"}
+        )
     except TacitError:
-        return None  # a game of another version of Tacit, or one whose file is missing
-    return numbers(built.score_range)
+        return None, None  # a game of another version of Tacit, or one whose file is missing
+    return numbers(score_range), _plain(optimum)
 
 
 def _curves(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:

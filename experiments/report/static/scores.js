@@ -12,8 +12,10 @@ const scores = (() => {
   const valueOf = (row, name) => (name in OWN ? OWN[name](row) : row.keys[name]);
 
   /** What a chart can draw: name, field of a row's scores, colour, symbol. */
+  const BOTH = [["SP", "self_play", "selfPlay", "square"], ["XP", "cross_play", "crossPlay", "circle"]];
   const DRAWN = {
-    scores: [["SP", "self_play", "selfPlay", "square"], ["XP", "cross_play", "crossPlay", "circle"]],
+    scores: BOTH,
+    shares: BOTH,
     gap: [["SP − XP", "gap", "text", "diamond"]],
   };
 
@@ -25,14 +27,16 @@ const scores = (() => {
     choices.push("run");
     if (!choices.includes(state.x)) state.x = report.mostSwept(scored, overview.keys, valueOf) ?? choices[0];
     if (state.play !== "sampled") state.play = "greedy";
-    if (state.drawn !== "gap") state.drawn = "scores";
+    const drawn = [["scores", "SP and XP"], ["gap", "SP − XP"]];
+    if (scored.some((row) => row.optimum > 0)) drawn.splice(1, 0, ["shares", "shares of the optimum"]);
+    if (!drawn.some(([name]) => name === state.drawn)) state.drawn = "scores";
     document.getElementById("axes").append(
       report.select("Parameter", choices.map((name) => [name, name]), state.x, (name) => {
         state.x = name;
         show();
       }),
-      report.choice("Drawn", [["scores", "SP and XP"], ["gap", "SP − XP"]], state.drawn, (drawn) => {
-        state.drawn = drawn;
+      report.choice("Drawn", drawn, state.drawn, (name) => {
+        state.drawn = name;
         show();
       }),
       report.choice("Play", [["sampled", "sampled"], ["greedy", "greedy"]], state.play, (play) => {
@@ -46,11 +50,13 @@ const scores = (() => {
     const place = document.getElementById("plots");
     const games = new Map();
     for (const row of rows) {
+      if (state.drawn === "shares" && !(row.optimum > 0)) continue;
       if (row.scores[state.play]?.cross_play) games.set(row.board, [...(games.get(row.board) ?? []), row]);
     }
     const shown = [...games].slice(0, MOST_CHARTS);
     const note = document.getElementById("plots-note");
     note.textContent = !games.size ? "No run that is shown has scores." :
+      (state.drawn === "shares" ? "Scores divided by the optimum, where it is known and above 0. " : "") +
       (games.size > shown.length ? `The first ${shown.length} of ${games.size} games; filters choose others. ` : "") +
       "Bars: 95 % intervals over seeds. A point leads to its run. " +
       `The thin line joins the means of all runs shown at each ${state.x}, whatever else they differ in.`;
@@ -68,8 +74,11 @@ const scores = (() => {
     const positive = numeric && at.every((value) => value > 0);
     const log = positive && Math.max(...at) / Math.min(...at) >= 8;
     const places = numeric ? at : at.map(label);
+    const unit = state.drawn === "shares" ? rows[0].optimum : 1;
+    const best = state.drawn === "gap" ? null : rows[0].optimum ?? null;
     const traces = DRAWN[state.drawn].flatMap(([name, field, own, symbol]) => {
-      const found = rows.map((row) => row.scores[state.play][field]);
+      const found = rows.map((row) => row.scores[state.play][field].map((part) =>
+        (typeof part === "number" ? part / unit : part)));
       return [means(places, found, color[own]), points(rows, places, found, name, color[own], symbol, state)];
     });
     const ticks = [...new Set(at)].sort((a, b) => a - b);
@@ -83,7 +92,11 @@ const scores = (() => {
       title: { text: escape(rows[0].board), font: { size: 15 }, x: 0, xref: "paper" },
       xaxis: { title: { text: escape(state.x) }, ...axis },
       yaxis: state.drawn === "gap" ? { title: { text: `${state.play} SP − XP` }, rangemode: "tozero" }
-        : { title: { text: `${state.play} score` } },
+        : { title: { text: `${state.play} score${unit === 1 ? "" : " / optimum"}` } },
+      shapes: best === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: best / unit, y1: best / unit,
+        line: { color: color.text, width: 1, dash: "dot" } }],
+      annotations: best === null ? [] : [{ text: `optimum ${fixed(best)}`, xref: "paper", x: 0, xanchor: "left",
+        y: best / unit, yanchor: "bottom", showarrow: false, font: { size: 12 } }],
       legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom" },
     });
     node.removeAllListeners("plotly_click");

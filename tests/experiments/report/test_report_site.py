@@ -203,29 +203,33 @@ def test_pages_load_files_that_are_there_and_scripts_are_javascript(site):
 
 def test_charts_are_of_one_board_and_means_of_what_is_known():
     """scores.js without a browser: what it has drawn of two runs of one board, one without XP, and one of another."""
-    row = {"policy": "", "learner": "", "seeds": 1, "steps": 1, "keys": {}, "game": "lever"}
+    row = {"policy": "", "learner": "", "seeds": 1, "steps": 1, "keys": {}, "game": "lever", "optimum": None}
     rows = [
         row
         | {"id": name, "name": name, "board": board}
         | {"scores": {"greedy": {"self_play": [2], "cross_play": xp, "gap": [-7]}}}
         for name, board, xp in (("a", "two", [4, None, None, None]), ("b", "two", [None] * 4), ("c", "three", [9]))
     ]
+    rows[0]["optimum"] = rows[1]["optimum"] = 4
     program = f"""
         const drawn = [], overview = {{ keys: [] }}, same = (one) => one;
         const report = {{ element: () => ({{ dataset: {{}}, removeAllListeners() {{}}, on() {{}} }}), escape: same,
           words: same, fixed: same, spread: same, colors: () => ({{}}), drawing: (node, draw) => draw(),
-          chart: (node, traces, layout) => drawn.push([layout.title.text, traces.map((one) => [...one.y])]) }};
+          chart: (node, traces, layout) => drawn.push([layout.title.text, traces.map((one) => [...one.y]),
+            layout.shapes.map((line) => line.y0)]) }};
         const document = {{ getElementById: () => ({{ children: [], replaceChildren() {{}} }}) }};
         {(STATIC / "scores.js").read_text()}
         scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy", drawn: "scores" }});
+        scores.show({json.dumps(rows)}, {{ x: "steps", play: "greedy", drawn: "shares" }});
         scores.show({json.dumps(rows[2:])}, {{ x: "steps", play: "greedy", drawn: "gap" }});
         console.log(JSON.stringify(drawn));
     """
     said = node(["-e", program], return_completed_process=True, capture_output=True, text=True)
     assert json.loads(said.stdout) == [
-        ["two", [[2], [2, 2], [4], [4, None]]],
-        ["three", [[2], [2], [9], [9]]],
-        ["three", [[-7], [-7]]],
+        ["two", [[2], [2, 2], [4], [4, None]], [4]],
+        ["three", [[2], [2], [9], [9]], []],
+        ["two", [[0.5], [0.5, 0.5], [1], [1, None]], [1]],
+        ["three", [[-7], [-7]], []],
     ]
 
 
