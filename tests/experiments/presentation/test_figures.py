@@ -173,7 +173,8 @@ def test_comparing_runs_that_differ_in_two_keys(make_job, finished_runs, tmp_pat
     for label in ("entropy coef", "gamma", "0.99", "0.5"):
         assert f"<!-- {label} -->" in drawn
     plain = json.loads((folder / "table.json").read_text())
-    assert [row["learner.gamma"] for row in plain] == [0.99, 0.5, 0.99]
+    assert [row.get("learner.gamma") for row in plain] == [0.99, 0.5, 0.99, None, None]
+    assert [row.get("contrast") for row in plain][3:] == ["entropy_coef 0.1 − 0.01", "gamma 0.99 − 0.5"]
 
 
 @pytest.mark.slow
