@@ -6,7 +6,6 @@ import functools
 import itertools
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -299,15 +298,13 @@ def one_job(overrides: Sequence[str]) -> dict[str, Any]:
 def jobs(overrides: Sequence[str], root: str = TRAIN) -> list[dict[str, Any]]:
     """The configuration of each job that overrides stand for, KEY=A,B being a job for each, without launching any.
 
-    A key given twice is a warning.
+    Of a key given twice the last value counts, as in Python where a mapping of settings is followed by changes.
 
     Raises:
       TacitError: as `compose` and `grid`; for what only a command line launches: overrides of hydra, and experiments
         that are sweeps or searches.
     """
     parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides, root))
-    if sentence := given_twice(parsed):
-        warnings.warn(sentence, stacklevel=4)
     for override in parsed:
         if override.key_or_group.partition("/")[0].partition(".")[0] == "hydra":
             raise TacitError(f"{override.input_line} is for the command line: jobs run in this process, one by one")

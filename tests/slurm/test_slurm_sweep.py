@@ -78,7 +78,7 @@ def sweep(slurm, tmp_path_factory):
     try:
         frozen: dict[int, int] = {}
         until(lambda: all([freeze(frozen, folder, n) for n in (TIMED_OUT, PREEMPTED, KILLED)]), command, folder)
-        array = re.search(r"Slurm job (\d+): \d of 8 jobs", (folder / "out").read_text()).group(1)
+        array = re.search(r"Slurm job (\d+): \d of 8 jobs", (folder / "err").read_text()).group(1)
         os.kill(frozen[KILLED], signal.SIGKILL)
         slurm("scontrol", "requeue", f"{array}_{PREEMPTED}")  # as in favour of a job of higher priority
         timed_out = f"{array}_{TIMED_OUT}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tacit
+from experiments.launching import compose, words
 from games.tabular.simulator import Simulator
 from marl.crossplay.estimators import summarise as estimated
 from marl.policies.uniform import Uniform
@@ -152,13 +153,9 @@ def test_mistakes_of_a_training(arguments, keys, says):
         tacit.train(*arguments, **keys)
 
 
-def test_a_key_given_twice_is_a_warning():
-    with (
-        pytest.warns(UserWarning, match="^seeds is given 2 times, and seeds=8 counts$") as said,
-        pytest.raises(tacit.TacitError, match="no key 'gane'"),
-    ):
-        tacit.train("seeds=4", gane="lever", seeds=8)
-    assert said[0].filename == __file__
+def test_later_arguments_replace_earlier_ones():
+    (job,) = compose.jobs(words.overrides([{"seeds": 2}, "seeds=4"], {"seeds": 8}))
+    assert job["seeds"] == 8
 
 
 def test_a_job_of_several_processes_connects_them(monkeypatch):

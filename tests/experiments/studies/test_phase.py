@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 import re
-import warnings
 from xml.etree import ElementTree
 
 import numpy as np
@@ -43,8 +42,7 @@ def made(tacit, tmp_path_factory):
 
 
 def config(*overrides):
-    with warnings.catch_warnings(action="ignore"):  # of keys that are given twice
-        (one,) = study.configs(phase.STUDY, [*SMALL, *overrides])
+    (one,) = study.configs(phase.STUDY, [*SMALL, *overrides])
     return one
 
 
