@@ -182,7 +182,7 @@ def _comparison(records: Sequence[Record], asked: _Asked, board: Mapping[str, An
     groups = sorted(_groups(records, names, asked.over), key=lambda group: _sort_key(group.keys))
     tests = run_tests(groups, asked.contrasts)
     group = records[0].science["game"]
-    name, score_range, optimum = facts_of_game({key: value for key, value in group.items() if key != "version"})
+    name, score_range, optimum = facts_of_game(group)
     if asked.shares and optimum is None:
         raise TacitError(f"shares of the optimum: the optimum of {name} is not known")
     if asked.shares and optimum is not None and optimum <= 0:
@@ -239,13 +239,14 @@ def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]
 
 
 def facts_of_game(group: Mapping[str, Any]) -> tuple[str, tuple[float, float], float | None]:
-    """A game's name, score range and optimum (None if it is not known), from its group of keys without the version.
+    """A game's name, score range and optimum (None if it is not known), from the group `game` of a run.
 
     Stored facts are used for an unchanged game of conf/.
 
     Raises:
       TacitError: if there is no such game in this version of Tacit, or its file is missing.
     """
+    group = {key: value for key, value in group.items() if key != "version"}
     if (known := facts.of_game(group)) is not None:
         low, high = known["score_range"]
         return known["name"], (low, high), known["optimum"]

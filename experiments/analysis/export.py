@@ -66,7 +66,7 @@ def to_mlflow(paths: Sequence[Path], output: Path) -> Exported:
     records = _finished(paths)
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
     mlflow, entities = _library("mlflow"), _library("mlflow.entities")
-    _make(output)
+    runs.make_folder(output)
     done = Exported(f"sqlite:///{output.resolve() / 'mlflow.db'}", [], [])
     with _quiet("mlflow", "alembic"):
         client = mlflow.MlflowClient(done.place)
@@ -93,7 +93,7 @@ def to_tensorboard(paths: Sequence[Path], output: Path) -> Exported:
     """
     records = _finished(paths)
     summary = _library("tensorboard.summary")
-    _make(output)
+    runs.make_folder(output)
     done = Exported(str(output), [], [])
     for record in records:
         folder, stamp = output / record.path.name, _stamp(record)
@@ -221,13 +221,6 @@ def _text(value: Any) -> str:
 def _parts(values: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def _library(name: str) -> ModuleType:

@@ -199,9 +199,7 @@ def _estimate(estimate: Estimate) -> list[Any]:
 @functools.lru_cache(maxsize=1024)
 def _range_and_optimum(game: str) -> tuple[list[float] | None, float | None]:
     try:
-        _, score_range, optimum = compare.facts_of_game(
-            {key: value for key, value in json.loads(game).items() if key != "version"}
-        )
+        _, score_range, optimum = compare.facts_of_game(json.loads(game))
     except TacitError:
         return None, None  # a game of another version of Tacit, or one whose file is missing
     return numbers(score_range), _plain(optimum)
