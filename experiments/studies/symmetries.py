@@ -21,7 +21,7 @@ def describe(game: Game, generators: int = 8) -> str:
     both = groups(simulator)
     problem = simulator.problem
     lines = [
-        f"{simulator.name}: {problem.num_agents} agents, {problem.num_states} states, "
+        f"{simulator.name}: {problem.num_agents} agents, {problem.num_states} state{'s' * (problem.num_states != 1)}, "
         f"{' x '.join(map(str, problem.num_actions))} actions, {' x '.join(map(str, problem.num_observations))} "
         f"observations, discount {problem.discount:g}",
         "",

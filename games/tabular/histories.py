@@ -62,11 +62,6 @@ class Tree:
     agents: tuple[AgentHistories, ...]
     stages: tuple[JointHistories, ...]
 
-    @property
-    def joint_count(self) -> int:
-        """Joint histories of all stages."""
-        return sum(len(stage.local) for stage in self.stages)
-
     def uniform(self) -> tuple[np.ndarray, ...]:
         """The joint policy that takes every legal action with the same probability: for each agent float64[H, A]."""
         return tuple(own.legal / own.legal.sum(1, keepdims=True) for own in self.agents)

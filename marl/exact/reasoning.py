@@ -45,11 +45,6 @@ SEEN = 1e-280
 """Weights of histories below this count as 0: much smaller numbers are subnormal and lose precision."""
 
 
-def best_response_to_random(tree: Tree) -> JointPolicy:
-    """Each agent's best response to others who take every legal action with the same probability: level 1."""
-    return k_level(tree, 1)[1]
-
-
 def k_level(
     tree: Tree, levels: int, *, synchronous: bool = False, steps: int = 500, rate: float = 4.0
 ) -> list[JointPolicy]:

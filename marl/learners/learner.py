@@ -5,6 +5,7 @@ arrays with a field `key`. Where games continue from one update to the next, it 
 have a leading axis of games. The caller vmaps over seeds and hyperparameters.
 """
 
+import dataclasses
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -79,6 +80,39 @@ class Learner(Protocol):
     def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class MinibatchLearner:
+    """The fields of the learners that take their gradient steps as `marl.learners.ppo` does; they extend this class.
+
+    Attributes:
+      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees.
+      num_games: games played side by side.
+      epochs: passes over what an update has played.
+      minibatches: parts of the shuffled sequences in a pass.
+      total_updates: updates of the whole run, over which schedules run.
+      anneal: the learning rate's schedule over `total_updates`: "none", "linear" or "cosine" (to 0).
+      entropy_schedule: of the entropy coefficient: "constant", "linear" or "cosine" (to `entropy_coef_final` over
+        `total_updates`), or "target" (adapted so that the policy's entropy becomes `target_entropy`, a share of that of
+        a uniform choice).
+      share_parameters: one set of parameters for all players, or one set each.
+      microbatches: parts of a minibatch whose gradients are computed one after the other and added up: less memory, and
+        the same result up to rounding. None: on a CPU as many as keep a part in its cache, one on an accelerator.
+    """
+
+    game: Game
+    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
+    observer: str
+    _: dataclasses.KW_ONLY  # so that learners may add fields without defaults
+    num_games: int
+    epochs: int
+    minibatches: int
+    total_updates: int
+    anneal: Anneal = "none"
+    entropy_schedule: EntropySchedule = "constant"
+    share_parameters: bool = True
+    microbatches: int | None = None
 
 
 def zero_metrics(learner: Learner, state: Any) -> Metrics:

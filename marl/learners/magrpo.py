@@ -30,9 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from games.errors import TacitError, number, one_of, whole_number
-from games.game import Game
 from marl.learners import ppo, rollout
-from marl.learners.learner import Anneal, EntropySchedule, Metrics
+from marl.learners.learner import Metrics, MinibatchLearner
 from marl.learners.losses import masked_mean
 from marl.policies.policy import Array
 
@@ -68,21 +67,16 @@ class Hyperparameters(NamedTuple):
 
 @final
 @dataclasses.dataclass(frozen=True)
-class MAGRPO:
+class MAGRPO(MinibatchLearner):
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees. A
-        value head of the policy stays as it was initialised.
-      num_games: games that an update plays, from their beginning to their end.
+      game, policy, observer, ...: see `MinibatchLearner`. `num_games` are played by an update from their beginning to
+        their end, minibatches are of `num_games` x `game.horizon` steps, of which those after a game's end are left out
+        of every mean, and a value head of the policy stays as it was initialised.
       group_size: games with the same beginning, at least 2, a divisor of `num_games`.
-      epochs, minibatches, microbatches: as in IPPO, over `num_games` x `game.horizon` steps, of which those after a
-        game's end are left out of every mean.
-      total_updates: updates of the whole run.
       advantage_normaliser: "group_std", "batch_std" or "none", see above.
       credit: "to_go" or "episode", see above.
-      anneal, entropy_schedule: of the learning rate and the entropy coefficient, as in IPPO.
-      share_parameters: one set of parameters for all players, or one set each.
 
     Raises:
       TacitError: if a value is out of range, or one does not divide what it must.
@@ -91,20 +85,10 @@ class MAGRPO:
     version: ClassVar[str] = "magrpo-1"
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
-    game: Game
-    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
-    observer: str
-    num_games: int
+    _: dataclasses.KW_ONLY
     group_size: int
-    epochs: int
-    minibatches: int
-    total_updates: int
     advantage_normaliser: Normaliser = "group_std"
     credit: Credit = "to_go"
-    anneal: Anneal = "none"
-    entropy_schedule: EntropySchedule = "constant"
-    share_parameters: bool = True
-    microbatches: int | None = None
 
     def __post_init__(self) -> None:
         whole_number("learner.group_size", self.group_size, 2)

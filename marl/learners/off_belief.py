@@ -33,10 +33,9 @@ import jax
 import jax.numpy as jnp
 
 from games.errors import TacitError, whole_number
-from games.game import Game
 from games.hanabi.beliefs import HandBelief
 from marl.learners import ppo, rollout
-from marl.learners.learner import Anneal, EntropySchedule, Metrics
+from marl.learners.learner import Metrics, MinibatchLearner
 from marl.policies.policy import Array
 
 
@@ -74,20 +73,16 @@ class OffBeliefState(NamedTuple):
 
 @final
 @dataclasses.dataclass(frozen=True)
-class OffBelief:
+class OffBelief(MinibatchLearner):
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees.
-      num_games: games played side by side.
+      game, policy, observer, ...: see `MinibatchLearner`. `share_parameters` must be true: the belief evaluates the
+        partner's actions with the player's own network.
       rollout_length: steps of every game between two updates.
-      epochs, minibatches, microbatches: as in IPPO.
-      total_updates: updates of the whole run.
       levels: the highest level, at which the run ends, counted from 1.
       samples: fictitious continuations of each step, whose mean is the target.
-      anneal, entropy_schedule: of the learning rate and the entropy coefficient over the run, as in IPPO.
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
-      share_parameters: must be true: the belief evaluates the partner's actions with the player's own network.
 
     Raises:
       TacitError: if a value is out of range; if the game has no exact belief; if the policy has a memory.
@@ -96,21 +91,11 @@ class OffBelief:
     version: ClassVar[str] = "off_belief-2"
     hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
-    game: Game
-    policy: Any  # ActorCritic without a memory
-    observer: str
-    num_games: int
+    _: dataclasses.KW_ONLY
     rollout_length: int
-    epochs: int
-    minibatches: int
-    total_updates: int
     levels: int = 1
     samples: int = 1
-    anneal: Anneal = "none"
-    entropy_schedule: EntropySchedule = "constant"
     normalise_advantages: bool = True
-    share_parameters: bool = True
-    microbatches: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("levels", "samples"):

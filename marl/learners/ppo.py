@@ -24,13 +24,14 @@ import jax.numpy as jnp
 import optax
 
 from games.errors import TacitError, number, one_of, whole_number
-from games.game import Game, Observer
+from games.game import Observer
 from marl import devices
 from marl.learners import rollout
 from marl.learners.learner import (
     Anneal,
     EntropySchedule,
     Metrics,
+    MinibatchLearner,
     annealed,
     bytes_of,
     clipped_adam,
@@ -141,28 +142,17 @@ class _Steps(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class PPO:
+class PPO(MinibatchLearner):
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters. Learners extend it, or hold one.
 
     Attributes:
-      game, policy, observer: the game, the policy that learns it, and the name of the observer that the policy sees.
-      num_games: games played side by side.
+      game, policy, observer, ...: see `MinibatchLearner`.
       rollout_length: steps of every game between two updates.
-      epochs: passes over the rollout in an update.
-      minibatches: parts of the shuffled sequences in a pass.
-      total_updates: updates of the whole run, over which the learning rate is annealed.
       batch: "acting" or "all", see `marl.learners.rollout`.
-      anneal: the learning rate's schedule over `total_updates`: "none", "linear" or "cosine" (to 0).
-      entropy_schedule: of the entropy coefficient: "constant", "linear" or "cosine" (to `entropy_coef_final` over
-        `total_updates`), or "target" (adapted so that the policy's entropy becomes `target_entropy`, a share of that of
-        a uniform choice).
       normalise_advantages: subtract the mean and divide by the standard deviation in every minibatch.
       no_op_rows: rows of players who are not acting, which `batch` "all" records: "left_out" of the policy's terms and
         of the normalisation, or "counted" in both, as JaxMARL does. Their ratio is 1 and their entropy 0: in a
         turn-based game of P players, counting them divides the gradient of the policy's terms by P.
-      share_parameters: one set of parameters for all players, or one set each.
-      microbatches: parts of a minibatch whose gradients are computed one after the other and added up: less memory, and
-        the same result up to rounding. None: on a CPU as many as keep a part in its cache, one on an accelerator.
       sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
         rollout.
 
@@ -179,23 +169,12 @@ class PPO:
     A variant may have a class of its own, with these fields and others.
     """
 
-    game: Game
-    policy: Any  # ActorCritic, Replayed if its memory depends on the parameters
-    observer: str
     _: dataclasses.KW_ONLY  # so that a variant may give defaults to some
-    num_games: int
     rollout_length: int
-    epochs: int
-    minibatches: int
-    total_updates: int
     batch: rollout.Batch = "acting"
-    anneal: Anneal = "none"
     normalise_advantages: bool = True
     no_op_rows: NoOpRows = "left_out"
-    share_parameters: bool = True
     sequence_length: int | None = None
-    microbatches: int | None = None
-    entropy_schedule: EntropySchedule = "constant"
 
     def __post_init__(self) -> None:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):

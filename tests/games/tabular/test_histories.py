@@ -100,7 +100,7 @@ every_game = pytest.mark.parametrize(
 @pytest.mark.parametrize(("horizon", "joint", "own"), [(1, 1, 1), (2, 37, 7), (3, 1333, 43), (4, 47989, 259)])
 def test_counts_of_dec_tiger(horizon, joint, own):
     tree = histories.build(dectiger.problem(), horizon)
-    assert tree.joint_count == joint
+    assert sum(len(stage.local) for stage in tree.stages) == joint
     assert [agent.size for agent in tree.agents] == [own, own]
     assert [len(stage.local) for stage in tree.stages] == [36**t for t in range(horizon)]
 

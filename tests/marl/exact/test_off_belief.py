@@ -12,7 +12,7 @@ from games.tabular import histories
 from games.tabular.dec_pomdp import DecPOMDP, from_functions, matrix_game
 from games.tabular.library import broadcast_channel, dectiger, hint, lever, recycling, tiny_hanabi, two_stage_lever
 from marl.exact.off_belief import off_belief
-from marl.exact.reasoning import best_response_to_random
+from marl.exact.reasoning import k_level
 
 DISTINCT = 1e-7
 """Action values in the games here are equal up to rounding or differ by more."""
@@ -227,7 +227,7 @@ def test_the_reply_is_of_this_level():
     tree = histories.build(tiny_hanabi.problem("B"), 2)
     card = tree.agents[0].root
     np.testing.assert_allclose(np.exp(off_belief(tree, 1)[1][0][card[:2], :2]), [[0, 1], [1, 0]])
-    np.testing.assert_allclose(np.exp(best_response_to_random(tree)[0][card[:2], :2]), [[0.5, 0.5], [1, 0]])
+    np.testing.assert_allclose(np.exp(k_level(tree, 1)[1][0][card[:2], :2]), [[0.5, 0.5], [1, 0]])
 
 
 @given(st.integers(0, 2**31))

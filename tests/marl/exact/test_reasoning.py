@@ -15,7 +15,6 @@ from marl.exact import reasoning
 from marl.exact.reasoning import (
     best_response,
     best_response_to_mixture,
-    best_response_to_random,
     cognitive_hierarchy,
     k_level,
     poisson,
@@ -154,7 +153,7 @@ def test_known_returns(enumeration):
     # Lever: a random partner makes nine levers equally good, and two who pick among them meet with probability 1/9.
     ten = histories.build(lever.problem(), 1)
     np.testing.assert_allclose(returns(enumeration, ten, k_level(ten, 2)), [0.099, 1 / 9, 1 / 9], atol=1e-12)
-    np.testing.assert_allclose(np.exp(best_response_to_random(ten)[0][0]), [1 / 9] * 9 + [0], atol=1e-12)
+    np.testing.assert_allclose(np.exp(k_level(ten, 1)[1][0][0]), [1 / 9] * 9 + [0], atol=1e-12)
     # Two-stage lever: a random partner makes everything equally good, on every level.
     two = histories.build(two_stage_lever.problem(), 2)
     for make in (k_level, cognitive_hierarchy):
