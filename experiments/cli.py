@@ -41,6 +41,7 @@ tacit: independently trained agents, played with each other
   tacit symmetries GAME [KEY=VALUE …]  exact: the symmetry group of a tabular game
   tacit games [NAME [KEY=VALUE …]]   list the games; with a name its sizes, actions and observers
   tacit games NAME --check           try whether a game keeps the contract, law by law
+  tacit games hanabi --replay FILE … check games that were played elsewhere, and their convention gap
   tacit verify hanabi [--steps N]    replay random games in HLE and compare everything
   tacit config KEY=VALUE …           print the composed configuration as JSON
 
@@ -436,7 +437,20 @@ def _games(arguments: list[str]) -> int:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a game of the list, or a Python path: my_game.make")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="another board, such as players=3")
     parser.add_argument("--check", action="store_true", help="play it at random and try every law of the contract")
+    parser.add_argument(
+        "--replay",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="for hanabi: replay games of AH2AC2 (.safetensors) or hanab.live (.json)",
+    )
+    _with_format(parser)
     options = parser.all_of(arguments)
+    if options.replay:
+        _replay(options)
+        return 0
+    if options.format != parser.get_default("format"):
+        raise TacitError("--format belongs to the table of --replay")
     from experiments.catalogue import listing
 
     if options.check:
@@ -447,6 +461,15 @@ def _games(arguments: list[str]) -> int:
         return 0 if holds else 1
     print(listing.describe_game(options.name, options.overrides) if options.name else listing.list_games())
     return 0
+
+
+def _replay(options: argparse.Namespace) -> None:
+    if options.name != "hanabi" or options.overrides or options.check:
+        raise TacitError("--replay belongs to hanabi alone, as in tacit games hanabi --replay FILE")
+    from experiments.people import recorded
+    from experiments.presentation import tables
+
+    tables.print_tables(recorded.describe(options.replay), options.format)
 
 
 def _verify(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ import numpy as np
 
 from games.errors import TacitError
 from games.game import Array, Game
+from games.hanabi import literal
 from games.hanabi.cards import EMPTY
 from games.hanabi.observers import from_seat
 from games.hanabi.rules import Hanabi, HanabiState
@@ -67,8 +68,8 @@ class HandBelief:
         hands = self._hands
         board = self._board
         filled = self._own(state.cards, player) != EMPTY  # [H]
-        possible = self._possible(state, player)  # [H, K]
-        left = self._unseen(state, player)[hands] - self._earlier  # [N, H]
+        possible = literal.possible(board, state, player)  # [H, K]
+        left = literal.unseen(board, state, player)[hands] - self._earlier  # [N, H]
         slots = jnp.arange(board.hand_size, dtype=jnp.int32)
         fits = possible[slots[None], hands]
         ways = jnp.where(filled[None], jnp.where(fits, jnp.maximum(left, 0), 0), hands == 0)
@@ -86,7 +87,7 @@ class HandBelief:
         hand_key, deck_key = jax.random.split(key)
         logits = jnp.log(self.weights(state, player)) + log_likelihood
         hand = jax.random.categorical(hand_key, logits).astype(jnp.int32)
-        left = self._unseen(state, player)
+        left = literal.unseen(self._board, state, player)
         held = self._own(state.cards, player) != EMPTY
         mine = jnp.asarray(self._hands)[hand]  # [H]
         kinds = jnp.arange(self._kinds, dtype=jnp.int32)
@@ -179,25 +180,6 @@ class HandBelief:
 
     def _own(self, rows: Array, player: Array) -> Array:
         return from_seat(rows, player, self._board.players)[0]
-
-    def _possible(self, state: HanabiState, player: Array) -> Array:
-        """bool[H, K]: which kinds the hints leave for each slot."""
-        colors = jnp.arange(self._board.colors, dtype=jnp.uint8)
-        ranks = jnp.arange(self._board.ranks, dtype=jnp.uint8)
-        of_color = (self._own(state.color_knowledge, player)[:, None] >> colors[None]) & 1  # [H, C]
-        of_rank = (self._own(state.rank_knowledge, player)[:, None] >> ranks[None]) & 1
-        both = (of_color[:, :, None] & of_rank[:, None, :]) == 1
-        return both.reshape(self._board.hand_size, -1)
-
-    def _unseen(self, state: HanabiState, player: Array) -> Array:
-        """int32[K]: copies that the player does not see: in its own hand, or in the deck."""
-        board = self._board
-        ranks = jnp.arange(board.ranks, dtype=jnp.uint8)
-        played = state.fireworks[:, None] > ranks[None]
-        left = jnp.asarray(board.copies, jnp.int32)[None] - state.discards.astype(jnp.int32) - played
-        others = from_seat(state.cards, player, board.players)[1:].reshape(-1)
-        seen = (others[:, None] == self._bytes(jnp.arange(self._kinds, dtype=jnp.int32))[None]).astype(jnp.int32)
-        return left.reshape(-1) - jnp.sum(seen, axis=0, dtype=jnp.int32)
 
     def _bytes(self, kind: Array) -> Array:
         """uint8: card bytes."""

@@ -1,4 +1,4 @@
-"""Decks of games of Hanabi, and one game as a replay that hanab.live can show.
+"""Decks of games of Hanabi, and one game as a replay of hanab.live, written and read.
 
 The site's format: the deck in drawing order, then each action with the card's place in the deck (a play or discard) or
 the hinted player and value. Its colors are red, yellow, green, blue and purple where HLE's fourth and fifth are white
@@ -20,9 +20,14 @@ from games.hanabi.rules import Hanabi, HanabiState
 
 HANAB_LIVE = "https://hanab.live"
 
-_PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK = range(4)
+_PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK, _END = range(5)
 _BASE_62 = string.ascii_lowercase + string.digits + string.ascii_uppercase
 _NO_VARIANT = 0
+_NAME_OF_NO_VARIANT = "No Variant"
+_OTHER_RULES = (
+    "allOrNothing", "cardCycle", "deckPlays", "detrimentalCharacters", "emptyClues", "oneExtraCard", "oneLessCard"
+)  # fmt: skip
+"""Options of the site that change the rules."""
 
 
 def drawn_deck(game: Hanabi, state: HanabiState) -> np.ndarray:
@@ -83,7 +88,7 @@ def to_hanab_live(
     replay_actions = []
     for step, action in enumerate(np.asarray(actions, int).tolist()):
         player = step % game.players
-        state = _checked(game, state, player, action, step)
+        state = checked_step(game, state, player, action, step)
         if action < game.first_color_hint:
             plays, slot = divmod(action, game.hand_size)
             index = hands[player].pop(slot)
@@ -104,7 +109,64 @@ def to_hanab_live(
             target = (player + 1 + offset) % game.players
             replay_actions.append({"type": _HINT_RANK, "target": target, "value": rank + 1})
     cards = [{"suitIndex": card // game.ranks, "rank": card % game.ranks + 1} for card in full]
-    return {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": "No Variant"}}
+    return {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": _NAME_OF_NO_VARIANT}}
+
+
+def of_hanab_live(replay: Any) -> tuple[Hanabi, list[int], list[int]]:
+    """The board of a replay of hanab.live, its deck, and the actions that were played: the inverse of `to_hanab_live`.
+
+    What else the site exports, such as names, notes and times, is left out. Whether the actions are legal is not
+    checked, except that a card has to be in the hand of who plays or discards it.
+
+    Returns:
+      The game; the cards `color * ranks + rank` in drawing order; the actions' ids, each of the player to move. They
+      stop where a player ended the game.
+
+    Raises:
+      TacitError: for what is no replay, and for games of other rules.
+    """
+    if not isinstance(replay, Mapping):
+        raise TacitError(
+            f"a replay of hanab.live is an object with players, deck and actions, not of type {type(replay).__name__}"
+        )
+    for name in ("players", "deck", "actions"):
+        if not isinstance(replay.get(name), list):
+            raise TacitError(f"a replay of hanab.live has a list of {name}, and this one has none")
+    _check_options(replay.get("options") or {})
+    players = len(replay["players"])
+    if not 2 <= players <= 5:
+        raise TacitError(f"a replay of {players} players cannot be read, only of 2 to 5")
+    hand_size = 5 if players < 4 else 4
+    game = Hanabi(players=players, hand_size=hand_size)
+    deck = [_card(game, card, place) for place, card in enumerate(replay["deck"])]
+    if len(deck) != game.deck_size:
+        raise TacitError(f"the deck has {len(deck)} cards, and {game.deck_size} are expected")
+    hands = [list(range(p * hand_size, (p + 1) * hand_size)) for p in range(players)]  # deck indices
+    drawn = players * hand_size
+    actions = []
+    for step, action in enumerate(replay["actions"]):
+        kind, target, value = (_whole(action, name, step) for name in ("type", "target", "value"))
+        player = step % players
+        if kind == _END:
+            break
+        if kind in (_PLAY, _DISCARD):
+            if target not in hands[player]:
+                raise TacitError(f"step {step}: player {player} does not hold card {target} of the deck")
+            slot = hands[player].index(target)
+            hands[player].pop(slot)
+            actions.append(slot + (hand_size if kind == _PLAY else 0))
+            if drawn < game.deck_size:
+                hands[player].append(drawn)
+                drawn += 1
+        elif kind in (_HINT_COLOR, _HINT_RANK):
+            index = value - (kind == _HINT_RANK)
+            if not (0 <= target < players and target != player and 0 <= index < 5):
+                raise TacitError(f"step {step}: there is no hint of type {kind}, value {value}, to player {target}")
+            first = game.first_color_hint if kind == _HINT_COLOR else game.first_rank_hint
+            actions.append(first + ((target - player) % players - 1) * 5 + index)
+        else:
+            raise TacitError(f"step {step}: type {kind} is none of an action, which are 0 to {_END}")
+    return game, deck, actions
 
 
 def hanab_live_url(replay: Mapping[str, Any]) -> str:
@@ -134,6 +196,31 @@ def hanab_live_url(replay: Mapping[str, Any]) -> str:
     return f"{HANAB_LIVE}/replay-json/{hyphened}"
 
 
+def _check_options(options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise TacitError(f"the options of a replay are an object, not of type {type(options).__name__}")
+    variant = options.get("variant", _NAME_OF_NO_VARIANT)
+    if variant != _NAME_OF_NO_VARIANT:
+        raise TacitError(f"the variant {variant!r} has other rules: only {_NAME_OF_NO_VARIANT!r} is read")
+    if changed := [name for name in _OTHER_RULES if options.get(name)]:
+        raise TacitError(f"the option {changed[0]} changes the rules, so that the game cannot be read")
+
+
+def _card(game: Hanabi, card: Any, place: int) -> int:
+    color, rank = (_whole(card, name, place, "card") for name in ("suitIndex", "rank"))
+    if not (0 <= color < game.colors and 1 <= rank <= game.ranks):
+        raise TacitError(f"card {place}: there is none of suit {color} and rank {rank}")
+    return color * game.ranks + rank - 1
+
+
+def _whole(item: Any, name: str, place: int, what: str = "step") -> int:
+    """A whole number of an action or a card; 0 where an action has no value, as plays and discards."""
+    value = item.get(name, 0 if name == "value" else None) if isinstance(item, Mapping) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TacitError(f"{what} {place}: {name} is to be a whole number, not {value!r}")
+    return value
+
+
 def _check_board(game: Hanabi) -> None:
     if (game.colors, game.ranks) != (5, 5):
         raise TacitError(
@@ -158,8 +245,12 @@ def _filled_up(game: Hanabi, deck: list[int]) -> list[int]:
     return deck + rest
 
 
-def _checked(game: Hanabi, state: HanabiState, player: int, action: int, step: int) -> HanabiState:
-    """The state after a legal action of an unfinished game."""
+def checked_step(game: Hanabi, state: HanabiState, player: int, action: int, step: int) -> HanabiState:
+    """The state after the action of the player to move, at a step with this number.
+
+    Raises:
+      TacitError: if the action is illegal or the game is over, naming the step.
+    """
     if bool(state.ended):
         raise TacitError(f"step {step}: the game was over before action {action}")
     actions = np.full(game.players, game.noop, np.int32)

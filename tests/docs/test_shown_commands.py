@@ -75,6 +75,7 @@ NOT_RUN = [  # (pattern of the command, why)
     ("source .venv/bin/activate", "the tests run in an environment"),
     ("export *", "sets a variable of the shell"),
     ("git clone *", "needs the network"),
+    ("tacit games hanabi --replay *", "needs games of people; tests/experiments/people runs it"),
     ("cd examples", "the examples lie in the folder in which a page's commands run"),
     (".venv/bin/python -m pytest *", "runs tests"),
     (".venv/bin/pre-commit *", "changes the hooks of this repository"),

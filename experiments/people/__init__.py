@@ -1,0 +1,1 @@
+"""Games of people: those that were recorded elsewhere."""

@@ -1,0 +1,96 @@
+"""`tacit games hanabi --replay FILE …`: what recorded games are, and whether they keep the rules."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.presentation.tables import Cell, Column, Table, with_error
+from games.errors import TacitError
+from games.hanabi import records
+from marl.literal import MOST_HINTS, Plays, gap, plays_of_records
+
+_MOST_REFUSED = 10
+"""Refused games of a file that are named one by one."""
+
+_OF_PLAYS = [
+    Column("plays"),
+    Column("failed", digits=3),
+    Column("convention gap", ("gap",), digits=3),
+    Column("marginal", digits=3),
+]
+_OF_GAMES = [
+    Column("stopped early", ("stopped",)),
+    Column("scores that agree", ("scores_agree",)),
+    Column("score"),
+    Column("perfect", digits=3),
+    Column("length"),
+]
+_NOTES = [
+    "score, perfect, length and plays are of the games that are not refused, means with the standard error over games; "
+    "stopped early: before the rules ended the game",
+    "failed: the share of plays that failed; convention gap: how much less often they failed than by what hints say "
+    "literally, jointly for the whole hand (marginal: card by card)",
+]
+
+
+def describe(files: Sequence[Path]) -> list[Table]:
+    """The games of each file, how many keep the rules, and their scores; and their plays, by hints that touched a card.
+
+    Raises:
+      TacitError: for a file that cannot be read, or that has no game.
+    """
+    games, plays, notes, ends = [], [], [], []
+    for file in files:
+        recorded = records.read(file)
+        replayed = records.replay(recorded)
+        legal = replayed.legal()
+        for one in replayed.refused[:_MOST_REFUSED]:
+            notes.append(f"{file.name}, game {one.game} is refused: {one.reason}")
+        if (more := len(replayed.refused) - _MOST_REFUSED) > 0:
+            notes.append(f"{file.name}: {more} more games are refused")
+        sums = Plays(*(leaf[legal] for leaf in plays_of_records(recorded)))
+        counts = [file.name, len(legal), recorded.game.players, int((~legal).sum())]
+        games.append([*counts, *_of_games(recorded, replayed), *_of_plays(sums.over_hints())])
+        for hints in range(MOST_HINTS + 1):
+            own = Plays(*(np.asarray(leaf)[:, hints] for leaf in sums))
+            plays.append([file.name, f"{hints}{' or more' * (hints == MOST_HINTS)}", *_of_plays(own)])
+        ends.append(len(plays) - 1)
+    columns = [Column("file", words=True), Column("games"), Column("players"), Column("refused")]
+    by_hints = [Column("file", words=True), Column("hints that touched the card", ("hints",))]
+    return [
+        Table("recorded games of hanabi", [*columns, *_OF_GAMES, *_OF_PLAYS], games, [*notes, *_NOTES]),
+        Table("their plays", [*by_hints, *_OF_PLAYS], plays, ends=ends[:-1]),
+    ]
+
+
+def _of_games(recorded: records.RecordedGames, replayed: records.Replayed) -> list[Any]:
+    """The cells of `_OF_GAMES`; None where there is no legal game, or no score to compare with."""
+    legal = replayed.legal()
+    scores, told = replayed.scores[legal], recorded.scores[legal]
+    if not legal.any():
+        return [None] * len(_OF_GAMES)
+    known = told >= 0
+    agree = f"{int((scores == told)[known].sum())} of {int(known.sum())}" if known.any() else None
+    perfect = float((scores == recorded.game.score_range[1]).mean())
+    return [int((~replayed.ended[legal]).sum()), agree, _mean(scores), perfect, _mean(recorded.lengths[legal])]
+
+
+def _of_plays(plays: Plays) -> list[Any]:
+    """The cells of `_OF_PLAYS`, from sums [games]; None where no card was played."""
+    try:
+        found = gap(plays)
+    except TacitError:
+        return [0, *[None] * (len(_OF_PLAYS) - 1)]
+    return [found.plays, found.failed, _with_error(found.gap, found.standard_error, 3), found.marginal]
+
+
+def _mean(values: np.ndarray) -> Cell:
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return _with_error(float(values.mean()), float(error), 2)
+
+
+def _with_error(mean: float, error: float, digits: int) -> Cell:
+    known = error if np.isfinite(error) else None
+    return Cell({"mean": mean, "standard_error": known}, with_error(mean, known, digits))

@@ -1,0 +1,227 @@
+"""How much of play is convention: what plays gain over the literal content of hints.
+
+If players used only what hints say literally, their plays would fail as often as the literal chances say
+(`games.hanabi.literal`). The **convention gap** is how much less often they do:
+
+    gap = mean over plays of P(the card cannot be played | literal information) − share of plays that failed
+
+It is 0 for a player who plays only cards that are certain, and in expectation for one who chooses by public facts
+alone. The joint chance is the gap's; the marginal one, which forgets the rest of the hand, stands beside it.
+
+Fukushima, Xiong and Moradi Pari 2026, "The Convention Gap" (arXiv:2609.11489).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from games.errors import TacitError
+from games.game import Game
+from games.hanabi.literal import chance_of_failure, check_hand
+from games.hanabi.records import RecordedGames, joint_action
+from games.hanabi.rules import Hanabi, HanabiState
+from marl.agent import Agent
+from marl.crossplay.evaluate import visit_cells
+from marl.crossplay.match import Match, Step
+from marl.policies.policy import Array
+
+MOST_HINTS = 3
+"""Cards that hints touched so often, or more often, are counted together."""
+
+
+class Plays(NamedTuple):
+    """Sums over the plays of games [...], by how many hints had touched the card: [..., MOST_HINTS + 1]."""
+
+    plays: Any  # int32
+    failures: Any  # int32
+    joint: Any  # float32 sum of the chances to fail, given the literal information
+    marginal: Any  # float32 the same, without what the other cards of the hand tell
+
+    @classmethod
+    def none(cls) -> "Plays":
+        """Those of a game that has not begun."""
+        count, chance = jnp.zeros(MOST_HINTS + 1, jnp.int32), jnp.zeros(MOST_HINTS + 1, jnp.float32)
+        return cls(count, count, chance, chance)
+
+    def over_hints(self) -> "Plays":
+        """The sums over all cards, [...]; numpy, float64."""
+        return Plays(*(np.asarray(leaf, np.float64).sum(-1) for leaf in self))
+
+
+class Gap(NamedTuple):
+    """The convention gap of games, in shares of plays."""
+
+    gap: float
+    standard_error: float  # over games, whose plays are dependent; nan with fewer than two
+    marginal: float  # the gap of the marginal chances
+    failed: float  # share of plays that failed
+    plays: int
+
+
+def check_hanabi(game: Game) -> Hanabi:
+    """The game, if it has plays whose chances can be counted.
+
+    Raises:
+      TacitError: for other games than Hanabi, and for hands of more than five cards.
+    """
+    if not isinstance(game, Hanabi):
+        raise TacitError(f"game {game.name} has no cards to play: the convention gap is of Hanabi")
+    check_hand(game)
+    return game
+
+
+def gap(plays: Plays) -> Gap:
+    """The convention gap of games, from sums [games] over the plays of each.
+
+    The standard error is that of a ratio of means over independent games (the delta method).
+
+    Raises:
+      TacitError: if no card was played.
+    """
+    count, failures, joint, marginal = (np.asarray(leaf, np.float64) for leaf in plays)
+    total = count.sum()
+    if total == 0:
+        raise TacitError("no card was played, so that there is no convention gap")
+    gained = joint - failures
+    mean = gained.sum() / total
+    games = len(count)
+    deviation = (gained - mean * count).std(ddof=1) / count.mean() / np.sqrt(games) if games > 1 else np.nan
+    return Gap(
+        gap=float(mean),
+        standard_error=float(deviation),
+        marginal=float((marginal - failures).sum() / total),
+        failed=float(failures.sum() / total),
+        plays=int(total),
+    )
+
+
+def plays_of_agents(
+    game: Game,
+    agents: Sequence[Agent],
+    seatings: np.ndarray,
+    *,
+    games: int,
+    greedy: bool,
+    key: Array,
+    max_lanes: int = 4096,
+) -> Plays:
+    """The plays in each game of some seatings: numpy [C, games, MOST_HINTS + 1]. Arguments as in `crossplay`.
+
+    Raises:
+      TacitError: as `check_hanabi` and `visit_cells`.
+    """
+    check_hanabi(game)
+    shape = (len(seatings), games, MOST_HINTS + 1)
+    total = Plays(*(np.zeros(shape, dtype) for dtype in (np.int32, np.int32, np.float32, np.float32)))
+    for some in visit_cells(
+        game, agents, seatings, _Visitor(), games=games, greedy=greedy, key=key, max_lanes=max_lanes
+    ):
+        for sums, results in zip(total, some.results, strict=True):
+            sums[some.cells, some.games] = results
+    return total
+
+
+def plays_of_records(recorded: RecordedGames) -> Plays:
+    """The plays in each recorded game: numpy [N, MOST_HINTS + 1]; those of a refused game up to its refusal."""
+    check_hanabi(recorded.game)
+    return jax.device_get(_plays_of_records(recorded.game, recorded.decks, recorded.actions, recorded.lengths))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _plays_of_records(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> Plays:
+    def one(deck: Array, actions: Array, length: Array) -> Plays:
+        def turn(carry: tuple[Any, ...], action: Array) -> tuple[tuple[Any, ...], None]:
+            state, hints, plays, number = carry
+            hints = hints_received(game, state, hints)
+            after, _, _ = game.step(state, joint_action(game, state, action), key=jax.random.key(0))
+            legal = (number < length) & ~state.ended & ~after.illegal & ~state.illegal
+            plays = jax.tree.map(
+                lambda new, old: jnp.where(legal, new, old), _with_play(game, state, action, hints, plays), plays
+            )
+            return (after, hints, plays, number + 1), None
+
+        begun = (game.init_from_deck(deck), _no_hints(game), Plays.none(), jnp.int32(0))
+        return jax.lax.scan(turn, begun, actions)[0][2]
+
+    return jax.vmap(one)(decks, actions, lengths)
+
+
+def hints_received(game: Hanabi, state: HanabiState, hints: Array) -> Array:
+    """int32[P, H]: how many hints have touched each card, after the last move, given the numbers before it."""
+    slots = jnp.arange(game.hand_size, dtype=jnp.int32)
+    players = jnp.arange(game.players, dtype=jnp.int32)
+    action, mover = state.last_action.astype(jnp.int32), state.last_player.astype(jnp.int32)
+    took = (action < game.first_color_hint) & (players == mover)[:, None] & (slots >= action % game.hand_size)[None]
+    moved_down = jnp.concatenate([hints[:, 1:], jnp.zeros((game.players, 1), jnp.int32)], axis=1)
+    is_color = action < game.first_rank_hint
+    offset = jnp.where(
+        is_color,
+        (action - game.first_color_hint) // game.colors,
+        (action - game.first_rank_hint) // game.ranks,
+    )
+    told = (action >= game.first_color_hint) & (action < game.noop)
+    target = (mover + 1 + offset) % game.players
+    touched = (state.last_touched.astype(jnp.int32) >> slots) & 1
+    gained = jnp.where(told & (players == target)[:, None], touched[None], 0)
+    return jnp.where(took, moved_down, hints + gained)
+
+
+def _no_hints(game: Hanabi) -> Array:
+    return jnp.zeros((game.players, game.hand_size), jnp.int32)
+
+
+def _with_play(game: Hanabi, state: HanabiState, action: Array, hints: Array, plays: Plays) -> Plays:
+    """The sums with the action of the player to move, if it plays a card."""
+    player = state.player.astype(jnp.int32)
+    is_play = (action >= game.hand_size) & (action < game.first_color_hint)
+    slot = jnp.where(is_play, action - game.hand_size, 0)
+    card = jnp.sum(jnp.where(jnp.arange(game.hand_size) == slot, state.cards[player], 0), dtype=jnp.uint8)
+    color, rank = card >> 3, card & 7
+    fits = jnp.any((jnp.arange(game.colors, dtype=jnp.uint8) == color) & (state.fireworks == rank))
+    literal = chance_of_failure(game, state, player, slot)
+    row = jnp.arange(MOST_HINTS + 1, dtype=jnp.int32) == jnp.minimum(hints[player, slot], MOST_HINTS)
+    here = row & is_play
+
+    def chance(ways: Any) -> Array:
+        return ways.fail.astype(jnp.float32) / jnp.maximum(ways.all, 1).astype(jnp.float32)
+
+    return Plays(
+        plays.plays + here,
+        plays.failures + (here & ~fits),
+        plays.joint + jnp.where(here, chance(literal.joint), 0.0),
+        plays.marginal + jnp.where(here, chance(literal.marginal), 0.0),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Visitor:
+    """The visitor that sums over the plays of a game."""
+
+    def start(self, match: Match, *, key: Array) -> tuple[Array, Plays]:
+        del key
+        return _no_hints(check_hanabi(match.game)), Plays.none()
+
+    def visit(
+        self,
+        match: Match,
+        seated: tuple[Any, ...],
+        tally: tuple[Array, Plays],
+        step: Step,
+        *,
+        turn: int | None,
+        greedy: Array,
+    ) -> tuple[Array, Plays]:
+        del seated, turn, greedy
+        game = check_hanabi(match.game)
+        hints = hints_received(game, step.state, tally[0])
+        action = jnp.max(jnp.where(step.acting, step.actions, -1))  # -1: nobody acts
+        return hints, _with_play(game, step.state, action, hints, tally[1])
+
+    def result(self, match: Match, tally: tuple[Array, Plays], state: Any) -> Plays:
+        del match, state
+        return tally[1]
