@@ -100,6 +100,17 @@ def gap(plays: Plays) -> Gap:
     )
 
 
+def gains(plays: Plays) -> np.ndarray:
+    """What each game adds to its cell's gap: float64[C, games], whose mean over games is the gap of the cell.
+
+    A game's difference of chances and failures, over the mean number of plays in a game of the cell; nan in cells in
+    which no card was played.
+    """
+    count, failures, joint, _ = plays.over_hints()
+    means = count.mean(axis=1, keepdims=True)
+    return np.divide(joint - failures, means, out=np.full(joint.shape, np.nan), where=means > 0)
+
+
 def plays_of_agents(
     game: Game,
     agents: Sequence[Agent],

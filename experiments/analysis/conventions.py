@@ -1,4 +1,4 @@
-"""`tacit conventions RUN …`: the convention matrices of saved seeds, and the effect of relabelling the game on them."""
+"""`tacit conventions RUN …`: convention matrices and gaps of saved seeds, and the effect of relabelling the game."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, name_of
 from experiments.presentation import figures
-from experiments.presentation.tables import Cell, Column, Table, as_markdown, with_error
+from experiments.presentation.tables import Cell, Column, Table, as_markdown, text_of, with_error
 from experiments.runs.collection import PLAYS
 from experiments.training.job import cross_play_both
 from games.errors import TacitError, some_of, whole_number
@@ -25,11 +25,12 @@ from marl.conventions import (
     responses,
 )
 from marl.crossplay import CrossPlay, self_play_seatings
-from marl.crossplay.estimators import self_play
+from marl.crossplay.estimators import Estimate, cross_play, self_play
 from marl.equivariance import Defect, check_symmetric, measure_defect, other_play_return
+from marl.literal import check_hanabi, gains, plays_of_agents
 
-VERSION = 3
-"""The version of the measurement, part of a folder's name; since 3 the games are those of the self-play cells."""
+VERSION = 4
+"""The version of the measurement, part of a folder's name; since 4 it has the convention gap."""
 
 
 class Relabelled(NamedTuple):
@@ -51,6 +52,14 @@ class Conventions(NamedTuple):
     merged_predicts: Correlation
 
 
+class Gaps(NamedTuple):
+    """The convention gaps of N seeds, in shares of plays (`marl.literal`)."""
+
+    self_play: np.ndarray  # float64[N]; nan for a seed that plays no card
+    over_seeds: Estimate  # of self-play
+    cross_play: Estimate
+
+
 class Play(NamedTuple):
     """The results in sampled or in greedy play; a text instead is the reason why a result is undefined in this game."""
 
@@ -58,6 +67,7 @@ class Play(NamedTuple):
     cross_play: np.ndarray  # float64[N, N], see `CrossPlay.matrix`
     relabelled: Relabelled | str
     conventions: Conventions | str
+    gaps: Gaps | str
 
 
 class Found(NamedTuple):
@@ -178,7 +188,29 @@ def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmet
             for half, number in zip(jax.random.split(key), (-(-games // 2), max(1, games // 2)), strict=True)
         )
         conventions = _compare(first, second, action_orbits(game), crossed_matrix)
-    return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions)
+    gaps: Gaps | str = _refusal(check_hanabi, game)
+    if not gaps:
+        gaps = _gaps(run, crossed.seatings, games=games, **settings)
+    return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions, gaps)
+
+
+def _gaps(run: runs.Run, seatings: np.ndarray, *, games: int, greedy: bool, key: jax.Array) -> Gaps:
+    """The gaps in every seed's games with itself, and in as many with others, in the seatings of the cross-play."""
+    number = len(run.agents)
+    alone = self_play_seatings(number, run.game.num_players)
+    others = seatings[(seatings != seatings[:, :1]).any(axis=1)]
+    settings: Any = {"greedy": greedy, "key": key}
+    own = gains(plays_of_agents(run.game, run.agents, alone, games=games, **settings))
+    over_seeds = crossed = Estimate(None, note="some seeds play no card")
+    if np.isfinite(own).all():
+        over_seeds = self_play(alone, own)
+    if not len(others):
+        return Gaps(own.mean(axis=1), over_seeds, Estimate(None, note="no two seeds meet in the run's cross-play"))
+    each = -(-games * number // len(others))
+    met = gains(plays_of_agents(run.game, run.agents, others, games=each, **settings))
+    if np.isfinite(met).all():
+        crossed = cross_play(others, met)
+    return Gaps(own.mean(axis=1), over_seeds, crossed)
 
 
 def _refusal(check: Any, game: Any) -> str:
@@ -215,36 +247,57 @@ def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
 
 
 def _seed_table(found: Found, name: str, play: Play) -> Table:
-    title = f"{found.game}, run {found.run}, {name} play"
     hidden = [Column(key, shown=False) for key in ("game", "run", "play")]
-    which = [found.game, found.run, name]
-    columns = [*hidden, Column("seed", words=True), Column("SP", ("self_play",))]
+    columns = [*hidden, Column("seed", words=True)]
+    rows: list[list[Any]] = [[found.game, found.run, name, label] for label in [*found.labels, "over seeds"]]
+    notes = []
+    for part in (_scores(found, play), _gap_column(play)):
+        if isinstance(part, str):
+            notes.append(part)
+            continue
+        columns += part[0]
+        rows = [[*row, *cells] for row, cells in zip(rows, part[1], strict=True)]
+    if not isinstance(play.gaps, str):
+        notes.append(f"convention gap in cross-play: {text_of(play.gaps.cross_play, 3)}")
     if isinstance(play.relabelled, str):
-        rows = [[*which, label, float(score)] for label, score in zip(found.labels, play.self_play, strict=True)]
-        why = f"Other-Play return and equivariance defect: n/a ({play.relabelled})"
-        return Table(title, columns, rows, [why, *_convention_lines(play.conventions)])
-    columns += [
+        notes.insert(0, f"Other-Play return and equivariance defect: n/a ({play.relabelled})")
+    title = f"{found.game}, run {found.run}, {name} play"
+    return Table(title, columns, rows, [*notes, *_convention_lines(play.conventions)], [len(rows) - 2])
+
+
+def _scores(found: Found, play: Play) -> tuple[list[Column], list[list[Any]]]:
+    """The columns of scores and of relabelling, with a cell for each seed and one over seeds."""
+    seating = self_play_seatings(len(found.labels), 2)
+    if isinstance(play.relabelled, str):
+        scores = [*play.self_play.tolist(), self_play(seating, play.self_play)]
+        return [Column("SP", ("self_play",))], [[score] for score in scores]
+    columns = [
+        Column("SP", ("self_play",)),
         Column("OP", ("other_play",)),
         Column("SP − OP", ("lost",)),
         Column("defect", digits=3),
         Column("largest", digits=3),
     ]
-    seating = self_play_seatings(len(found.labels), 2)
     own, other, defect = play.relabelled
     scores = (own, other, own - other)
-    rows = [
+    rows: list[list[Any]] = [
         [
-            *which,
-            label,
             *(float(score[seed].mean()) for score in scores),
             Cell(one._asdict(), with_error(one.mean, one.standard_error, 3)),
             float(one.largest),
         ]
-        for seed, (label, one) in enumerate(zip(found.labels, defect, strict=True))
+        for seed, one in enumerate(defect)
     ]
     means = np.array([one.mean for one in defect])
-    rows.append([*which, "over seeds", *(self_play(seating, values) for values in (*scores, means)), None])
-    return Table(title, columns, rows, _convention_lines(play.conventions), [len(rows) - 2])
+    return columns, [*rows, [*(self_play(seating, values) for values in (*scores, means)), None]]
+
+
+def _gap_column(play: Play) -> tuple[list[Column], list[list[Any]]] | str:
+    """The convention gaps in self-play, or why there are none."""
+    if isinstance(play.gaps, str):
+        return f"convention gap: n/a ({play.gaps})"
+    cells = [*(None if np.isnan(gap) else float(gap) for gap in play.gaps.self_play), play.gaps.over_seeds]
+    return [Column("conv. gap", ("convention_gap",), digits=3)], [[one] for one in cells]
 
 
 def _convention_lines(conventions: Conventions | str) -> list[str]:
@@ -298,6 +351,14 @@ def _plain(play: Play) -> dict[str, Any]:
             "predicts": play.conventions.predicts._asdict(),
             "merged_distance": play.conventions.merged_distance.tolist(),
             "merged_predicts": play.conventions.merged_predicts._asdict(),
+        }
+    if isinstance(play.gaps, str):
+        plain["convention_gap"] = play.gaps
+    else:
+        plain["convention_gap"] = {
+            "self_play": _numbers(play.gaps.self_play[None])[0],
+            "over_seeds": play.gaps.over_seeds._asdict(),
+            "cross_play": play.gaps.cross_play._asdict(),
         }
     return plain
 

@@ -20,6 +20,7 @@ from marl.literal import (
     Gap,
     Plays,
     _plays_of_records,
+    gains,
     gap,
     hints_received,
     plays_of_agents,
@@ -196,6 +197,16 @@ def test_the_gap_and_its_error_by_hand():
     assert found == Gap(0.25, pytest.approx(np.sqrt(14 / 32) / 2 / np.sqrt(3)), 0.25, pytest.approx(1 / 6), 6)
     with pytest.raises(TacitError, match="no card was played"):
         gap(Plays(*np.zeros((4, 3))))
+
+
+def test_games_gain_what_their_cell_does():
+    count = np.array([[1, 3], [2, 2], [0, 0]])[..., None]
+    joint, failures = np.array([[1, 1], [0.5, 1.5], [0, 0]])[..., None], np.array([[0, 1], [1, 0], [0, 0]])[..., None]
+    found = gains(Plays(count, failures, joint, joint))
+    np.testing.assert_array_equal(found, [[0.5, 0], [-0.25, 0.75], [np.nan, np.nan]])
+    for cell in (0, 1):
+        of_cell = Plays(*(leaf[cell, :, 0] for leaf in (count, failures, joint, joint)))
+        assert found[cell].mean() == gap(of_cell).gap
 
 
 @pytest.mark.slow

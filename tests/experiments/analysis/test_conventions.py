@@ -50,7 +50,7 @@ def test_a_run_of_hanabi(hanabi_run, said):
     }  # fmt: skip
     assert runs.training_runs([hanabi_run, hanabi_run.parent / "conventions"]) == [hanabi_run]
     found = json.loads((folder / "conventions.json").read_text())
-    assert found["settings"] == {"version": 3, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
+    assert found["settings"] == {"version": 4, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
     assert found["labels"] == [f"{hanabi_run.name[:6]}/{seed}" for seed in range(4)]
     assert found["actions"][0] == "discard slot 0"
     assert "no-op" not in found["actions"]
@@ -62,6 +62,11 @@ def test_a_run_of_hanabi(hanabi_run, said):
         assert all(0 <= one["mean"] <= one["largest"] <= 1 for one in play["relabelled"]["defect"])
         with np.load(folder / "conventions.npz") as counts:
             np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
+        assert len(play["convention_gap"]["self_play"]) == 4
+    gaps = found["sampled"]["convention_gap"]
+    assert gaps["over_seeds"]["mean"] == pytest.approx(np.mean(gaps["self_play"]))
+    assert -1 <= gaps["cross_play"]["mean"] <= 1
+    assert said.out.count("convention gap in cross-play: ") == 2
     assert min(found["sampled"]["conventions"]["sampling"]) > 0  # the halves of a seed's games are different games
     assert "Spearman of distance and XP" in said.out
     assert sum(row[0] == "over seeds" for row in printed_rows(said.out)) == 2
@@ -72,6 +77,7 @@ def test_a_game_without_relabellings_or_answers_says_why(finished_runs, tmp_path
     found = conventions_run(finished_runs[0] / "policies.safetensors", games=4, output=tmp_path)
     text = tables.as_markdown(shown(found))
     assert text.count("Other-Play return and equivariance defect: n/a (game lever draws no symmetries") == 2
+    assert text.count("convention gap: n/a (game lever has no cards to play") == 2
     assert text.count("convention matrices: n/a (in game lever several players act at once") == 2
     assert [file.name for file in found.folder.iterdir()] == ["conventions.json"]
     plain = json.loads((found.folder / "conventions.json").read_text())
@@ -120,10 +126,13 @@ def test_one_seed_has_no_distance():
         np.ones((1, 2, 2), int), np.zeros((1, 1)), np.zeros(1), Correlation(None, note="x"), np.zeros((1, 1)),
         Correlation(None, note="x"),
     )  # fmt: skip
-    play = Play(np.array([1.5]), np.array([[1.5]]), "why not", alone)
+    play = Play(np.array([1.5]), np.array([[1.5]]), "why not", alone, "no cards")
     found = Found(run="a", game="g", labels=["a/0"], actions=[], plays={"greedy": play}, folder=None)
     (table,) = shown(found)
-    assert table.rows == [["g", "a", "greedy", "a/0", 1.5]]
+    assert table.rows[0] == ["g", "a", "greedy", "a/0", 1.5]
+    assert table.rows[1][:4] == ["g", "a", "greedy", "over seeds"]
+    assert table.rows[1][4].mean == 1.5
+    assert "convention gap: n/a (no cards)" in table.notes
     assert any("n/a (there is one seed)" in note for note in table.notes)
     assert "n/a (why not)" in " ".join(table.notes)
 
