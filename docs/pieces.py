@@ -118,6 +118,8 @@ def with_each_other(folder: Path, small: bool) -> Found:
         named.append((method, path))
     config = CrossPlayConfig(games=20 if small else 1000)
     table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
+    if not small:
+        shutil.copy(folder / "methods" / "methods.png", FIGURES / "methods.png")
     greedy = own_cells(*table.results["greedy"].cells, table.method_of_agent)
     tested = [difference_test(greedy[first], greedy[second]) for first, second in CONTRASTS]
     corrected = holm([one.p for one in tested])
