@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from docs.records import Found, Piece, Records, current_runs
 from experiments import runs
@@ -64,10 +66,11 @@ PHASES = (
 GAMES_A_TABLE = 4
 
 
-def trained(command: str, figure: str = "", matrix: str = "") -> Piece:
-    """A piece of training runs: the tables of `tacit compare` for each game.
+def trained(command: str, figure: str = "", matrix: str = "", literal: str = "") -> Piece:
+    """A piece of training runs: the tables of `tacit compare` for each game, and of their convention gaps if `literal`.
 
-    In docs/figures/, if named, are its figure and the cross-play matrix of the first run of the table.
+    In docs/figures/, if named, are its figure, the cross-play matrix of the first run of the table, and the figure of
+    the convention gaps.
     """
 
     def read(folder: Path, small: bool) -> Found:
@@ -79,9 +82,40 @@ def trained(command: str, figure: str = "", matrix: str = "") -> Piece:
         made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
         shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
-        return Found({"table": shown}, json.loads(tables.as_json(made)), paths)
+        found = {"table": shown}
+        if literal:
+            found["literal"], drawn = convention_gaps(paths, games=20 if small else 1000)
+            if not small:
+                figures.save(drawn, FIGURES / literal)
+        return Found(found, json.loads(tables.as_json(made)), paths)
 
     return Piece(lambda records: [f"train {command}"], read)
+
+
+def convention_gaps(paths: Sequence[Path], *, games: int) -> tuple[str, Figure]:
+    """A row for each run with its convention gaps, and the figure of those of greedy play."""
+    rows, greedy = [], []
+    for path in paths:
+        run, crossed = runs.read_run(path), runs.read_crossplay(path)
+        settings: Any = {"games": games, "key": jax.random.key(0)}
+        gaps = [
+            conventions.convention_gaps(run, crossed[play].seatings, greedy=play == "greedy", **settings)
+            for play in ("greedy", "sampled")
+        ]
+        scored = estimators.cross_play(*crossed["greedy"].cells)
+        rows.append(
+            [str(_entropy_coef(path)), scored, *(one for pair in gaps for one in (pair.over_seeds, pair.cross_play))]
+        )
+        greedy.append((scored, gaps[0].over_seeds, gaps[0].cross_play))
+    columns = [
+        Column("entropy_coef", words=True),
+        Column("greedy XP"),
+        *(Column(f"{play} gap, {whom}", digits=3) for play in ("greedy", "sampled") for whom in ("SP", "XP")),
+    ]
+    names = [f"{row[0]}" for row in rows]
+    return tables.markdown(Table("", columns, rows)), figures.convention_gaps(
+        names, *zip(*greedy, strict=True), "greedy play, by entropy coefficient"
+    )
 
 
 def choose(method: str) -> Piece:
@@ -335,7 +369,9 @@ GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 fir
 
 PIECES: dict[str, Piece] = {
     "demo": trained("experiment=demo", "demo"),
-    "small_sweep": trained("experiment=small_sweep", "small_sweep", matrix="small_sweep_matrix"),
+    "small_sweep": trained(
+        "experiment=small_sweep", "small_sweep", matrix="small_sweep_matrix", literal="convention_gaps"
+    ),
     "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),
     "ablation_gae_lambda": trained("experiment=ablation/gae_lambda", "ablation_gae_lambda"),
     "ablation_recurrence": trained(

@@ -190,12 +190,23 @@ def _play(run: runs.Run, crossed: CrossPlay, *, greedy: bool, games: int, symmet
         conventions = _compare(first, second, action_orbits(game), crossed_matrix)
     gaps: Gaps | str = _refusal(check_hanabi, game)
     if not gaps:
-        gaps = _gaps(run, crossed.seatings, games=games, **settings)
+        gaps = convention_gaps(run, crossed.seatings, games=games, **settings)
     return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions, gaps)
 
 
-def _gaps(run: runs.Run, seatings: np.ndarray, *, games: int, greedy: bool, key: jax.Array) -> Gaps:
-    """The gaps in every seed's games with itself, and in as many with others, in the seatings of the cross-play."""
+def convention_gaps(run: runs.Run, seatings: np.ndarray, *, games: int, greedy: bool, key: jax.Array) -> Gaps:
+    """The gaps in every seed's games with itself, and in as many games with others.
+
+    Args:
+      run: of Hanabi.
+      seatings: int[C, P] of the run's cross-play.
+      games: of each seed with itself.
+      greedy: the way of playing.
+      key: of decks and draws.
+
+    Raises:
+      TacitError: as `marl.literal.plays_of_agents`.
+    """
     number = len(run.agents)
     alone = self_play_seatings(number, run.game.num_players)
     others = seatings[(seatings != seatings[:, :1]).any(axis=1)]

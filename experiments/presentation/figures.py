@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from experiments.runs.files import write_bytes
 from marl.crossplay import CrossPlay
 from marl.crossplay.comparisons import Blocks
+from marl.crossplay.estimators import Estimate
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
 STYLE: dict[Any, Any] = {
@@ -178,6 +179,45 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
             axis.set_title(f"{play} play")
         figure.colorbar(image, ax=axes.tolist(), label="mean score", shrink=0.7, aspect=30)
         figure.suptitle(f"{game}: methods with each other; on the diagonal different seeds of one method")
+    return figure
+
+
+def convention_gaps(
+    names: Sequence[str],
+    cross_play: Sequence[Estimate],
+    own: Sequence[Estimate],
+    met: Sequence[Estimate],
+    title: str,
+) -> Figure:
+    """Convention gaps against cross-play, a point for each run: with themselves (open) and with each other (filled).
+
+    Args:
+      names: of the runs, in the order in which a line connects them.
+      cross_play: their scores.
+      own, met: their gaps in self-play and in cross-play, in shares of plays.
+      title: of the figure.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+        axis = figure.subplots()
+        scores = np.array([one.mean for one in cross_play], float)
+        apart = np.ptp(scores) / 150  # so that intervals do not hide each other
+        for gaps, color, face, label, places in (
+            (own, SELF_PLAY, "white", "seeds with themselves", scores - apart),
+            (met, CROSS_PLAY, CROSS_PLAY, "different seeds", scores + apart),
+        ):
+            means = np.array([one.mean for one in gaps], float)
+            ends = np.array([[one.low, one.high] for one in gaps], float)
+            axis.plot(places, means, color=color, linewidth=0.8, alpha=0.5)
+            axis.vlines(places, ends[:, 0], ends[:, 1], color=color, linewidth=1.2)
+            axis.plot(places, means, "o", color=color, markerfacecolor=face, ms=6, label=label)
+        highest = [np.array([one.mean if one.high is None else one.high for one in gaps], float) for gaps in (own, met)]
+        for name, score, top in zip(names, scores, np.nan_to_num(np.fmax(*highest)), strict=True):
+            axis.annotate(name, (score, top), (0, 5), textcoords="offset points", ha="center", fontsize=8)
+        axis.axhline(0, color="0.35", linewidth=1, linestyle="--")
+        axis.set(xlabel="greedy cross-play", ylabel="convention gap (share of plays)", title=title)
+        axis.margins(y=0.12)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -13,7 +13,7 @@ from experiments.presentation import figures
 from experiments.runs import load
 from experiments.training.job import run_job
 from marl.crossplay import CrossPlay, seatings
-from marl.crossplay.estimators import summarise
+from marl.crossplay.estimators import Estimate, summarise
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -66,6 +66,11 @@ def no_game_ended():
     return made
 
 
+def some_gaps(means, half):
+    gaps = [Estimate(mean, half, half and mean - half, half and mean + half) for mean in means]
+    return figures.convention_gaps(["0.01", "0.1"], [Estimate(4.0), Estimate(5.0)], gaps, gaps[::-1], "title")
+
+
 FIGURES = {
     "learning curves": lambda: figures.learning_curves(metrics(20, 4, 5), "title"),
     "learning curves, one row, no evaluation": lambda: figures.learning_curves(metrics(1, 2, 0), "title"),
@@ -79,6 +84,8 @@ FIGURES = {
     "comparison of one run": lambda: a_comparison([0.01]),
     "comparison with coefficient 0": lambda: a_comparison([0.0, 0.1]),
     "comparison without intervals": lambda: a_comparison([0.01, 0.1], agents=2),
+    "convention gaps": lambda: some_gaps([0.1, 0.05], 0.02),
+    "convention gaps without intervals": lambda: some_gaps([0.1, None], None),
     "comparison of equal scores": lambda: a_comparison([0.01, 0.1], scores=2.0),
 }
 
