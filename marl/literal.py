@@ -23,7 +23,7 @@ import numpy as np
 from games.errors import TacitError
 from games.game import Game
 from games.hanabi.literal import chance_of_failure, check_hand
-from games.hanabi.records import RecordedGames, joint_action
+from games.hanabi.records import RecordedGames, actions_of_all
 from games.hanabi.rules import Hanabi, HanabiState
 from marl.agent import Agent
 from marl.crossplay.evaluate import visit_cells
@@ -103,12 +103,15 @@ def gap(plays: Plays) -> Gap:
 def gains(plays: Plays) -> np.ndarray:
     """What each game adds to its cell's gap: float64[C, games], whose mean over games is the gap of the cell.
 
-    A game's difference of chances and failures, over the mean number of plays in a game of the cell; nan in cells in
-    which no card was played.
+    With d a game's difference of chances and failures, n its plays and r the gap of the cell: r + (d − r n) / mean n,
+    so that games with more plays do not vary more (the delta method). nan in cells in which no card was played.
     """
     count, failures, joint, _ = plays.over_hints()
-    means = count.mean(axis=1, keepdims=True)
-    return np.divide(joint - failures, means, out=np.full(joint.shape, np.nan), where=means > 0)
+    gained, means = joint - failures, count.mean(axis=1, keepdims=True)
+    ratio, residual = np.full((2, *joint.shape), np.nan)
+    np.divide(gained.mean(axis=1, keepdims=True), means, out=ratio, where=means > 0)
+    np.divide(gained - ratio * count, means, out=residual, where=means > 0)
+    return ratio + residual
 
 
 def plays_of_agents(
@@ -138,7 +141,7 @@ def plays_of_agents(
 
 
 def plays_of_records(recorded: RecordedGames) -> Plays:
-    """The plays in each recorded game: numpy [N, MOST_HINTS + 1]; those of a refused game up to its refusal."""
+    """The plays in each recorded game: numpy [N, MOST_HINTS + 1]; those of refused games mean nothing."""
     check_hanabi(recorded.game)
     return jax.device_get(_plays_of_records(recorded.game, recorded.decks, recorded.actions, recorded.lengths))
 
@@ -149,7 +152,7 @@ def _plays_of_records(game: Hanabi, decks: Array, actions: Array, lengths: Array
         def turn(carry: tuple[Any, ...], action: Array) -> tuple[tuple[Any, ...], None]:
             state, hints, plays, number = carry
             hints = hints_received(game, state, hints)
-            after, _, _ = game.step(state, joint_action(game, state, action), key=jax.random.key(0))
+            after, _, _ = game.step(state, actions_of_all(game, state, action), key=jax.random.key(0))
             legal = (number < length) & ~state.ended & ~after.illegal & ~state.illegal
             plays = jax.tree.map(
                 lambda new, old: jnp.where(legal, new, old), _with_play(game, state, action, hints, plays), plays
@@ -198,14 +201,11 @@ def _with_play(game: Hanabi, state: HanabiState, action: Array, hints: Array, pl
     row = jnp.arange(MOST_HINTS + 1, dtype=jnp.int32) == jnp.minimum(hints[player, slot], MOST_HINTS)
     here = row & is_play
 
-    def chance(ways: Any) -> Array:
-        return ways.fail.astype(jnp.float32) / jnp.maximum(ways.all, 1).astype(jnp.float32)
-
     return Plays(
         plays.plays + here,
         plays.failures + (here & ~fits),
-        plays.joint + jnp.where(here, chance(literal.joint), 0.0),
-        plays.marginal + jnp.where(here, chance(literal.marginal), 0.0),
+        plays.joint + jnp.where(here, literal.joint.chance(), 0.0),
+        plays.marginal + jnp.where(here, literal.marginal.chance(), 0.0),
     )
 
 

@@ -212,7 +212,8 @@ def convention_gaps(run: runs.Run, seatings: np.ndarray, *, games: int, greedy: 
     others = seatings[(seatings != seatings[:, :1]).any(axis=1)]
     settings: Any = {"greedy": greedy, "key": key}
     own = gains(plays_of_agents(run.game, run.agents, alone, games=games, **settings))
-    over_seeds = crossed = Estimate(None, note="some seeds play no card")
+    over_seeds = Estimate(None, note="some seeds play no card")
+    crossed = Estimate(None, note="some seeds play no card together")
     if np.isfinite(own).all():
         over_seeds = self_play(alone, own)
     if not len(others):

@@ -28,8 +28,8 @@ _OF_GAMES = [
     Column("length"),
 ]
 _NOTES = [
-    "score, perfect, length and plays are of the games that are not refused, means with the standard error over games; "
-    "stopped early: before the rules ended the game",
+    "all but the first columns are of the games that are not refused; ±: the standard error over games; stopped early: "
+    "before the rules ended the game",
     "failed: the share of plays that failed; convention gap: how much less often they failed than by what hints say "
     "literally, jointly for the whole hand (marginal: card by card)",
 ]

@@ -19,7 +19,6 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from games.errors import TacitError
 from games.game import Array
@@ -36,9 +35,9 @@ class Ways(NamedTuple):
     fail: Array  # int32[] those in which the card cannot be played
     all: Array  # int32[]
 
-    def chance(self) -> np.ndarray:
-        """float64[...]: the probability that the card cannot be played, of the shape of the ways; on the host."""
-        return np.asarray(self.fail, np.float64) / np.maximum(np.asarray(self.all, np.float64), 1)
+    def chance(self) -> Array:
+        """float32[]: the probability that the card cannot be played."""
+        return self.fail.astype(jnp.float32) / jnp.maximum(self.all, 1).astype(jnp.float32)
 
 
 class Literal(NamedTuple):

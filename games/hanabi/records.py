@@ -28,6 +28,8 @@ from games.hanabi import make
 from games.hanabi.replay import checked_step, of_hanab_live
 from games.hanabi.rules import Hanabi, HanabiState
 
+_MOST = 2**31 - 1
+
 
 class Refused(NamedTuple):
     """A game that cannot be read, or breaks the rules."""
@@ -48,7 +50,7 @@ class RecordedGames(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """The outcomes of N recorded games. Numpy arrays; those of refused games are of their legal beginning."""
+    """The outcomes of N recorded games. Numpy arrays; what they say of refused games means nothing."""
 
     scores: np.ndarray  # int32[N]
     ended: np.ndarray  # bool[N] the rules ended the game, and not the players
@@ -78,7 +80,8 @@ def read(path: Path) -> RecordedGames:
         raise TacitError(f"{path}: {error}") from error
     except OSError as error:
         raise TacitError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, SafetensorError) as error:  # a JSONDecodeError is a ValueError
+    except (ValueError, RecursionError, KeyError, SafetensorError) as error:
+        # A JSONDecodeError is a ValueError; a KeyError is safetensors' for a kind of number that numpy does not have.
         raise TacitError(f"{path} cannot be read: {error}") from error
 
 
@@ -94,33 +97,39 @@ def of_ah2ac2(arrays: Mapping[str, np.ndarray]) -> RecordedGames:
             raise TacitError(f"there is no array {name}: AH2AC2's files have {', '.join(shapes)}")
         if arrays[name].ndim != axes:
             raise TacitError(f"the array {name} has the shape {arrays[name].shape}, and {axes} axes are expected")
+        if arrays[name].dtype.kind not in "iu" or (np.abs(arrays[name].astype(np.int64)) > _MOST).any():
+            raise TacitError(f"the array {name}, {arrays[name].dtype}, is expected to have whole numbers of 32 bits")
+    decks, actions, lengths, scores = (
+        arrays[name].astype(np.int32) for name in ("decks", "actions", "num_actions", "scores")
+    )
     game = make(players=int(arrays["num_players"]))
-    count = len(arrays["decks"])
-    actions, lengths = arrays["actions"].astype(np.int32), arrays["num_actions"].astype(np.int32)
+    count, most = len(decks), actions.shape[1]
+    if not count:
+        raise TacitError("there is no game in it")
     expected = {
         "decks": (count, game.deck_size, 2),
-        "actions": (count, actions.shape[1], game.players),
+        "actions": (count, most, game.players),
         "num_actions": (count,),
         "scores": (count,),
     }
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise TacitError(f"the array {name} has the shape {arrays[name].shape}, and {shape} is expected")
-    if count and not (lengths.min() >= 0 and lengths.max() <= actions.shape[1]):
-        raise TacitError(f"num_actions are to be 0 to {actions.shape[1]}, as many as there are actions")
-    turns = np.arange(actions.shape[1])
-    moves = actions[:, turns, turns % game.players]
-    in_game = turns[None] < lengths[:, None]
+    if lengths.min() < 0 or lengths.max() > most:
+        raise TacitError(f"num_actions are to be 0 to {most}, as many as there are actions")
+    turns = np.arange(most)
     mover = turns[:, None] % game.players == np.arange(game.players)[None]
-    out_of_turn = ((actions != game.noop) & ~mover[None]).any(-1) & in_game  # [N, T]
-    unreadable = tuple(
-        Refused(number, f"step {out_of_turn[number].argmax()}: a player acts out of turn")
-        for number in np.flatnonzero(out_of_turn.any(-1)).tolist()
-    )
-    lengths = np.where(out_of_turn.any(-1), 0, lengths)
-    moves = np.where(turns[None] < lengths[:, None], moves, game.noop)
-    decks = arrays["decks"][..., 0] * game.ranks + arrays["decks"][..., 1]
-    return RecordedGames(game, decks.astype(np.int32), moves, lengths, arrays["scores"].astype(np.int32), unreadable)
+    out_of_turn = ((actions != game.noop) & ~mover[None]).any(-1) & (turns[None] < lengths[:, None])  # [N, T]
+    no_card = ((decks < 0) | (decks >= [game.colors, game.ranks])).any(-1)  # [N, D]
+    reasons = {number: f"step {out_of_turn[number].argmax()}: a player acts out of turn"
+               for number in np.flatnonzero(out_of_turn.any(-1)).tolist()}  # fmt: skip
+    for number in np.flatnonzero(no_card.any(-1)).tolist():
+        place = no_card[number].argmax()
+        reasons[number] = f"card {place} of its deck is none: color and rank {decks[number, place].tolist()}, from 0"
+    unreadable = tuple(Refused(number, reasons[number]) for number in sorted(reasons))
+    lengths[list(reasons)] = 0
+    moves = np.where(turns[None] < lengths[:, None], actions[:, turns, turns % game.players], game.noop)
+    return RecordedGames(game, decks[..., 0] * game.ranks + decks[..., 1], moves, lengths, scores, unreadable)
 
 
 def of_replays(replays: Any) -> RecordedGames:
@@ -154,8 +163,9 @@ def of_replays(replays: Any) -> RecordedGames:
     moves = np.full((len(found), max(1, lengths.max())), game.noop, np.int32)
     for row, actions in zip(moves, played, strict=True):
         row[: len(actions)] = actions
-    scores = [one.get("score", -1) if isinstance(one, Mapping) else -1 for one in given]
-    scores = np.array([score if isinstance(score, int) else -1 for score in scores], np.int32)
+    told = [one.get("score") if isinstance(one, Mapping) else None for one in given]
+    possible = range(int(game.score_range[1]) + 1)
+    scores = np.array([score if type(score) is int and score in possible else -1 for score in told], np.int32)
     return RecordedGames(game, np.array(decks, np.int32), moves, lengths, scores, tuple(unreadable))
 
 
@@ -170,22 +180,23 @@ def replay(recorded: RecordedGames) -> Replayed:
         if sound[number] and (np.sort(deck) != every).any():
             refused.append(Refused(number, f"its deck is no order of the {game.deck_size} cards"))
             sound[number] = False
-    decks = np.where(sound[:, None], recorded.decks, every[None])
-    states, first_wrong = jax.device_get(_replay(game, decks, recorded.actions, recorded.lengths))
-    for number in np.flatnonzero(sound & (first_wrong < recorded.lengths)).tolist():
-        refused.append(Refused(number, _reason(recorded, number, int(first_wrong[number]))))
+    decks, lengths = np.where(sound[:, None], recorded.decks, every[None]), np.where(sound, recorded.lengths, 0)
+    states, legal_moves = jax.device_get(_replay(game, decks, recorded.actions, lengths))
+    for number in np.flatnonzero(legal_moves < lengths).tolist():
+        before = jax.tree.map(lambda leaf, number=number: jnp.asarray(leaf[number]), states)
+        refused.append(Refused(number, _reason(recorded, number, int(legal_moves[number]), before)))
     scores = np.where(states.life_tokens > 0, states.fireworks.sum(-1, dtype=np.int32), 0)
     return Replayed(scores, states.ended, sorted(refused))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _replay(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> tuple[HanabiState, Array]:
-    """The last state of each game, before the first move that is against the rules, and that move int32[N]."""
+    """The state of each game after its last legal move, and how many these are: int32[N]."""
 
     def one(deck: Array, actions: Array, length: Array) -> tuple[HanabiState, Array]:
         def turn(carry: tuple[HanabiState, Array], action: Array) -> tuple[tuple[HanabiState, Array], None]:
             state, turns = carry
-            after, _, _ = game.step(state, joint_action(game, state, action), key=jax.random.key(0))
+            after, _, _ = game.step(state, actions_of_all(game, state, action), key=jax.random.key(0))
             legal = (turns < length) & ~state.ended & ~after.illegal & (action >= 0) & (action < game.noop)
             going_on = legal & ~state.illegal
             state = jax.tree.map(lambda new, old: jnp.where(going_on, new, old), after, state)
@@ -199,18 +210,17 @@ def _replay(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> tuple
     return jax.vmap(one)(decks, actions, lengths)
 
 
-def joint_action(game: Hanabi, state: HanabiState, action: Array) -> Array:
+def actions_of_all(game: Hanabi, state: HanabiState, action: Array) -> Array:
     """int32[P]: the actions of all players, `action` int32[] being that of the player to move."""
     players = jnp.arange(game.players, dtype=jnp.int32)
     return jnp.where(players == state.player, action, game.noop).astype(jnp.int32)
 
 
-def _reason(recorded: RecordedGames, number: int, wrong: int) -> str:
-    state = recorded.game.init_from_deck(recorded.decks[number])
+def _reason(recorded: RecordedGames, number: int, step: int, before: HanabiState) -> str:
+    """Why a game's move is against the rules, in the state before it."""
+    state = before._replace(illegal=jnp.bool_(False))
     try:
-        for turn in range(wrong + 1):
-            action = int(recorded.actions[number, turn])
-            state = checked_step(recorded.game, state, turn % recorded.game.players, action, turn)
+        checked_step(recorded.game, state, step % recorded.game.players, int(recorded.actions[number, step]), step)
     except TacitError as error:
         return str(error)
-    raise AssertionError(f"game {number} breaks no rule up to turn {wrong}")
+    raise AssertionError(f"game {number} breaks no rule at step {step}")

@@ -25,7 +25,8 @@ _BASE_62 = string.ascii_lowercase + string.digits + string.ascii_uppercase
 _NO_VARIANT = 0
 _NAME_OF_NO_VARIANT = "No Variant"
 _OTHER_RULES = (
-    "allOrNothing", "cardCycle", "deckPlays", "detrimentalCharacters", "emptyClues", "oneExtraCard", "oneLessCard"
+    "allOrNothing", "cardCycle", "deckPlays", "detrimentalCharacters", "emptyClues", "oneExtraCard", "oneLessCard",
+    "startingPlayer",
 )  # fmt: skip
 """Options of the site that change the rules."""
 
@@ -199,9 +200,9 @@ def hanab_live_url(replay: Mapping[str, Any]) -> str:
 def _check_options(options: Any) -> None:
     if not isinstance(options, Mapping):
         raise TacitError(f"the options of a replay are an object, not of type {type(options).__name__}")
-    variant = options.get("variant", _NAME_OF_NO_VARIANT)
-    if variant != _NAME_OF_NO_VARIANT:
-        raise TacitError(f"the variant {variant!r} has other rules: only {_NAME_OF_NO_VARIANT!r} is read")
+    for name in ("variant", "variantName"):
+        if (variant := options.get(name, _NAME_OF_NO_VARIANT)) != _NAME_OF_NO_VARIANT:
+            raise TacitError(f"the variant {variant!r} has other rules: only {_NAME_OF_NO_VARIANT!r} is read")
     if changed := [name for name in _OTHER_RULES if options.get(name)]:
         raise TacitError(f"the option {changed[0]} changes the rules, so that the game cannot be read")
 

@@ -77,8 +77,8 @@ class OffBelief(MinibatchLearner):
     """The algorithm for one seed; the caller vmaps over seeds and hyperparameters.
 
     Attributes:
-      game, policy, observer, ...: see `MinibatchLearner`. `share_parameters` must be true: the belief evaluates the
-        partner's actions with the player's own network.
+      game, policy, observer, ...: see `MinibatchLearner`. The policy has no memory, and `share_parameters` must be
+        true: the belief evaluates the partner's actions with the player's own network.
       rollout_length: steps of every game between two updates.
       levels: the highest level, at which the run ends, counted from 1.
       samples: fictitious continuations of each step, whose mean is the target.
