@@ -120,13 +120,16 @@ def of_ah2ac2(arrays: Mapping[str, np.ndarray]) -> RecordedGames:
     turns = np.arange(most)
     mover = turns[:, None] % game.players == np.arange(game.players)[None]
     out_of_turn = ((actions != game.noop) & ~mover[None]).any(-1) & (turns[None] < lengths[:, None])  # [N, T]
-    no_card = ((decks < 0) | (decks >= [game.colors, game.ranks])).any(-1)  # [N, D]
-    reasons = {number: f"step {out_of_turn[number].argmax()}: a player acts out of turn"
-               for number in np.flatnonzero(out_of_turn.any(-1)).tolist()}  # fmt: skip
-    for number in np.flatnonzero(no_card.any(-1)).tolist():
-        place = no_card[number].argmax()
-        reasons[number] = f"card {place} of its deck is none: color and rank {decks[number, place].tolist()}, from 0"
-    unreadable = tuple(Refused(number, reasons[number]) for number in sorted(reasons))
+    no_card = ((decks < 0) | (decks >= np.array([game.colors, game.ranks]))).any(axis=-1)  # bool[N, D]
+    reasons = {}
+    for number in range(count):
+        place = int(no_card[number].argmax())
+        if no_card[number, place]:
+            card = decks[number, place].tolist()
+            reasons[number] = f"card {place} of its deck is none: color and rank {card}, from 0"
+        elif out_of_turn[number].any():
+            reasons[number] = f"step {out_of_turn[number].argmax()}: a player acts out of turn"
+    unreadable = tuple(Refused(number, reason) for number, reason in reasons.items())
     lengths[list(reasons)] = 0
     moves = np.where(turns[None] < lengths[:, None], actions[:, turns, turns % game.players], game.noop)
     return RecordedGames(game, decks[..., 0] * game.ranks + decks[..., 1], moves, lengths, scores, unreadable)
