@@ -120,7 +120,7 @@ def of_ah2ac2(arrays: Mapping[str, np.ndarray]) -> RecordedGames:
     turns = np.arange(most)
     mover = turns[:, None] % game.players == np.arange(game.players)[None]
     out_of_turn = ((actions != game.noop) & ~mover[None]).any(-1) & (turns[None] < lengths[:, None])  # [N, T]
-    no_card = ((decks < 0) | (decks >= np.array([game.colors, game.ranks]))).any(axis=-1)  # bool[N, D]
+    no_card: np.ndarray = np.any((decks < 0) | (decks >= [game.colors, game.ranks]), axis=-1)  # bool[N, D]
     reasons = {}
     for number in range(count):
         place = int(no_card[number].argmax())
