@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
+from games.hanabi import literal
 from games.hanabi.beliefs import HandBelief
 from games.hanabi.rules import Hanabi
 from games.tabular.library.lever import make as lever
@@ -48,7 +49,7 @@ def programs():
 BELIEF = HandBelief(BOARD)
 deal = jax.jit(lambda seed: BOARD.init(key=jax.random.key(seed)))
 step = jax.jit(lambda state, actions: BOARD.step(state, actions, key=jax.random.key(0)))
-weigh = jax.jit(lambda state, player: (BELIEF.weights(state, player), BELIEF._unseen(state, player)))
+weigh = jax.jit(lambda state, player: (BELIEF.weights(state, player), literal.unseen(BELIEF.game, state, player)))
 with_hand = jax.jit(BELIEF.with_hand)
 
 
