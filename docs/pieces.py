@@ -112,7 +112,7 @@ def convention_gaps(paths: Sequence[Path], *, games: int) -> tuple[str, Figure]:
         Column("greedy XP"),
         *(Column(f"{play} gap, {whom}", digits=3) for play in ("greedy", "sampled") for whom in ("SP", "XP")),
     ]
-    names = [f"{row[0]}" for row in rows]
+    names = [row[0] for row in rows]
     return tables.markdown(Table("", columns, rows)), figures.convention_gaps(
         names, *zip(*greedy, strict=True), "greedy play, by entropy coefficient"
     )

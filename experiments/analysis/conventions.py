@@ -262,17 +262,17 @@ def _seed_table(found: Found, name: str, play: Play) -> Table:
     hidden = [Column(key, shown=False) for key in ("game", "run", "play")]
     columns = [*hidden, Column("seed", words=True)]
     rows: list[list[Any]] = [[found.game, found.run, name, label] for label in [*found.labels, "over seeds"]]
-    notes = []
-    for part in (_scores(found, play), _gap_column(play)):
-        if isinstance(part, str):
-            notes.append(part)
-            continue
-        columns += part[0]
-        rows = [[*row, *cells] for row, cells in zip(rows, part[1], strict=True)]
-    if not isinstance(play.gaps, str):
-        notes.append(f"convention gap in cross-play: {text_of(play.gaps.cross_play, 3)}")
+    parts, notes = [_scores(found, play)], []
     if isinstance(play.relabelled, str):
-        notes.insert(0, f"Other-Play return and equivariance defect: n/a ({play.relabelled})")
+        notes.append(f"Other-Play return and equivariance defect: n/a ({play.relabelled})")
+    if isinstance(play.gaps, str):
+        notes.append(f"convention gap: n/a ({play.gaps})")
+    else:
+        parts.append(_gap_column(play.gaps))
+        notes.append(f"convention gap in cross-play: {text_of(play.gaps.cross_play, 3)}")
+    for more, cells in parts:
+        columns += more
+        rows = [[*row, *own] for row, own in zip(rows, cells, strict=True)]
     title = f"{found.game}, run {found.run}, {name} play"
     return Table(title, columns, rows, [*notes, *_convention_lines(play.conventions)], [len(rows) - 2])
 
@@ -304,11 +304,9 @@ def _scores(found: Found, play: Play) -> tuple[list[Column], list[list[Any]]]:
     return columns, [*rows, [*(self_play(seating, values) for values in (*scores, means)), None]]
 
 
-def _gap_column(play: Play) -> tuple[list[Column], list[list[Any]]] | str:
-    """The convention gaps in self-play, or why there are none."""
-    if isinstance(play.gaps, str):
-        return f"convention gap: n/a ({play.gaps})"
-    cells = [*(None if np.isnan(gap) else float(gap) for gap in play.gaps.self_play), play.gaps.over_seeds]
+def _gap_column(gaps: Gaps) -> tuple[list[Column], list[list[Any]]]:
+    """The column of convention gaps in self-play, with a cell for each seed and one over seeds."""
+    cells = [*(None if np.isnan(gap) else float(gap) for gap in gaps.self_play), gaps.over_seeds]
     return [Column("conv. gap", ("convention_gap",), digits=3)], [[one] for one in cells]
 
 

@@ -12,7 +12,7 @@ from games.errors import TacitError
 from games.hanabi import literal as of_cards
 from games.hanabi import make, records
 from games.hanabi.literal import chance_of_failure
-from games.hanabi.replay import drawn_deck
+from games.hanabi.replay import _filled_up, drawn_deck, full_deck
 from games.tabular.library.lever import make as lever
 from marl.crossplay.record import record_games
 from marl.literal import (
@@ -50,14 +50,8 @@ def recorded_games(game, choose, games, key):
             after, _, _ = game.step(state, records.actions_of_all(game, state, action), key=key)
             return after, (jnp.where(state.ended, game.noop, action), ~state.ended)
 
-        begun = game.init(key=deal_key)
-        _, (actions, going_on) = jax.lax.scan(turn, begun, jax.random.split(play_key, game.horizon))
-
-        def draw(position, deck):
-            return game.draw(deck, begun.deck_key, position.astype(jnp.uint8), begun.deck_given)[0]
-
-        deck = jax.lax.fori_loop(game.players * game.hand_size, game.deck_size, draw, begun.deck).astype(jnp.int32)
-        return (deck >> 3) * game.ranks + (deck & 7), actions, jnp.sum(going_on, dtype=jnp.int32)
+        _, (actions, going_on) = jax.lax.scan(turn, game.init(key=deal_key), jax.random.split(play_key, game.horizon))
+        return full_deck(game, deal_key), actions, jnp.sum(going_on, dtype=jnp.int32)
 
     return jax.vmap(one)(jax.random.split(key, games))
 
@@ -142,11 +136,7 @@ def test_who_tells_nothing_but_literally_has_gap_0(board, games):
 
 def without_negative_hints(game, state, player):
     """What is possible if only the hints that touched a card counted."""
-    own = (slice(None), slice(None))
-    touched = [
-        jnp.where(knowledge >= 128, knowledge, 255)
-        for knowledge in (state.color_knowledge[own], state.rank_knowledge[own])
-    ]
+    touched = [jnp.where(known >= 128, known, 255) for known in (state.color_knowledge, state.rank_knowledge)]
     return POSSIBLE(game, state._replace(color_knowledge=touched[0], rank_knowledge=touched[1]), player)
 
 
@@ -217,26 +207,17 @@ def test_the_plays_of_agents_are_those_of_their_recorded_games():
     settings = {"games": 8, "greedy": False, "key": jax.random.key(3)}
     found = plays_of_agents(game, agents, seatings, **settings)
     for cell, games in enumerate(record_games(game, agents, seatings, **settings)):
-        decks = [of_hand_and_deck(game, one.state(one.length)) for one in games]
+        decks = [_filled_up(game, drawn_deck(game, one.state(one.length)).tolist()) for one in games]
         actions = np.full((8, game.horizon), game.noop, np.int32)
         for row, one in zip(actions, games, strict=True):
             row[: one.length] = one.actions[np.arange(one.length), np.arange(one.length) % 2]
         lengths = np.array([one.length for one in games], np.int32)
-        recorded = records.RecordedGames(game, np.array(decks), actions, lengths, np.full(8, -1), ())
+        recorded = records.RecordedGames(game, np.array(decks, np.int32), actions, lengths, np.full(8, -1), ())
         assert records.replay(recorded).refused == []
         for one, other in zip(found, plays_of_records(recorded), strict=True):
             np.testing.assert_allclose(one[cell], other, atol=1e-6)
     assert found.plays.shape == (2, 8, MOST_HINTS + 1)
     assert (found.plays.sum((0, 1))[:3] > 0).all()
-
-
-def of_hand_and_deck(game, state):
-    """int32[D]: a whole deck, the cards that were drawn first."""
-    drawn = drawn_deck(game, state).tolist()
-    rest = [card for card in range(game.colors * game.ranks) for _ in range(game.copies[card % game.ranks])]
-    for card in drawn:
-        rest.remove(card)
-    return np.array(drawn + rest, np.int32)
 
 
 def test_hints_are_counted_card_by_card():
