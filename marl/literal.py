@@ -146,6 +146,34 @@ def plays_of_records(recorded: RecordedGames) -> Plays:
     return jax.device_get(_plays_of_records(recorded.game, recorded.decks, recorded.actions, recorded.lengths))
 
 
+def chances(game: Hanabi, states: HanabiState, actions: np.ndarray) -> np.ndarray:
+    """The joint literal chance that each play of a game fails: float32[T], nan where no card is played.
+
+    Args:
+      game: with hands of at most five cards.
+      states: [T, ...] before each move.
+      actions: int[T] of the player to move.
+    """
+    check_hanabi(game)
+    # Of one length for all games of a board, so that one program is compiled.
+    missing = max(0, game.horizon - len(actions))
+    padded = np.concatenate([np.asarray(actions, np.int32), np.full(missing, game.noop, np.int32)])
+    places = np.minimum(np.arange(len(padded)), max(0, len(actions) - 1))
+    found = _chances(game, jax.tree.map(lambda leaf: np.asarray(leaf)[places], states), padded)
+    return np.asarray(found)[: len(actions)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _chances(game: Hanabi, states: HanabiState, actions: Array) -> Array:
+    def one(state: HanabiState, action: Array) -> Array:
+        is_play = (action >= game.hand_size) & (action < game.first_color_hint)
+        slot = jnp.where(is_play, action - game.hand_size, 0)
+        chance = chance_of_failure(game, state, state.player.astype(jnp.int32), slot).joint.chance()
+        return jnp.where(is_play, chance, jnp.nan)
+
+    return jax.vmap(one)(states, actions)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _plays_of_records(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> Plays:
     def one(deck: Array, actions: Array, length: Array) -> Plays:

@@ -68,6 +68,7 @@ def call(command: str, folder: Path) -> tuple[int, str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         mock.patch.object(sys, "argv", ["tacit", *_words(command, folder)]),
+        mock.patch.object(sys, "stdin", io.StringIO()),  # nobody types
     ):
         try:
             cli.main()

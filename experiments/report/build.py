@@ -36,7 +36,8 @@ MOST_RUNS = 100
 """The most runs with sample games."""
 MOST_PAIRS = 64
 """The most pairs of seeds of one run with sample games."""
-_STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parent / "static"
+"""The pages, which are the same in every report, and that of `tacit play`."""
 _PAGES = (".html", ".js", ".css")
 _MARK = "report.json"
 _OWN_FOLDERS = ("data", "games")
@@ -101,7 +102,7 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
     # The table is written after the pages to which it links.
     overview = {"keys": keys, "columns": data.columns(narrow=True), "rows": rows}
     written.add(_write(output / "data" / "overview.js", f"const overview = {_json(overview)};\n"))
-    for source in (plotly, *(file for file in sorted(_STATIC.iterdir()) if file.suffix in _PAGES)):
+    for source in (plotly, *(file for file in sorted(STATIC.iterdir()) if file.suffix in _PAGES)):
         _copy(source, output / source.name)
     _remove_others(output, written)
     return output / "index.html"
@@ -158,7 +159,7 @@ def _record_games(
             played = play_games(run, pairs, games=games, greedy=play == "greedy")
             for seats, number, game in _numbered(pairs, games, played):
                 file = f"{'-'.join(map(str, seats))}-{play}-{number}"
-                written.add(_write(folder / f"{file}.js", f"tacitGame({_json(game)});\n"))
+                written.add(_write(folder / f"{file}.js", game_script(game)))
                 page["games"].append(
                     {"seats": seats, "play": play, "file": f"games/{folder.name}/{file}", "score": game.get("score")}
                 )
@@ -190,6 +191,11 @@ def _check_replaceable(output: Path) -> None:
         raise TacitError(f"{output} is in the way: a folder for the report belongs there")
     if output.is_dir() and any(output.iterdir()) and not (output / _MARK).exists():
         raise TacitError(f"{output} is in the way: it holds files, but no report; give an empty folder or a new one")
+
+
+def game_script(game: Mapping[str, Any]) -> str:
+    """The script that gives a game, in the format of `experiments.report.games`, to the replay page."""
+    return f"tacitGame({_json(game)});\n"
 
 
 def _json(plain: Any) -> str:

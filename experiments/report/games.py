@@ -13,13 +13,17 @@ A game is a dict of:
     actions     for each player the names of all actions, by id
     steps       [{"moves": [{"player", "action", "probabilities": [[action, p], …]}, …], "reward"}, …]: what each acting
                 player did, and the policy's probabilities of its legal actions (greedy play takes the most probable
-                one, ties split evenly)
+                one, ties split evenly); none of a person
     states      one more than steps: before each step, and after the last
 
 Hanabi also has
 
     board       {"colors": letters, "ranks", "hand_size", "information_tokens", "life_tokens"}
     hanab_live  {"url", "replay"}, or {"refusal": why there is none}
+    steps       a move that plays a card also has "failure": the probability that it fails, given the literal content of
+                hints (with hands of at most five cards)
+    convention_gaps  of each player, in this game: {"plays", "gap": mean of these probabilities minus the share of plays
+                that failed, or None without a play}
     states      {"hands": for each player [[card, possible colors, possible ranks, marks], …], oldest first, with marks
                 of the letters c and r (color, rank known from a hint) and t (touched by the last move, a hint);
                 "fireworks": heights by color, "discards": cards, "information_tokens", "life_tokens", "cards_left",
@@ -32,7 +36,7 @@ and any other game
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
@@ -43,9 +47,11 @@ from games.errors import TacitError
 from games.game import Game
 from games.hanabi import Hanabi, render
 from games.hanabi.cards import COLOR_LETTERS
+from games.hanabi.literal import MOST_CARDS
 from games.hanabi.replay import drawn_deck, hanab_live_url, to_hanab_live
 from games.tabular.simulator import Simulator
 from marl.crossplay.record import Recording, record_games
+from marl.literal import chances
 
 FORMAT = 1
 
@@ -104,27 +110,23 @@ def record(run: runs.Run, pairs: Sequence[tuple[int, ...]], *, games: int, greed
 def describe(game: Game, one: Recording) -> dict[str, Any]:
     """The part of the format above that does not depend on who played the game."""
     states = [one.state(step) for step in range(one.length + 1)]
+    failing = _failing(game, one)
     common = {
         "game": {"name": game.name, "version": game.version},
         "score": round(one.score, 6),
         "score_range": [round(float(limit), 6) for limit in game.score_range],
         "bombed": one.bombed,
-        "actions": [
-            [_action_name(game, player, action) for action in range(game.num_actions)] for player in _players(game)
-        ],
-        "steps": [_step(one, step) for step in range(one.length)],
+        "actions": [action_names(game, player) for player in range(game.num_players)],
+        "steps": [_step(one, step, float(failing[step])) for step in range(one.length)],
     }
     if isinstance(game, Hanabi):
-        return common | _hanabi(game, one, states)
+        return common | _hanabi(game, one, states, failing)
     named = [{"facts": _facts(game, state)} for state in states]
     return common | {"kind": "steps", "ending": "the game is over", "states": named}
 
 
-def _players(game: Game) -> range:
-    return range(game.num_players)
-
-
-def _step(one: Recording, step: int) -> dict[str, Any]:
+def _step(one: Recording, step: int, failing: float) -> dict[str, Any]:
+    """A step; `failing` is the literal chance that its play fails, or nan."""
     moves = []
     for player in np.flatnonzero(one.acting[step]).tolist():
         log_probs = one.log_probs[step, player]
@@ -134,9 +136,15 @@ def _step(one: Recording, step: int) -> dict[str, Any]:
                 "player": player,
                 "action": int(one.actions[step, player]),
                 "probabilities": [[action, round(float(np.exp(log_probs[action])), 5)] for action in legal],
+                **({"failure": round(failing, 6)} if np.isfinite(failing) else {}),
             }
         )
     return {"moves": moves, "reward": round(float(one.rewards[step]), 6)}
+
+
+def action_names(game: Game, player: int) -> list[str]:
+    """The actions of a player in words, by id."""
+    return [_action_name(game, player, action) for action in range(game.num_actions)]
 
 
 def _action_name(game: Game, player: int, action: int) -> str:
@@ -153,21 +161,49 @@ def _action_name(game: Game, player: int, action: int) -> str:
 # --- Hanabi ----------------------------------------------------------------------------------------------------------
 
 
-def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any]) -> dict[str, Any]:
+def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any], failing: np.ndarray) -> dict[str, Any]:
     positions = [render.read(state) for state in states]
     return {
         "kind": "hanabi",
         "ending": positions[-1].turn,
-        "board": {
-            "colors": COLOR_LETTERS[: game.colors],
-            "ranks": game.ranks,
-            "hand_size": game.hand_size,
-            "information_tokens": game.max_information_tokens,
-            "life_tokens": game.max_life_tokens,
-        },
+        "board": board(game),
         "hanab_live": _hanab_live(game, one),
-        "states": [_position(one) for one in positions],
+        "states": [position(one) for one in positions],
+        "convention_gaps": _convention_gaps(game, one, failing),
     }
+
+
+def board(game: Hanabi) -> dict[str, Any]:
+    """The sizes of a board, in the format above."""
+    return {
+        "colors": COLOR_LETTERS[: game.colors],
+        "ranks": game.ranks,
+        "hand_size": game.hand_size,
+        "information_tokens": game.max_information_tokens,
+        "life_tokens": game.max_life_tokens,
+    }
+
+
+def _has_chances(game: Game) -> TypeGuard[Hanabi]:
+    return isinstance(game, Hanabi) and game.hand_size <= MOST_CARDS
+
+
+def _failing(game: Game, one: Recording) -> np.ndarray:
+    """float32[T]: the literal chance that each play fails; nan for other moves, and where it cannot be counted."""
+    if not _has_chances(game):
+        return np.full(one.length, np.nan, np.float32)
+    steps = np.arange(one.length)
+    before = jax.tree.map(lambda leaf: leaf[:-1], one.states)
+    return chances(game, before, one.actions[steps, steps % game.players])
+
+
+def _convention_gaps(game: Hanabi, one: Recording, failing: np.ndarray) -> list[dict[str, Any]] | None:
+    if not _has_chances(game):
+        return None
+    gained = failing - ~one.states.last_scored[1:]
+    own = [gained[player :: game.players] for player in range(game.players)]
+    plays = [gains[np.isfinite(gains)] for gains in own]
+    return [{"plays": len(gains), "gap": round(float(gains.mean()), 6) if len(gains) else None} for gains in plays]
 
 
 def _hanab_live(game: Hanabi, one: Recording) -> dict[str, Any]:
@@ -180,7 +216,9 @@ def _hanab_live(game: Hanabi, one: Recording) -> dict[str, Any]:
     return {"url": hanab_live_url(replay), "replay": replay}
 
 
-def _position(position: render.Position) -> dict[str, Any]:
+def position(read: render.Position) -> dict[str, Any]:
+    """One state in the format above."""
+
     def card(color: int, rank: int) -> str:
         return f"{COLOR_LETTERS[color]}{rank + 1}"
 
@@ -190,16 +228,16 @@ def _position(position: render.Position) -> dict[str, Any]:
         return [card(slot.color, slot.rank), colors, "".join(str(rank + 1) for rank in slot.ranks), marks]
 
     return {
-        "hands": [[held(slot) for slot in hand] for hand in position.hands],
-        "fireworks": position.fireworks,
-        "discards": [card(color, rank) for color, rank in position.discards],
-        "information_tokens": position.information_tokens,
-        "life_tokens": position.life_tokens,
-        "cards_left": position.cards_left,
-        "score": position.score,
-        "player": position.player,
-        "turn": position.turn,
-        "last_move": position.last_move,
+        "hands": [[held(slot) for slot in hand] for hand in read.hands],
+        "fireworks": read.fireworks,
+        "discards": [card(color, rank) for color, rank in read.discards],
+        "information_tokens": read.information_tokens,
+        "life_tokens": read.life_tokens,
+        "cards_left": read.cards_left,
+        "score": read.score,
+        "player": read.player,
+        "turn": read.turn,
+        "last_move": read.last_move,
     }
 
 

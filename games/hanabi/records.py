@@ -6,8 +6,8 @@ Two formats are read. Names of people are never kept.
 with equally many players. `decks` int32[N, 50, 2] are color and rank in drawing order, `actions` int32[N, T, P] ids as
 ours with the no-op for whoever is not to move, `num_actions` and `scores` int32[N], `num_players` int32[].
 
-**hanab.live** (JSON): one game as `games.hanabi.replay.to_hanab_live` writes it, or a list of such games with equally
-many players. HanabiData's games come in this format, with a `score`.
+**hanab.live** (JSON): one game as `games.hanabi.replay.to_replay` writes it, or a list of such games on one board.
+HanabiData's games come in this format, with a `score`.
 """
 
 import functools
@@ -25,7 +25,7 @@ from safetensors.numpy import load
 from games.errors import TacitError
 from games.game import Array
 from games.hanabi import make
-from games.hanabi.replay import checked_step, of_hanab_live
+from games.hanabi.replay import checked_step, of_replay
 from games.hanabi.rules import Hanabi, HanabiState
 
 _MOST = 2**31 - 1
@@ -147,7 +147,7 @@ def of_replays(replays: Any) -> RecordedGames:
     found, unreadable = [], []
     for number, replay in enumerate(given):
         try:
-            found.append(of_hanab_live(replay))
+            found.append(of_replay(replay))
         except TacitError as error:
             if not isinstance(replays, list):
                 raise
@@ -157,9 +157,7 @@ def of_replays(replays: Any) -> RecordedGames:
     if not games:
         raise TacitError(f"none of its {len(given)} games can be read; the first: {unreadable[0].reason}")
     if other := next((game for game in games if game != games[0]), None):
-        raise TacitError(
-            f"games of {games[0].players} and of {other.players} players: a file has games of one number of players"
-        )
+        raise TacitError(f"games on different boards: {games[0]} and {other}; a file has games on one board")
     game, nothing = games[0], (games[0], np.zeros(games[0].deck_size, int), [])
     decks, played = zip(*((one or nothing)[1:] for one in found), strict=True)
     lengths = np.array([len(actions) for actions in played], np.int32)

@@ -2,7 +2,8 @@
 
 The site's format: the deck in drawing order, then each action with the card's place in the deck (a play or discard) or
 the hinted player and value. Its colors are red, yellow, green, blue and purple where HLE's fourth and fifth are white
-and blue: they correspond by index.
+and blue: they correspond by index. Games on boards that the site does not have are written in the same way, with their
+sizes as `board`.
 """
 
 import functools
@@ -23,6 +24,7 @@ HANAB_LIVE = "https://hanab.live"
 _PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK, _END = range(5)
 _BASE_62 = string.ascii_lowercase + string.digits + string.ascii_uppercase
 _NO_VARIANT = 0
+_SIZES = ("colors", "ranks", "hand_size", "max_information_tokens", "max_life_tokens")
 _NAME_OF_NO_VARIANT = "No Variant"
 _OTHER_RULES = (
     "allOrNothing", "cardCycle", "deckPlays", "detrimentalCharacters", "emptyClues", "oneExtraCard", "oneLessCard",
@@ -58,23 +60,43 @@ def to_hanab_live(
     *,
     names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """One game as hanab.live's replay, ready for `json.dumps`.
+    """One game as hanab.live's replay, ready for `json.dumps`: `to_replay` for the boards that the site has.
 
     Args:
       game: a board that the site has: 5 colors, 5 ranks, its hand size, 8 information tokens and 3 lives.
+      deck: int[cards], as in `to_replay`.
+      actions: int[moves], as in `to_replay`.
+      names: of the players; "player 0" and so on if not given.
+
+    Raises:
+      TacitError: as `to_replay`, and for a board that the site does not have.
+
+    Source: the site's replay format, https://github.com/Hanabi-Live/hanabi-live.
+    """
+    _check_board(game)
+    return to_replay(game, deck, actions, names=names)
+
+
+def to_replay(
+    game: Hanabi,
+    deck: Sequence[int] | Array | np.ndarray,
+    actions: Sequence[int] | Array | np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """One game in hanab.live's format, ready for `json.dumps`; with the sizes of a board that the site does not have.
+
+    Args:
+      game: any board.
       deck: int[cards], the cards `color * ranks + rank` in drawing order, at least those that the game draws; the rest
-        is filled up in order, since the site asks for all 50.
+        is filled up in order, since the site asks for all.
       actions: int[moves], the actions played, in order; each is of the player whose turn it is. The game need not be
         finished.
       names: of the players; "player 0" and so on if not given.
 
     Raises:
-      TacitError: for a board that the site does not have, a deck that is none of this board's, and an illegal action,
-        naming its step.
-
-    Source: the site's replay format, https://github.com/Hanabi-Live/hanabi-live.
+      TacitError: for a deck that is none of this board's, and an illegal action, naming its step.
     """
-    _check_board(game)
     names = [f"player {player}" for player in range(game.players)] if names is None else list(names)
     if len(names) != game.players or len(set(names)) != game.players:
         raise TacitError(f"a replay of {game.players} players needs {game.players} different names, not {names}")
@@ -110,11 +132,13 @@ def to_hanab_live(
             target = (player + 1 + offset) % game.players
             replay_actions.append({"type": _HINT_RANK, "target": target, "value": rank + 1})
     cards = [{"suitIndex": card // game.ranks, "rank": card % game.ranks + 1} for card in full]
-    return {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": _NAME_OF_NO_VARIANT}}
+    replay = {"players": names, "deck": cards, "actions": replay_actions, "options": {"variant": _NAME_OF_NO_VARIANT}}
+    sizes = _sizes(game)
+    return replay if sizes == _sizes(_of_site(game.players)) else replay | {"board": sizes}
 
 
-def of_hanab_live(replay: Any) -> tuple[Hanabi, list[int], list[int]]:
-    """The board of a replay of hanab.live, its deck, and the actions that were played: the inverse of `to_hanab_live`.
+def of_replay(replay: Any) -> tuple[Hanabi, list[int], list[int]]:
+    """The board of a replay in hanab.live's format, its deck, and the actions played: the inverse of `to_replay`.
 
     What else the site exports, such as names, notes and times, is left out. Whether the actions are legal is not
     checked, except that a card has to be in the hand of who plays or discards it.
@@ -137,8 +161,8 @@ def of_hanab_live(replay: Any) -> tuple[Hanabi, list[int], list[int]]:
     players = len(replay["players"])
     if not 2 <= players <= 5:
         raise TacitError(f"a replay of {players} players cannot be read, only of 2 to 5")
-    hand_size = 5 if players < 4 else 4
-    game = Hanabi(players=players, hand_size=hand_size)
+    game = _board(replay.get("board"), players)
+    hand_size = game.hand_size
     deck = [_card(game, card, place) for place, card in enumerate(replay["deck"])]
     if len(deck) != game.deck_size:
         raise TacitError(f"the deck has {len(deck)} cards, and {game.deck_size} are expected")
@@ -161,10 +185,11 @@ def of_hanab_live(replay: Any) -> tuple[Hanabi, list[int], list[int]]:
                 drawn += 1
         elif kind in (_HINT_COLOR, _HINT_RANK):
             index = value - (kind == _HINT_RANK)
-            if not (0 <= target < players and target != player and 0 <= index < 5):
+            values = game.colors if kind == _HINT_COLOR else game.ranks
+            if not (0 <= target < players and target != player and 0 <= index < values):
                 raise TacitError(f"step {step}: there is no hint of type {kind}, value {value}, to player {target}")
             first = game.first_color_hint if kind == _HINT_COLOR else game.first_rank_hint
-            actions.append(first + ((target - player) % players - 1) * 5 + index)
+            actions.append(first + ((target - player) % players - 1) * values + index)
         else:
             raise TacitError(f"step {step}: type {kind} is none of an action, which are 0 to {_END}")
     return game, deck, actions
@@ -195,6 +220,23 @@ def hanab_live_url(replay: Mapping[str, Any]) -> str:
     code = f"{players}{min(ranks)}{max(ranks)}{deck},{min(types)}{max(types)}{actions},{_NO_VARIANT}"
     hyphened = "-".join(code[first : first + 20] for first in range(0, len(code), 20))
     return f"{HANAB_LIVE}/replay-json/{hyphened}"
+
+
+def _of_site(players: int) -> Hanabi:
+    return Hanabi(players=players, hand_size=5 if players < 4 else 4)
+
+
+def _sizes(game: Hanabi) -> dict[str, int]:
+    return {name: getattr(game, name) for name in _SIZES}
+
+
+def _board(sizes: Any, players: int) -> Hanabi:
+    """The board of these sizes, or the site's."""
+    if sizes is None:
+        return _of_site(players)
+    if not isinstance(sizes, Mapping) or set(sizes) != set(_SIZES):
+        raise TacitError(f"the board of a replay is an object with {', '.join(_SIZES)}")
+    return Hanabi(players=players, **sizes)
 
 
 def _check_options(options: Any) -> None:
@@ -228,12 +270,12 @@ def _check_board(game: Hanabi) -> None:
             f"hanab.live plays with 50 cards: only boards of 5 colors x 5 ranks can be exported, not "
             f"{game.colors} x {game.ranks}"
         )
-    needed = {"hand_size": 5 if game.players < 4 else 4, "max_information_tokens": 8, "max_life_tokens": 3}
-    for name, value in needed.items():
-        if getattr(game, name) != value:
+    own = _sizes(game)
+    for name, value in _sizes(_of_site(game.players)).items():
+        if own[name] != value:
             raise TacitError(
-                f"hanab.live plays {game.players} players with {name} {value}: a game with {name} "
-                f"{getattr(game, name)} cannot be exported"
+                f"hanab.live plays {game.players} players with {name} {value}: a game with {name} {own[name]} cannot "
+                "be exported"
             )
 
 

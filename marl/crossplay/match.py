@@ -91,14 +91,31 @@ class Match(NamedTuple):
     ) -> tuple[Any, tuple[Any, ...], Step]:
         game = self.game
         keys = jax.random.split(key, game.num_players + 1)
+        after, log_probs, actions = self.decide(turn, seated, state, memories, keys[:-1], greedy)
+        next_state, reward, _ = game.step(state, actions, key=keys[-1])
+        return next_state, after, Step(state, game.is_acting(state), actions, log_probs, reward)
+
+    def decide(
+        self,
+        turn: int | None,
+        seated: tuple[Any, ...],
+        state: Any,
+        memories: tuple[Any, ...],
+        keys: Array,
+        greedy: Array,
+    ) -> tuple[tuple[Any, ...], Array, Array]:
+        """What each seat would do now, with a key [P] for each.
+
+        Returns:
+          The memories afterwards; float32[P, num_actions] and int32[P] as in `Step`.
+        """
+        game = self.game
         only_noop = jnp.where(jnp.arange(game.num_actions, dtype=jnp.int32) == game.noop, jnp.float32(0), -jnp.inf)
         played = [(memory, only_noop, jnp.int32(game.noop)) for memory in memories]
         for seat in self.evaluated_seats(turn):
             played[seat] = self._act(seat, seated[seat], state, memories[seat], keys[seat], greedy)
         after, log_probs, actions = zip(*played, strict=True)
-        actions = jnp.stack(actions)
-        next_state, reward, _ = game.step(state, actions, key=keys[-1])
-        return next_state, after, Step(state, game.is_acting(state), actions, jnp.stack(log_probs), reward)
+        return after, jnp.stack(log_probs), jnp.stack(actions)
 
     def _act(
         self, seat: int, params: Any, state: Any, memory: Any, key: Array, greedy: Array

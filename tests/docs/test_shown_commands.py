@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 import experiments.training.job
-from experiments import cli, run_piece, runs, train
+from experiments import commands, run_piece, runs, train
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
 from experiments.runs import directory
@@ -76,6 +76,7 @@ NOT_RUN = [  # (pattern of the command, why)
     ("export *", "sets a variable of the shell"),
     ("git clone *", "needs the network"),
     ("tacit games hanabi --replay *", "needs games of people; tests/experiments/people runs it"),
+    ("tacit play *", "waits for a person; tests/experiments/people plays in the terminal and in a browser"),
     ("cd examples", "the examples lie in the folder in which a page's commands run"),
     (".venv/bin/python -m pytest *", "runs tests"),
     (".venv/bin/pre-commit *", "changes the hooks of this repository"),
@@ -299,14 +300,14 @@ def run_shell(command):
 @pytest.mark.slow
 def test_every_command_exists_and_composes(workplace, monkeypatch):
     """All of a command up to its work: its options are parsed, its configuration composed and checked."""
-    parse = cli._Parser.all_of
+    parse = commands._Parser.all_of
 
     def parse_only(self, arguments):
         parse(self, arguments)
         raise SystemExit(0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli._Parser, "all_of", parse_only)
+        patch.setattr(commands._Parser, "all_of", parse_only)
         patch.setattr(compose, "_launch", lambda command, swept, warning: None)
         texts = {}
         for page in PAGES:

@@ -1,4 +1,4 @@
-"""Finished runs of a toy game that several tests look at."""
+"""Finished runs of a toy game that several tests look at, and a real browser, which tests of pages look through."""
 
 import contextlib
 import copy
@@ -13,6 +13,8 @@ from experiments import runs
 from experiments.configuration.config import JobConfig
 from experiments.launching import compose
 from tests.command_line import TINY, call, write_synthetic_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +112,49 @@ def synthetic_run(plain):
       overrides: dotted keys of the configuration; game=… replaces the whole group.
     """
     return functools.partial(write_synthetic_run, plain())
+
+
+def pytest_itemcollected(item):
+    """What looks through the browser belongs to `make proof`; `make test` looks into the files."""
+    if "browser" in item.fixturenames:
+        item.add_marker(pytest.mark.proof)
+
+
+def pytest_runtest_setup(item):
+    """Here and not in the fixture, so that it is one line of the summary and not one a test."""
+    if "browser" in item.fixturenames and CHROMIUM is None:
+        pytest.skip("pages are not looked at: no chromium on the PATH (Debian's package chromium)")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, Debian's: playwright would download one of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a wide window that fails the test for a console error, an uncaught one or a request to the outside.
+
+    `page.wrong` lists them: a test that provokes some takes them out.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    wrong = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: wrong.append(request.url) if not _inside(request.url) else None)
+    page.wrong = wrong
+    yield page
+    context.close()
+    assert not wrong
+
+
+def _inside(url):
+    return url.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:"))

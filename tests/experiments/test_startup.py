@@ -33,7 +33,7 @@ print(json.dumps(said))
 CONFIGURED = ("phase", "zsc-table", "structure-table", "adaptive")
 PARSED = (
     "crossplay", "zoo", "compare", "report", "export", "status", "runs", "methods", "conventions", "symmetries",
-    "games", "verify", "config",
+    "games", "play", "verify", "config",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@
 // enters a page as text, never as HTML.
 
 const report = (() => {
+  const MOST_BARS = 8;
   const waiting = new Map();
   const drawings = new Map();
 
@@ -43,6 +44,8 @@ const report = (() => {
     const text = value.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−"));
   }
+
+  const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 
   const count = (number, noun, plural = `${noun}s`) =>
     `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
@@ -117,6 +120,27 @@ const report = (() => {
     return element("label", {}, name, list);
   }
 
+  /** The probabilities of actions, greatest first, as bars; each { name, card (a node or ""), p, chosen }. */
+  function probabilities(actions) {
+    const ranked = [...actions].sort((a, b) => b.p - a.p);
+    const rest = ranked.filter(({ p, chosen }, place) => !chosen && (p === 0 || place >= MOST_BARS));
+    const bar = ({ name, card, p, chosen }) => element("li", { class: chosen ? "chosen" : null,
+      "aria-label": `${name}: ${percent(p)}${chosen ? ", chosen" : ""}` },
+    element("span", { class: "name" }, name, card, chosen ? element("span", { class: "tag" }, "chosen") : ""),
+    element("span", { class: "p" }, percent(p)),
+    element("span", { class: "track" }, element("span", { class: "fill", style: `width: ${100 * p}%` })));
+    return [
+      element("ol", { class: "bars" }, ranked.filter((one) => !rest.includes(one)).map(bar)),
+      rest.length ? element("details", {}, element("summary", {}, `${count(rest.length, "other legal action")}`),
+        element("ol", { class: "bars" }, rest.map(bar))) : "",
+    ];
+  }
+
+  function percent(p) {
+    if (p > 0 && p < 0.0005) return "< 0.1 %";
+    return `${(100 * p).toFixed(1)} %`;
+  }
+
   /** The data of a run, from a script of its own. */
   function run(id) {
     return new Promise((resolve, reject) => {
@@ -160,6 +184,6 @@ const report = (() => {
 
   const runLink = (id, more = {}) => `run.html#${new URLSearchParams({ run: id, ...more })}`;
 
-  return { element, escape, words, compact, fixed, count, spread, colors, drawing, chart, choice, select, run, received,
-    state, keep, compare, mostSwept, runLink };
+  return { element, escape, words, compact, fixed, sentence, count, spread, colors, drawing, chart, choice, select,
+    probabilities, percent, run, received, state, keep, compare, mostSwept, runLink };
 })();

@@ -3,11 +3,9 @@
 // calls tacitGame with an object in the format that experiments/report/games.py describes.
 
 (() => {
-  const { element, fixed, count } = report;
+  const { element, fixed, count, sentence } = report;
   const byId = (id) => document.getElementById(id);
   const content = byId("content");
-  const COLORS = { R: "red", Y: "yellow", G: "green", W: "white", B: "blue" };
-  const MOST_BARS = 8;
   let going = null; // the game that is shown: { key }
 
   /** The buttons between steps: name, label, picture, and where each leads from a step of so many. */
@@ -64,18 +62,22 @@
   function show(game, id, address) {
     const last = game.steps.length;
     const players = game.seats.map((_, player) => player);
-    const hanabi = game.kind === "hanabi";
+    const isHanabi = game.kind === "hanabi";
     let step = 0;
     let view = "all";
 
-    const scored = `score ${number(game.score)}${hanabi ? ` of ${number(game.score_range[1])}` : ""}`;
+    const scored = `score ${number(game.score)}${isHanabi ? ` of ${number(game.score_range[1])}` : ""}`;
     const labels = game.seats.map((seat) => seat.label);
     const who = new Set(labels).size === 1 ? `${labels[0]} with ${players.length === 2 ? "itself" : "copies of itself"}`
       : labels.join(players.length === 2 ? " and " : ", ");
     byId("title").textContent = `${who}: ${scored}`;
     document.title = `${byId("title").textContent} – Tacit report`;
-    byId("about").textContent = `${game.game.name}, ${count(players.length, "player")}, ${game.play} play, game ` +
-      `${game.number} of its pair (cross-play seed ${game.seed}), ${count(last, "step")}; ${game.ending}.`;
+    const source = game.run ? `${game.play} play, game ${game.number} of its pair (cross-play seed ${game.seed})` : game.source;
+    byId("about").textContent = `${game.game.name}, ${count(players.length, "player")}, ${source}, ` +
+      `${count(last, "step")}; ${game.ending}.`;
+    byId("gaps").textContent = game.convention_gaps ? conventionGaps(game) : "";
+    byId("of-run").hidden = !game.run;
+    byId("home").textContent = game.home || "Tacit report";
     const column = players.length === 2 ? game.seats[1].agent : new Set(labels).size === 1 ? players.length : 0;
     byId("run").href = `run.html#run=${encodeURIComponent(id)}&play=${game.play}&pair=${game.seats[0].agent}-${column}`;
 
@@ -88,7 +90,7 @@
     const happened = element("p", { class: "happened", "aria-live": "polite", id: "happened" });
     const bar = element("div", { class: "steps", role: "group", "aria-label": "Steps" },
       element("div", { class: "leaps" }, Object.values(leaps)), slider, where);
-    const views = hanabi ? report.choice("Cards shown", [["all", "all cards"],
+    const views = isHanabi ? report.choice("Cards shown", [["all", "all cards"],
       ...players.map((player) => [String(player), `player ${player} sees`])], view, (chosen) => {
       view = chosen;
       draw();
@@ -109,7 +111,7 @@
       downloads(game, address));
     const shown = { key: (name) => leaps[name].click() };
     going = shown;
-    report.run(id).then((run) => { if (going === shown) neighbours(around, run.games, address); }, () => {});
+    if (game.run) report.run(id).then((run) => { if (going === shown) neighbours(around, run.games, address); }, () => {});
     draw();
 
     function go(wanted) {
@@ -130,7 +132,7 @@
       const current = moves[Math.min(step, last - 1)];
       if (current) list.scrollTop = current.parentNode.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
       happened.replaceChildren(...story(game, step));
-      board.replaceChildren(...(hanabi ? hanabiBoard(game, step, view) : facts(game, step)));
+      board.replaceChildren(...(isHanabi ? table(game, step, view) : facts(game, step)));
       policy.replaceChildren(...probabilities(game, step, view));
     }
   }
@@ -150,7 +152,6 @@
       .map(({ player, action }) => `player ${player}: ${game.actions[player][action]}`).join(", ") || "nobody acts";
   }
 
-  const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
   const number = (value) => (Number.isInteger(value) ? String(value).replace("-", "−") : fixed(value, 3));
 
   function neighbours(around, games, address) {
@@ -189,114 +190,41 @@
         "Greedy play takes the most probable action; ties are split evenly.") : ""];
   }
 
-  function bars(game, step, view, { player, action, probabilities }) {
-    const ranked = [...probabilities].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
-    const rest = ranked.slice(MOST_BARS).filter(([other]) => other !== action);
-    const shown = ranked.filter((entry) => !rest.includes(entry));
-    const bar = ([id, p]) => element("li", { class: id === action ? "chosen" : null,
-      "aria-label": `${game.actions[player][id]}: ${percent(p)}${id === action ? ", chosen" : ""}` },
-    element("span", { class: "name" }, game.actions[player][id], ownCard(game, step, view, player, id),
-      id === action ? element("span", { class: "tag" }, "chosen") : ""),
-    element("span", { class: "p" }, percent(p)),
-    element("span", { class: "track" }, element("span", { class: "fill", style: `width: ${100 * p}%` })));
+  function bars(game, step, view, { player, action, probabilities, failure }) {
+    const named = probabilities.map(([id, p]) => ({
+      name: game.actions[player][id], card: ownCard(game, step, view, player, id), p, chosen: id === action,
+    }));
+    const { label, policy } = game.seats[player];
+    const muted = (...words) => element("p", { class: "muted small" }, ...words);
     return [
-      element("h3", {}, `Player ${player}, ${game.seats[player].label}`),
-      element("ol", { class: "bars" }, shown.map(bar)),
-      rest.length ? element("details", {}, element("summary", {}, `${count(rest.length, "other legal action")}`),
-        element("ol", { class: "bars" }, rest.map(bar))) : "",
+      element("h3", {}, `Player ${player}, ${label}`),
+      policy ? muted(`What ${policy} would have done in this seat:`) : "",
+      ...(named.length ? report.probabilities(named) : [muted(`${sentence(game.actions[player][action])}; nothing is known of its probability.`)]),
+      failure === undefined ? "" : muted(`By what hints say literally, this play fails with probability ${report.percent(failure)}.`),
     ];
   }
 
-  function percent(p) {
-    if (p > 0 && p < 0.0005) return "< 0.1 %";
-    return `${(100 * p).toFixed(1)} %`;
+  /** How much less often each player's plays failed than by what hints say literally, in this game. */
+  function conventionGaps(game) {
+    const told = game.convention_gaps.map(({ plays, gap }, player) =>
+      `player ${player} ${gap === null ? "without a play" : `${gap > 0 ? "+" : ""}${fixed(gap)} in ${count(plays, "play")}`}`);
+    return `Convention gap in this game: ${told.join(", ")}.`;
   }
 
   /** The card that a play or discard is about, if the view shows it. */
   function ownCard(game, step, view, player, id) {
     if (game.kind !== "hanabi" || view === String(player) || id >= 2 * game.board.hand_size) return "";
     const slot = game.states[step].hands[player][id % game.board.hand_size];
-    return slot ? chip(slot[0]) : "";
+    return slot ? hanabi.chip(slot[0]) : "";
   }
 
-  // ------------------------------------------------------------------------------------------------ a game of Hanabi
-
-  function hanabiBoard(game, step, view) {
-    const state = game.states[step];
+  /** The board before a step, with the card marked that its move takes. */
+  function table(game, step, view) {
     const move = step < game.steps.length ? game.steps[step].moves[0] : null;
-    return [
-      element("section", { class: "hands", "aria-label": "Hands", style: `--slots: ${game.board.hand_size}` }, state.hands.map((hand, player) =>
-        hanabiHand(game, state, player, hand, view === String(player), move))),
-      element("section", { class: "table", "aria-label": "Table" },
-        element("div", {}, element("h2", {}, `Fireworks `, element("span", { class: "muted" },
-          `score ${state.score} of ${game.score_range[1]}`)),
-        element("div", { class: "fireworks" }, state.fireworks.map((height, index) => pile(game, height, game.board.colors[index])))),
-        tokens(game, state),
-        element("div", {}, element("h2", {}, "Discards"), discards(game, state))),
-    ];
-  }
-
-  function hanabiHand(game, state, player, hand, hidden, move) {
-    const acts = state.player === player;
-    const slot = move && move.player === player && move.action < 2 * game.board.hand_size
-      ? move.action % game.board.hand_size : -1;
-    const verb = move && move.action < game.board.hand_size ? "discards" : "plays";
-    return element("div", { class: acts ? "hand acts" : "hand", "data-player": player },
-      element("h3", {}, `Player ${player}`, element("span", { class: "muted" }, ` ${game.seats[player].label}`),
-        acts ? element("span", { class: "tag" }, "to move") : "",
-        hidden ? element("span", { class: "tag plain" }, "own cards hidden") : ""),
-      element("ol", { class: "cards" }, hand.map((held, index) =>
-        heldCard(game, held, index, hidden, index === slot ? verb : ""))));
-  }
-
-  function heldCard(game, [card, colors, ranks, marks], index, hidden, leaving) {
-    const known = [colors.length === 1 ? colors : "?", ranks.length === 1 ? ranks : "?"];
-    const says = hidden ? `unknown card${known[0] === "?" ? "" : `, ${COLORS[known[0]]}`}${known[1] === "?" ? "" : `, rank ${known[1]}`}`
-      : `${COLORS[card[0]]} ${card[1]}`;
-    const can = `can be ${[...colors].map((letter) => COLORS[letter]).join(", ")}; ${[...ranks].join(", ")}`;
-    const hinted = [["c", "color"], ["r", "rank"]].filter(([mark]) => marks.includes(mark)).map(([, what]) => `${what} hinted`);
-    const face = hidden ? element("span", { class: `card back ${known[0] === "?" ? "" : `known ${known[0]}`}` },
-      element("span", { class: "letter" }, known[0]), element("span", { class: "rank" }, known[1])) : cardFace(card);
-    return element("li", { class: [marks.includes("t") ? "touched" : "", leaving ? "leaving" : ""].join(" "),
-      role: "img", "aria-label": [`slot ${index}: ${says}`, can, ...hinted, marks.includes("t") ? "touched by the last hint" : "",
-        leaving].filter(Boolean).join("; ") },
-    face,
-    element("span", { class: "knowledge" },
-      element("span", { class: "known-colors" }, [...game.board.colors].map((letter) => element("span", {
-        class: `dot ${letter} ${colors.includes(letter) ? "" : "no"} ${marks.includes("c") && colors.includes(letter) ? "hinted" : ""}`,
-      }, letter))),
-      element("span", { class: "known-ranks" }, Array.from({ length: game.board.ranks }, (_, rank) => String(rank + 1)).map((rank) =>
-        element("span", { class: `digit ${ranks.includes(rank) ? "" : "no"} ${marks.includes("r") && ranks.includes(rank) ? "hinted" : ""}` }, rank)))),
-    element("span", { class: "slot" }, leaving || `slot ${index}`));
-  }
-
-  const cardFace = (card) => element("span", { class: `card ${card[0]}` },
-    element("span", { class: "letter" }, card[0]), element("span", { class: "rank" }, card[1]));
-  const chip = (card) => element("span", { class: `chip ${card[0]}`, "aria-label": `${COLORS[card[0]]} ${card[1]}` }, card);
-
-  function pile(game, height, letter) {
-    const says = `${COLORS[letter]}: ${height} of ${game.board.ranks}`;
-    return element("div", { class: `pile ${height === game.board.ranks ? "complete" : ""}`, role: "img", "aria-label": says, title: says },
-      height ? cardFace(`${letter}${height}`) : element("span", { class: `card none ${letter}` },
-        element("span", { class: "letter" }, letter), element("span", { class: "rank" }, "–")));
-  }
-
-  function tokens(game, state) {
-    const row = (name, kind, now, most) => element("div", { class: "token-row" }, element("dt", {}, name),
-      element("dd", {}, most <= 10 && most > 0 ? element("span", { class: "tokens", "aria-hidden": "true" }, Array.from({ length: most },
-        (_, index) => element("span", { class: `token ${kind} ${index < now ? "" : "spent"}` }))) : "",
-      element("span", { class: "amount" }, most === null ? now : `${now} of ${most}`)));
-    return element("dl", { class: "counts" },
-      row("Hint tokens", "hint", state.information_tokens, game.board.information_tokens),
-      row("Lives", "life", state.life_tokens, game.board.life_tokens),
-      row("Cards in the deck", "deck", state.cards_left, null));
-  }
-
-  function discards(game, state) {
-    if (!state.discards.length) return element("p", { class: "muted" }, "none");
-    return element("div", { class: "discards" }, [...game.board.colors].map((letter) =>
-      state.discards.filter((card) => card[0] === letter)).filter((cards) => cards.length)
-      .map((cards) => element("div", {}, cards.map(chip))));
+    const slots = game.board.hand_size;
+    const leaving = move && move.action < 2 * slots
+      ? { player: move.player, slot: move.action % slots, verb: move.action < slots ? "discards" : "plays" } : null;
+    return hanabi.table(game, game.states[step], { hidden: (player) => view === String(player), leaving });
   }
 
   // ------------------------------------------------------------------------------------------------ any other game

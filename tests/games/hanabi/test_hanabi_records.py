@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from games.errors import TacitError
 from games.hanabi import make, records
-from games.hanabi.replay import drawn_deck, of_hanab_live, to_hanab_live
+from games.hanabi.replay import drawn_deck, of_replay, to_hanab_live, to_replay
 
 GAME = Path(__file__).parent / "recorded" / "hanabidata-4037579.json"
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "ah2ac2_3p_validation.safetensors"
@@ -51,10 +51,29 @@ def as_ah2ac2(played):
 def test_reading_a_replay_is_the_inverse_of_writing_it(played):
     game, games = played
     for replay, (_, actions, _) in zip(as_replays(played), games, strict=True):
-        board, deck, again = of_hanab_live(json.loads(json.dumps(replay)))
+        board, deck, again = of_replay(json.loads(json.dumps(replay)))
         assert board == game
         assert again == actions.tolist()
         assert to_hanab_live(board, deck, again, names=replay["players"]) == replay
+
+
+@pytest.mark.slow
+def test_games_on_boards_that_the_site_lacks_are_written_and_read(random_games):
+    for game in (make("Hanabi-3x3", players=3), make(hand_size=4, max_life_tokens=1)):
+        for _, state, actions, _ in random_games(game, 3, 2, [0.0]):
+            replay = json.loads(json.dumps(to_replay(game, drawn_deck(game, state), actions)))
+            board, deck, again = of_replay(replay)
+            assert (board, again) == (game, actions.tolist())
+            assert to_replay(board, deck, again) == replay
+            assert records.replay(records.of_replays(replay)).scores.tolist() == [int(game.score(state))]
+    for sizes, sentence in (
+        ({"colors": 2}, "the board of a replay is an object with colors, ranks, hand_size"),
+        ([], "the board of a replay is an object with colors"),
+        ({**replay["board"], "colors": 9}, "hanabi colors must be"),
+        ({**replay["board"], "ranks": 3}, "there is none of suit|the deck has 50 cards"),
+    ):
+        with pytest.raises(TacitError, match=sentence):
+            of_replay({**replay, "board": sizes})
 
 
 @pytest.mark.slow
@@ -212,7 +231,7 @@ def test_arrays_of_other_shapes_are_refused(played):
     ):
         with pytest.raises(TacitError, match=sentence):
             records.of_ah2ac2(arrays | {name: value})
-    with pytest.raises(TacitError, match="games of 3 and of 2 players"):
+    with pytest.raises(TacitError, match=r"games on different boards: Hanabi\(players=3, .* and Hanabi\(players=2"):
         records.of_replays([*as_replays(played), json.loads(GAME.read_text())])
     nothing = {name: arrays[name][:0] for name in ("decks", "actions", "num_actions", "scores")}
     with pytest.raises(TacitError, match="there is no game in it"):
