@@ -177,13 +177,27 @@ def _compare(arguments: list[str]) -> None:
     )
     parser.add_argument("--columns", default="", metavar="NAME[,NAME…]", help="scores to show: 'greedy XP,greedy SP'")
     parser.add_argument("--shares", action="store_true", help="scores as shares of the game's optimum")
+    parser.add_argument(
+        "--people",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="of tacit play: scores with people, too",
+    )
     _with_format(parser)
     parser.add_argument("--output", type=Path, help="where to make the folder compare/… (beside the first run)")
     options = parser.all_of(arguments)
     by, over = ([key for key in text.split(",") if key] for text in (options.by, options.over))
     columns = compare_tables.chosen(options.columns)
     found, warnings = compare.read(
-        options.folders, where=options.where, by=by, over=over, contrasts=options.contrast, shares=options.shares
+        options.folders,
+        where=options.where,
+        by=by,
+        over=over,
+        contrasts=options.contrast,
+        shares=options.shares,
+        people=options.people,
     )
     if options.format == tables.SHOWN:
         root = options.output or found[0].rows[0].path.parent
@@ -355,16 +369,27 @@ def _play(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, default=0, help="of the page (one that is free)")
     parser.add_argument("--no-open", action="store_true", help="print the address only")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the games are kept (one in played/)")
+    parser.add_argument("--study", type=Path, metavar="FILE", help="a session of the study that a YAML file describes")
+    parser.add_argument("--participant", type=int, metavar="N", help="of the study (the next who has not played)")
     options = parser.all_of(arguments)
     whole_number("--seed", options.seed, 0)
-    from experiments.people import play
+    if options.study:
+        of_game = ("words", "seat", "seed", "play", "practice", "output")
+        if given := [name for name in of_game if getattr(options, name) not in ([], parser.get_default(name))]:
+            name = "AGENT" if given[0] == "words" else f"--{given[0]}"
+            raise TacitError(f"--study says what is played: leave out {name}")
+    elif options.participant is not None:
+        raise TacitError("--participant belongs to a --study")
+    from experiments.people import play, study
     from experiments.people.seat import Settings
 
     settings = Settings(
         person=options.seat, seed=options.seed, greedy=options.play == "greedy", practice=options.practice
     )
     play.play(
-        play.sitting(options.words, settings, options.output),
+        study.session(options.study, options.participant)
+        if options.study
+        else play.sitting(options.words, settings, options.output),
         in_terminal=options.terminal,
         port=options.port,
         opened=not options.no_open,

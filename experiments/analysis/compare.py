@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import runs
-from experiments.analysis import compare_tables
+from experiments.analysis import compare_tables, with_people
 from experiments.analysis.compare_tables import Comparison, Row
 from experiments.analysis.contrasts import Group, mean_summaries, run_tests
 from experiments.catalogue import facts
@@ -18,6 +18,7 @@ from experiments.presentation import tables, terminal
 from experiments.runs.collection import Runs, boards, load
 from experiments.runs.record import Record, plain_text
 from games.errors import TacitError
+from marl.crossplay.estimators import Estimate
 
 _SETTINGS = {"games": "numbers of games in a cell", "seating": "seatings", "max_seatings": "numbers of seatings",
              "seed": "decks (crossplay.seed)"}  # fmt: skip
@@ -36,6 +37,7 @@ class _Asked(NamedTuple):
     over: Sequence[str] = ()
     contrasts: Sequence[str] = ()
     shares: bool = False
+    people: Sequence[with_people.Games] = ()
 
 
 def read(
@@ -46,6 +48,7 @@ def read(
     over: Sequence[str] = (),
     contrasts: Sequence[str] = (),
     shares: bool = False,
+    people: Sequence[Path] = (),
 ) -> tuple[list[Comparison], list[str]]:
     """The finished training runs among `paths`, one comparison for each game, and warnings, a sentence each.
 
@@ -58,17 +61,22 @@ def read(
       over: keys over whose values the rows are means.
       contrasts: KEY=A-B, see `contrasts.run_tests`.
       shares: show scores as shares of the game's optimum.
+      people: files of `tacit play`, or folders of them, for a column of scores with people.
 
     Raises:
       TacitError: if no finished training run is left, or no run has such a key; if runs that a mean needs are missing,
-        or its key is one of `by`; if shares are asked for of an optimum that is not
-        known or not above 0; as `contrasts.run_tests`.
+        or its key is one of `by`; if shares are asked for of an optimum that is not known or not above 0; as
+        `contrasts.run_tests`; if a file of people cannot be read, or they played with none of the runs.
     """
     found = load(paths)
     chosen = found.where(*where)
     if not chosen:
         raise TacitError(_why_none(found, where))
-    return _compared(chosen, _Asked(by, over, contrasts, shares))
+    games = with_people.read(people) if people else []
+    comparisons, sentences = _compared(chosen, _Asked(by, over, contrasts, shares, games))
+    if people and not any(row.people for one in comparisons for row in one.rows):
+        raise with_people.played_with_others(games)
+    return comparisons, sentences
 
 
 def compare(
@@ -104,6 +112,7 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
     what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
     what += "".join(f" contrast {text}" for text in comparison.asked) + " shares" * comparison.shares
+    what += " people" * any(row.people for row in comparison.rows)
     folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,6 +206,7 @@ def _comparison(records: Sequence[Record], asked: _Asked, board: Mapping[str, An
             },
             seeds=_one_or_all(record.science["seeds"] for record in group.records),
             best=best,
+            people=_with_people(group, asked, score_range, optimum),
         )
         for group, best in zip(groups, tests.best, strict=True)
     ]
@@ -215,6 +225,14 @@ def _comparison(records: Sequence[Record], asked: _Asked, board: Mapping[str, An
         over={key: sorted({record.keys.get(key) for record in records}, key=keys_of.order) for key in asked.over},
         determined_keys=determined_keys,
     )
+
+
+def _with_people(
+    group: Group, asked: _Asked, score_range: tuple[float, float], optimum: float | None
+) -> Estimate | None:
+    """The score of a row's runs with people, or None."""
+    found = with_people.score(asked.people, [record.path.stem for record in group.records])
+    return found and found.within(*score_range).times(1 / optimum if asked.shares and optimum else 1.0)
 
 
 def _groups(records: Sequence[Record], names: Sequence[str], over: Sequence[str]) -> list[Group]:

@@ -43,6 +43,8 @@ class Row(NamedTuple):
     """By play: whether its XP is the greatest or not significantly less (`contrasts.Tests`)."""
     short_name: str = ""
     """The beginning of the run's name, if several rows have the same keys."""
+    people: Estimate | None = None
+    """The score with people, if games of people were given."""
 
     @property
     def path(self) -> Path:
@@ -110,6 +112,8 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
     chosen_ones = len(columns) < len(COLUMNS)
+    with_people = any(row.people for row in comparison.rows)
+    people = [Column("with people", ("people",))] * with_people
     estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW or chosen_ones) for name in columns]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
@@ -124,10 +128,11 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
         found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in columns]
         own_name = [name] if names else []
         best = map(row.best.get, PLAYS)
-        rows.append([*first, *found, *own_name, comparison.short_game, *apart.values(), *best])
+        beside = [row.people] * with_people
+        rows.append([*first, *found, *beside, *own_name, comparison.short_game, *apart.values(), *best])
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
-    in_order = [*leading, *estimates, *([run] if names else []), *hidden]
+    in_order = [*leading, *estimates, *people, *([run] if names else []), *hidden]
     enough = None if chosen_ones else lead + 2
     return Table(title, in_order, rows, sentences(comparison, columns), lead=lead, enough=enough)
 
@@ -197,6 +202,8 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
     for key, values in comparison.over.items():
         texts = ", ".join(keys_of.short_value(key, value) for value in values)
         notes.append(f"each row is the mean over {keys_of.last_part(key)}: {texts}")
+    if any(row.people for row in comparison.rows):
+        notes.append("with people: the score of seeds of the run with people in one seat; intervals over people")
     lacking: dict[str, list[str]] = {}
     for column in columns:
         for note in dict.fromkeys(_estimate(row, column).note for row in comparison.rows):

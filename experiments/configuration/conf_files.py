@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from games.errors import one_spelling
+from games.errors import TacitError, one_spelling
 
 
 def choices(group: str) -> list[str]:
@@ -79,6 +79,25 @@ def _read(name: str) -> dict[str, Any]:
 
     file = resources.files("conf").joinpath(f"{name}.yaml")
     plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    return plain
+
+
+def of_user(file: Path) -> dict[str, Any]:
+    """The values of a YAML file of the user's own.
+
+    Raises:
+      TacitError: if it cannot be read, or is no mapping.
+    """
+    from omegaconf import OmegaConf
+
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")), resolve=True)
+    except OSError as error:
+        raise TacitError(f"{file} cannot be read: {error.strerror}") from error
+    except Exception as error:  # YAML's and OmegaConf's errors have no common base
+        raise TacitError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(plain, dict):
+        raise TacitError(f"{file} is to hold KEY: VALUE lines")
     return plain
 
 

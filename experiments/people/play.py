@@ -143,6 +143,6 @@ def _place(text: str) -> tuple[Path, int | None] | None:
 def _of_run(run: runs.Run, seed: int | None) -> Named:
     seeds = [int(agent.label.rpartition("/")[2]) for agent in run.agents]
     if seed is not None and seed not in seeds:
-        raise TacitError(f"run {run.path.name} has the seeds {seeds[0]} to {seeds[-1]}, not {seed}")
+        raise TacitError(f"run {run.name} has the seeds {seeds[0]} to {seeds[-1]}, not {seed}")
     place = 0 if seed is None else seeds.index(seed)
-    return Named(run.agents[place], f"{run.path.name}:{seeds[place]}")
+    return Named(run.agents[place], f"{run.name}:{seeds[place]}")

@@ -190,10 +190,12 @@ class Seat:
         """The whole game for the replay viewer, with the policies' probabilities, in the format of reports.
 
         Raises:
-          TacitError: if the game is not over.
+          TacitError: if the game is not over, or is one of a study.
         """
         if not self.over:
             raise TacitError("the whole game is shown when it is over")
+        if not self.settings.asking:
+            raise TacitError("the games of a study are not shown")
         steps = self.step
         actions = np.full((steps, self.game.players), self.game.noop, np.int32)
         actions[np.arange(steps), np.arange(steps) % self.game.players] = self.actions
@@ -287,7 +289,7 @@ def _params_of_seat(agent: Agent, seat: int) -> Any:
 def _decide(
     match: Match, params: tuple[Any, ...], state: Any, memories: tuple[Any, ...], key: Array, greedy: Array
 ) -> tuple[tuple[Any, ...], Array, Array, Array]:
-    """The memories after this move, float32[P, A] what each policy says, int32[P] its draws, bool[P, A] what is legal."""
+    """The memories after this move, float32[P, A] what each policy says, int32[P] draws, bool[P, A] legal actions."""
     players = jnp.arange(match.game.num_players, dtype=jnp.int32)
     decided = match.decide(None, params, state, memories, jax.random.split(key, len(players)), greedy)
     return *decided, jax.vmap(lambda player: match.game.legal(state, player))(players)

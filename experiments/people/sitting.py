@@ -28,6 +28,10 @@ class Planned(NamedTuple):
     settings: Settings
 
 
+class AllPlayed(TacitError):
+    """No game is left to play."""
+
+
 class Sitting:
     """The games of a file: those that are over, and the one that is being played.
 
@@ -36,7 +40,8 @@ class Sitting:
       planned: the game of each number from 0, or None after the last; a game left unfinished keeps its own settings.
 
     Raises:
-      TacitError: if the file cannot be read, holds other games than those planned, or all games were played.
+      AllPlayed: if all games were played.
+      TacitError: if the file cannot be read, or holds other games than those planned.
     """
 
     def __init__(self, file: Path, planned: Callable[[int], Planned | None]) -> None:
@@ -49,7 +54,7 @@ class Sitting:
         last = self.records.pop() if self.resumed else None
         plan = planned(len(self.records))
         if plan is None:
-            raise TacitError(f"all {len(self.records)} games of {file} were played")
+            raise AllPlayed(f"all {len(self.records)} games of {file} were played")
         self._names = plan.names
         self.seat = (
             Seat.of_record(plan.game, plan.agents, last) if last else Seat(plan.game, plan.agents, plan.settings)

@@ -93,7 +93,7 @@
 
   function next() {
     if (!view.over) return [];
-    const links = [element("a", { class: "button", href: `replay.html#games/played/${view.number}`, "data-action": "whole" },
+    const links = !view.asking ? [] : [element("a", { class: "button", href: `replay.html#games/played/${view.number}`, "data-action": "whole" },
       "Look at the whole game")];
     if (!view.last) links.push(button("next", "Next game", () => act("next")));
     return [element("div", { class: "controls" }, links),
