@@ -225,7 +225,7 @@ def _export(arguments: list[str]) -> None:
 
 def _report(arguments: list[str]) -> None:
     parser = _Parser("tacit report", description="A static site over runs that opens offline.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run directory, or a folder of them")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="run directory, or a folder of them")
     parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="its folder (%(default)s)")
     parser.add_argument(
         "--games",
@@ -233,14 +233,20 @@ def _report(arguments: list[str]) -> None:
         default=1,
         help="sample games of a pair of seeds, sampled and greedy; 0: none (%(default)s)",
     )
+    parser.add_argument(
+        "--recorded", nargs="+", type=Path, default=[], metavar="FILE", help="games of people, as games hanabi --replay"
+    )
     options = parser.all_of(arguments)
     whole_number("--games", options.games, 0)
+    if not options.folders and not options.recorded:
+        raise TacitError("report needs a DIR of runs, or games: --recorded FILE")
     from experiments.report.build import build
 
     page = build(
         options.folders,
         options.output,
         games=options.games,
+        recorded=options.recorded,
         progress=terminal.say,
     )
     print(f"open {page}")

@@ -6,6 +6,7 @@
       data/overview.js                                   the table of all runs
       data/runs/<id>.js                                  one run: curves, cross-play, conventions, …
       games/<id>/<seats>-<play>-<number>.js              one sample game
+      games/recorded/<file>-<number>.js                  one game that was played elsewhere
       report.json                                        marks the folder as a report, which another may replace
 
 Browsers do not let a page opened from the disk fetch files, so the data are scripts that pass an object to the page.
@@ -17,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from experiments.runs.collection import PLAYS
 from experiments.runs.record import Record
 from games.errors import TacitError, whole_number
 from marl.crossplay import CrossPlay
+
+if TYPE_CHECKING:
+    from experiments.report.recorded import Recorded
 
 FORMAT = 1
 MOST_GAMES = 1000
@@ -41,11 +45,20 @@ STATIC = Path(__file__).parent / "static"
 _PAGES = (".html", ".js", ".css")
 _MARK = "report.json"
 _OWN_FOLDERS = ("data", "games")
+_RECORDED = "recorded"
+"""The folder in games/ of those that were recorded elsewhere."""
 
 Progress = Callable[[str], None]
 
 
-def build(paths: Sequence[Path], output: Path, *, games: int = 1, progress: Progress = lambda text: None) -> Path:
+def build(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    games: int = 1,
+    recorded: Sequence[Path] = (),
+    progress: Progress = lambda text: None,
+) -> Path:
     """Write a report about all runs in `paths`; an existing report in `output` is replaced.
 
     Args:
@@ -53,26 +66,48 @@ def build(paths: Sequence[Path], output: Path, *, games: int = 1, progress: Prog
       output: the folder of the report.
       games: sample games of each pair of seeds and each play; 0 records none. If a run has many seeds, or there are
         many runs, only some pairs get games, spread evenly from the worst to the best.
+      recorded: files of games that `games.hanabi.records` reads.
       progress: called with a text for each step.
 
     Returns:
       The page to open.
 
     Raises:
-      TacitError: if there is no run, plotly is missing, or `output` holds something else or cannot be written.
+      TacitError: if there is no run and no recorded game, plotly is missing, a file of games cannot be read, or
+        `output` holds something else or cannot be written.
     """
     whole_number("--games", games, 0)
     plotly = _plotly()
     progress("reading runs")
-    records = collection.load(paths)
+    records = collection.load(paths) if paths or not recorded else ()
     _check_replaceable(output)
+    found = _read_recorded(recorded, progress)
     try:
-        return _write_report(list(records), output, plotly, games, progress)
+        return _write_report(list(records), output, plotly, games, found, progress)
     except OSError as error:
         raise TacitError(f"the report {output} cannot be written: {error.strerror or error}") from error
 
 
-def _write_report(records: list[Record], output: Path, plotly: Path, games: int, progress: Progress) -> Path:
+def _read_recorded(files: Sequence[Path], progress: Progress) -> dict[Path, "Recorded"]:
+    if not files:
+        return {}
+    from experiments.report import recorded  # plays, which a report without games does not need
+
+    found = {}
+    for file in files:
+        progress(f"replaying {file.name}")
+        found[file] = recorded.read(file)
+    return found
+
+
+def _write_report(
+    records: list[Record],
+    output: Path,
+    plotly: Path,
+    games: int,
+    recorded: Mapping[Path, "Recorded"],
+    progress: Progress,
+) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     runs.write_json(output / _MARK, {"format": FORMAT, "runs": len(records)})
     keys = data.swept_keys(records)
@@ -100,7 +135,9 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
         written.add(_write(file, f"report.received({_json(identifier)}, {_json(page)});\n"))
         rows.append(row)
     # The table is written after the pages to which it links.
-    overview = {"keys": keys, "columns": data.columns(narrow=True), "rows": rows}
+    listed, scripts = _write_recorded(recorded, output)
+    written |= scripts
+    overview = {"keys": keys, "columns": data.columns(narrow=True), "rows": rows, "recorded": listed}
     written.add(_write(output / "data" / "overview.js", f"const overview = {_json(overview)};\n"))
     for source in (plotly, *(file for file in sorted(STATIC.iterdir()) if file.suffix in _PAGES)):
         _copy(source, output / source.name)
@@ -110,7 +147,7 @@ def _write_report(records: list[Record], output: Path, plotly: Path, games: int,
 
 def identifiers(records: Sequence[Record]) -> list[str]:
     """A unique name for each run of the report that is safe in a file's name."""
-    given: set[str] = set()
+    given = {_RECORDED}
     names = []
     for record in records:
         name = base = re.sub(r"[^A-Za-z0-9_-]", "_", record.path.name)[:80] or "run"
@@ -166,6 +203,20 @@ def _record_games(
     except TacitError as error:
         page["games_note"] = f"No games were recorded: {error}."
     return written
+
+
+def _write_recorded(recorded: Mapping[Path, "Recorded"], output: Path) -> tuple[list[dict[str, Any]], set[Path]]:
+    """Write recorded games; what the overview lists of each file, and the scripts written."""
+    listed, written = [], set()
+    for place, (path, found) in enumerate(recorded.items()):
+        games = []
+        for number, game in found.played.items():
+            file = f"games/{_RECORDED}/{place}-{number}"
+            written.add(_write(output / f"{file}.js", game_script(game)))
+            told = {"number": number, "file": file, "score": game["score"], "moves": len(game["steps"])}
+            games.append(told | {"ending": game["ending"], "players": len(game["seats"])})
+        listed.append({"file": path.name, "number": found.number, "refused": found.refused, "games": games})
+    return listed, written
 
 
 def _numbered(

@@ -190,6 +190,24 @@ def replay(recorded: RecordedGames) -> Replayed:
     return Replayed(scores, states.ended, sorted(refused))
 
 
+def states(recorded: RecordedGames, number: int) -> HanabiState:
+    """The states [length + 1, ...] of one recorded game that breaks no rule: before each move, and after the last."""
+    length = int(recorded.lengths[number])
+    last, before = _states(recorded.game, recorded.decks[number], recorded.actions[number])
+    whole = jax.tree.map(lambda leaf, end: jnp.concatenate([leaf, end[None]]), before, last)
+    return jax.tree.map(lambda leaf: leaf[: length + 1], whole)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(game: Hanabi, deck: Array, actions: Array) -> tuple[HanabiState, HanabiState]:
+    """The last state, and those before each of T actions; no-ops at the end change nothing."""
+
+    def turn(state: HanabiState, action: Array) -> tuple[HanabiState, HanabiState]:
+        return game.step(state, actions_of_all(game, state, action), key=jax.random.key(0))[0], state
+
+    return jax.lax.scan(turn, game.init_from_deck(deck), actions)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _replay(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> tuple[HanabiState, Array]:
     """The state of each game after its last legal move, and how many these are: int32[N]."""

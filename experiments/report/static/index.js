@@ -195,6 +195,29 @@
     return `${count(rows.length, "run")}: ${states.map(([number, name]) => `${number.toLocaleString("en")} ${name}`).join(", ")}`;
   }
 
+  /** A list of recorded games for each file, each with a link to its replay. */
+  function listRecorded() {
+    const section = document.getElementById("recorded");
+    const shown = { runs: rows.length, scores: rows.length, recorded: overview.recorded.length };
+    if (!shown.recorded) shown.runs = shown.scores = 1; // the page says that there is no run
+    for (const [id, number] of Object.entries(shown)) {
+      document.getElementById(id).hidden = !number;
+      document.querySelector(`nav li:has([href="#${id}"])`).hidden = !number;
+    }
+    if (!shown.runs) document.getElementById("counts").hidden = document.querySelector("nav").hidden = true;
+    for (const { file, number, refused, games } of overview.recorded) {
+      const left = number - refused - games.length;
+      const rest = [refused ? `${count(refused, "game")} against the rules` : "", left ? `${count(left, "more game")}` : ""].filter(Boolean);
+      section.append(element("details", { open: overview.recorded.length === 1 },
+        element("summary", {}, `${file}: ${count(games.length, "game")}${rest.length ? ` (left out: ${rest.join(", ")})` : ""}`),
+        element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": file }, element("table", {},
+          element("thead", {}, element("tr", {}, ["game", "players", "score", "moves", "end"].map((name) => element("th", { scope: "col" }, name)))),
+          element("tbody", {}, games.map((game) => element("tr", {},
+            element("td", {}, element("a", { href: `replay.html#${game.file}` }, game.number)),
+            [game.players, game.score, game.moves, game.ending.replace("the game is over: ", "")].map((value) => element("td", {}, value)))))))));
+    }
+  }
+
   document.getElementById("counts").textContent = rows.length ? countStates() : "There is no run in these folders.";
   const alike = rows.length ? ALIKE.map((column) => [column, column.value(rows[0])]).filter(([column, value]) =>
     column !== STATE && value !== undefined && value !== null && value !== "") : [];
@@ -213,4 +236,5 @@
   makeHead();
   scores.make(rows, state, show);
   show();
+  listRecorded();
 })();

@@ -68,13 +68,13 @@
 
     const scored = `score ${number(game.score)}${isHanabi ? ` of ${number(game.score_range[1])}` : ""}`;
     const labels = game.seats.map((seat) => seat.label);
-    const who = new Set(labels).size === 1 ? `${labels[0]} with ${players.length === 2 ? "itself" : "copies of itself"}`
+    const who = !labels.some(Boolean) ? sentence(game.source) : new Set(labels).size === 1 ? `${labels[0]} with ${players.length === 2 ? "itself" : "copies of itself"}`
       : labels.join(players.length === 2 ? " and " : ", ");
     byId("title").textContent = `${who}: ${scored}`;
     document.title = `${byId("title").textContent} – Tacit report`;
-    const source = game.run ? `${game.play} play, game ${game.number} of its pair (cross-play seed ${game.seed})` : game.source;
-    byId("about").textContent = `${game.game.name}, ${count(players.length, "player")}, ${source}, ` +
-      `${count(last, "step")}; ${game.ending}.`;
+    const source = game.run ? `${game.play} play, game ${game.number} of its pair (cross-play seed ${game.seed})` : labels.some(Boolean) ? game.source : "";
+    byId("about").textContent = `${[game.game.name, count(players.length, "player"), source, count(last, "step")]
+      .filter(Boolean).join(", ")}; ${game.ending}.`;
     byId("gaps").textContent = game.convention_gaps ? conventionGaps(game) : "";
     byId("of-run").hidden = !game.run;
     byId("home").textContent = game.home || "Tacit report";
@@ -197,7 +197,7 @@
     const { label, policy } = game.seats[player];
     const muted = (...words) => element("p", { class: "muted small" }, ...words);
     return [
-      element("h3", {}, `Player ${player}, ${label}`),
+      element("h3", {}, `Player ${player}${label ? `, ${label}` : ""}`),
       policy ? muted(`What ${policy} would have done in this seat:`) : "",
       ...(named.length ? report.probabilities(named) : [muted(`${sentence(game.actions[player][action])}; nothing is known of its probability.`)]),
       failure === undefined ? "" : muted(`By what hints say literally, this play fails with probability ${report.percent(failure)}.`),
