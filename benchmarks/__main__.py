@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import crossplay, engine, exact, startup, training
+from benchmarks import crossplay, engine, exact, literal, startup, training
 from benchmarks.measure import processor
 
 _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
@@ -18,7 +18,7 @@ _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-s
 
 def main() -> int:
     """Print the report; status 2 if a peer is not installed."""
-    groups = ["engine", "training", "crossplay", "exact", "startup"]
+    groups = ["engine", "training", "crossplay", "literal", "exact", "startup"]
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=[*groups, *exact.PARTS], help="one part instead of all")
     parser.add_argument("--games", type=int, default=training.GAMES, help="games of the training part (%(default)s)")
@@ -34,6 +34,7 @@ def main() -> int:
         "engine": engine.main,
         "training": functools.partial(training.main, games=options.games, baselines=options.baselines, **repeats),
         "crossplay": crossplay.main,
+        "literal": functools.partial(literal.main, **repeats),
         **{name: functools.partial(part, **repeats) for name, part in exact.PARTS.items()},
         "startup": functools.partial(startup.main, **repeats),
     }

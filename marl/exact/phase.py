@@ -317,7 +317,8 @@ def distinct(tree: Tree, ended: Stationary, starts: int, group: SymmetryGroup | 
         defect = np.asarray(equivariance_defect(group, tree, list(map(np.exp, log_probs)), reached).weighted)
     cells = None
     if len(log_probs) > 2 and len(chosen) > 1:
-        kind = "distinct" if len(chosen) >= len(log_probs) else "one_against_copies"
+        # Of the solutions that starts reached: only with so many is there a seating of different ones.
+        kind = "distinct" if np.count_nonzero(counts) >= len(log_probs) else "one_against_copies"
         cells = seatings(len(chosen), len(log_probs), kind)
     soft_cells, greedy_cells = (_cells(tree, policies, cells) for policies in (log_probs, greedy))
     return Solutions(

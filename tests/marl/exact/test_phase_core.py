@@ -11,7 +11,7 @@ from games.tabular.library import dectiger, equal_levers, lever, tiny_hanabi, tw
 from games.tabular.symmetry import automorphisms, equivariance_defect
 from marl.exact import crossplay
 from marl.exact.gradient_flow import solve
-from marl.exact.phase import SAME_POINT, phase_diagram, reach_probabilities
+from marl.exact.phase import SAME_POINT, distinct, phase_diagram, reach_probabilities
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 
@@ -155,6 +155,17 @@ def test_three_players_clash_in_every_mixed_seating():
     assert (high.solutions, diagram.solutions[1].cells) == (1, None)
     assert high.greedy_cross_play == high.greedy_self_play == pytest.approx(0.25, abs=1e-9)
     assert high.defect < 1e-9
+
+
+@pytest.mark.slow
+def test_three_players_mix_the_solutions_that_starts_reached():
+    """Of three solutions two came from starts, so that no seating of three different ones did."""
+    tree = histories.build(equal_levers.problem(3, players=3), 1)
+    conventions = np.log(np.full((3, 1, 3), 0.01) + 0.97 * np.eye(3)[:, None])
+    found = distinct(tree, solve(tree, (conventions,) * 3, np.full(3, 0.1)), 2, None)
+    assert found.starts.tolist() == [1, 1, 0]
+    mixed = [seats for seats in found.cells.tolist() if set(seats) == {0, 1}]
+    assert len(mixed) == 6
 
 
 # --------------------------------------------------------------------------------------------------------- tiny Hanabi
