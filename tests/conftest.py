@@ -26,6 +26,7 @@ import pytest
 from hypothesis import settings
 
 from games.tabular.dec_pomdp import DecPOMDP
+from marl.programs import free_programs
 from tests import watchdog
 
 # A shape that is broadcast by accident is a defect; one that is meant says so with [None].
@@ -54,20 +55,11 @@ def indexes_of_their_own(tmp_path_factory):
         yield
 
 
-MAPS = Path("/proc/self/maps")
-MOST_MAPS = 40_000
-
-
 @pytest.fixture(autouse=True, scope="module")
-def forget_compiled_programs():
-    """Free compiled programs where a process holds many: each has memory maps, of which Linux allows it 65,530.
-
-    A process that runs out of them dies inside the compiler.
-    """
+def few_compiled_programs():
+    """Free compiled programs where a process holds many."""
     yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
-        jax.clear_caches()
-        gc.collect()
+    free_programs()
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,9 @@ def play(table: Sitting, *, in_terminal: bool, port: int = 0, opened: bool = Tru
       TacitError: if the port is in use.
     """
     if table.resumed:
-        say(f"going on with game {table.number + 1} of {table.file}, at step {table.seat.step}")
+        own = table.seat.settings
+        as_begun = f"{'greedy' if own.greedy else 'sampled'} play, {'' if own.practice else 'no '}practice"
+        say(f"going on with game {table.number + 1} of {table.file} at step {table.seat.step}, as begun: {as_begun}")
     with contextlib.suppress(KeyboardInterrupt):  # how one leaves
         if in_terminal:
             terminal.play(table)

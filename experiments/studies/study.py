@@ -21,6 +21,7 @@ from experiments.presentation.tables import SHOWN, Table
 from experiments.studies.tabular import build_tabular
 from games.errors import TacitError
 from games.tabular.simulator import Simulator
+from marl.programs import free_programs
 
 Contents = Mapping[str, Any]
 """The contents of a run's JSON file."""
@@ -225,6 +226,7 @@ def make(study: Study[C], config: C, *, report: Report = lambda stage, done, tot
     path = root / config.name()
     if not runs.needs_training(path, config, overwrite=overwrite):
         return path
+    free_programs()  # of the runs before this one
     compute = study.prepare(config, report)
     with runs.in_progress(root, config, overwrite=overwrite):
         contents, arrays = compute()

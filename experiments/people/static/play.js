@@ -69,7 +69,7 @@
     view = now;
     const others = [...new Set(view.seats.filter((_, player) => player !== view.person).map((seat) => seat.label))];
     const copies = others.length === 1 && view.seats.length > 2 ? "copies of " : "";
-    byId("title").textContent = `You are player ${view.person}, with ${copies}${others.join(" and ")}`;
+    byId("title").textContent = `You are player ${view.person}${view.asking ? `, with ${copies}${others.join(" and ")}` : ""}`;
     byId("about").textContent = `${view.game}, ${count(view.seats.length, "player")}, ` +
       `${count(view.board.colors.length, "color")}, ${count(view.board.ranks, "rank")}; game ${view.number + 1}` +
       `${view.practice ? "; practice: moves can be undone" : ""}.`;
