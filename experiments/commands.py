@@ -376,9 +376,9 @@ def _play(arguments: list[str]) -> None:
     parser.add_argument("--no-open", action="store_true", help="print the address only")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where the games are kept (one in played/)")
     parser.add_argument("--study", type=Path, metavar="FILE", help="a session of the study that a YAML file describes")
-    parser.add_argument("--participant", type=int, metavar="N", help="of the study (the next who has not played)")
+    parser.add_argument("--participant", type=int, metavar="N", help="go on with this one (the next who has not begun)")
     options = parser.all_of(arguments)
-    whole_number("--seed", options.seed, 0)
+    whole_number("--seed", options.seed, 0, 2**31 - 1)
     if options.study:
         of_game = ("words", "seat", "seed", "play", "practice", "output")
         if given := [name for name in of_game if getattr(options, name) not in ([], parser.get_default(name))]:

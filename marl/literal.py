@@ -155,10 +155,12 @@ def chances(game: Hanabi, states: HanabiState, actions: np.ndarray) -> np.ndarra
       actions: int[T] of the player to move.
     """
     check_hanabi(game)
+    if not len(actions):
+        return np.zeros(0, np.float32)
     # Of one length for all games of a board, so that one program is compiled.
     missing = max(0, game.horizon - len(actions))
     padded = np.concatenate([np.asarray(actions, np.int32), np.full(missing, game.noop, np.int32)])
-    places = np.minimum(np.arange(len(padded)), max(0, len(actions) - 1))
+    places = np.minimum(np.arange(len(padded)), len(actions) - 1)
     found = _chances(game, jax.tree.map(lambda leaf: np.asarray(leaf)[places], states), padded)
     return np.asarray(found)[: len(actions)]
 

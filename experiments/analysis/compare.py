@@ -112,7 +112,7 @@ def write(comparison: Comparison, root: Path, *, draw: bool) -> Path:
     what = "".join(sorted(path.name for row in comparison.rows for path in row.paths))
     what += "".join(f" by {key}" for key in comparison.by) + "".join(f" over {key}" for key in comparison.over)
     what += "".join(f" contrast {text}" for text in comparison.asked) + " shares" * comparison.shares
-    what += " people" * any(row.people for row in comparison.rows)
+    what += "".join(f" people {row.people.mean}" for row in comparison.rows if row.people)
     folder = root / "compare" / hashlib.sha256(what.encode()).hexdigest()[:12]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def _with_people(
     group: Group, asked: _Asked, score_range: tuple[float, float], optimum: float | None
 ) -> Estimate | None:
     """The score of a row's runs with people, or None."""
-    found = with_people.score(asked.people, [record.path.stem for record in group.records])
+    found = with_people.score(asked.people, [record.path.resolve().name for record in group.records])
     return found and found.within(*score_range).times(1 / optimum if asked.shares and optimum else 1.0)
 
 

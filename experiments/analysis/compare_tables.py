@@ -203,7 +203,10 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
         texts = ", ".join(keys_of.short_value(key, value) for value in values)
         notes.append(f"each row is the mean over {keys_of.last_part(key)}: {texts}")
     if any(row.people for row in comparison.rows):
-        notes.append("with people: the score of seeds of the run with people in one seat; intervals over people")
+        notes.append(
+            "with people: the score of seeds of the run with people in one seat, who "
+            "undid no move and asked for no advice; intervals over people"
+        )
     lacking: dict[str, list[str]] = {}
     for column in columns:
         for note in dict.fromkeys(_estimate(row, column).note for row in comparison.rows):

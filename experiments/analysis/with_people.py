@@ -10,10 +10,11 @@ from marl.crossplay.estimators import Estimate, self_play
 
 
 class Games(NamedTuple):
-    """The finished games of one person, with the runs whose seeds played in them."""
+    """The finished games of one person without help: no move was undone, and the agent was not asked."""
 
     runs: list[frozenset[str]]
     scores: list[float]
+    greedy: list[bool]
 
 
 def read(files: Sequence[Path]) -> list[Games]:
@@ -23,18 +24,22 @@ def read(files: Sequence[Path]) -> list[Games]:
       TacitError: naming a file that cannot be read, or is none of `tacit play`; if there is no finished game.
     """
     inside = [file for path in files for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    found = [_of_file(file) for file in inside]
+    found = [_of_file(file) for file in dict.fromkeys(file.resolve() for file in inside)]
     if not any(one.scores for one in found):
         raise TacitError(f"there is no finished game of a person in {', '.join(map(str, files))}")
+    if len({greedy for one in found for greedy in one.greedy}) > 1:
+        raise TacitError("people played with greedy and with sampling agents: give the files of one of these")
     return found
 
 
 def _of_file(file: Path) -> Games:
     try:
         records = json.loads(file.read_text())
-        finished = [record for record in records if "score" in record]
+        played = [record for record in records if "score" in record]
+        finished = [record for record in played if not record["tacit"]["undone"] and not record["tacit"]["asked"]]
         runs = [frozenset(name.rpartition(":")[0] for name in record["tacit"]["agents"]) for record in finished]
-        return Games(runs, [float(record["score"]) for record in finished])
+        greedy = [bool(record["tacit"]["greedy"]) for record in finished]
+        return Games(runs, [float(record["score"]) for record in finished], greedy)
     except OSError as error:
         raise TacitError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

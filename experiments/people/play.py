@@ -134,17 +134,18 @@ def _place(text: str) -> tuple[Path, int | None] | None:
     """
     before, colon, seed = text.rpartition(":")
     if colon and seed.isdecimal() and Path(before).exists():
-        return Path(before), int(seed)
+        return Path(before).resolve(), int(seed)
     if Path(text).exists():
-        return Path(text), None
-    if "/" in text and "=" not in text and not text.startswith("jaxmarl:"):
+        return Path(text).resolve(), None
+    if ("/" in text or seed.isdecimal()) and "=" not in text and not text.startswith("jaxmarl:"):
         raise TacitError(f"there is no run {text}")
     return None
 
 
 def _of_run(run: runs.Run, seed: int | None) -> Named:
+    name = run.path.name if run.path.is_dir() else run.path.stem
     seeds = [int(agent.label.rpartition("/")[2]) for agent in run.agents]
     if seed is not None and seed not in seeds:
-        raise TacitError(f"run {run.name} has the seeds {seeds[0]} to {seeds[-1]}, not {seed}")
+        raise TacitError(f"run {name} has the seeds {seeds[0]} to {seeds[-1]}, not {seed}")
     place = 0 if seed is None else seeds.index(seed)
-    return Named(run.agents[place], f"{run.name}:{seeds[place]}")
+    return Named(run.agents[place], f"{name}:{seeds[place]}")

@@ -13,16 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.report import games as format_of_games
-from games.errors import TacitError
+from games.errors import TacitError, whole_number
 from games.hanabi import Hanabi, render
 from games.hanabi.replay import checked_step, full_deck, of_replay, to_replay
 from marl.agent import Agent
 from marl.crossplay.match import Match
-from marl.crossplay.record import Recording
 from marl.policies.policy import Array
 
 ANONYMOUS = "agent"
 """What the person reads instead of an agent's name where it is hidden."""
+MOST_SEED = 2**31 - 1
+"""The greatest seed of a game."""
+_COUNTED = ("undone", "asked")
+"""What a record counts of a game."""
 
 
 class Settings(NamedTuple):
@@ -91,8 +94,11 @@ class Seat:
         Raises:
           TacitError: if the record is not one of `record`, or an action in it is illegal.
         """
-        seat = cls(game, agents, settings_of(record), of_replay(record)[2])
-        seat.undone, seat.asked = (int(record["tacit"].get(name, 0)) for name in ("undone", "asked"))
+        _, deck, actions = of_replay(record)
+        seat = cls(game, agents, settings_of(record), actions)
+        if deck != seat.deck.tolist():
+            raise TacitError(f"the deck of the game is not that of its seed, {seat.settings.seed}")
+        seat.undone, seat.asked = (record["tacit"][name] for name in _COUNTED)
         return seat
 
     @property
@@ -112,47 +118,41 @@ class Seat:
 
     # --- what the person does ----------------------------------------------------------------------------------------
 
-    def move(self, action: Any, step: Any) -> None:
-        """Make the person's move, then the agents' until it is the person's turn again.
-
-        Args:
-          action: an id of the game.
-          step: the number of moves that the person had seen.
+    def move(self, action: Any) -> None:
+        """Make the person's move, an id of the game, then the agents' until it is the person's turn again.
 
         Raises:
-          TacitError: for a move that is not legal now, and for one that was meant for another step; nothing changes.
+          TacitError: if the game is over or the move is not legal now; nothing changes.
         """
-        self._check_step(step)
+        self._check_going_on()
         if type(action) is not int or action not in self._legal():
             raise TacitError(f"the action {action!r} is not legal now")
         self._make(action)
         self._until_the_person()
 
-    def undo(self, step: Any) -> None:
+    def undo(self) -> None:
         """Take back the person's last move, and what the agents did since.
 
         Raises:
-          TacitError: outside practice, before the first move, and for another step.
+          TacitError: outside practice, and before the first move.
         """
         if not self.settings.practice:
             raise TacitError("moves are undone in practice only")
-        if step != self.step:
-            raise self._moved_on(step)
         own = [number for number in range(self.step) if number % self.game.players == self.settings.person]
         if not own:
             raise TacitError("there is no move to undo")
         del self.actions[own[-1] :], self._turns[own[-1] + 1 :]
         self.undone += 1
 
-    def advice(self, step: Any) -> list[tuple[int, float]]:
+    def advice(self) -> list[tuple[int, float]]:
         """What the agent of the person's seat would do here: each legal action with its probability.
 
         Raises:
-          TacitError: where asking is not allowed, and for another step.
+          TacitError: where asking is not allowed, and if the game is over.
         """
         if not self.settings.asking:
             raise TacitError("the agent is not asked in this game")
-        self._check_step(step)
+        self._check_going_on()
         self.asked += 1
         said = self._turns[-1].log_probs[self.settings.person]
         return [(action, round(float(np.exp(said[action])), 5)) for action in self._legal()]
@@ -196,21 +196,11 @@ class Seat:
             raise TacitError("the whole game is shown when it is over")
         if not self.settings.asking:
             raise TacitError("the games of a study are not shown")
-        steps = self.step
-        actions = np.full((steps, self.game.players), self.game.noop, np.int32)
-        actions[np.arange(steps), np.arange(steps) % self.game.players] = self.actions
-        states = jax.tree.map(lambda *leaves: np.stack(leaves), *(turn.state for turn in self._turns))
-        heights = states.fireworks.sum(axis=-1, dtype=np.int32)
-        rewards = np.diff(np.where(states.life_tokens > 0, heights, 0)).astype(np.float32)
-        played = Recording(
-            seats=tuple(range(self.game.players)),
-            number=0,
-            states=states,
-            acting=actions != self.game.noop,
-            actions=actions,
+        played = format_of_games.recording(
+            self.game,
+            jax.tree.map(lambda *leaves: np.stack(leaves), *(turn.state for turn in self._turns)),
+            self.actions,
             log_probs=np.stack([turn.log_probs for turn in self._turns[:-1]]),
-            rewards=rewards,
-            bombed=bool(states.life_tokens[-1] == 0),
             greedy=self.settings.greedy,
         )
         return {
@@ -239,14 +229,9 @@ class Seat:
     def _legal(self) -> list[int]:
         return [] if self.over else self._turns[-1].legal
 
-    def _check_step(self, step: Any) -> None:
+    def _check_going_on(self) -> None:
         if self.over:
             raise TacitError("the game is over")
-        if step != self.step:
-            raise self._moved_on(step)
-
-    def _moved_on(self, step: Any) -> TacitError:
-        return TacitError(f"the game has moved on: it is at step {self.step}, and this was for step {step!r}")
 
     def _until_the_person(self) -> None:
         while not self.over and (player := self.step % self.game.players) != self.settings.person:
@@ -275,10 +260,11 @@ def settings_of(record: Mapping[str, Any]) -> Settings:
       TacitError: if it has none.
     """
     own = record.get("tacit")
-    kinds = Settings.__annotations__
+    kinds = Settings.__annotations__ | dict.fromkeys(_COUNTED, int)
     if not isinstance(own, Mapping) or any(type(own.get(name)) is not kind for name, kind in kinds.items()):
         raise TacitError(f'a game that was played here has {", ".join(kinds)} under "tacit"')
-    return Settings(**{name: own[name] for name in kinds})
+    whole_number("the seed of a game", own["seed"], 0, MOST_SEED)
+    return Settings(**{name: own[name] for name in Settings._fields})
 
 
 def _params_of_seat(agent: Agent, seat: int) -> Any:

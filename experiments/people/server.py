@@ -2,7 +2,7 @@
 
     GET  /TOKEN/                     the page (static/play.html), and the files of reports that it uses
     GET  /TOKEN/state                what the person sees (`Seat.view`)
-    POST /TOKEN/move, undo, advice   {"step", "action"}: answered with the new state, or the agent's advice
+    POST /TOKEN/move, undo, advice   {"version", "action"}: answered with the new state, or the agent's advice
     POST /TOKEN/next                 deal the next game
     GET  /TOKEN/games/played/N.js    game N, once it is over, for the replay page
 
@@ -12,6 +12,7 @@ A request that names another host or comes from another page is refused. An erro
 import http.server
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -58,6 +59,11 @@ class Server(http.server.ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise TacitError(f"port {port} cannot be used: {why}; give another --port, or none") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a page that was closed before its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:
@@ -138,17 +144,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _post(self, path: str) -> tuple[str, bytes]:
         asked = self._body()
-        step = asked.get("step")
-        sitting = self.server.sitting
+        sitting, version = self.server.sitting, asked.get("version", "")
         with self.server.lock:
             if path == "advice":
-                return ".json", _json(sitting.do(lambda seat: seat.advice(step)))
+                return ".json", _json(sitting.advice(version))
             if path == "move":
-                sitting.do(lambda seat: seat.move(asked.get("action"), step))
+                sitting.move(asked.get("action"), version)
             elif path == "undo":
-                sitting.do(lambda seat: seat.undo(step))
+                sitting.undo(version)
             elif path == "next":
-                sitting.next_game()
+                sitting.next_game(version)
             else:
                 raise _Refusal(HTTPStatus.NOT_FOUND, f"there is nothing called {path!r} here")
             return ".json", _json(_state(sitting))
@@ -157,7 +162,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a request is to be JSON")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
+        if not length.isdecimal() or len(length) > 9 or int(length) > _MOST_BYTES:
             raise _Refusal(
                 HTTPStatus.BAD_REQUEST, f"a request is to have at most {_MOST_BYTES} bytes, and to say how many"
             )
@@ -173,7 +178,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def _state(sitting: Sitting) -> dict[str, Any]:
     view = sitting.seat.view()
     file = {"file": str(sitting.file)} if sitting.seat.settings.asking else {}
-    return view | {"number": sitting.number, "last": sitting.last, **file}
+    return view | {"version": sitting.version, "number": sitting.number, "last": sitting.last, **file}
 
 
 def _json(plain: Any) -> bytes:
@@ -186,3 +191,5 @@ def serve(server: Server) -> None:
         server.serve_forever()
     finally:
         server.server_close()
+        # For good: a thread that computes while the interpreter ends would crash it.
+        server.lock.acquire(timeout=60)

@@ -21,12 +21,15 @@ from typing import Literal
 
 import numpy as np
 
+from experiments import runs
 from experiments.configuration import annotations, conf_files
 from experiments.configuration.config import parse_dataclass
 from experiments.people.play import planned, seated
-from experiments.people.seat import Settings
-from experiments.people.sitting import AllPlayed, Planned, Sitting
+from experiments.people.seat import MOST_SEED, Settings
+from experiments.people.sitting import Planned, Sitting
 from games.errors import TacitError, whole_number
+
+_NAME = "participant-{}.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Study:
             object.__setattr__(self, field.name, value)
         for name in ("games", "participants"):
             whole_number(f"study {name}", getattr(self, name), 1)
-        whole_number("study seed", self.seed, 0)
+        whole_number("study seed", self.seed, 0, MOST_SEED - self.participants * self.length)
         if not self.agents or len(set(self.agents)) < len(self.agents):
             raise TacitError("study agents must be a list of at least one agent, none of them twice")
 
@@ -73,6 +76,8 @@ def read(file: Path) -> Study:
     Raises:
       TacitError: naming the file and what is wrong.
     """
+    if file.suffix not in (".yaml", ".yml"):
+        raise TacitError(f"{file} is no study: its name is to end in .yaml")
     plain = conf_files.of_user(file)
     if "agents" not in plain:
         raise TacitError(f"{file} lacks agents, a list such as [runs/NAME:0, piers]")
@@ -83,10 +88,10 @@ def read(file: Path) -> Study:
 
 
 def session(file: Path, participant: int | None = None) -> Sitting:
-    """The session of a participant, by default of the first one who has not played all games.
+    """The session of a participant, who goes on, or by default of the first one who has not begun.
 
     Raises:
-      TacitError: as `read`; if there is no such participant, or all of them have played; as `play.seated`.
+      TacitError: as `read`; if there is no such participant, or all of them have begun or played; as `play.seated`.
     """
     study = read(file)
     numbers = range(1, study.participants + 1)
@@ -100,13 +105,27 @@ def session(file: Path, participant: int | None = None) -> Sitting:
         own = agents[study.order(number)[place]]
         seed = study.seed + (number - 1) * study.length + place
         settings = Settings(study.seat, seed, greedy=study.play == "greedy", practice=False, asking=False)
-        return planned(game, [own], settings)
+        return planned(game, [own], settings)._replace(fixed=True)
 
-    for number in [participant] if participant is not None else numbers:
-        kept = file.parent / file.stem / f"participant-{number}.json"
+    folder = file.parent / file.stem
+    number = _claimed(folder, numbers) if participant is None else participant
+    if number is None:
+        raise TacitError(
+            f"all {study.participants} participants of {file} have begun: --participant N goes on with one"
+        )
+    return Sitting(folder / _NAME.format(number), lambda place: game_of(number, place))
+
+
+def _claimed(folder: Path, numbers: Sequence[int]) -> int | None:
+    """The first number without a session, which now has an empty one: two who begin at once get two numbers."""
+    runs.make_folder(folder)
+    for number in numbers:
         try:
-            return Sitting(kept, lambda place, number=number: game_of(number, place))
-        except AllPlayed:
-            if participant is not None:
-                raise
-    raise TacitError(f"all {study.participants} participants of {file} have played")
+            with (folder / _NAME.format(number)).open("x") as opened:
+                opened.write("[]")
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise TacitError(f"{folder} cannot be written: {error.strerror}") from error
+        return number
+    return None

@@ -21,7 +21,7 @@ def play(sitting: Sitting, read: Callable[[str], str] = input) -> None:
       sitting: its games.
       read: gives the next line that the person types; EOFError leaves.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     told, shown = 0, None
     while True:
         seat = sitting.seat
@@ -40,14 +40,14 @@ def play(sitting: Sitting, read: Callable[[str], str] = input) -> None:
             if line == "q":
                 return
             if line == "u":
-                sitting.do(lambda seat: seat.undo(seat.step))
+                sitting.undo()
                 told = 0
             elif line == "n":
                 sitting.next_game()
             elif line == "?":
-                _advise(console, view, sitting.do(lambda seat: seat.advice(seat.step)))
+                _advise(console, view, sitting.advice())
             elif line.isdecimal():
-                sitting.do(lambda seat, action=int(line): seat.move(action, seat.step))
+                sitting.move(int(line))
             else:
                 console.print(f"“{line}” is none of these: {_HELP}")
         except TacitError as error:

@@ -241,6 +241,41 @@ def position(read: render.Position) -> dict[str, Any]:
     }
 
 
+def recording(
+    game: Hanabi,
+    states: Any,
+    actions: Sequence[int] | np.ndarray,
+    *,
+    log_probs: np.ndarray | None = None,
+    greedy: bool = False,
+) -> Recording:
+    """A game that was not played by `record_games`, for `describe`.
+
+    Args:
+      game: its board.
+      states: [T + 1, ...] before each move, and after the last; numpy.
+      actions: int[T] of the player to move.
+      log_probs: float32[T, P, A] what each policy says; None where nobody knows.
+      greedy: whether the best actions were played.
+    """
+    steps, players = np.arange(len(actions)), game.players
+    joint = np.full((len(actions), players), game.noop, np.int32)
+    joint[steps, steps % players] = actions
+    heights = states.fireworks.sum(axis=-1, dtype=np.int32)
+    unknown = np.full((len(actions), players, game.num_actions), -np.inf, np.float32)
+    return Recording(
+        seats=tuple(range(players)),
+        number=0,
+        states=states,
+        acting=joint != game.noop,
+        actions=joint,
+        log_probs=unknown if log_probs is None else log_probs,
+        rewards=np.diff(np.where(states.life_tokens > 0, heights, 0)).astype(np.float32),
+        bombed=bool(states.life_tokens[-1] == 0),
+        greedy=greedy,
+    )
+
+
 # --- any other game --------------------------------------------------------------------------------------------------
 
 

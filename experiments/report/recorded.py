@@ -8,7 +8,6 @@ import numpy as np
 
 from experiments.report import games
 from games.hanabi import records
-from marl.crossplay.record import Recording
 
 MOST = 500
 """The most games of a file in a report."""
@@ -40,21 +39,7 @@ def read(file: Path) -> Recorded:
 def _described(file: Path, recorded: records.RecordedGames, number: int) -> dict[str, Any]:
     game, length = recorded.game, int(recorded.lengths[number])
     states = jax.device_get(records.states(recorded, number))
-    steps = np.arange(length)
-    actions = np.full((length, game.players), game.noop, np.int32)
-    actions[steps, steps % game.players] = recorded.actions[number, :length]
-    heights = states.fireworks.sum(axis=-1, dtype=np.int32)
-    one = Recording(
-        seats=tuple(range(game.players)),
-        number=number,
-        states=states,
-        acting=actions != game.noop,
-        actions=actions,
-        log_probs=np.full((length, game.players, game.num_actions), -np.inf, np.float32),  # nobody knows them
-        rewards=np.diff(np.where(states.life_tokens > 0, heights, 0)).astype(np.float32),
-        bombed=bool(states.life_tokens[-1] == 0),
-        greedy=False,
-    )
+    one = games.recording(game, states, recorded.actions[number, :length])
     told = games.describe(game, one)
     if not states.ended[-1]:
         told["ending"] = "the players stopped before the rules end the game"

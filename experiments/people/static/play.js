@@ -1,6 +1,6 @@
 "use strict";
 // A person's seat at the table. The server (experiments/people/server.py) sends what the person may see, and nothing
-// else; every request names the step that it is for, so that a second window cannot make a move twice.
+// else; every request names the version of the position that it is for, so that a window that shows an older one changes nothing.
 
 (() => {
   const { element, count, sentence } = report;
@@ -20,16 +20,17 @@
   /** The server's answer; null if there is none, or a refusal, which is shown. */
   async function ask(path, body) {
     let response;
+    let answer;
     try {
       response = await fetch(path, body === undefined ? {} : {
-        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ step: view.step, ...body }),
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ version: view.version, ...body }),
       });
+      answer = await response.json();
     } catch {
       const where = view && view.file ? ` The game is saved in ${view.file}.` : " The game is saved.";
       say(`The program behind this page has ended.${view ? where : ""} Start it again, and open the address that it prints.`);
       return null;
     }
-    const answer = await response.json();
     if (response.ok) {
       say("");
       return answer;
@@ -47,17 +48,20 @@
   async function act(path, body = {}) {
     if (busy) return;
     busy = true;
-    const told = await ask(path, body);
-    if (told) draw(told);
-    else await refresh();
-    busy = false;
+    try {
+      const told = await ask(path, body);
+      if (told) draw(told);
+      else await refresh();
+    } finally {
+      busy = false;
+    }
   }
 
   /** Draw the game as it is now, if it went on without this window. */
   async function refresh() {
     const words = alert.textContent;
     const now = await ask("state");
-    if (now && (!view || now.step !== view.step || now.number !== view.number)) draw(now);
+    if (now && (!view || now.version !== view.version)) draw(now);
     if (now && words) say(words);
   }
 
@@ -141,7 +145,7 @@
       }));
     }
     if (view.practice && view.moves.length) tools.push(button("undo", "Undo my last move", () => act("undo")));
-    const list = element("ol", { class: "told" }, view.moves.map((words) => element("li", {}, words)));
+    const list = element("ol", { class: "told", tabindex: 0, "aria-label": "Moves so far" }, view.moves.map((words) => element("li", {}, words)));
     requestAnimationFrame(() => { list.scrollTop = list.scrollHeight; });
     return [element("div", { class: "controls" }, tools), advice,
       element("section", { "aria-label": "Moves" }, element("h2", {}, "Moves so far"), view.moves.length ? list
@@ -154,10 +158,10 @@
   document.addEventListener("keydown", (event) => {
     const way = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const buttons = [...content.querySelectorAll("[data-action]:not(:disabled)")];
-    if (!way || !buttons.length || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
     const place = buttons.indexOf(document.activeElement);
-    buttons[place < 0 ? 0 : (place + way + buttons.length) % buttons.length].focus();
+    if (!way || place < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    buttons[(place + way + buttons.length) % buttons.length].focus();
   });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   refresh();

@@ -12,13 +12,13 @@ from tests.command_line import call
 pytestmark = pytest.mark.slow
 
 
-def kept(file, *games):
+def kept(file, *games, **more):
     """A file as `tacit play` leaves it, as far as it is read; a game is (its agent, score or None)."""
     file.parent.mkdir(exist_ok=True)
-    records = [
-        {"tacit": {"agents": ["person", agent]}, **({} if score is None else {"score": score})}
-        for agent, score in games
-    ]
+    records = []
+    for agent, score in games:
+        told = {"agents": ["person", agent], "undone": 0, "asked": 0, "greedy": True} | more
+        records.append({"tacit": told} | ({} if score is None else {"score": score}))
     file.write_text(json.dumps(records))
     return file
 
@@ -43,6 +43,17 @@ def test_people_count_once_each(tmp_path):
     assert with_people.score(people, ["x", "y"]).mean == pytest.approx(np.mean([2 / 3, 1.0, 0.2]))
     assert with_people.score(people, ["y"]).mean == 1
     assert with_people.score(people, ["z"]) is None
+
+
+def test_games_with_help_are_left_out_and_kinds_of_play_are_not_mixed(tmp_path):
+    files = [kept(tmp_path / "a.json", ("x:0", 1)), kept(tmp_path / "b.json", ("x:0", 0), undone=1)]
+    files += [kept(tmp_path / "c.json", ("x:0", 0), asked=2)]
+    assert with_people.score(with_people.read([*files, files[0]]), ["x"]).mean == 1
+    with pytest.raises(TacitError, match="there is no finished game"):
+        with_people.read(files[1:])
+    files += [kept(tmp_path / "d.json", ("x:0", 0), greedy=False)]
+    with pytest.raises(TacitError, match="people played with greedy and with sampling agents"):
+        with_people.read(files)
 
 
 def test_the_column_beside_cross_play(root, tmp_path):

@@ -37,7 +37,7 @@ def test_agents_are_named(trained, tmp_path, monkeypatch):
     three = ["cautious", "uniform", "game=hanabi_2x3", "players=3"]
     table = play.sitting(three, SETTINGS._replace(person=1), tmp_path / "x.json")
     assert [agent.label for agent in table.seat.agents] == ["cautious", "cautious", "uniform"]
-    table.do(lambda seat: seat.advice(seat.step))
+    table.advice()
     (record,) = json.loads((tmp_path / "x.json").read_text())
     assert record["tacit"]["agents"] == ["cautious", "person", "uniform"]
 
@@ -58,6 +58,8 @@ def test_what_cannot_be_played_is_refused_in_one_sentence(trained, finished_runs
         ([str(trained), str(finished_runs[0])], "the runs are of different games"),
         ([str(finished_runs[0])], "a person plays Hanabi, and this is the game lever"),
         (["runs/nothing"], "there is no run runs/nothing"),
+        (["nothing:3"], "there is no run nothing:3"),
+        (["piers", "game=hanabi_2x3", "--seed", str(2**32)], "--seed must be a whole number from 0 to"),
         (["broken.safetensors"], "broken.safetensors is missing, cut short or damaged"),
         (["piers", "game=hanabi_2x3", "--seat", "2"], "has the seats 0 to 1, not 2"),
         (["piers", "game=hanabi_2x3", "--seed", "-1"], "--seed"),
@@ -75,7 +77,7 @@ def test_what_cannot_be_played_is_refused_in_one_sentence(trained, finished_runs
 @pytest.mark.slow
 def test_a_game_in_the_terminal(tmp_path, planned, capsys):
     sitting = Sitting(tmp_path / "games.json", lambda number: planned(0) if number == 0 else None)
-    lines = iter(["?", "x", "99", "3", "u", "n", "3"])
+    lines = iter(["?", "[/x]", "99", "3", "u", "n", "3"])
     asked = []
 
     def read(prompt):
@@ -86,7 +88,7 @@ def test_a_game_in_the_terminal(tmp_path, planned, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert set(asked) == {"your move> "}
     assert "counts in your seat: 100.0% play slot 0" in out
-    assert "“x” is none of these: a number makes a move" in out
+    assert "“[/x]” is none of these: a number makes a move" in out
     assert "the action 99 is not legal now" in out
     assert "the next game is dealt when this one is over" in out
     assert out.endswith(f"the score is {sitting.seat.score} of 6 That was the last game.")
@@ -145,6 +147,8 @@ def moves_made(page):
 def move_by_keys(page):
     """Make the move that the arrows reach first, by Enter."""
     before = moves_made(page)
+    while not page.evaluate("document.activeElement.matches('[data-action]')"):
+        page.keyboard.press("Tab")
     while not page.evaluate("document.activeElement.matches('.board [data-action]')"):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -187,13 +191,14 @@ def test_two_tabs_a_reload_and_a_killed_server(page, start, tmp_path):
     for tab in (page, other):
         tab.goto(address)
         tab.locator(".hand").first.wait_for()
-    move_by_keys(page)
+    page.locator(".hints button:enabled").first.press("Enter")  # which costs no life
+    expect(page.locator(".told li")).to_have_count(2)
     page.reload()
     page.locator(".told li").first.wait_for()
     assert moves_made(page) == 2
     stale = other.locator("[data-action]:enabled[aria-label]").first
     stale.click()
-    other.get_by_role("alert").filter(has_text="The game has moved on: it is at step 2").wait_for()
+    other.get_by_role("alert").filter(has_text="The game has moved on: this was for an earlier position").wait_for()
     expect(other.locator(".told li")).to_have_count(2)
     (file,) = (tmp_path / "played").iterdir()
     kept = file.read_bytes()

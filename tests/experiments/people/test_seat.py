@@ -19,7 +19,7 @@ def play(seat, choose=lambda seat: seat.view()["legal"][0]):
     views = []
     while not seat.over:
         views.append(seat.view())
-        seat.move(choose(seat), seat.step)
+        seat.move(choose(seat))
     return views
 
 
@@ -51,7 +51,7 @@ def test_nothing_that_is_shown_depends_on_hidden_cards(make_seat):
         assert json.dumps(seat.view()) != shown
         seat._turns[-1] = turn
         assert [card for card, *_ in seat.view()["state"]["hands"][0]] == [None, None]
-        seat.move(seat.view()["legal"][-1], seat.step)
+        seat.move(seat.view()["legal"][-1])
 
 
 def test_a_record_is_resumed_where_it_was_left(board, counts, make_seat):
@@ -59,14 +59,18 @@ def test_a_record_is_resumed_where_it_was_left(board, counts, make_seat):
     views = play(whole)
     for view in views[:3]:
         assert seat.view() | {"practice": False} == view
-        seat.move(view["legal"][0], view["step"])
-    seat.advice(seat.step)
-    seat.undo(seat.step)
+        seat.move(view["legal"][0])
+    seat.advice()
+    seat.undo()
     record = json.loads(json.dumps(seat.record(["person", "counts"])))
     again = Seat.of_record(board, [counts] * 2, record)
     assert again.view() == seat.view()
     assert (again.asked, again.undone) == (1, 1)
     assert "score" not in record
+    other = full_deck(board, jax.random.key(6)).tolist()
+    cards = [{"suitIndex": card // 3, "rank": card % 3 + 1} for card in other]
+    with pytest.raises(TacitError, match="the deck of the game is not that of its seed, 5"):
+        Seat.of_record(board, [counts] * 2, record | {"deck": cards, "actions": []})
     assert record["tacit"] == {
         "person": 0, "seed": 5, "greedy": True, "practice": True, "asking": True, "agents": ["person", "counts"],
         "undone": 1, "asked": 1,
@@ -91,16 +95,16 @@ def test_moves_are_undone_in_practice(make_seat):
     seat = make_seat(practice=True, person=1)
     first = seat.view()
     with pytest.raises(TacitError, match="there is no move to undo"):
-        seat.undo(seat.step)
+        seat.undo()
     second = first["legal"][1]
-    seat.move(second, 1)
+    seat.move(second)
     after = seat.view()
-    seat.undo(3)
+    seat.undo()
     assert seat.view() == first
-    seat.move(second, 1)
+    seat.move(second)
     assert seat.view() == after
     with pytest.raises(TacitError, match="in practice only"):
-        make_seat().undo(0)
+        make_seat().undo()
 
 
 def test_what_is_not_allowed_changes_nothing(make_seat):
@@ -108,23 +112,24 @@ def test_what_is_not_allowed_changes_nothing(make_seat):
     shown = seat.view()
     for action in (0, -1, 99, None, "3", 3.0, True):  # discarding is not legal with all tokens
         with pytest.raises(TacitError, match=r"the action .* is not legal now"):
-            seat.move(action, 0)
-    for step in (1, None, "0"):
-        with pytest.raises(TacitError, match="it is at step 0, and this was for step"):
-            seat.move(shown["legal"][0], step)
+            seat.move(action)
     with pytest.raises(TacitError, match="the agent is not asked in this game"):
-        seat.advice(0)
+        seat.advice()
     with pytest.raises(TacitError, match="the whole game is shown when it is over"):
         seat.whole_game()
     assert seat.view() == shown
     assert [one["label"] for one in shown["seats"]] == ["you", "agent"]  # names are hidden where asking is
     play(seat)
     with pytest.raises(TacitError, match="the game is over"):
-        seat.move(0, seat.step)
+        seat.move(0)
     with pytest.raises(TacitError, match="has the seats 0 to 1, not 2"):
         make_seat(person=2)
-    with pytest.raises(TacitError, match="a game that was played here has person, seed"):
-        settings_of({"tacit": {"person": 0, "seed": "5"}})
+    own = make_seat().record(["person", "counts"])["tacit"]
+    for wrong in ({"seed": "5"}, {"greedy": 1}, {"undone": "x"}, {"asked": None}):
+        with pytest.raises(TacitError, match="a game that was played here has person, seed"):
+            settings_of({"tacit": own | wrong})
+    with pytest.raises(TacitError, match="the seed of a game must be a whole number from 0 to 2147483647"):
+        settings_of({"tacit": own | {"seed": 2**32 + 5}})
 
 
 def test_the_whole_game_has_probabilities_and_gaps(make_seat):
@@ -132,7 +137,7 @@ def test_the_whole_game_has_probabilities_and_gaps(make_seat):
     advised = []
 
     def choose(seat):
-        advised.append(seat.advice(seat.step))
+        advised.append(seat.advice())
         return max(advised[-1], key=lambda one: one[1])[0]
 
     play(seat, choose)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def move(sitting):
-    sitting.do(lambda seat: seat.move(seat.view()["legal"][0], seat.step))
+    sitting.move(sitting.seat.view()["legal"][0])
 
 
 def play(sitting):
@@ -67,6 +67,48 @@ def test_a_file_that_another_program_changed_is_not_overwritten(tmp_path, planne
     move(one)
 
 
+def test_a_window_that_shows_an_older_position_changes_nothing(tmp_path, planned):
+    """An undone move and the next game have step numbers that were there before."""
+    sitting = Sitting(tmp_path / "games.json", planned)
+    first, second = sitting.seat.view()["legal"][:2]
+    sitting.move(first, 0)
+    sitting.undo(1)
+    sitting.move(second, 2)
+    shown = sitting.seat.view()
+    for late in (lambda: sitting.move(first, 1), lambda: sitting.undo(1), lambda: sitting.advice(0)):
+        with pytest.raises(TacitError, match="the game has moved on: this was for an earlier position"):
+            late()
+    assert sitting.seat.view() == shown
+    play(sitting)
+    version = sitting.version
+    sitting.next_game(version)
+    with pytest.raises(TacitError, match="the game has moved on"):
+        sitting.move(first, 0)
+    assert (sitting.version, sitting.seat.step) == (version + 1, 0)
+
+
+def test_no_deck_comes_twice(tmp_path, planned):
+    """Whatever seed is asked for later: games of another start of the program are known to the person."""
+    file = tmp_path / "games.json"
+    play(Sitting(file, planned))
+    lower = Sitting(file, lambda number: planned(number - 3))
+    assert lower.seat.settings.seed == 6
+    higher = Sitting(file, lambda number: planned(number + 3))
+    assert higher.seat.settings.seed == 9
+
+
+def test_fixed_settings_are_those_of_the_file(tmp_path, planned):
+    def fixed(number, seed=0):
+        one = planned(number)
+        return one._replace(fixed=True, settings=one.settings._replace(seed=one.settings.seed + seed))
+
+    sitting = Sitting(tmp_path / "games.json", fixed)
+    move(sitting)
+    assert Sitting(sitting.file, fixed).resumed
+    with pytest.raises(TacitError, match=r"game 0 was played with Settings\(.*seed=5.*not with Settings\(.*seed=6"):
+        Sitting(sitting.file, lambda number: fixed(number, 1))
+
+
 def test_files_of_other_games_are_refused(tmp_path, planned, board):
     file = tmp_path / "games.json"
     move(Sitting(file, planned))
@@ -77,7 +119,7 @@ def test_files_of_other_games_are_refused(tmp_path, planned, board):
         Sitting(file, lambda number: planned(number)._replace(game=type(board)()))
     assert file.read_bytes() == kept
     no_deck = json.dumps([{**json.loads(kept)[0], "deck": []}]).encode()
-    for damaged in (kept[:50], b"{}", b"[3]", b'[{"tacit": {}}]', b"\xff", no_deck):
+    for damaged in (kept[:50], b"{}", b"[3]", b'[{"tacit": {}}]', b"\xff", b"[" * 100_000, no_deck):
         file.write_bytes(damaged)
         with pytest.raises(TacitError, match=r"games\.json holds no games that were played here"):
             Sitting(file, planned)

@@ -7,7 +7,6 @@ import pytest
 
 from experiments.analysis import with_people
 from experiments.people import study
-from experiments.people.sitting import AllPlayed
 from games.errors import TacitError
 from games.hanabi import records
 from tests.command_line import call
@@ -23,7 +22,7 @@ def pilot(tmp_path):
 def play(sitting):
     while True:
         while not sitting.seat.over:
-            sitting.do(lambda seat: seat.move(seat.view()["legal"][0], seat.step))
+            sitting.move(sitting.seat.view()["legal"][0])
         if sitting.last:
             return
         sitting.next_game()
@@ -31,24 +30,26 @@ def play(sitting):
 
 @pytest.mark.slow
 def test_participants_play_all_agents_in_orders_of_their_own(pilot):
-    study.session(pilot)
-    assert [file.name for file in pilot.parent.iterdir()] == ["pilot.yaml"]  # nothing was played yet
-    view = study.session(pilot).seat.view()
+    first = study.session(pilot)
+    view = first.seat.view()
     assert (view["asking"], view["practice"]) == (False, False)
     assert "cautious" not in json.dumps(view)
     assert "uniform" not in json.dumps(view)
-    first = study.session(pilot)
+    # Who begins at the same time is another participant.
+    second = study.session(pilot)
+    assert second.file.name == "participant-2.json"
+    with pytest.raises(TacitError, match=r"all 2 participants of .*pilot\.yaml have begun: --participant N goes on"):
+        study.session(pilot)
     play(first)
     assert first.file == pilot.parent / "pilot" / "participant-1.json"
     with pytest.raises(TacitError, match="the games of a study are not shown"):
         first.seat.whole_game()
-    with pytest.raises(AllPlayed, match=r"all 4 games of .*participant-1\.json were played"):
+    with pytest.raises(TacitError, match=r"all 4 games of .*participant-1\.json were played"):
         study.session(pilot, 1)
-    second = study.session(pilot)
-    assert second.file.name == "participant-2.json"
-    play(second)
-    with pytest.raises(TacitError, match=r"all 2 participants of .*pilot\.yaml have played"):
-        study.session(pilot)
+    second.move(second.seat.view()["legal"][0])
+    again = study.session(pilot, 2)
+    assert again.resumed
+    play(again)
     played = [json.loads((pilot.parent / "pilot" / f"participant-{n}.json").read_text()) for n in (1, 2)]
     for number, games in enumerate(played, 1):
         names = [record["tacit"]["agents"] for record in games]
@@ -59,6 +60,15 @@ def test_participants_play_all_agents_in_orders_of_their_own(pilot):
     seeds = [record["tacit"]["seed"] for games in played for record in games]
     assert seeds == list(range(9, 17))  # no deck twice
     assert [len(one.scores) for one in with_people.read([pilot.parent / "pilot"])] == [4, 4]
+
+
+@pytest.mark.slow
+def test_a_study_that_was_changed_does_not_go_on(pilot):
+    begun = study.session(pilot)
+    begun.move(begun.seat.view()["legal"][0])
+    pilot.write_text(pilot.read_text() + "play: sampled\n")
+    with pytest.raises(TacitError, match=r"game 0 was played with Settings\(.*greedy=True.*not with .*greedy=False"):
+        study.session(pilot, 1)
 
 
 def test_orders_differ_between_participants_and_are_balanced():
@@ -84,7 +94,7 @@ def test_orders_differ_between_participants_and_are_balanced():
         ("agents: [uniform]\ngames: 0", "study games must be a whole number of at least 1, not 0"),
         ("agents: [uniform]\nparticipants: many", "study participants must be a whole number, not 'many'"),
         ("agents: [uniform]\nplay: best", "study play must be one of greedy, sampled, not 'best'"),
-        ("agents: [uniform]\nseed: -1", "study seed must be a whole number of at least 0, not -1"),
+        ("agents: [uniform]\nseed: -1", "study seed must be a whole number from 0 to 2147483646, not -1"),
         ("agents: [uniform]", "uniform needs a game"),
         ("agents: [uniform]\ngame: [game=hanabi_2x3]\nseat: 2", "has the seats 0 to 1, not 2"),
     ],

@@ -19,7 +19,8 @@ def site(tmp_path_factory):
     whole = json.loads(GAME.read_text())
     broken = whole | {"actions": [whole["actions"][0], whole["actions"][0]]}
     stopped = whole | {"actions": whole["actions"][:10]}
-    (folder / "games.json").write_text(json.dumps([whole, broken, stopped]))
+    nothing = whole | {"actions": []}
+    (folder / "games.json").write_text(json.dumps([whole, broken, stopped, nothing]))
     build([], folder / "site", recorded=[folder / "games.json"])
     return folder / "site"
 
@@ -30,14 +31,15 @@ def game_of(site, name):
 
 @pytest.mark.slow
 def test_each_legal_game_has_its_page(site):
-    assert sorted(file.name for file in (site / "games" / "recorded").iterdir()) == ["0-0.js", "0-2.js"]
+    assert sorted(file.name for file in (site / "games" / "recorded").iterdir()) == ["0-0.js", "0-2.js", "0-3.js"]
     overview = (site / "data" / "overview.js").read_text().removeprefix("const overview = ").removesuffix(";\n")
     (listed,) = json.loads(overview)["recorded"]
-    assert (listed["file"], listed["number"], listed["refused"]) == ("games.json", 3, 1)
+    assert (listed["file"], listed["number"], listed["refused"]) == ("games.json", 4, 1)
     ends = [(game["number"], game["score"], game["moves"], game["ending"]) for game in listed["games"]]
     assert ends == [
         (0, 15.0, 74, "the game is over: the deck is used up"),
         (2, 3.0, 10, "the players stopped before the rules end the game"),
+        (3, 0.0, 0, "the players stopped before the rules end the game"),
     ]
 
 
@@ -81,7 +83,7 @@ def test_of_many_games_the_first_are_shown(monkeypatch, tmp_path):
 def test_the_pages_in_a_browser(page, site):
     page.goto((site / "index.html").as_uri())
     assert not page.locator("#runs").is_visible()
-    assert "games.json: 2 games (left out: 1 game against the rules)" in page.locator("#recorded").inner_text()
+    assert "games.json: 3 games (left out: 1 game against the rules)" in page.locator("#recorded").inner_text()
     page.get_by_role("link", name="2", exact=True).click()
     page.locator(".steps").wait_for()
     assert page.locator("h1").inner_text() == "Game 2 of games.json: score 3 of 25"
