@@ -1,7 +1,10 @@
 """`tacit play AGENT …`: a person's games of Hanabi with agents that they name."""
 
+import atexit
 import contextlib
+import os
 import re
+import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,8 +81,16 @@ def play(table: Sitting, *, in_terminal: bool, port: int = 0, opened: bool = Tru
             if opened:
                 webbrowser.open(server.address)
             serve(server)
+    if not in_terminal:
+        # At the interpreter's usual end, a thread that still answers would crash it, or not let it end.
+        atexit.register(_end_at_once)
     if table.file.exists():
         say(f"\n{table.file} holds the games")
+
+
+def _end_at_once() -> None:
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def seated(texts: Sequence[str], overrides: Sequence[str]) -> tuple[Hanabi, list[Named]]:

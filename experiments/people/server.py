@@ -191,5 +191,3 @@ def serve(server: Server) -> None:
         server.serve_forever()
     finally:
         server.server_close()
-        # For good: a thread that computes while the interpreter ends would crash it.
-        server.lock.acquire(timeout=60)

@@ -77,6 +77,7 @@ NOT_RUN = [  # (pattern of the command, why)
     ("git clone *", "needs the network"),
     ("tacit games hanabi --replay *", "needs games of people; tests/experiments/people runs it"),
     ("tacit play *", "waits for a person; tests/experiments/people plays in the terminal and in a browser"),
+    ("tacit compare *--people *", "needs games of people; tests/experiments/analysis/test_with_people.py has some"),
     ("cd examples", "the examples lie in the folder in which a page's commands run"),
     (".venv/bin/python -m pytest *", "runs tests"),
     (".venv/bin/pre-commit *", "changes the hooks of this repository"),
