@@ -84,6 +84,11 @@ class Comparison(NamedTuple):
         return self.optimum if self.shares and self.optimum else 1.0
 
     @property
+    def with_people(self) -> bool:
+        """Whether a row has a score with people."""
+        return any(row.people for row in self.rows)
+
+    @property
     def title(self) -> str:
         """The short name of the game with its board."""
         return keys_of.game_title(self.short_game, self.board)
@@ -112,8 +117,7 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
     keys, alike = list(comparison.rows[0].keys), bool(comparison.rows[0].short_name)
     run = Column("run", words=True, shown=names or alike)
     chosen_ones = len(columns) < len(COLUMNS)
-    with_people = any(row.people for row in comparison.rows)
-    people = [Column("with people", ("people",))] * with_people
+    people = [Column("with people", ("people",))] * comparison.with_people
     estimates = [Column(name, COLUMNS[name], in_papers=name in NARROW or chosen_ones) for name in columns]
     leading = [*map(Column, keys_of.short_names(keys), [(key,) for key in keys]), *([] if names else [run])]
     leading += [] if "seeds" in keys else [Column("seeds")]
@@ -128,7 +132,7 @@ def table(comparison: Comparison, *, names: bool = False, columns: Sequence[str]
         found = [Cell(_estimate(row, column), mark=MARK if _is_best(row, column) else "") for column in columns]
         own_name = [name] if names else []
         best = map(row.best.get, PLAYS)
-        beside = [row.people] * with_people
+        beside = [row.people] * comparison.with_people
         rows.append([*first, *found, *beside, *own_name, comparison.short_game, *apart.values(), *best])
     title = f"{comparison.game}; {comparison.scale}; 95 % intervals over seeds"
     lead = sum(column.shown for column in leading)
@@ -202,7 +206,7 @@ def sentences(comparison: Comparison, columns: Sequence[str] = tuple(COLUMNS)) -
     for key, values in comparison.over.items():
         texts = ", ".join(keys_of.short_value(key, value) for value in values)
         notes.append(f"each row is the mean over {keys_of.last_part(key)}: {texts}")
-    if any(row.people for row in comparison.rows):
+    if comparison.with_people:
         notes.append(
             "with people: the score of seeds of the run with people in one seat, who "
             "undid no move and asked for no advice; intervals over people"

@@ -48,8 +48,7 @@ class _Turn(NamedTuple):
 
     state: Any
     memories: tuple[Any, ...]
-    after: tuple[Any, ...]
-    """The memories once the move was made."""
+    """Of all seats, once the move was made."""
     log_probs: np.ndarray
     """float32[P, A]: what each policy says; of the person's seat, what the agent there would do."""
     drawn: np.ndarray
@@ -242,7 +241,7 @@ class Seat:
         now, player = self._turns[-1], self.step % self.game.players
         state = checked_step(self.game, now.state, player, action, self.step)
         self.actions.append(action)
-        self._turns.append(self._turn(state, now.after))
+        self._turns.append(self._turn(state, now.memories))
 
     def _turn(self, state: Any, memories: tuple[Any, ...]) -> _Turn:
         key = jax.random.fold_in(self._key, len(self.actions))
@@ -250,7 +249,7 @@ class Seat:
         decided = _decide(self._match, self._params, state, memories, key, greedy)
         after, log_probs, drawn, legal = jax.device_get(decided)
         own = np.flatnonzero(legal[self.settings.person]).tolist()
-        return _Turn(jax.device_get(state), memories, after, log_probs, drawn, own)
+        return _Turn(jax.device_get(state), after, log_probs, drawn, own)
 
 
 def settings_of(record: Mapping[str, Any]) -> Settings:

@@ -41,7 +41,7 @@ MOST_RUNS = 100
 MOST_PAIRS = 64
 """The most pairs of seeds of one run with sample games."""
 STATIC = Path(__file__).parent / "static"
-"""The pages, which are the same in every report, and that of `tacit play`."""
+"""The pages, which are the same in every report; `tacit play` shows some of them, too."""
 _PAGES = (".html", ".js", ".css")
 _MARK = "report.json"
 _OWN_FOLDERS = ("data", "games")
