@@ -12,12 +12,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from docs.records import Found, Piece, Records, current_runs
 from experiments import runs
-from experiments.analysis import compare, compare_figures, compare_tables, conventions, methods
-from experiments.configuration.config import CrossPlayConfig
+from experiments.analysis import compare, compare_figures, compare_tables, conventions, conventions_tables, methods
+from experiments.configuration.config import CrossPlayConfig, build_game
 from experiments.presentation import figures, tables
 from experiments.presentation.tables import Column, Table
 from experiments.studies import (
@@ -33,6 +32,7 @@ from experiments.studies import (
 from games.errors import TacitError
 from marl.crossplay import estimators, self_play_seatings
 from marl.crossplay.comparisons import difference_test, holm, own_cells
+from marl.crossplay.estimators import Estimate
 
 FIGURES = Path(__file__).parent / "figures"
 
@@ -49,6 +49,10 @@ METHODS = {
     "MAGRPO, group_std": "experiment=methods/magrpo learner.advantage_normaliser=group_std",
 }
 PARTNERS = "iggi,piers,outer,van_den_bergh,hle_simple,focus,uniform"
+LITERAL = {"small_sweep": "2×3"}
+"""The pieces whose runs are in the figure of convention gaps, and their boards."""
+PEOPLE = {3: (0.357, 0.005)}
+"""The convention gap of people and its standard error over games, by number of players: docs/literal.md says whose."""
 CONTRASTS = (
     ("IPPO", "IPPO, low"),
     ("MAPPO", "IPPO, separate critic"),
@@ -66,11 +70,10 @@ PHASES = (
 GAMES_A_TABLE = 4
 
 
-def trained(command: str, figure: str = "", matrix: str = "", literal: str = "") -> Piece:
+def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool = False) -> Piece:
     """A piece of training runs: the tables of `tacit compare` for each game, and of their convention gaps if `literal`.
 
-    In docs/figures/, if named, are its figure, the cross-play matrix of the first run of the table, and the figure of
-    the convention gaps.
+    In docs/figures/, if named, are its figure and the cross-play matrix of the first run of the table.
     """
 
     def read(folder: Path, small: bool) -> Found:
@@ -82,40 +85,92 @@ def trained(command: str, figure: str = "", matrix: str = "", literal: str = "")
         made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
         shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
-        found = {"table": shown}
+        found, numbers = {"table": shown}, json.loads(tables.as_json(made))
         if literal:
-            found["literal"], drawn = convention_gaps(paths, games=20 if small else 1000)
-            if not small:
-                figures.save(drawn, FIGURES / literal)
-        return Found(found, json.loads(tables.as_json(made)), paths)
+            gaps = [convention_gaps(path, games=20 if small else 1000) for path in paths]
+            found["literal"] = gap_table(gaps)
+            numbers = {"runs": numbers, "literal": gaps}
+        return Found(found, numbers, paths)
 
-    return Piece(lambda records: [f"train {command}"], read)
+    return Piece(lambda records: [f"train {command}"], read, draw=draw_gaps if literal else None)
 
 
-def convention_gaps(paths: Sequence[Path], *, games: int) -> tuple[str, Figure]:
-    """A row for each run with its convention gaps, and the figure of those of greedy play."""
-    rows, greedy = [], []
-    for path in paths:
-        run, crossed = runs.read_run(path), runs.read_crossplay(path)
-        settings: Any = {"games": games, "key": jax.random.key(0)}
-        gaps = [
-            conventions.convention_gaps(run, crossed[play].seatings, greedy=play == "greedy", **settings)
-            for play in ("greedy", "sampled")
-        ]
-        scored = estimators.cross_play(*crossed["greedy"].cells)
-        rows.append(
-            [str(_entropy_coef(path)), scored, *(one for pair in gaps for one in (pair.over_seeds, pair.cross_play))]
+def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
+    """A run's players, optimum and entropy coefficient, and for each play the cross-play score and convention gaps."""
+    run, crossed = runs.read_run(path), runs.read_crossplay(path)
+    plays: dict[str, Any] = {}
+    for play in ("greedy", "sampled"):
+        gaps = conventions.convention_gaps(
+            run.game,
+            run.agents,
+            crossed[play].seatings,
+            games=games,
+            greedy=play == "greedy",
+            key=jax.random.key(0),
         )
-        greedy.append((scored, gaps[0].over_seeds, gaps[0].cross_play))
+        scored = estimators.cross_play(*crossed[play].cells)
+        found = {"score": scored, "self_play": gaps.over_seeds, "cross_play": gaps.cross_play}
+        plays[play] = {name: one._asdict() for name, one in found.items()}
+    most = run.game.score_range[1]
+    return {"players": run.game.num_players, "most": most, "entropy_coef": _entropy_coef(path), **plays}
+
+
+def gap_table(gaps: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each run of `convention_gaps`."""
     columns = [
         Column("entropy_coef", words=True),
         Column("greedy XP"),
         *(Column(f"{play} gap, {whom}", digits=3) for play in ("greedy", "sampled") for whom in ("SP", "XP")),
     ]
-    names = [row[0] for row in rows]
-    return tables.markdown(Table("", columns, rows)), figures.convention_gaps(
-        names, *zip(*greedy, strict=True), "greedy play, by entropy coefficient"
+    rows = [
+        [
+            str(one["entropy_coef"]),
+            Estimate(**one["greedy"]["score"]),
+            *(Estimate(**one[play][whom]) for play in ("greedy", "sampled") for whom in ("self_play", "cross_play")),
+        ]
+        for one in gaps
+    ]
+    return tables.markdown(Table("", columns, rows))
+
+
+def gaps_of_partners(folder: Path, small: bool) -> Found:
+    """The scores and convention gaps of the partners, by board and number of players."""
+    paths = sorted(path.parent for path in (folder / "runs" / "conventions").glob("*/conventions.json"))
+    contents = sorted(
+        (runs.read_json(path / "conventions.json") for path in paths),
+        key=lambda one: (one["settings"]["game"]["preset"], one["settings"]["game"]["players"]),
     )
+    numbers, rows = [], []
+    for one in contents:
+        config, played = one["settings"]["game"], one["sampled"]
+        game = build_game({key: value for key, value in config.items() if key != "version"})
+        for place, name in enumerate(one["labels"]):
+            gap, error = (played["convention_gap"][key][place] for key in ("self_play", "standard_error"))
+            score = played["relabelled"]["self_play"][place]
+            numbers.append(
+                {"board": config["preset"], "players": game.num_players, "most": game.score_range[1], "partner": name}
+                | {"score": score, "gap": gap, "standard_error": error}
+            )
+            rows.append([config["preset"], game.num_players, name, score, tables.with_error(gap, error, 3)])
+    head = ["board", "players", "partner", "score with itself", "convention gap"]
+    return Found({"partners": markdown(head, rows)}, numbers, paths)
+
+
+def draw_gaps(records: Records) -> None:
+    """The figure of convention gaps against scores: runs from the records of `literal` pieces, partners and people."""
+    points = []
+    for piece, board in LITERAL.items():
+        for one in (records.read(piece) or {"numbers": {"literal": ()}})["numbers"]["literal"]:
+            greedy = {name: Estimate(**values) for name, values in one["greedy"].items()}
+            score, own, met = (greedy[name] for name in ("score", "self_play", "cross_play"))
+            points.append(
+                figures.GapPoint(one["players"], board, f"{one['entropy_coef']}", score.mean / one["most"], own, met)
+            )
+    for one in (records.read("partners") or {"numbers": ()})["numbers"]:
+        share, gap = one["score"] / one["most"], Estimate(one["gap"], one["standard_error"])
+        if one["board"] == "Hanabi-Full":
+            points.append(figures.GapPoint(one["players"], one["board"], one["partner"], share, gap))
+    figures.save(figures.convention_gaps(points, PEOPLE), FIGURES / "convention_gaps")
 
 
 def choose(method: str) -> Piece:
@@ -291,7 +346,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
     games = 20 if small else 500
     looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
     if not small:
-        figures.save(conventions.figure(looked_at[0], "greedy"), FIGURES / "conventions_2x3")
+        figures.save(conventions_tables.figure(looked_at[0], "greedy"), FIGURES / "conventions_2x3")
     head = [
         "entropy_coef",
         "SP − XP",
@@ -321,7 +376,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
         numbers.append(
             runs.read_json(found.folder / "conventions.json")["greedy"] | {"entropy_coef": _entropy_coef(path)}
         )
-    listing = tables.as_markdown(conventions.shown(looked_at[0]))
+    listing = tables.as_markdown(conventions_tables.shown(looked_at[0]))
     return Found({"listing": listing, "table": markdown(head, rows)}, numbers, paths)
 
 
@@ -369,8 +424,15 @@ GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 fir
 
 PIECES: dict[str, Piece] = {
     "demo": trained("experiment=demo", "demo"),
-    "small_sweep": trained(
-        "experiment=small_sweep", "small_sweep", matrix="small_sweep_matrix", literal="convention_gaps"
+    "small_sweep": trained("experiment=small_sweep", "small_sweep", matrix="small_sweep_matrix", literal=True),
+    "partners": Piece(
+        lambda records: [
+            *(f"conventions game={board} --with partners" for board in ("hanabi_2x3", "hanabi_3x3")),
+            *(f"conventions game=hanabi players={players} --with partners" for players in (2, 3, 4, 5)),
+        ],
+        gaps_of_partners,
+        smaller="--games 4 --symmetries 1",
+        draw=draw_gaps,
     ),
     "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),
     "ablation_gae_lambda": trained("experiment=ablation/gae_lambda", "ablation_gae_lambda"),

@@ -31,6 +31,8 @@ class Piece(NamedTuple):
     read: Callable[[Path, bool], Found]
     """Reads the results from that folder, given whether the size is small."""
     needs: tuple[str, ...] = ()
+    draw: Callable[["Records"], None] | None = None
+    """Draws the figures that show records of several pieces, after each of these pieces is made."""
     smaller: str = "seeds=6 budget.steps=8192 crossplay.games=20 execution.rows=2"
     """Arguments added to every command at the small size; the default is for training, with enough seeds."""
 
@@ -58,9 +60,10 @@ def current_runs(folder: Path) -> list[Path]:
 def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
     """What runs depend on, with versions: games and, for training runs, learners and cross-play; also the seeds.
 
-    Runs of the exact lab have the version of the search for one solution instead of learners, cross-play and seeds.
+    Runs of the exact lab have the version of the search for one solution instead of learners, cross-play and seeds;
+    partners measured by `tacit conventions` only have a game.
     """
-    sciences = [runs.read_json(path / "run.json")["science"] for path in paths]
+    sciences = [_science(path) for path in paths]
     trainings = [one for one in sciences if "learner" in one]
     games = {json.dumps(one["game"], sort_keys=True): one["game"] for one in sciences if one["game"] is not None}
     seeds = {(one["first_seed"], one["first_seed"] + one["seeds"] - 1) for one in trainings}
@@ -74,6 +77,12 @@ def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
     if searched := {f"search-{one['search']}" for one in sciences if "search" in one}:
         (depends["search"],) = searched
     return depends
+
+
+def _science(path: Path) -> dict[str, Any]:
+    if (path / "run.json").exists():
+        return runs.read_json(path / "run.json")["science"]
+    return {"game": runs.read_json(path / "conventions.json")["settings"]["game"]}
 
 
 def outdated(record: Mapping[str, Any]) -> list[str]:

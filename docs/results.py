@@ -89,6 +89,8 @@ def make(piece: str, records: Records, *, small: bool) -> None:
         )
     records.folder.mkdir(parents=True, exist_ok=True)
     runs.write_bytes(records.file(piece), text)
+    if (draw := PIECES[piece].draw) and not small:
+        draw(records)
 
 
 def rounded(plain: Any) -> Any:

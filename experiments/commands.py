@@ -107,13 +107,7 @@ def _crossplay(arguments: list[str]) -> None:
     from experiments.analysis import crossplay
     from experiments.presentation import tables
 
-    game = [text for text in options.runs if "=" in text and not Path(text).exists()]
-    known = {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
-    for text in game:
-        key, _, value = text.partition("=")
-        if key in known:
-            raise TacitError(f"{text} is an option of this command: --{key} {value}")
-    paths = [Path(text) for text in options.runs if text not in game]
+    paths, game = _runs_or_game(parser, options.runs)
     played = crossplay.crossplay_runs(
         runs.training_runs(paths) if paths else [],
         config,
@@ -124,13 +118,30 @@ def _crossplay(arguments: list[str]) -> None:
     tables.print_tables(crossplay.shown(played), options.format, below=[f"cells and figure in {played.folder}"])
 
 
+def _runs_or_game(parser: _Parser, words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The runs, and the overrides that name a game, among the words of a command that takes either."""
+    game = [text for text in words if "=" in text and not Path(text).exists()]
+    known = {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
+    for text in game:
+        key, _, value = text.partition("=")
+        if key in known:
+            raise TacitError(f"{text} is an option of this command: --{key} {value}")
+    return [Path(text) for text in words if text not in game], game
+
+
+def _with_partners(parser: _Parser) -> None:
+    """Add the option `--with`, which every command has that measures partners, too."""
+    from experiments.catalogue import facts
+
+    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=facts.read()["partner_choices"])
+
+
 def _playing(parser: _Parser, arguments: list[str]) -> tuple[Any, Any]:
     """Parse the options of a command that plays agents with each other; the options, and their `CrossPlayConfig`."""
-    from experiments.catalogue import facts
     from experiments.configuration.config import CrossPlayConfig
 
     defaults = CrossPlayConfig()
-    parser.add_argument("--with", dest="partners", default="", metavar="NAMES", help=facts.read()["partner_choices"])
+    _with_partners(parser)
     parser.add_argument("--games", type=int, default=defaults.games, help="games in each cell (%(default)s)")
     parser.add_argument("--seating", default=defaults.seating, help="all, distinct or one_against_copies (%(default)s)")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of decks and draws (%(default)s)")
@@ -289,11 +300,15 @@ def _methods(arguments: list[str]) -> None:
 def _conventions(arguments: list[str]) -> None:
     parser = _Parser(
         "tacit conventions",
-        description="Equivariance defect, Other-Play return and convention matrices of saved seeds.",
+        description="Equivariance defect, Other-Play return, convention matrices and gaps of saved seeds and partners.",
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run directory, a folder of them, or a file of the zoo"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="run directory, a folder of them, or a file of the zoo; without any: game=NAME KEY=VALUE …",
     )
+    _with_partners(parser)
     parser.add_argument("--games", type=int, default=1000, help="self-play games of each seed (%(default)s)")
     parser.add_argument("--symmetries", type=int, default=4, help="relabellings tried in each game (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of decks and draws (%(default)s)")
@@ -301,17 +316,16 @@ def _conventions(arguments: list[str]) -> None:
     _with_format(parser)
     options = parser.all_of(arguments)
     from experiments import runs
-    from experiments.analysis import conventions
+    from experiments.analysis import conventions, conventions_tables
     from experiments.presentation import tables
 
-    folders, found = [], []
-    for path in runs.training_runs(options.runs):
-        one = conventions.conventions_run(
-            path, games=options.games, symmetries=options.symmetries, seed=options.seed, output=options.output
-        )
-        folders.append(one.folder)
-        found += conventions.shown(one)
-    tables.print_tables(found, options.format, below=[f"results in {folder}" for folder in folders])
+    paths, game = _runs_or_game(parser, options.runs)
+    settings = {name: getattr(options, name) for name in ("games", "symmetries", "seed", "output")}
+    found = conventions.conventions(
+        runs.training_runs(paths) if paths else [], with_partners=options.partners, game=game, **settings
+    )
+    made = [table for one in found for table in conventions_tables.shown(one)]
+    tables.print_tables(made, options.format, below=[f"results in {one.folder}" for one in found])
 
 
 def _games(arguments: list[str]) -> int:

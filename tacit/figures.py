@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments.analysis.compare_figures import figure as comparison
-from experiments.analysis.conventions import figure as conventions
+from experiments.analysis.conventions_tables import figure as conventions
 from experiments.presentation import figures as _training
 from experiments.presentation.statistics_figures import coverage, intervals, matrix_and_estimates
 from experiments.runs.collection import PLAYS

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from experiments.analysis.compare_tables import Comparison
-    from experiments.analysis.conventions import Found
+    from experiments.analysis.conventions_tables import Found
     from experiments.analysis.methods import MethodsTable
     from experiments.runs import Record, Runs
     from experiments.studies.study import Results

@@ -63,11 +63,8 @@ def crossplay_runs(
       TacitError: if a run cannot be read, the runs are of different games, there is no agent, a partner cannot play the
         game, or the folder cannot be made.
     """
+    check_words("crossplay", bool(paths), with_partners, game)
     loaded = read_runs(paths)
-    if loaded and game:
-        raise TacitError(f"a run brings its own game: leave out {' '.join(game)}")
-    if not loaded and not (with_partners and game):
-        raise TacitError("crossplay needs a RUN, or a game and partners: game=NAME --with partners")
     played_game = loaded[0].game if loaded else build_game(compose.composed_game(game))
     joining = named_partners(played_game, with_partners)
     settings = {"runs": [run.name for run in loaded], **dataclasses.asdict(config)}
@@ -86,6 +83,18 @@ def crossplay_runs(
     figures.save(figure, output / "crossplay")
     members = tuple((run.name, len(run.agents)) for run in loaded)
     return Played(results, output, members, played_game.score_range, sampling(agents + joining))
+
+
+def check_words(command: str, has_runs: bool, with_partners: str, game: Sequence[str]) -> None:
+    """Check that a command is given runs, or else a game and partners.
+
+    Raises:
+      TacitError: if it is given neither or both.
+    """
+    if has_runs and game:
+        raise TacitError(f"a run brings its own game: leave out {' '.join(game)}")
+    if not has_runs and not (with_partners and game):
+        raise TacitError(f"{command} needs a RUN, or a game and partners: game=NAME --with partners")
 
 
 def sampling(agents: Sequence[Agent]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -16,6 +16,7 @@ from marl.crossplay.comparisons import Blocks
 from marl.crossplay.estimators import Estimate
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
+MARKERS = "osD^v"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
@@ -112,21 +113,22 @@ def conventions(
     actions: Sequence[str],
     labels: Sequence[str],
     distance: np.ndarray,
-    scores: np.ndarray,
+    scores: np.ndarray | None,
     title: str,
-    note: str,
+    note: str = "",
 ) -> Figure:
-    """Convention matrices of N seeds [N, A, A], and their cross-play scores [N, N] against their distances [N, N].
+    """Convention matrices of N agents [N, A, A], and their cross-play scores [N, N] against their distances [N, N].
 
-    Rows that a seed never visits are gray; at most 12 seeds have their matrix drawn.
+    Rows that an agent never visits are gray; at most 12 agents have their matrix drawn. Without scores, only matrices.
     """
     shown = min(len(matrices), 12)
     rows = -(-shown // 4)
     columns = -(-shown // rows)
     side = max(1.5, 0.13 * len(actions))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(columns * side + 6.4, max(rows * side + 1.9, 3.4)), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[columns * side + 2.6, 3.8], squeeze=False)[0]
+        widths = [columns * side + 2.6, *([] if scores is None else [3.8])]
+        figure = Figure(figsize=(sum(widths), max(rows * side + 1.9, 3.4)), layout="constrained")
+        left, *right = figure.subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0]
         axes = left.subplots(rows, columns, squeeze=False)
         colors = matplotlib.colormaps["viridis"].with_extremes(bad="0.88")
         image: Any = None
@@ -142,12 +144,13 @@ def conventions(
         left.colorbar(image, ax=axes.ravel().tolist(), shrink=0.6, label="P(next player's action | action)")
         left.supylabel("action", fontsize=8)
         left.supxlabel("action of the next player", fontsize=8)
-        axis = right.subplots()
-        pairs = np.triu_indices(len(distance), 1)
-        axis.plot(distance[pairs], scores[pairs], "o", ms=4, alpha=0.7, color=CROSS_PLAY)
-        axis.set(xlabel="distance of the convention matrices", ylabel="cross-play score, mean of both seatings")
-        axis.set_title(note, fontsize=8)
-        axis.set_xlim(left=0)
+        if scores is not None:
+            axis = right[0].subplots()
+            pairs = np.triu_indices(len(distance), 1)
+            axis.plot(distance[pairs], scores[pairs], "o", ms=4, alpha=0.7, color=CROSS_PLAY)
+            axis.set(xlabel="distance of the convention matrices", ylabel="cross-play score, mean of both seatings")
+            axis.set_title(note, fontsize=8)
+            axis.set_xlim(left=0)
         figure.suptitle(title)
     return figure
 
@@ -182,43 +185,64 @@ def methods(found: Mapping[str, Blocks], score_range: tuple[float, float], game:
     return figure
 
 
-def convention_gaps(
-    names: Sequence[str],
-    cross_play: Sequence[Estimate],
-    own: Sequence[Estimate],
-    met: Sequence[Estimate],
-    title: str,
-) -> Figure:
-    """Convention gaps against cross-play, a point for each run: with themselves (open) and with each other (filled).
+class GapPoint(NamedTuple):
+    """A point of the figure of convention gaps: a run, or a partner with copies of itself."""
+
+    players: int
+    board: str
+    name: str
+    score: float  # as a share of the board's greatest
+    own: Estimate  # the gap in self-play
+    met: Estimate | None = None  # in cross-play; None for a partner
+
+
+def convention_gaps(points: Sequence[GapPoint], people: Mapping[int, float]) -> Figure:
+    """Convention gaps against scores, a panel for each number of players; people, without such a score, are lines.
 
     Args:
-      names: of the runs, in the order in which a line connects them.
-      cross_play: their scores.
-      own, met: their gaps in self-play and in cross-play, in shares of plays.
-      title: of the figure.
+      points: runs of one board are joined by a line, in their order.
+      people: their gap, by number of players.
     """
+    numbers = sorted({one.players for one in points} | set(people))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
-        axis = figure.subplots()
-        scores = np.array([one.mean for one in cross_play], float)
-        apart = np.ptp(scores) / 150  # so that intervals do not hide each other
-        for gaps, color, face, label, places in (
-            (own, SELF_PLAY, "white", "seeds with themselves", scores - apart),
-            (met, CROSS_PLAY, CROSS_PLAY, "different seeds", scores + apart),
-        ):
-            means = np.array([one.mean for one in gaps], float)
-            ends = np.array([[one.low, one.high] for one in gaps], float)
-            axis.plot(places, means, color=color, linewidth=0.8, alpha=0.5)
-            axis.vlines(places, ends[:, 0], ends[:, 1], color=color, linewidth=1.2)
-            axis.plot(places, means, "o", color=color, markerfacecolor=face, ms=6, label=label)
-        highest = [np.array([one.mean if one.high is None else one.high for one in gaps], float) for gaps in (own, met)]
-        for name, score, top in zip(names, scores, np.nan_to_num(np.fmax(*highest)), strict=True):
-            axis.annotate(name, (score, top), (0, 5), textcoords="offset points", ha="center", fontsize=8)
-        axis.axhline(0, color="0.35", linewidth=1, linestyle="--")
-        axis.set(xlabel="greedy cross-play", ylabel="convention gap (share of plays)", title=title)
-        axis.margins(y=0.12)
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        figure = Figure(figsize=(1.2 + 3.7 * len(numbers), 4.2), layout="constrained")
+        for axis, players in zip(figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0], numbers, strict=True):
+            own = [one for one in points if one.players == players]
+            boards = list(dict.fromkeys(one.board for one in own))
+            for board in boards:
+                runs = [one for one in own if one.board == board and one.met is not None]
+                partners = [one for one in own if one.board == board and one.met is None]
+                for whose, color, label in (
+                    ([one.own for one in runs], SELF_PLAY, f"{board}: seeds with themselves"),
+                    ([one.met for one in runs], CROSS_PLAY, f"{board}: different seeds"),
+                ):
+                    _gap_line(axis, runs, whose, color, label, MARKERS[boards.index(board) % len(MARKERS)])
+                for one in partners:
+                    axis.plot(one.score, one.own.mean, "x", color="0.35", ms=5)
+                    axis.annotate(one.name, (one.score, one.own.mean), (3, 3), textcoords="offset points", fontsize=6)
+            if players in people:
+                axis.axhline(people[players], color="#2e7d32", linewidth=1.2, label="people with people")
+            axis.axhline(0, color="0.35", linewidth=1, linestyle="--")
+            axis.set(title=f"{players} players", xlabel="score, share of the greatest", xlim=(-0.03, 1.03))
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(fontsize=6)
+        figure.axes[0].set_ylabel("convention gap (share of plays)")
+        figure.suptitle("Convention gap against cross-play of runs (greedy), and self-play of partners (×)")
     return figure
+
+
+def _gap_line(
+    axis: Any, runs: Sequence[GapPoint], gaps: Sequence[Estimate | None], color: str, label: str, marker: str
+) -> None:
+    """Runs of one board with their names and intervals, joined by a line."""
+    known = [(run, gap) for run, gap in zip(runs, gaps, strict=True) if gap is not None and gap.mean is not None]
+    scores = [run.score for run, _ in known]
+    axis.plot(scores, [gap.mean for _, gap in known], marker, ls="-", color=color, linewidth=0.8, ms=4, label=label)
+    for run, gap in known:
+        if gap.low is not None:
+            axis.vlines(run.score, gap.low, gap.high, color=color, linewidth=1, alpha=0.6)
+        if color == SELF_PLAY:
+            axis.annotate(run.name, (run.score, gap.mean), (3, 4), textcoords="offset points", fontsize=6)
 
 
 def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:

@@ -21,6 +21,8 @@ from experiments import runs
 from experiments.analysis import compare, compare_tables
 from experiments.configuration.config import canonical
 from experiments.presentation import keys as keys_of
+from experiments.presentation.tables import text_of
+from experiments.runs.collection import PLAYS
 from experiments.runs.record import Record
 from experiments.studies import exact_tables
 from games.errors import TacitError
@@ -249,10 +251,12 @@ def short_labels(labels: Sequence[str]) -> list[str]:
 def _conventions(folder: Path) -> dict[str, Any]:
     found = runs.read_json(folder / "conventions.json")
     plays: dict[str, Any] = {}
-    for play in ("sampled", "greedy"):
-        known = found[play]["conventions"]
+    for play in PLAYS:
+        if play not in found:
+            continue
+        known, gap = found[play]["conventions"], _convention_gap(found[play].get("convention_gap"))
         if isinstance(known, str):
-            plays[play] = {"refused": known}
+            plays[play] = {"refused": known, "gap": gap}
             continue
         with np.load(folder / "conventions.npz", allow_pickle=False) as arrays:
             matrices = responses(arrays[play])
@@ -265,6 +269,7 @@ def _conventions(folder: Path) -> dict[str, Any]:
                 [int(a), int(b), *numbers([distance[a, b], (scores[a, b] + scores[b, a]) / 2])] for a, b in pairs
             ],
             "predicts": _correlation(known["predicts"]),
+            "gap": gap,
         }
     return {
         "labels": short_labels(found["labels"]),
@@ -272,6 +277,13 @@ def _conventions(folder: Path) -> dict[str, Any]:
         "games": found["settings"]["games"],
         "plays": plays,
     }
+
+
+def _convention_gap(gap: Mapping[str, Any] | str | None) -> list[str] | None:
+    """The convention gap of seeds with themselves and with each other in words; None where it is not defined."""
+    if not isinstance(gap, Mapping):
+        return None
+    return [text_of(Estimate(**gap[key]), 3) for key in ("over_seeds", "cross_play")]
 
 
 def _correlation(predicts: Mapping[str, Any]) -> str:

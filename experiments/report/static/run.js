@@ -134,12 +134,14 @@
 
     function show() {
       const found = data.plays[play];
+      const gap = element("p", {}, found.gap
+        ? `Convention gap: ${found.gap[0]} of seeds with themselves, ${found.gap[1]} with each other.` : "");
       if (found.refused) {
-        body.replaceChildren(element("p", {}, `No convention matrices: ${found.refused}.`));
+        body.replaceChildren(element("p", {}, `No convention matrices: ${found.refused}.`), gap);
         return;
       }
       const maps = element("div", { class: "grid wide" });
-      body.replaceChildren(maps, element("p", {}, `Spearman correlation of distance and XP: ${found.predicts}`));
+      body.replaceChildren(maps, element("p", {}, `Spearman correlation of distance and XP: ${found.predicts}`), gap);
       for (const seed of new Set(chosen)) {
         const title = `seed ${data.labels[seed]}`;
         curves.add(maps, `Convention matrix of ${title}`, (node) => curves.convention(node, found.matrices[seed], data.actions, title));

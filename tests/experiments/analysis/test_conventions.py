@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import runs
-from experiments.analysis.conventions import Conventions, Found, Play, conventions_run, figure, shown
+from experiments.analysis.conventions import conventions, conventions_run
+from experiments.analysis.conventions_tables import Conventions, Found, Play, figure, shown
 from experiments.presentation import figures, tables
 from games.errors import TacitError
 from marl.conventions import Correlation, distances
@@ -106,6 +107,44 @@ def test_one_play_and_its_figure(hanabi_run, said, tmp_path):
     )
     with pytest.raises(TacitError, match="no figure of convention matrices: in this game nobody answers"):
         figure(refused, "greedy")
+
+
+@pytest.mark.slow
+def test_partners_are_measured_one_by_one(hanabi_run, tacit, tmp_path):
+    said = tacit(
+        "conventions", "game=hanabi_2x3", "ranks=2", "--with", "cautious,careless=cautious", "--games", 30,
+        "--symmetries", 1, "--output", tmp_path, "--format", "json",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    rows = json.loads(said.out)
+    assert [(row["play"], row["partner"]) for row in rows] == [("sampled", "cautious"), ("sampled", "careless")]
+    for row in rows:  # plays only what is certain, and the same whatever the colors are called
+        assert row["convention_gap"] == {"mean": 0, "standard_error": 0}
+        assert (row["lost"]["mean"], row["defect"]["mean"]) == (0, 0)
+        assert 0 < row["self_play"]["mean"] <= 4
+        assert row["self_play"]["standard_error"] > 0
+    (folder,) = (tmp_path / "conventions").iterdir()
+    plain = json.loads((folder / "conventions.json").read_text())
+    assert plain["settings"]["with"] == ["cautious", "careless=cautious"]
+    assert plain["sampled"]["conventions"]["distance"][0][1] < 0.5  # the same player twice, on its own games
+    assert plain["sampled"]["cross_play"][0][1] is None
+    # Runs first, then the partners in their game.
+    several = conventions([hanabi_run], with_partners="cautious", games=2, symmetries=1, output=tmp_path)
+    assert [one.labels for one in several] == [[f"{hanabi_run.name[:6]}/{seed}" for seed in range(4)], ["cautious"]]
+    (table,) = shown(several[1])
+    assert table.title == "hanabi, partners, sampled play"
+    assert table.notes == ["each with copies of itself; ±: the standard error over games"]
+    assert len(figure(several[1], "sampled").get_axes()) == 2  # a matrix and its color bar
+
+
+def test_neither_runs_nor_partners_or_both_are_refused(hanabi_run, finished_runs):
+    with pytest.raises(TacitError, match=r"^conventions needs a RUN, or a game and partners: game=NAME --with partner"):
+        conventions([], game=["game=hanabi_2x3"])
+    with pytest.raises(TacitError, match=r"^a run brings its own game: leave out game=hanabi$"):
+        conventions([hanabi_run], game=["game=hanabi"])
+    with pytest.raises(TacitError, match=r"^there is no partner 'pears'; did you mean 'piers'\?"):
+        conventions([hanabi_run], with_partners="pears")
+    assert not (hanabi_run.parent / "conventions" / "none").exists()
 
 
 def test_bad_settings_are_refused(finished_runs, tmp_path):

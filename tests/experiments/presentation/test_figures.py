@@ -68,7 +68,13 @@ def no_game_ended():
 
 def some_gaps(means, half):
     gaps = [Estimate(mean, half, half and mean - half, half and mean + half) for mean in means]
-    return figures.convention_gaps(["0.01", "0.1"], [Estimate(4.0), Estimate(5.0)], gaps, gaps[::-1], "title")
+    points = [
+        figures.GapPoint(2, board, name, score, own, met)
+        for board in ("2×3", "3×3")
+        for name, score, own, met in zip(["0.01", "0.1"], [0.7, 0.9], gaps, gaps[::-1], strict=True)
+    ]
+    partner = figures.GapPoint(3, "full", "iggi", 0.6, Estimate(0.0, 0.01))
+    return figures.convention_gaps([*points, partner], {3: 0.36})
 
 
 FIGURES = {

