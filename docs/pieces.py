@@ -100,7 +100,7 @@ def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
     run, crossed = runs.read_run(path), runs.read_crossplay(path)
     plays: dict[str, Any] = {}
     for play in ("greedy", "sampled"):
-        gaps = conventions.convention_gaps(
+        gaps, of_discards = conventions.convention_gaps(
             run.game,
             run.agents,
             crossed[play].seatings,
@@ -110,6 +110,7 @@ def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
         )
         scored = estimators.cross_play(*crossed[play].cells)
         found = {"score": scored, "self_play": gaps.over_seeds, "cross_play": gaps.cross_play}
+        found["discards"] = of_discards.over_seeds
         plays[play] = {name: one._asdict() for name, one in found.items()}
     most = run.game.score_range[1]
     return {"players": run.game.num_players, "most": most, "entropy_coef": _entropy_coef(path), **plays}
@@ -146,13 +147,15 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
         game = build_game({key: value for key, value in config.items() if key != "version"})
         for place, name in enumerate(one["labels"]):
             gap, error = (played["convention_gap"][key][place] for key in ("self_play", "standard_error"))
+            of_discards = [played["gap_of_discards"][key][place] for key in ("self_play", "standard_error")]
             score = played["relabelled"]["self_play"][place]
             numbers.append(
                 {"board": config["preset"], "players": game.num_players, "most": game.score_range[1], "partner": name}
-                | {"score": score, "gap": gap, "standard_error": error}
+                | {"score": score, "gap": gap, "standard_error": error, "discards": of_discards}
             )
-            rows.append([config["preset"], game.num_players, name, score, tables.with_error(gap, error, 3)])
-    head = ["board", "players", "partner", "score with itself", "convention gap"]
+            told = [tables.with_error(gap, error, 3), tables.with_error(*of_discards, 3)]
+            rows.append([config["preset"], game.num_players, name, score, *told])
+    head = ["board", "players", "partner", "score with itself", "convention gap", "of discards"]
     return Found({"partners": markdown(head, rows)}, numbers, paths)
 
 

@@ -1,4 +1,4 @@
-"""How much of play is convention: what plays gain over the literal content of hints.
+"""How much of play is convention: what plays and discards gain over the literal content of hints.
 
 If players used only what hints say literally, their plays would fail as often as the literal chances say
 (`games.hanabi.literal`). The **convention gap** is how much less often they do:
@@ -6,7 +6,9 @@ If players used only what hints say literally, their plays would fail as often a
     gap = mean over plays of P(the card cannot be played | literal information) − share of plays that failed
 
 It is 0 for a player who plays only cards that are certain, and in expectation for one who chooses by public facts
-alone. The joint chance is the gap's; the marginal one, which forgets the rest of the hand, stands beside it.
+alone. The joint chance is the gap's; the marginal one, which forgets the rest of the hand, stands beside it. The gap of
+discards is the same, with cards that are critical (`games.hanabi.literal.critical`) in place of those that cannot be
+played. Hints have none: who gives a hint sees the cards.
 
 Fukushima, Xiong and Moradi Pari 2026, "The Convention Gap" (arXiv:2609.11489).
 """
@@ -22,7 +24,7 @@ import numpy as np
 
 from games.errors import TacitError
 from games.game import Game
-from games.hanabi.literal import chance_of_failure, check_hand
+from games.hanabi.literal import chance_of, chance_of_failure, check_hand, critical, unplayable
 from games.hanabi.records import RecordedGames, actions_of_all
 from games.hanabi.rules import Hanabi, HanabiState
 from marl.agent import Agent
@@ -34,33 +36,44 @@ MOST_HINTS = 3
 """Cards that hints touched so often, or more often, are counted together."""
 
 
-class Plays(NamedTuple):
-    """Sums over the plays of games [...], by how many hints had touched the card: [..., MOST_HINTS + 1]."""
+class Sums(NamedTuple):
+    """Sums over the plays or discards of games [...], by how many hints had touched the card: [..., MOST_HINTS + 1].
 
-    plays: Any  # int32
+    A play fails if the card cannot be played, a discard if it is critical.
+    """
+
+    moves: Any  # int32 number of plays, or of discards
     failures: Any  # int32
     joint: Any  # float32 sum of the chances to fail, given the literal information
     marginal: Any  # float32 the same, without what the other cards of the hand tell
 
+    def over_hints(self) -> "Sums":
+        """The sums over all cards, [...]; numpy, float64."""
+        return Sums(*(np.asarray(leaf, np.float64).sum(-1) for leaf in self))
+
+
+class Moves(NamedTuple):
+    """The plays and the discards of games."""
+
+    plays: Sums
+    discards: Sums
+
     @classmethod
-    def none(cls) -> "Plays":
+    def none(cls) -> "Moves":
         """Those of a game that has not begun."""
         count, chance = jnp.zeros(MOST_HINTS + 1, jnp.int32), jnp.zeros(MOST_HINTS + 1, jnp.float32)
-        return cls(count, count, chance, chance)
-
-    def over_hints(self) -> "Plays":
-        """The sums over all cards, [...]; numpy, float64."""
-        return Plays(*(np.asarray(leaf, np.float64).sum(-1) for leaf in self))
+        sums = Sums(count, count, chance, chance)
+        return cls(sums, sums)
 
 
 class Gap(NamedTuple):
-    """The convention gap of games, in shares of plays."""
+    """The convention gap of games, in shares of plays or of discards."""
 
     gap: float
-    standard_error: float  # over games, whose plays are dependent; nan with fewer than two
+    standard_error: float  # over games, whose moves are dependent; nan with fewer than two
     marginal: float  # the gap of the marginal chances
-    failed: float  # share of plays that failed
-    plays: int
+    failed: float  # share of moves that failed
+    moves: int
 
 
 def check_hanabi(game: Game) -> Hanabi:
@@ -75,18 +88,18 @@ def check_hanabi(game: Game) -> Hanabi:
     return game
 
 
-def gap(plays: Plays) -> Gap:
-    """The convention gap of games, from sums [games] over the plays of each.
+def gap(sums: Sums) -> Gap:
+    """The convention gap of games, from sums [games] over the plays of each, or over the discards.
 
     The standard error is that of a ratio of means over independent games (the delta method).
 
     Raises:
-      TacitError: if no card was played.
+      TacitError: if there is no such move.
     """
-    count, failures, joint, marginal = (np.asarray(leaf, np.float64) for leaf in plays)
+    count, failures, joint, marginal = (np.asarray(leaf, np.float64) for leaf in sums)
     total = count.sum()
     if total == 0:
-        raise TacitError("no card was played, so that there is no convention gap")
+        raise TacitError("no card was played, or none discarded, so that there is no convention gap")
     gained = joint - failures
     mean = gained.sum() / total
     games = len(count)
@@ -96,17 +109,17 @@ def gap(plays: Plays) -> Gap:
         standard_error=float(deviation),
         marginal=float((marginal - failures).sum() / total),
         failed=float(failures.sum() / total),
-        plays=int(total),
+        moves=int(total),
     )
 
 
-def gains(plays: Plays) -> np.ndarray:
+def gains(sums: Sums) -> np.ndarray:
     """What each game adds to its cell's gap: float64[C, games], whose mean over games is the gap of the cell.
 
-    With d a game's difference of chances and failures, n its plays and r the gap of the cell: r + (d − r n) / mean n,
-    so that games with more plays do not vary more (the delta method). nan in cells in which no card was played.
+    With d a game's difference of chances and failures, n its moves and r the gap of the cell: r + (d − r n) / mean n,
+    so that games with more moves do not vary more (the delta method). nan in cells without such a move.
     """
-    count, failures, joint, _ = plays.over_hints()
+    count, failures, joint, _ = sums.over_hints()
     gained, means = joint - failures, count.mean(axis=1, keepdims=True)
     ratio, residual = np.full((2, *joint.shape), np.nan)
     np.divide(gained.mean(axis=1, keepdims=True), means, out=ratio, where=means > 0)
@@ -114,7 +127,7 @@ def gains(plays: Plays) -> np.ndarray:
     return ratio + residual
 
 
-def plays_of_agents(
+def moves_of_agents(
     game: Game,
     agents: Sequence[Agent],
     seatings: np.ndarray,
@@ -123,27 +136,27 @@ def plays_of_agents(
     greedy: bool,
     key: Array,
     max_lanes: int = 4096,
-) -> Plays:
-    """The plays in each game of some seatings: numpy [C, games, MOST_HINTS + 1]. Arguments as in `crossplay`.
+) -> Moves:
+    """The moves in each game of some seatings: numpy [C, games, MOST_HINTS + 1]. Arguments as in `crossplay`.
 
     Raises:
       TacitError: as `check_hanabi` and `visit_cells`.
     """
     check_hanabi(game)
     shape = (len(seatings), games, MOST_HINTS + 1)
-    total = Plays(*(np.zeros(shape, dtype) for dtype in (np.int32, np.int32, np.float32, np.float32)))
+    total = jax.tree.map(lambda leaf: np.zeros(shape, leaf.dtype), Moves.none())
     for some in visit_cells(
         game, agents, seatings, _Visitor(), games=games, greedy=greedy, key=key, max_lanes=max_lanes
     ):
-        for sums, results in zip(total, some.results, strict=True):
+        for sums, results in zip(jax.tree.leaves(total), jax.tree.leaves(some.results), strict=True):
             sums[some.cells, some.games] = results
     return total
 
 
-def plays_of_records(recorded: RecordedGames) -> Plays:
-    """The plays in each recorded game: numpy [N, MOST_HINTS + 1]; those of refused games mean nothing."""
+def moves_of_records(recorded: RecordedGames) -> Moves:
+    """The moves in each recorded game: numpy [N, MOST_HINTS + 1]; those of refused games mean nothing."""
     check_hanabi(recorded.game)
-    return jax.device_get(_plays_of_records(recorded.game, recorded.decks, recorded.actions, recorded.lengths))
+    return jax.device_get(_moves_of_records(recorded.game, recorded.decks, recorded.actions, recorded.lengths))
 
 
 def chances(game: Hanabi, states: HanabiState, actions: np.ndarray) -> np.ndarray:
@@ -177,19 +190,19 @@ def _chances(game: Hanabi, states: HanabiState, actions: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _plays_of_records(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> Plays:
-    def one(deck: Array, actions: Array, length: Array) -> Plays:
+def _moves_of_records(game: Hanabi, decks: Array, actions: Array, lengths: Array) -> Moves:
+    def one(deck: Array, actions: Array, length: Array) -> Moves:
         def turn(carry: tuple[Any, ...], action: Array) -> tuple[tuple[Any, ...], None]:
-            state, hints, plays, number = carry
+            state, hints, moves, number = carry
             hints = hints_received(game, state, hints)
             after, _, _ = game.step(state, actions_of_all(game, state, action), key=jax.random.key(0))
             legal = (number < length) & ~state.ended & ~after.illegal & ~state.illegal
-            plays = jax.tree.map(
-                lambda new, old: jnp.where(legal, new, old), _with_play(game, state, action, hints, plays), plays
+            moves = jax.tree.map(
+                lambda new, old: jnp.where(legal, new, old), _with_move(game, state, action, hints, moves), moves
             )
-            return (after, hints, plays, number + 1), None
+            return (after, hints, moves, number + 1), None
 
-        begun = (game.init_from_deck(deck), _no_hints(game), Plays.none(), jnp.int32(0))
+        begun = (game.init_from_deck(deck), _no_hints(game), Moves.none(), jnp.int32(0))
         return jax.lax.scan(turn, begun, actions)[0][2]
 
     return jax.vmap(one)(decks, actions, lengths)
@@ -219,50 +232,55 @@ def _no_hints(game: Hanabi) -> Array:
     return jnp.zeros((game.players, game.hand_size), jnp.int32)
 
 
-def _with_play(game: Hanabi, state: HanabiState, action: Array, hints: Array, plays: Plays) -> Plays:
-    """The sums with the action of the player to move, if it plays a card."""
+def _with_move(game: Hanabi, state: HanabiState, action: Array, hints: Array, moves: Moves) -> Moves:
+    """The sums with the action of the player to move, if it plays or discards a card."""
     player = state.player.astype(jnp.int32)
     is_play = (action >= game.hand_size) & (action < game.first_color_hint)
-    slot = jnp.where(is_play, action - game.hand_size, 0)
+    is_discard = (action >= 0) & (action < game.hand_size)
+    slot = jnp.where(is_play, action - game.hand_size, jnp.where(is_discard, action, 0))
     card = jnp.sum(jnp.where(jnp.arange(game.hand_size) == slot, state.cards[player], 0), dtype=jnp.uint8)
-    color, rank = card >> 3, card & 7
-    fits = jnp.any((jnp.arange(game.colors, dtype=jnp.uint8) == color) & (state.fireworks == rank))
-    literal = chance_of_failure(game, state, player, slot)
+    kind = (card >> 3).astype(jnp.int32) * game.ranks + (card & 7).astype(jnp.int32)
+    failing = jnp.where(is_play, unplayable(game, state), critical(game, state))
+    fails = jnp.any((jnp.arange(len(failing), dtype=jnp.int32) == kind) & failing)
+    literal = chance_of(game, state, player, slot, failing)
     row = jnp.arange(MOST_HINTS + 1, dtype=jnp.int32) == jnp.minimum(hints[player, slot], MOST_HINTS)
-    here = row & is_play
 
-    return Plays(
-        plays.plays + here,
-        plays.failures + (here & ~fits),
-        plays.joint + jnp.where(here, literal.joint.chance(), 0.0),
-        plays.marginal + jnp.where(here, literal.marginal.chance(), 0.0),
-    )
+    def counted(sums: Sums, happened: Array) -> Sums:
+        here = row & happened
+        return Sums(
+            sums.moves + here,
+            sums.failures + (here & fails),
+            sums.joint + jnp.where(here, literal.joint.chance(), 0.0),
+            sums.marginal + jnp.where(here, literal.marginal.chance(), 0.0),
+        )
+
+    return Moves(counted(moves.plays, is_play), counted(moves.discards, is_discard))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Visitor:
-    """The visitor that sums over the plays of a game."""
+    """The visitor that sums over the plays and the discards of a game."""
 
-    def start(self, match: Match, *, key: Array) -> tuple[Array, Plays]:
+    def start(self, match: Match, *, key: Array) -> tuple[Array, Moves]:
         del key
-        return _no_hints(check_hanabi(match.game)), Plays.none()
+        return _no_hints(check_hanabi(match.game)), Moves.none()
 
     def visit(
         self,
         match: Match,
         seated: tuple[Any, ...],
-        tally: tuple[Array, Plays],
+        tally: tuple[Array, Moves],
         step: Step,
         *,
         turn: int | None,
         greedy: Array,
-    ) -> tuple[Array, Plays]:
+    ) -> tuple[Array, Moves]:
         del seated, turn, greedy
         game = check_hanabi(match.game)
         hints = hints_received(game, step.state, tally[0])
         action = jnp.max(jnp.where(step.acting, step.actions, -1))  # -1: nobody acts
-        return hints, _with_play(game, step.state, action, hints, tally[1])
+        return hints, _with_move(game, step.state, action, hints, tally[1])
 
-    def result(self, match: Match, tally: tuple[Array, Plays], state: Any) -> Plays:
+    def result(self, match: Match, tally: tuple[Array, Moves], state: Any) -> Moves:
         del match, state
         return tally[1]

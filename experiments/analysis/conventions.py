@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments import runs
 from experiments.analysis import conventions_tables
-from experiments.analysis.conventions_tables import Conventions, Found, Gaps, Play, Relabelled
+from experiments.analysis.conventions_tables import Conventions, Found, Gaps, MoveGaps, Play, Relabelled
 from experiments.analysis.crossplay import check_words, named_partners, partner_names, sampling
 from experiments.configuration.config import CrossPlayConfig, build_game, name_of
 from experiments.launching import compose
@@ -34,10 +34,10 @@ from marl.conventions import (
 from marl.crossplay import CrossPlay, self_play_seatings
 from marl.crossplay.estimators import Estimate, cross_play, self_play
 from marl.equivariance import check_symmetric, measure_defect, other_play_return
-from marl.literal import check_hanabi, gains, plays_of_agents
+from marl.literal import Sums, check_hanabi, gains, moves_of_agents
 
-VERSION = 4
-"""The version of the measurement, part of a folder's name; since 4 it has the convention gap."""
+VERSION = 5
+"""The version of the measurement, part of a folder's name; since 4 it has the convention gap, since 5 of discards."""
 
 
 def conventions(
@@ -208,7 +208,7 @@ def _play(
             for half, number in zip(jax.random.split(key), (-(-games // 2), max(1, games // 2)), strict=True)
         )
         conventions = _compare(first, second, action_orbits(game), crossed_matrix)
-    gaps: Gaps | str = _refusal(check_hanabi, game)
+    gaps: MoveGaps | str = _refusal(check_hanabi, game)
     if not gaps:
         gaps = convention_gaps(game, agents, crossed.seatings, games=games, **settings)
     return Play(np.diag(crossed_matrix), crossed_matrix, relabelled, conventions, gaps)
@@ -216,7 +216,7 @@ def _play(
 
 def convention_gaps(
     game: Game, agents: Sequence[Agent], seatings: np.ndarray, *, games: int, greedy: bool, key: jax.Array
-) -> Gaps:
+) -> MoveGaps:
     """The gaps in every agent's games with itself, and in as many games with others.
 
     Args:
@@ -228,26 +228,36 @@ def convention_gaps(
       key: of decks and draws.
 
     Raises:
-      TacitError: as `marl.literal.plays_of_agents`.
+      TacitError: as `marl.literal.moves_of_agents`.
     """
     number = len(agents)
     alone = self_play_seatings(number, game.num_players)
     others = seatings[(seatings != seatings[:, :1]).any(axis=1)]
     settings: Any = {"greedy": greedy, "key": key}
-    own = gains(plays_of_agents(game, agents, alone, games=games, **settings))
-    error = own.std(axis=1, ddof=1) / np.sqrt(games) if games > 1 else np.full(number, np.nan)
-    over_seeds = Estimate(None, note="some seeds play no card")
-    crossed = Estimate(None, note="some seeds play no card together")
-    if np.isfinite(own).all():
-        over_seeds = self_play(alone, own)
-    if not len(others):
-        none = Estimate(None, note="no two seeds meet in the run's cross-play")
-        return Gaps(own.mean(axis=1), error, over_seeds, none)
-    each = -(-games * number // len(others))
-    met = gains(plays_of_agents(game, agents, others, games=each, **settings))
-    if np.isfinite(met).all():
-        crossed = cross_play(others, met)
-    return Gaps(own.mean(axis=1), error, over_seeds, crossed)
+    own = moves_of_agents(game, agents, alone, games=games, **settings)
+    each = -(-games * number // max(1, len(others)))
+    met = moves_of_agents(game, agents, others, games=each, **settings) if len(others) else None
+    return MoveGaps(
+        _gaps(alone, own.plays, others, met and met.plays),
+        _gaps(alone, own.discards, others, met and met.discards),
+    )
+
+
+def _gaps(alone: np.ndarray, own: Sums, others: np.ndarray, met: Sums | None) -> Gaps:
+    """The gaps of moves [N, games] of agents with themselves, and [C, games] of the seatings `others`."""
+    gained = gains(own)
+    games = gained.shape[1]
+    error = gained.std(axis=1, ddof=1) / np.sqrt(games) if games > 1 else np.full(len(gained), np.nan)
+    over_seeds = Estimate(None, note="some seeds make no such move")
+    if np.isfinite(gained).all():
+        over_seeds = self_play(alone, gained)
+    crossed = Estimate(None, note="no two seeds meet in the run's cross-play")
+    if met is not None:
+        together = gains(met)
+        crossed = Estimate(None, note="some seeds make no such move together")
+        if np.isfinite(together).all():
+            crossed = cross_play(others, together)
+    return Gaps(gained.mean(axis=1), error, over_seeds, crossed)
 
 
 def _refusal(check: Any, game: Any) -> str:

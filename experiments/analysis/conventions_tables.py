@@ -35,12 +35,19 @@ class Conventions(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """The convention gaps of N agents, in shares of plays (`marl.literal`)."""
+    """The convention gaps of N agents, in shares of their moves of one kind (`marl.literal`)."""
 
-    self_play: np.ndarray  # float64[N]; nan for an agent that plays no card
+    self_play: np.ndarray  # float64[N]; nan for an agent that makes no such move
     standard_error: np.ndarray  # float64[N] of self-play, over games; nan for a single game
     over_seeds: Estimate  # of self-play
     cross_play: Estimate
+
+
+class MoveGaps(NamedTuple):
+    """The convention gaps of plays and of discards."""
+
+    plays: Gaps
+    discards: Gaps
 
 
 class Play(NamedTuple):
@@ -50,7 +57,7 @@ class Play(NamedTuple):
     cross_play: np.ndarray  # float64[N, N], see `CrossPlay.matrix`; nan between partners
     relabelled: Relabelled | str
     conventions: Conventions | str
-    gaps: Gaps | str
+    gaps: MoveGaps | str
 
 
 class Found(NamedTuple):
@@ -117,8 +124,12 @@ def _table(found: Found, name: str, play: Play) -> Table:
     if isinstance(play.gaps, str):
         notes.append(f"convention gap: n/a ({play.gaps})")
     else:
-        parts.append(_gap_column(found, play.gaps))
-        notes += [f"convention gap in cross-play: {text_of(play.gaps.cross_play, 3)}"] if found.run else []
+        parts += [
+            _gap_column(found, play.gaps.plays, Column("conv. gap", ("convention_gap",), digits=3)),
+            _gap_column(found, play.gaps.discards, Column("of discards", ("gap_of_discards",), digits=3)),
+        ]
+        met = [text_of(one.cross_play, 3) for one in play.gaps]
+        notes += [f"convention gap in cross-play: {met[0]}; of discards: {met[1]}"] if found.run else []
     for more, cells in parts:
         columns += more
         rows = [[*row, *own] for row, own in zip(rows, cells, strict=False)]
@@ -165,13 +176,13 @@ def _mean(scores: np.ndarray, *, with_its_error: bool) -> Any:
     return Cell({"mean": float(scores.mean()), "standard_error": error}, with_error(float(scores.mean()), error))
 
 
-def _gap_column(found: Found, gaps: Gaps) -> tuple[list[Column], list[list[Any]]]:
-    """The column of convention gaps in self-play, with a cell for each agent and one over seeds."""
+def _gap_column(found: Found, gaps: Gaps, column: Column) -> tuple[list[Column], list[list[Any]]]:
+    """A column of convention gaps in self-play, with a cell for each agent and one over seeds."""
     cells: list[Any] = []
     for gap, error in zip(*_numbers(np.stack([gaps.self_play, gaps.standard_error])), strict=True):
         told = Cell({"mean": gap, "standard_error": error}, with_error(gap, error, 3))
         cells.append(gap if found.run else told)
-    return [Column("conv. gap", ("convention_gap",), digits=3)], [[one] for one in [*cells, gaps.over_seeds]]
+    return [column], [[one] for one in [*cells, gaps.over_seeds]]
 
 
 def _convention_lines(conventions: Conventions | str) -> list[str]:
@@ -211,15 +222,16 @@ def plain(play: Play) -> dict[str, Any]:
             "merged_predicts": play.conventions.merged_predicts._asdict(),
         }
     if isinstance(play.gaps, str):
-        plain["convention_gap"] = play.gaps
+        plain |= {"convention_gap": play.gaps, "gap_of_discards": play.gaps}
     else:
-        plain["convention_gap"] = {
-            "self_play": _numbers(play.gaps.self_play[None])[0],
-            "standard_error": _numbers(play.gaps.standard_error[None])[0],
-            "over_seeds": play.gaps.over_seeds._asdict(),
-            "cross_play": play.gaps.cross_play._asdict(),
-        }
+        plain |= {"convention_gap": _plain_gaps(play.gaps.plays), "gap_of_discards": _plain_gaps(play.gaps.discards)}
     return plain
+
+
+def _plain_gaps(gaps: Gaps) -> dict[str, Any]:
+    alone = _numbers(np.stack([gaps.self_play, gaps.standard_error]))
+    estimates = {"over_seeds": gaps.over_seeds._asdict(), "cross_play": gaps.cross_play._asdict()}
+    return dict(zip(("self_play", "standard_error"), alone, strict=True)) | estimates
 
 
 def _numbers(matrix: np.ndarray) -> list[list[float | None]]:

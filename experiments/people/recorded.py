@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.presentation.tables import Cell, Column, Table, with_error
-from games.errors import TacitError
 from games.hanabi import records
-from marl.literal import MOST_HINTS, Plays, gap, plays_of_records
+from marl.literal import MOST_HINTS, Gap, Moves, Sums, gap, moves_of_records
 
 _MOST_REFUSED = 10
 """Refused games of a file that are named one by one."""
 
-_OF_PLAYS = [
+_OF_MOVES = [
     Column("plays"),
     Column("failed", digits=3),
     Column("convention gap", ("gap",), digits=3),
     Column("marginal", digits=3),
+    Column("discards"),
+    Column("critical", digits=3),
+    Column("gap of discards", ("gap_of_discards",), digits=3),
 ]
 _OF_GAMES = [
     Column("stopped early", ("stopped",)),
@@ -32,16 +35,18 @@ _NOTES = [
     "before the rules ended the game",
     "failed: the share of plays that failed; convention gap: how much less often they failed than by what hints say "
     "literally, jointly for the whole hand (marginal: card by card)",
+    "critical: the share of discards that were of the last copy of a card still needed; their gap: how much less often "
+    "they were than by what hints say literally",
 ]
 
 
 def describe(files: Sequence[Path]) -> list[Table]:
-    """The games of each file, how many keep the rules, and their scores; and their plays, by hints that touched a card.
+    """The games of each file, how many keep the rules, and their scores; and their moves, by hints that touched a card.
 
     Raises:
       TacitError: for a file that cannot be read, or that has no game.
     """
-    games, plays, notes, ends = [], [], [], []
+    games, moves, notes, ends = [], [], [], []
     for file in files:
         recorded = records.read(file)
         replayed = records.replay(recorded)
@@ -50,18 +55,19 @@ def describe(files: Sequence[Path]) -> list[Table]:
             notes.append(f"{file.name}, game {one.game} is refused: {one.reason}")
         if (more := len(replayed.refused) - _MOST_REFUSED) > 0:
             notes.append(f"{file.name}: {more} more games are refused")
-        sums = Plays(*(leaf[legal] for leaf in plays_of_records(recorded)))
+        sums = jax.tree.map(lambda leaf, legal=legal: np.asarray(leaf)[legal], moves_of_records(recorded))
         counts = [file.name, len(legal), recorded.game.players, int((~legal).sum())]
-        games.append([*counts, *_of_games(recorded, replayed), *_of_plays(sums.over_hints())])
+        whole = Moves(*(one.over_hints() for one in sums))
+        games.append([*counts, *_of_games(recorded, replayed), *_of_moves(whole)])
         for hints in range(MOST_HINTS + 1):
-            own = Plays(*(np.asarray(leaf)[:, hints] for leaf in sums))
-            plays.append([file.name, f"{hints}{' or more' * (hints == MOST_HINTS)}", *_of_plays(own)])
-        ends.append(len(plays) - 1)
+            own = jax.tree.map(lambda leaf, hints=hints: leaf[:, hints], sums)
+            moves.append([file.name, f"{hints}{' or more' * (hints == MOST_HINTS)}", *_of_moves(own)])
+        ends.append(len(moves) - 1)
     columns = [Column("file", words=True), Column("games"), Column("players"), Column("refused")]
     by_hints = [Column("file", words=True), Column("hints that touched the card", ("hints",))]
     return [
-        Table("recorded games of hanabi", [*columns, *_OF_GAMES, *_OF_PLAYS], games, [*notes, *_NOTES]),
-        Table("their plays", [*by_hints, *_OF_PLAYS], plays, ends=ends[:-1]),
+        Table("recorded games of hanabi", [*columns, *_OF_GAMES, *_OF_MOVES], games, [*notes, *_NOTES]),
+        Table("their plays and discards", [*by_hints, *_OF_MOVES], moves, ends=ends[:-1]),
     ]
 
 
@@ -77,13 +83,20 @@ def _of_games(recorded: records.RecordedGames, replayed: records.Replayed) -> li
     return [int((~replayed.ended[legal]).sum()), agree, _mean(scores), perfect, _mean(recorded.lengths[legal])]
 
 
-def _of_plays(plays: Plays) -> list[Any]:
-    """The cells of `_OF_PLAYS`, from sums [games]; None where no card was played."""
-    try:
-        found = gap(plays)
-    except TacitError:
-        return [0, *[None] * (len(_OF_PLAYS) - 1)]
-    return [found.plays, found.failed, _with_error(found.gap, found.standard_error, 3), found.marginal]
+def _of_moves(moves: Moves) -> list[Any]:
+    """The cells of `_OF_MOVES`, from sums [games]; None where no card was played, or none discarded."""
+    plays, discards = _gap(moves.plays), _gap(moves.discards)
+    of_plays = [0, None, None, None]
+    of_discards = [0, None, None]
+    if plays:
+        of_plays = [plays.moves, plays.failed, _with_error(plays.gap, plays.standard_error, 3), plays.marginal]
+    if discards:
+        of_discards = [discards.moves, discards.failed, _with_error(discards.gap, discards.standard_error, 3)]
+    return [*of_plays, *of_discards]
+
+
+def _gap(sums: Sums) -> Gap | None:
+    return gap(sums) if sums.moves.sum() else None
 
 
 def _mean(values: np.ndarray) -> Cell:

@@ -1,4 +1,4 @@
-"""What hints say literally of a player's own cards, and the exact chance that one of them fails when it is played.
+"""What hints say literally of a player's own cards, and the exact chance that one of them cannot be played.
 
 Literally a hint says which cards of a hand have its color or rank and which have not, and nothing about why it was
 given. With the fireworks, the discards and the other hands, that leaves for each own card i a set A_i of kinds, and
@@ -32,12 +32,12 @@ MOST_CARDS = 5
 class Ways(NamedTuple):
     """Numbers of ways to draw the own hand, so that chances are their exact ratios."""
 
-    fail: Array  # int32[] those in which the card cannot be played
+    some: Array  # int32[] those in which the card is of one of the kinds that are asked for
     all: Array  # int32[]
 
     def chance(self) -> Array:
-        """float32[]: the probability that the card cannot be played."""
-        return self.fail.astype(jnp.float32) / jnp.maximum(self.all, 1).astype(jnp.float32)
+        """float32[]: the probability that the card is of one of these kinds."""
+        return self.some.astype(jnp.float32) / jnp.maximum(self.all, 1).astype(jnp.float32)
 
 
 class Literal(NamedTuple):
@@ -82,14 +82,34 @@ def check_hand(board: Board) -> None:
         )
 
 
-def chance_of_failure(board: Board, state: State, player: Array, slot: Array) -> Literal:
-    """The chances that a player's card in `slot` cannot be played, as that player could count them.
+def unplayable(board: Board, state: State) -> Array:
+    """bool[K]: the kinds that are not the next of their color, so that to play one fails."""
+    ranks = jnp.arange(board.ranks, dtype=jnp.uint8)
+    return (state.fireworks[:, None] != ranks[None]).reshape(-1)
+
+
+def critical(board: Board, state: State) -> Array:
+    """bool[K]: the kinds of which one copy is left and still needed, so that to discard it costs a point.
+
+    A kind is needed if it is not played and no lower rank of its color is lost.
+    """
+    ranks = jnp.arange(board.ranks, dtype=jnp.uint8)
+    left = jnp.asarray(board.copies, jnp.uint8)[None] - state.discards  # played copies count as left
+    played = state.fireworks[:, None] > ranks[None]
+    lost = (left == 0) & ~played
+    blocked = jnp.any(lost[:, None] & (ranks[None] < ranks[:, None])[None], axis=2)
+    return ((left == 1) & ~played & ~blocked).reshape(-1)
+
+
+def chance_of(board: Board, state: State, player: Array, slot: Array, kinds: Array) -> Literal:
+    """The chances that a player's card in `slot` is of one of some kinds, as that player could count them.
 
     Args:
       board: the sizes; hands of at most `MOST_CARDS` cards.
       state: one state; the player's own cards are not looked at.
       player: int32[], with a full hand, as the player to move always has: each moves once after the last draw.
       slot: int32[] of the card.
+      kinds: bool[K], such as `unplayable` or `critical`.
 
     Raises:
       TacitError: for larger hands.
@@ -101,13 +121,20 @@ def chance_of_failure(board: Board, state: State, player: Array, slot: Array) ->
     copies = unseen(board, state, player)
     own = jnp.where(sets[0], copies, 0)
     joint = own * _ways_of_others(sets[1:], copies)
-    ranks = jnp.arange(board.ranks, dtype=jnp.uint8)
-    fails = (state.fireworks[:, None] != ranks[None]).reshape(-1)
-    return Literal(_ways(joint, fails), _ways(own, fails))
+    return Literal(_ways(joint, kinds), _ways(own, kinds))
 
 
-def _ways(weights: Array, fails: Array) -> Ways:
-    return Ways(jnp.sum(jnp.where(fails, weights, 0), dtype=jnp.int32), jnp.sum(weights, dtype=jnp.int32))
+def chance_of_failure(board: Board, state: State, player: Array, slot: Array) -> Literal:
+    """The chances that a player's card in `slot` cannot be played; arguments and errors as for `chance_of`.
+
+    Raises:
+      TacitError: for larger hands.
+    """
+    return chance_of(board, state, player, slot, unplayable(board, state))
+
+
+def _ways(weights: Array, kinds: Array) -> Ways:
+    return Ways(jnp.sum(jnp.where(kinds, weights, 0), dtype=jnp.int32), jnp.sum(weights, dtype=jnp.int32))
 
 
 def _ways_of_others(sets: Array, copies: Array) -> Array:

@@ -18,13 +18,13 @@ from marl.crossplay.record import record_games
 from marl.literal import (
     MOST_HINTS,
     Gap,
-    Plays,
-    _plays_of_records,
+    Sums,
+    _moves_of_records,
     gains,
     gap,
     hints_received,
-    plays_of_agents,
-    plays_of_records,
+    moves_of_agents,
+    moves_of_records,
 )
 from marl.partners import partners
 
@@ -57,11 +57,11 @@ def recorded_games(game, choose, games, key):
 
 
 def played_by(game, choose, games, seed=0):
-    """The records and their plays, after a check that all of it is legal."""
+    """The plays and discards of recorded games, after a check that all of it is legal."""
     decks, actions, lengths = jax.device_get(recorded_games(game, choose, games, jax.random.key(seed)))
     recorded = records.RecordedGames(game, decks, actions, lengths, np.full(games, -1), ())
     assert records.replay(recorded).refused == []
-    return plays_of_records(recorded)
+    return moves_of_records(recorded)
 
 
 def hints_a_slot(game, state, key, plays=0.3):
@@ -88,7 +88,7 @@ def first_plays_its_best(game, state, key):
     coin_key, other_key = jax.random.split(key)
     slots = jnp.arange(game.hand_size, dtype=jnp.int32)
     ways = jax.vmap(lambda slot: chance_of_failure(game, state, jnp.int32(0), slot))(slots).joint
-    best = game.hand_size + jnp.argmin(ways.fail).astype(jnp.int32)  # of all cards the ways are equally many
+    best = game.hand_size + jnp.argmin(ways.some).astype(jnp.int32)  # of all cards the ways are equally many
     plays = (state.player == 0) & jax.random.bernoulli(coin_key)
     return jnp.where(plays, best, hints_a_slot(game, state, other_key, plays=0.0))
 
@@ -105,16 +105,16 @@ def plays_what_is_certain(game, state, key):
     target = state.cards[(state.player + 1) % game.players][0].astype(jnp.int32)
     instead = jnp.where(may_discard, other - game.hand_size, game.first_color_hint + (target >> 3))
     return jnp.where(
-        jnp.any(ways.fail == 0), game.hand_size + jnp.argmin(ways.fail), jnp.where(is_play, instead, other)
+        jnp.any(ways.some == 0), game.hand_size + jnp.argmin(ways.some), jnp.where(is_play, instead, other)
     ).astype(jnp.int32)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_who_plays_what_is_certain_has_gap_0(board):
-    found = gap(played_by(BOARDS[board], plays_what_is_certain, 256).over_hints())
+    found = gap(played_by(BOARDS[board], plays_what_is_certain, 256).plays.over_hints())
     assert (found.gap, found.standard_error, found.failed) == (0.0, 0.0, 0.0)
-    assert found.plays > 100
+    assert found.moves > 100
 
 
 @pytest.mark.slow
@@ -129,9 +129,11 @@ def test_who_plays_what_is_certain_has_gap_0(board):
     ],
 )
 def test_who_tells_nothing_but_literally_has_gap_0(board, games):
-    found = gap(played_by(BOARDS[board], hints_a_slot, games, seed=1).over_hints())
-    assert abs(found.gap) < 4 * found.standard_error
-    assert found.standard_error < 0.01
+    for sums in played_by(BOARDS[board], hints_a_slot, games, seed=1):
+        found = gap(sums.over_hints())
+        assert abs(found.gap) < 4 * found.standard_error
+        assert 0 < found.standard_error < 0.01
+        assert found.failed > 0.01
 
 
 def without_negative_hints(game, state, player):
@@ -154,7 +156,7 @@ FORGETFUL = [("possible", without_negative_hints), ("unseen", without_discards),
 
 @pytest.mark.slow
 def test_who_plays_what_is_literally_best_has_gap_0():
-    found = gap(played_by(BOARDS["3x3, 3 players"], first_plays_its_best, 20_000).over_hints())
+    found = gap(played_by(BOARDS["3x3, 3 players"], first_plays_its_best, 20_000).plays.over_hints())
     assert abs(found.gap) < 4 * found.standard_error
 
 
@@ -164,48 +166,49 @@ def test_a_formula_that_forgets_something_finds_another_gap(monkeypatch, name, f
     game = BOARDS["3x3, 3 players"]
     decks, actions, lengths = recorded_games(game, first_plays_its_best, 20_000, jax.random.key(0))
     monkeypatch.setattr(of_cards, name, formula)
-    wrong = jax.jit(lambda *of_games: _plays_of_records.__wrapped__(game, *of_games))  # traced with the other formula
-    found = gap(jax.device_get(wrong(decks, actions, lengths)).over_hints())
+    wrong = jax.jit(lambda *of_games: _moves_of_records.__wrapped__(game, *of_games))  # traced with the other formula
+    found = gap(jax.device_get(wrong(decks, actions, lengths)).plays.over_hints())
     assert abs(found.gap) > 4 * found.standard_error
 
 
 def test_the_gap_of_a_published_game():
-    plays = plays_of_records(records.read(GAME))
+    plays, discards = moves_of_records(records.read(GAME))
     # The sums of the published chances (tests/games/hanabi/test_hanabi_literal.py) of 16 plays, one of which failed.
     joint, marginal = 2 * 5 / 7 + 0.6 + 5 / 9 + 0.5, 2 * 5 / 7 + 0.6 + 0.5 + 0.5
     found = gap(plays.over_hints())
     assert found.gap == pytest.approx((joint - 1) / 16, abs=1e-6)
     assert found.marginal == pytest.approx((marginal - 1) / 16, abs=1e-6)
-    assert (found.failed, found.plays) == (1 / 16, 16)
+    assert (found.failed, found.moves) == (1 / 16, 16)
+    assert gap(discards.over_hints()).moves == np.sum(records.read(GAME).actions < 5)
     assert np.isnan(found.standard_error)  # one game
 
 
 def test_the_gap_and_its_error_by_hand():
     # Games of 1, 3 and 2 plays, which gain 0.5, 0 and 1: the gap is 1.5 / 6, and their residuals
     # 0.5 - 0.25, 0 - 0.75 and 1 - 0.5 have the mean 0 and the variance (1/16 + 9/16 + 4/16) / 2.
-    found = gap(Plays(np.array([1, 3, 2]), np.array([0, 1, 0]), np.array([0.5, 1, 1]), np.array([0.5, 1, 1])))
+    found = gap(Sums(np.array([1, 3, 2]), np.array([0, 1, 0]), np.array([0.5, 1, 1]), np.array([0.5, 1, 1])))
     assert found == Gap(0.25, pytest.approx(np.sqrt(14 / 32) / 2 / np.sqrt(3)), 0.25, pytest.approx(1 / 6), 6)
     with pytest.raises(TacitError, match="no card was played"):
-        gap(Plays(*np.zeros((4, 3))))
+        gap(Sums(*np.zeros((4, 3))))
 
 
 def test_games_gain_what_their_cell_does():
     count = np.array([[1, 3], [2, 2], [0, 0]])[..., None]
     joint, failures = np.array([[1, 1], [0.5, 1.5], [0, 0]])[..., None], np.array([[0, 1], [1, 0], [0, 0]])[..., None]
-    found = gains(Plays(count, failures, joint, joint))
+    found = gains(Sums(count, failures, joint, joint))
     # The gaps are 1/4 and 1/4; the first cell's games gain 1 and 0 on 1 and 3 plays, 2 on average.
     np.testing.assert_allclose(found, [[0.25 + 0.75 / 2, 0.25 - 0.75 / 2], [-0.25, 0.75], [np.nan, np.nan]])
     for cell in (0, 1):
-        of_cell = Plays(*(leaf[cell, :, 0] for leaf in (count, failures, joint, joint)))
+        of_cell = Sums(*(leaf[cell, :, 0] for leaf in (count, failures, joint, joint)))
         assert found[cell].mean() == gap(of_cell).gap
 
 
 @pytest.mark.slow
-def test_the_plays_of_agents_are_those_of_their_recorded_games():
+def test_the_moves_of_agents_are_those_of_their_recorded_games():
     game, agents = BOARDS["2x3"], partners(BOARDS["2x3"], ["uniform", "iggi"])
     seatings = np.array([[0, 1], [1, 1]])
     settings = {"games": 8, "greedy": False, "key": jax.random.key(3)}
-    found = plays_of_agents(game, agents, seatings, **settings)
+    found = moves_of_agents(game, agents, seatings, **settings)
     for cell, games in enumerate(record_games(game, agents, seatings, **settings)):
         decks = [_filled_up(game, drawn_deck(game, one.state(one.length)).tolist()) for one in games]
         actions = np.full((8, game.horizon), game.noop, np.int32)
@@ -214,10 +217,14 @@ def test_the_plays_of_agents_are_those_of_their_recorded_games():
         lengths = np.array([one.length for one in games], np.int32)
         recorded = records.RecordedGames(game, np.array(decks, np.int32), actions, lengths, np.full(8, -1), ())
         assert records.replay(recorded).refused == []
-        for one, other in zip(found, plays_of_records(recorded), strict=True):
-            np.testing.assert_allclose(one[cell], other, atol=1e-6)
-    assert found.plays.shape == (2, 8, MOST_HINTS + 1)
-    assert (found.plays.sum((0, 1))[:3] > 0).all()
+        jax.tree.map(
+            lambda one, other, cell=cell: np.testing.assert_allclose(one[cell], other, atol=1e-6),
+            found,
+            moves_of_records(recorded),
+        )
+    for sums in found:
+        assert sums.moves.shape == (2, 8, MOST_HINTS + 1)
+        assert (sums.moves.sum((0, 1))[:3] > 0).all()
 
 
 def test_hints_are_counted_card_by_card():
@@ -239,4 +246,4 @@ def test_hints_are_counted_card_by_card():
 
 def test_other_games_are_refused():
     with pytest.raises(TacitError, match="game lever has no cards to play: the convention gap is of Hanabi"):
-        plays_of_agents(lever(), [], np.zeros((1, 2), int), games=1, greedy=True, key=jax.random.key(0))
+        moves_of_agents(lever(), [], np.zeros((1, 2), int), games=1, greedy=True, key=jax.random.key(0))

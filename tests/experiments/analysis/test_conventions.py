@@ -51,7 +51,7 @@ def test_a_run_of_hanabi(hanabi_run, said):
     }  # fmt: skip
     assert runs.training_runs([hanabi_run, hanabi_run.parent / "conventions"]) == [hanabi_run]
     found = json.loads((folder / "conventions.json").read_text())
-    assert found["settings"] == {"version": 4, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
+    assert found["settings"] == {"version": 5, "run": hanabi_run.name, "games": 6, "symmetries": 2, "seed": 0}
     assert found["labels"] == [f"{hanabi_run.name[:6]}/{seed}" for seed in range(4)]
     assert found["actions"][0] == "discard slot 0"
     assert "no-op" not in found["actions"]
@@ -63,7 +63,7 @@ def test_a_run_of_hanabi(hanabi_run, said):
         assert all(0 <= one["mean"] <= one["largest"] <= 1 for one in play["relabelled"]["defect"])
         with np.load(folder / "conventions.npz") as counts:
             np.testing.assert_allclose(play["conventions"]["distance"], distances(counts[name]))
-        assert len(play["convention_gap"]["self_play"]) == 4
+        assert len(play["convention_gap"]["self_play"]) == len(play["gap_of_discards"]["self_play"]) == 4
     gaps = found["sampled"]["convention_gap"]
     assert gaps["over_seeds"]["mean"] == pytest.approx(np.mean(gaps["self_play"]))
     assert -1 <= gaps["cross_play"]["mean"] <= 1
@@ -120,6 +120,7 @@ def test_partners_are_measured_one_by_one(hanabi_run, tacit, tmp_path):
     assert [(row["play"], row["partner"]) for row in rows] == [("sampled", "cautious"), ("sampled", "careless")]
     for row in rows:  # plays only what is certain, and the same whatever the colors are called
         assert row["convention_gap"] == {"mean": 0, "standard_error": 0}
+        assert abs(row["gap_of_discards"]["mean"]) < 0.5
         assert (row["lost"]["mean"], row["defect"]["mean"]) == (0, 0)
         assert 0 < row["self_play"]["mean"] <= 4
         assert row["self_play"]["standard_error"] > 0

@@ -17,10 +17,11 @@ def test_a_game_of_people(tmp_path):
     games, plays = recorded.describe([GAME])
     assert games.rows[0][:6] == [GAME.name, 1, 2, 0, 0, "1 of 1"]
     names = [column.name for column in games.columns]
-    text = dict(zip(names, as_markdown([games]).splitlines()[-5].strip("| ").split(" | "), strict=True))
+    text = dict(zip(names, as_markdown([games]).splitlines()[-7].strip("| ").split(" | "), strict=True))
     assert text["score"] == "15.00"
     told = [text[name] for name in ("plays", "failed", "convention gap", "marginal")]
     assert told == ["16", "0.062", "0.130", "0.127"]
+    assert sum(row[6] for row in plays.rows) == int(text["discards"])
     assert sum(row[2] for row in plays.rows) == 16
     assert [row[1] for row in plays.rows] == ["0", "1", "2", "3 or more"]
 

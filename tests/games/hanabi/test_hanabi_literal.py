@@ -13,7 +13,7 @@ import pytest
 from games.errors import TacitError
 from games.hanabi import make, records
 from games.hanabi.cards import EMPTY
-from games.hanabi.literal import chance_of_failure
+from games.hanabi.literal import chance_of, chance_of_failure, critical
 from games.hanabi.rules import Hanabi
 
 GAME = Path(__file__).parent / "recorded" / "hanabidata-4037579.json"
@@ -31,6 +31,11 @@ def chances(game, state, slot):
     return chance_of_failure(game, state, state.player.astype(jnp.int32), slot)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def chances_of_loss(game, state, slot):
+    return chance_of(game, state, state.player.astype(jnp.int32), slot, critical(game, state))
+
+
 @pytest.mark.slow
 def test_the_published_chances_of_a_game(move):
     recorded = records.of_replays(json.loads(GAME.read_text()))
@@ -39,7 +44,7 @@ def test_the_published_chances_of_a_game(move):
     for turn, action in enumerate(recorded.actions[0].tolist()):
         if game.hand_size <= action < game.first_color_hint:
             literal = chances(game, state, jnp.int32(action - game.hand_size))
-            found[turn] = tuple(int(ways.fail) / int(ways.all) for ways in (literal.marginal, literal.joint))
+            found[turn] = tuple(int(ways.some) / int(ways.all) for ways in (literal.marginal, literal.joint))
             assert literal.joint.chance() == pytest.approx(found[turn][1], rel=1e-6)
         state, _, _ = move(game, state, action)
     assert found.keys() == PUBLISHED.keys()
@@ -47,8 +52,21 @@ def test_the_published_chances_of_a_game(move):
         assert found[turn] == pytest.approx(expected, abs=1e-12), turn
 
 
-def enumerated(game, state, slot):
-    """The numbers of ways, all and failing, jointly and marginally: every hand of unseen cards, copy by copy."""
+def fails(game, state, card):
+    """Whether a card cannot be played."""
+    return state.fireworks[card // game.ranks] != card % game.ranks
+
+
+def is_lost(game, state, card):
+    """Whether a point is lost with a copy of this card: it is the last, not played, and no lower rank is lost."""
+    color, rank = divmod(card, game.ranks)
+    still = [game.copies[lower] - int(state.discards[color, lower]) for lower in range(rank + 1)]
+    height = int(state.fireworks[color])
+    return rank >= height and still[rank] == 1 and all(still[lower] > 0 for lower in range(height, rank))
+
+
+def enumerated(game, state, slot, asked):
+    """The numbers of ways, `asked` and all, jointly and marginally: every hand of unseen cards, copy by copy."""
     player = int(state.player)
     left = np.repeat(np.arange(game.colors * game.ranks), np.tile(game.copies, game.colors)).tolist()
     for seat, card in itertools.product(range(game.players), range(game.hand_size)):
@@ -66,16 +84,16 @@ def enumerated(game, state, slot):
         color, rank = divmod(card, game.ranks)
         return state.color_knowledge[player, place] >> color & 1 and state.rank_knowledge[player, place] >> rank & 1
 
-    def fails(card):
-        return state.fireworks[card // game.ranks] != card % game.ranks
-
     hands = [
         hand
         for hand in itertools.permutations(left, game.hand_size)
         if all(allowed(card, place) for place, card in enumerate(hand))
     ]
     alone = [card for card in left if allowed(card, slot)]
-    return [(sum(map(fails, cards)), len(cards)) for cards in ([hand[slot] for hand in hands], alone)]
+    return [
+        (sum(bool(asked(game, state, card)) for card in cards), len(cards))
+        for cards in ([hand[slot] for hand in hands], alone)
+    ]
 
 
 # With so many lives random games go on to the end of the deck.
@@ -90,21 +108,25 @@ BOARDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_hand_of_small_boards_counted_one_by_one(random_games, board, move):
-    game, compared, told = BOARDS[board], 0, 0
+    game, compared, told, lost = BOARDS[board], 0, 0, 0
     for key, _, actions, _ in random_games(game, 5, 4, [0.0, 1.0]):
         state = game.init(key=key)
         for turn, action in enumerate(actions.tolist()):
             state = jax.tree.map(np.asarray, state)
             slot = turn % game.hand_size
             joint, marginal = chances(game, state, jnp.int32(slot))
-            expected = enumerated(game, state, slot)
-            assert (int(joint.fail), int(joint.all)) == expected[0]
-            assert (int(marginal.fail), int(marginal.all)) == expected[1]
+            of_loss = chances_of_loss(game, state, jnp.int32(slot))
+            for (ways, alone), asked in (((joint, marginal), fails), (of_loss, is_lost)):
+                expected = enumerated(game, state, slot, asked)
+                assert (int(ways.some), int(ways.all)) == expected[0]
+                assert (int(alone.some), int(alone.all)) == expected[1]
             compared += 1
             told += joint.chance() != pytest.approx(float(marginal.chance()))
+            lost += 0 < int(of_loss.joint.some) < int(of_loss.joint.all)
             state, _, _ = move(game, state, action)
     assert compared > 30
     assert told > 0
+    assert lost > 0
 
 
 def test_larger_hands_are_refused():
