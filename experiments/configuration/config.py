@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the run directory's format; part of a run's name."""
 
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "games.hanabi.make": {"copies": None},
+    "games.hanabi.Hanabi": {"copies": []},
+    "games.hanabi.rules.Hanabi": {"copies": []},
+}
+"""Keys that joined a game of Tacit's after runs had been named, by the game's `_target_`, each with the value that
+stands for the game of before: a run's name leaves them out where they have it."""
+
 _MOST_SEEDS = 4096
 _MOST_UPDATES = 2**31 - 1
 
@@ -273,14 +281,13 @@ class RunConfig:
         }
 
     def by_default(self) -> dict[str, Any]:
-        """The keys of `science()` with the default of the learner's version, which are left out of the name.
+        """The keys of `science()` that the name leaves out: as in `ADDED_KEYS`, or by default of the learner's version.
 
         So a key that a later version of Tacit adds does not rename older runs.
         """
-        declared = canonical(declared_defaults(find("learner", self.learner)))
-        own = canonical(self.learner)
-        shared = sorted(own.keys() & declared.keys())
-        return {f"learner.{key}": own[key] for key in shared if own[key] == declared[key]}
+        of_game = ADDED_KEYS.get(self.game["_target_"], {})
+        of_learner = declared_defaults(find("learner", self.learner))
+        return _equal_keys("game", self.game, of_game) | _equal_keys("learner", self.learner, of_learner)
 
     def name(self) -> str:
         """Twelve hexadecimal digits: a hash of `science()`."""
@@ -397,6 +404,12 @@ def parse_dataclass(cls: Any, group: str, plain: Mapping[str, Any]) -> Any:
     """An instance of a dataclass from the keys of a group; an unknown key is refused."""
     refuse_unknown(group, plain, tuple(field.name for field in dataclasses.fields(cls)))
     return cls(**plain)
+
+
+def _equal_keys(group: str, keys: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a group, dotted, that have the declared values."""
+    own, declared = canonical(keys), canonical(declared)
+    return {f"{group}.{key}": own[key] for key in sorted(own.keys() & declared.keys()) if own[key] == declared[key]}
 
 
 def _floats(learner: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def planned(game: Hanabi, agents: Sequence[Named], settings: Settings) -> Planne
 def default_name(game: Hanabi, agents: Sequence[Named], person: int) -> str:
     """A file's name that says agents, board and seat."""
     who = "-".join(dict.fromkeys(re.sub(r"[^\w.]+", "_", one.name) for one in agents))
-    return f"{who[:80]}-{game.players}p-{game.colors}x{game.ranks}-seat{person}.json"
+    copies = "" if game.has_hle_copies else f"-copies{''.join(map(str, game.copies))}"
+    return f"{who[:80]}-{game.players}p-{game.colors}x{game.ranks}{copies}-seat{person}.json"
 
 
 def _place(text: str) -> tuple[Path, int | None] | None:

@@ -1,7 +1,7 @@
 """A board of Hanabi and the record of a game on it: what its rules, observers, symmetries and pictures share."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from games.errors import TacitError, whole_number
 from games.game import Array
@@ -35,18 +35,20 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """The sizes of any board that HLE can express.
+    """The sizes of any board that HLE can express, and, beyond HLE, other numbers of copies.
 
     Attributes:
       players: 2 to 5.
       colors: 1 to 5.
-      ranks: 1 to 5; three copies of rank 1, one of the highest rank, two of the others.
+      ranks: 1 to 5.
       hand_size: 1 to 8 cards.
       max_information_tokens: 0 to 100; the game starts with all of them.
       max_life_tokens: 1 to 100.
+      copies: cards of each rank in every color, the lowest rank first, each 1 to 3. Empty stands for HLE's
+        (`hle_copies`), which are then filled in.
 
     Raises:
-      TacitError: for a board that HLE cannot express, saying why.
+      TacitError: for sizes that HLE cannot express, saying why, and for other copies than these.
     """
 
     players: int = 2
@@ -55,6 +57,7 @@ class Board:
     hand_size: int = 5
     max_information_tokens: int = 8
     max_life_tokens: int = 3
+    copies: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         ranges = {
@@ -68,17 +71,19 @@ class Board:
         for key, (low, high, why) in ranges.items():
             value = whole_number(f"hanabi {key}", getattr(self, key), low, high, why)
             object.__setattr__(self, key, value)  # 5.0 from a configuration file becomes 5
+        object.__setattr__(self, "copies", _checked_copies(self.copies, self.ranks))
         needed = self.players * self.hand_size
         if needed > self.deck_size:
             raise TacitError(
                 f"hanabi needs {self.players} x {self.hand_size} = {needed} cards for the first hands, and "
-                f"{self.colors} color(s) x {self.ranks} rank(s) make a deck of {self.deck_size}, so HLE refuses"
+                f"{self.colors} color(s) x {self.ranks} rank(s) make a deck of {self.deck_size}"
+                f"{', so HLE refuses' if self.has_hle_copies else ''}"
             )
 
     @property
-    def copies(self) -> tuple[int, ...]:
-        """Copies of a card of each rank in the deck, as in HLE (a single rank has three)."""
-        return tuple(3 if rank == 0 else 1 if rank == self.ranks - 1 else 2 for rank in range(self.ranks))
+    def has_hle_copies(self) -> bool:
+        """Whether the deck is one that HLE can express."""
+        return self.copies == hle_copies(self.ranks)
 
     @property
     def deck_size(self) -> int:
@@ -113,3 +118,27 @@ class Board:
     @property
     def score_range(self) -> tuple[float, float]:
         return 0.0, float(self.colors * self.ranks)
+
+
+def hle_copies(ranks: int) -> tuple[int, ...]:
+    """HLE's copies of a card of each rank: three of rank 1, one of the highest, two of the others.
+
+    A single rank has three.
+    """
+    return tuple(3 if rank == 0 else 1 if rank == ranks - 1 else 2 for rank in range(ranks))
+
+
+def _checked_copies(copies: Any, ranks: int) -> tuple[int, ...]:
+    if not isinstance(copies, tuple | list):
+        raise TacitError(f"hanabi copies must be a list of a whole number for each rank, not {copies!r}")
+    if not copies:
+        return hle_copies(ranks)
+    if len(copies) != ranks:
+        raise TacitError(
+            f"hanabi copies must be {ranks} whole number(s), one for each rank, the lowest rank first, not "
+            f"{list(copies)!r}"
+        )
+    return tuple(
+        whole_number(f"hanabi copies of rank {rank + 1}", one, 1, 3, "HLE has at most 3")
+        for rank, one in enumerate(copies)
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from games.errors import TacitError
+from games.hanabi.board import hle_copies
 
 if TYPE_CHECKING:
     from games.hanabi.rules import Hanabi
@@ -29,10 +30,15 @@ class HleGame:
     """HLE's game for a board, with Tacit's conventions for seats, action ids and decks.
 
     Raises:
-      TacitError: if hanabi-learning-environment is not installed.
+      TacitError: for a board with other copies than HLE's, and if hanabi-learning-environment is not installed.
     """
 
     def __init__(self, board: "Hanabi") -> None:
+        if not board.has_hle_copies:
+            raise TacitError(
+                f"the Hanabi Learning Environment has copies {list(hle_copies(board.ranks))} of {board.ranks} rank(s): "
+                f"it cannot express a board with copies {list(board.copies)}"
+            )
         try:
             from hanabi_learning_environment import pyhanabi
         except ImportError as error:

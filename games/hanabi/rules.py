@@ -1,7 +1,8 @@
 """The rules of Hanabi, exactly those of the Hanabi Learning Environment (HLE).
 
 Bard et al. 2020, "The Hanabi challenge: a new frontier for AI research", and the library
-hanabi-learning-environment 0.0.4, which `games.hanabi.verify` replays move by move.
+hanabi-learning-environment 0.0.4, which `games.hanabi.verify` replays move by move. HLE cannot express other copies of
+a card; such boards are compared with the rules in plain Python (`tests/games/hanabi/oracle.py`).
 
 Action ids are HLE's, for a hand of H cards, P players, C colors and R ranks:
 
@@ -65,14 +66,14 @@ class _Move(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class Hanabi(Board, Game):
-    """Hanabi on any board that HLE can express.
+    """Hanabi on any board that HLE can express, and, beyond HLE, with other numbers of copies.
 
     Attributes:
-      players, colors, ranks, hand_size, max_information_tokens, max_life_tokens: see `Board`.
+      players, colors, ranks, hand_size, max_information_tokens, max_life_tokens, copies: see `Board`.
       default_observer: which observer comes first in `observers`.
 
     Raises:
-      TacitError: for a board that HLE cannot express, saying why.
+      TacitError: as `Board`, and for an observer that does not exist.
     """
 
     name: ClassVar[str] = "hanabi"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.configuration.config import JobConfig, RunConfig, canonical, declared_defaults
+from experiments.configuration.config import ADDED_KEYS, JobConfig, RunConfig, canonical, declared_defaults
 from experiments.launching import compose
 from experiments.studies import adaptive, phase, structure_table, study, zsc_table
 from games.tabular.simulator import Simulator
@@ -209,6 +209,33 @@ def test_a_key_that_a_later_tacit_adds_renames_no_run(plain):
     assert name(plain({"learner.batch": "all"})) != name(
         plain({"learner.batch": "all", "learner.no_op_rows": "counted"})
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["game=hanabi_2x3"], "8a3949366eb1"),
+        (["game=hanabi", "game.colors=2", "game.hand_size=2"], "06ddd363e5a6"),
+        (["game=games.hanabi.make"], "8f2b234b7ea4"),
+        (["game=games.hanabi.Hanabi"], "fd8aa6830eb6"),
+    ],
+)
+def test_runs_of_hanabi_keep_the_names_that_they_had_before_boards_had_copies(overrides, expected):
+    assert name(compose.compose(overrides)) == expected
+
+
+@pytest.mark.parametrize("path", ADDED_KEYS)
+def test_a_key_that_a_game_gets_later_is_left_out_of_the_name_until_it_is_chosen(path):
+    (run,) = JobConfig.parse(compose.compose([f"game={path}", "game.players=3"])).runs
+    for key, value in ADDED_KEYS[path].items():
+        assert run.game[key] == value
+        assert run.by_default()[f"game.{key}"] == value
+        before = dataclasses.replace(run, game={k: v for k, v in run.game.items() if k != key})
+        assert (before.name(), before.built.game) == (run.name(), run.built.game)
+        assert f"game.{key}" not in before.by_default()
+    chosen = dataclasses.replace(run, game={**run.game, "copies": [3, 3, 2, 2, 1]})
+    assert chosen.name() != run.name()
+    assert "game.copies" not in chosen.by_default()
 
 
 def test_a_learner_without_a_version_of_its_own_has_all_its_keys_in_the_name(plain, monkeypatch):

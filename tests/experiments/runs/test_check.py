@@ -6,6 +6,7 @@ import json
 import pytest
 
 from experiments import runs
+from experiments.configuration import conf_files
 from experiments.runs.check import check
 from games.errors import TacitError
 
@@ -28,6 +29,27 @@ def found(path):
 def test_a_whole_run_is_whole(path):
     assert found(path) == []
     assert check(path) == (1, [])
+
+
+@pytest.mark.slow
+def test_a_finished_run_of_before_its_game_had_a_key_is_the_same_run(synthetic_run, tmp_path):
+    """A run of Hanabi whose configuration has no copies, beside the same one with copies: null."""
+    games = [conf_files.written("game", "hanabi_2x3") for _ in range(2)]
+    del games[0]["copies"]
+    before, now = (synthetic_run(tmp_path / str(n), seeds=2, game=game) for n, game in enumerate(games))
+    assert before.name == now.name
+    science, named = (runs.read_json(before / "run.json")[key] for key in ("science", "by_default"))
+    assert "copies" not in science["game"]
+    assert "game.copies" not in named
+    assert runs.read_json(now / "run.json")["science"]["game"]["copies"] is None
+    assert found(before) == found(now) == []
+    records = runs.load([before, now])
+    assert records.varying() == []
+    assert records[0].game == records[1].game
+    assert [len(record.agents) for record in records] == [2, 2]
+    config = runs.read_run(now).config
+    assert not runs.needs_training(before, config, overwrite=False)
+    assert runs.claim(before.parent, config, overwrite=False) is None
 
 
 @pytest.mark.parametrize("state", ["running", "killed", "interrupted", "failed"])

@@ -56,7 +56,7 @@ def main() -> None:
                 break
         document = {
             "source": "hanabi-learning-environment 0.0.4 through tests/games/hanabi/make_goldens.py",
-            "board": dataclasses.asdict(board),
+            "board": {key: value for key, value in dataclasses.asdict(board).items() if key != "copies"},
             "games": [found[ending] for ending in ENDINGS if ending in found],
         }
         path = FOLDER / f"{name}.json"

@@ -18,7 +18,7 @@ def hle_game(board: Hanabi):
     kinds = pyhanabi.AgentObservationType
     kind = kinds.MINIMAL if board.default_observer == "minimal" else kinds.CARD_KNOWLEDGE
     parameters = dataclasses.asdict(board)
-    del parameters["default_observer"]
+    del parameters["default_observer"], parameters["copies"]
     return pyhanabi.HanabiGame(parameters | {"observation_type": kind.value})
 
 

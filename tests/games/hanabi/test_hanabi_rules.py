@@ -393,7 +393,11 @@ def test_presets():
         "Hanabi-Small",
         "Hanabi-Very-Small",
         "Hanabi-2x3",
+        "Hanabi-2x5",
         "Hanabi-3x3",
+        "Hanabi-3x5",
+        "Hanabi-4x5",
+        "Hanabi-Mini",
     ]
     assert make() == Hanabi() == Hanabi(players=2.0)
     assert [make(players=players).hand_size for players in (2, 3, 4, 5)] == [5, 5, 4, 4]
@@ -401,7 +405,11 @@ def test_presets():
     assert make("Hanabi-Small", players=3) == Hanabi(3, 2, 5, 2, 3, 1)
     assert make("Hanabi-Very-Small") == Hanabi(2, 1, 5, 2, 3, 1)
     assert make("Hanabi-2x3") == Hanabi(2, 2, 3, 2, 4, 2)
+    assert make("Hanabi-2x5") == Hanabi(2, 2, 5, 2, 3, 3)
     assert make("Hanabi-3x3") == Hanabi(2, 3, 3, 3, 5, 3)
+    assert make("Hanabi-3x5") == Hanabi(2, 3, 5, 3, 5, 3)
+    assert make("Hanabi-4x5") == Hanabi(2, 4, 5, 4, 6, 3)
+    assert make("Hanabi-Mini") == Hanabi(2, 3, 3, 3, 5, 3, copies=(2, 2, 1))
     for preset in PRESETS:
         for players in (2, 3, 4, 5):
             assert make(preset, players=players).players == players
@@ -410,7 +418,7 @@ def test_presets():
 def test_given_values_replace_those_of_a_preset():
     assert make("Hanabi-Small", colors=3, max_information_tokens=0) == Hanabi(2, 3, 5, 2, 0, 1)
     assert make(players=4, hand_size=3, ranks=4, max_life_tokens=1) == Hanabi(4, 5, 4, 3, 8, 1)
-    with pytest.raises(TacitError, match=r"preset must be one of Hanabi-Full, .*Hanabi-3x3, not 'Hanabi-Big'"):
+    with pytest.raises(TacitError, match=r"preset must be one of Hanabi-Full, .*Hanabi-3x3, .*, not 'Hanabi-Big'"):
         make("Hanabi-Big")
     with pytest.raises(TacitError, match="must be a whole number"):
         make(colors=7)
