@@ -3,7 +3,7 @@
 The site's format: the deck in drawing order, then each action with the card's place in the deck (a play or discard) or
 the hinted player and value. Its colors are red, yellow, green, blue and purple where HLE's fourth and fifth are white
 and blue: they correspond by index. Games on boards that the site does not have are written in the same way, with their
-sizes as `board`.
+sizes as `board`, and among these their copies if they are not HLE's.
 """
 
 import functools
@@ -25,6 +25,7 @@ _PLAY, _DISCARD, _HINT_COLOR, _HINT_RANK, _END = range(5)
 _BASE_62 = string.ascii_lowercase + string.digits + string.ascii_uppercase
 _NO_VARIANT = 0
 _SIZES = ("colors", "ranks", "hand_size", "max_information_tokens", "max_life_tokens")
+_COPIES = "copies"
 _NAME_OF_NO_VARIANT = "No Variant"
 _OTHER_RULES = (
     "allOrNothing", "cardCycle", "deckPlays", "detrimentalCharacters", "emptyClues", "oneExtraCard", "oneLessCard",
@@ -226,16 +227,18 @@ def _of_site(players: int) -> Hanabi:
     return Hanabi(players=players, hand_size=5 if players < 4 else 4)
 
 
-def _sizes(game: Hanabi) -> dict[str, int]:
-    return {name: getattr(game, name) for name in _SIZES}
+def _sizes(game: Hanabi) -> dict[str, Any]:
+    """The sizes in which boards differ, as JSON data; copies only if they are not HLE's."""
+    sizes = {name: getattr(game, name) for name in _SIZES}
+    return sizes if game.has_hle_copies else sizes | {_COPIES: list(game.copies)}
 
 
 def _board(sizes: Any, players: int) -> Hanabi:
     """The board of these sizes, or the site's."""
     if sizes is None:
         return _of_site(players)
-    if not isinstance(sizes, Mapping) or set(sizes) != set(_SIZES):
-        raise TacitError(f"the board of a replay is an object with {', '.join(_SIZES)}")
+    if not isinstance(sizes, Mapping) or set(sizes) - {_COPIES} != set(_SIZES):
+        raise TacitError(f"the board of a replay is an object with {', '.join(_SIZES)}, and perhaps {_COPIES}")
     return Hanabi(players=players, **sizes)
 
 
@@ -269,6 +272,10 @@ def _check_board(game: Hanabi) -> None:
         raise TacitError(
             f"hanab.live plays with 50 cards: only boards of 5 colors x 5 ranks can be exported, not "
             f"{game.colors} x {game.ranks}"
+        )
+    if not game.has_hle_copies:
+        raise TacitError(
+            f"hanab.live plays with other copies: a game with copies {list(game.copies)} cannot be exported"
         )
     own = _sizes(game)
     for name, value in _sizes(_of_site(game.players)).items():

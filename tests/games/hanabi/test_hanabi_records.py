@@ -59,7 +59,7 @@ def test_reading_a_replay_is_the_inverse_of_writing_it(played):
 
 @pytest.mark.slow
 def test_games_on_boards_that_the_site_lacks_are_written_and_read(random_games):
-    for game in (make("Hanabi-3x3", players=3), make(hand_size=4, max_life_tokens=1)):
+    for game in (make("Hanabi-Mini"), make("Hanabi-3x3", players=3), make(hand_size=4, max_life_tokens=1)):
         for _, state, actions, _ in random_games(game, 3, 2, [0.0]):
             replay = json.loads(json.dumps(to_replay(game, drawn_deck(game, state), actions)))
             board, deck, again = of_replay(replay)
@@ -71,6 +71,10 @@ def test_games_on_boards_that_the_site_lacks_are_written_and_read(random_games):
         ([], "the board of a replay is an object with colors"),
         ({**replay["board"], "colors": 9}, "hanabi colors must be"),
         ({**replay["board"], "ranks": 3}, "there is none of suit|the deck has 50 cards"),
+        ({**replay["board"], "copies": [3, 2, 2, 2, 2]}, "the deck has 50 cards, and 55 are expected"),
+        ({**replay["board"], "copies": [3, 2]}, "hanabi copies must be 5 whole number"),
+        ({**replay["board"], "copies": None}, "hanabi copies must be a list of a whole number for each rank, not None"),
+        ({**replay["board"], "suits": 5}, "the board of a replay is an object with colors"),
     ):
         with pytest.raises(TacitError, match=sentence):
             of_replay({**replay, "board": sizes})

@@ -6,10 +6,12 @@ import json
 import jax
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from games.errors import TacitError
 from games.hanabi import Hanabi, make
-from games.hanabi.replay import drawn_deck, full_deck, hanab_live_url, to_hanab_live
+from games.hanabi.replay import drawn_deck, full_deck, hanab_live_url, of_replay, to_hanab_live, to_replay
 
 
 class Table:
@@ -186,7 +188,47 @@ def test_a_deck_too_short_for_the_game_is_refused():
         to_hanab_live(make(), deck[:9], [])
 
 
+SIZES = {"colors": 2, "ranks": 3, "hand_size": 2, "max_information_tokens": 4, "max_life_tokens": 2}
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(
+    copies=st.sampled_from([[3], [3, 1], [3, 2, 1]]) | st.lists(st.integers(1, 3), min_size=1, max_size=5),
+    players=st.integers(2, 5),
+    colors=st.integers(1, 5),
+    hand_size=st.integers(1, 3),
+    seed=st.integers(0, 2**20),
+)
+def test_a_board_with_any_copies_is_read_as_it_was_written(copies, players, colors, hand_size, seed):
+    sizes = SIZES | {"colors": colors, "ranks": len(copies), "hand_size": hand_size}
+    assume(players * hand_size <= colors * sum(copies))
+    game = Hanabi(players=players, **sizes, copies=copies)
+    cards = np.repeat(np.arange(colors * game.ranks), np.tile(copies, colors))
+    deck = np.random.default_rng(seed).permutation(cards)
+    replay = json.loads(json.dumps(to_replay(game, deck, [])))
+    assert of_replay(replay) == (game, deck.tolist(), [])
+    of_hle = copies == [3, *[2] * (len(copies) - 2), *[1] * (len(copies) > 1)]
+    assert replay["board"] == (sizes if of_hle else sizes | {"copies": copies})
+
+
+def test_records_of_boards_with_hles_copies_are_written_and_read_as_before():
+    game = make("Hanabi-2x3")
+    before = (
+        '{"players": ["player 0", "player 1"], "deck": [{"suitIndex": 0, "rank": 1}, {"suitIndex": 0, "rank": 1}, '
+        '{"suitIndex": 0, "rank": 1}, {"suitIndex": 0, "rank": 2}, {"suitIndex": 0, "rank": 2}, '
+        '{"suitIndex": 0, "rank": 3}, {"suitIndex": 1, "rank": 1}, {"suitIndex": 1, "rank": 1}, '
+        '{"suitIndex": 1, "rank": 1}, {"suitIndex": 1, "rank": 2}, {"suitIndex": 1, "rank": 2}, '
+        '{"suitIndex": 1, "rank": 3}], "actions": [{"type": 0, "target": 0}], "options": {"variant": "No Variant"}, '
+        '"board": {"colors": 2, "ranks": 3, "hand_size": 2, "max_information_tokens": 4, "max_life_tokens": 2}}'
+    )
+    assert json.dumps(to_replay(game, [0, 0, 0, 1, 1], [2])) == before
+    assert of_replay(json.loads(before))[0] == game
+
+
 def test_only_the_sites_boards_can_be_exported():
+    with pytest.raises(TacitError, match=r"plays with other copies: a game with copies \[3, 3, 2, 2, 1\] cannot be"):
+        to_hanab_live(make(copies=[3, 3, 2, 2, 1]), [], [])
     with pytest.raises(TacitError, match="only boards of 5 colors x 5 ranks can be exported, not 3 x 3"):
         to_hanab_live(make("Hanabi-3x3"), [], [])
     for values in ({"hand_size": 4}, {"max_information_tokens": 3}, {"max_life_tokens": 1}):
