@@ -101,6 +101,7 @@ BOARDS = {
     "2x3": make("Hanabi-2x3", max_life_tokens=20),
     "3x3": make("Hanabi-3x3", max_life_tokens=20),
     "3 players": make("Hanabi-2x3", players=3, max_life_tokens=20),
+    "mini": make("Hanabi-Mini", max_life_tokens=20),
     "4 cards": Hanabi(players=2, colors=2, ranks=3, hand_size=4, max_information_tokens=5, max_life_tokens=20),
 }
 

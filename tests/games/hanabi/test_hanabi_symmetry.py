@@ -20,6 +20,7 @@ from games.hanabi import Hanabi, make, symmetry
 # Boards with lives enough for random play to build fireworks and to use the deck up.
 BOARDS = {
     "2 players 3x3": Hanabi(players=2, colors=3, ranks=3, hand_size=3, max_information_tokens=5, max_life_tokens=30),
+    "mini": make("Hanabi-Mini", max_life_tokens=30),
     "3 players 4x2": Hanabi(players=3, colors=4, ranks=2, hand_size=2, max_information_tokens=3, max_life_tokens=30),
     "5 players 5x5": Hanabi(players=5, hand_size=4, max_life_tokens=30),
 }
@@ -82,7 +83,7 @@ def laws(game, state, image, other_image, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "board", ["2 players 3x3", "3 players 4x2", pytest.param("5 players 5x5", marks=pytest.mark.proof)]
+    "board", ["2 players 3x3", "mini", "3 players 4x2", pytest.param("5 players 5x5", marks=pytest.mark.proof)]
 )
 def test_permuted_games_are_the_same_game(board):
     game = BOARDS[board]

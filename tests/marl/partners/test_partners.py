@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
-from games.hanabi import Hanabi, symmetry
+from games.hanabi import Hanabi, make, symmetry
+from games.hanabi.cards import EMPTY
 from games.hanabi.hle import HleGame
 from games.tabular.library import lever
 from marl.agent import Agent, Kind, check_fits
 from marl.crossplay import crossplay
 from marl.crossplay.record import record_games
-from marl.partners import PARTNERS, RuleBased, partners
+from marl.partners import PARTNERS, RuleBased, partners, rules
+from marl.partners.view import decode
 from marl.policies.feed_forward import FeedForward
 from marl.policies.policy import sample
 
@@ -22,6 +24,7 @@ BOARDS = {
     "2 players": Hanabi(),
     "3 players": Hanabi(players=3, colors=3, ranks=4, hand_size=3, max_information_tokens=3),
     "4 players, one color": Hanabi(players=4, colors=1, ranks=5, hand_size=2),
+    "3 players, copies 1 3 2": Hanabi(players=3, colors=3, ranks=3, hand_size=3, copies=(1, 3, 2)),
     "5 players, no tokens": Hanabi(players=5, colors=5, ranks=2, hand_size=2, max_information_tokens=0),
 }
 NUMBERS = jnp.arange(len(PARTNERS), dtype=jnp.int32)
@@ -83,6 +86,53 @@ def test_every_partner_plays_legal_actions_and_no_partner_tells_colors_apart(boa
     np.testing.assert_allclose(
         np.exp(np.asarray(relabelled).transpose(1, 0, 2)[:, :, actions]), np.exp(log_probs), atol=1e-6
     )
+
+
+def own_chances(game, state, player):
+    """The chance that each own card is playable, each copy that the player does not see being equally likely."""
+    left = {(c, r): game.copies[r] - int(state.discards[c, r]) for c in range(game.colors) for r in range(game.ranks)}
+    for color, height in enumerate(state.fireworks.tolist()):
+        for rank in range(height):
+            left[color, rank] -= 1
+    for seat in range(game.players):
+        for card in state.cards[seat].tolist() if seat != player else []:
+            if card != EMPTY:
+                left[card >> 3, card & 7] -= 1
+    chances = []
+    for color_bits, rank_bits in zip(state.color_knowledge[player], state.rank_knowledge[player], strict=True):
+        fits = {(c, r): n for (c, r), n in left.items() if color_bits >> c & 1 and rank_bits >> r & 1}
+        good = sum(n for (c, r), n in fits.items() if state.fireworks[c] == r)
+        chances.append(good / max(sum(fits.values()), 1))
+    return chances
+
+
+@pytest.mark.slow
+def test_on_a_board_with_other_copies_a_certain_play_never_fails():
+    game = make("Hanabi-Mini")
+    rng, look = np.random.default_rng(4), jax.jit(functools.partial(looked_at, game))
+    advance = jax.jit(functools.partial(game.step, key=jax.random.key(0)))
+    certain = 0
+    for number in range(8):
+        state = game.init(key=jax.random.key(number))
+        while not state.ended:
+            state = jax.tree.map(np.asarray, state)
+            player = int(state.player)
+            view, proposed, legal = jax.device_get(look(state))
+            np.testing.assert_allclose(view.play_chance, own_chances(game, state, player), atol=1e-6)
+            action = int(rng.choice(np.flatnonzero(legal)))
+            if proposed.any():
+                action = int(proposed.argmax())
+                certain += 1
+            state, _, _ = advance(state, np.where(np.arange(game.players) == player, action, game.noop))
+            assert not proposed.any() or state.last_scored
+    assert certain > 10
+
+
+def looked_at(game, state):
+    """What the player to move sees, the plays that are certain to it, and what it may do."""
+    player = state.player.astype(jnp.int32)
+    view = decode(game, game.observe(state, player, "hle"))
+    return view, rules.play_certain(view), game.legal(state, player)
 
 
 @pytest.mark.slow
