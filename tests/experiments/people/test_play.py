@@ -14,7 +14,7 @@ from experiments.people import play, terminal
 from experiments.people.seat import Settings
 from experiments.people.sitting import Sitting
 from games.errors import TacitError
-from games.hanabi import records
+from games.hanabi import make, records
 from tests.command_line import call
 
 SETTINGS = Settings(person=0, seed=0, greedy=True, practice=False)
@@ -40,6 +40,11 @@ def test_agents_are_named(trained, tmp_path, monkeypatch):
     table.advice()
     (record,) = json.loads((tmp_path / "x.json").read_text())
     assert record["tacit"]["agents"] == ["cautious", "person", "uniform"]
+
+
+def test_a_file_is_named_after_the_board():
+    named = [play.default_name(game, [], 1) for game in map(make, ("Hanabi-3x3", "Hanabi-Mini"))]
+    assert named == ["-2p-3x3-seat1.json", "-2p-3x3-copies221-seat1.json"]
 
 
 @pytest.mark.slow
