@@ -30,9 +30,11 @@ _OF_GAMES = [
     Column("perfect", digits=3),
     Column("length"),
 ]
+_OF_COUNTED = (
+    "scores and lengths are of the games that are not refused; ±: the standard error over games; stopped early: before "
+    "the rules ended the game"
+)
 _NOTES = [
-    "all but the first columns are of the games that are not refused; ±: the standard error over games; stopped early: "
-    "before the rules ended the game",
     "failed: the share of plays that failed; convention gap: how much less often they failed than by what hints say "
     "literally, jointly for the whole hand (marginal: card by card)",
     "critical: the share of discards that were of the last copy of a card still needed; their gap: how much less often "
@@ -57,17 +59,17 @@ def describe(files: Sequence[Path]) -> list[Table]:
             notes.append(f"{file.name}: {more} more games are refused")
         sums = jax.tree.map(lambda leaf, legal=legal: np.asarray(leaf)[legal], moves_of_records(recorded))
         counts = [file.name, len(legal), recorded.game.players, int((~legal).sum())]
-        whole = Moves(*(one.over_hints() for one in sums))
-        games.append([*counts, *_of_games(recorded, replayed), *_of_moves(whole)])
+        games.append([*counts, *_of_games(recorded, replayed)])
+        moves.append([file.name, "all", *_of_moves(Moves(*(one.over_hints() for one in sums)))])
         for hints in range(MOST_HINTS + 1):
             own = jax.tree.map(lambda leaf, hints=hints: leaf[:, hints], sums)
             moves.append([file.name, f"{hints}{' or more' * (hints == MOST_HINTS)}", *_of_moves(own)])
         ends.append(len(moves) - 1)
     columns = [Column("file", words=True), Column("games"), Column("players"), Column("refused")]
-    by_hints = [Column("file", words=True), Column("hints that touched the card", ("hints",))]
+    by_hints = [Column("file", words=True), Column("hints on the card", ("hints",))]
     return [
-        Table("recorded games of hanabi", [*columns, *_OF_GAMES, *_OF_MOVES], games, [*notes, *_NOTES]),
-        Table("their plays and discards", [*by_hints, *_OF_MOVES], moves, ends=ends[:-1]),
+        Table("recorded games of hanabi", [*columns, *_OF_GAMES], games, [*notes, _OF_COUNTED]),
+        Table("their plays and discards", [*by_hints, *_OF_MOVES], moves, _NOTES, ends[:-1]),
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import pieces, results
+from experiments import runs
 from experiments.launching import compose
 from games.errors import TacitError
 from tests.command_line import TINY, call, write_synthetic_run
@@ -100,6 +101,36 @@ def test_a_record_of_training_runs_has_the_contrasts_and_says_how_they_are_teste
     rows = [line for line in found.tables["table"].splitlines() if line.startswith(("| 0.", "| entropy_coef 0."))]
     assert [row.split(" |")[0] for row in rows] == ["| 0.1", "| 0.3", "| entropy_coef 0.3 − 0.1"]
     assert found.tables["table"].count("two-sided tests over seeds at 5 %") == 1
+
+
+@pytest.mark.slow
+def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, monkeypatch, tmp_path):
+    made = {"mean": 0.1, "se": 0.01, "low": 0.08, "high": 0.12, "note": ""}
+    plays = {"score": made | {"mean": 3.0}, "self_play": made, "cross_play": made, "discards": made}
+    swept = [{"players": 2, "most": 6.0, "entropy_coef": 0.1, "greedy": plays, "sampled": plays}]
+    assert pieces.gap_table(swept).splitlines()[2].startswith("| 0.1 | 3.00 [0.08, 0.12] | 0.100 [0.080, 0.120] |")
+    runs.write_json(records.file("small_sweep"), {"numbers": {"runs": [], "literal": swept}})
+    drawn = []
+    monkeypatch.setattr(pieces.figures, "convention_gaps", lambda *given: drawn.append(given))
+    monkeypatch.setattr(pieces.figures, "save", lambda figure, path: None)
+    board = "game=hanabi players=3 colors=1 ranks=2 hand_size=1"
+    piece = pieces.PIECES["partners"]._replace(
+        commands=lambda records: [f"conventions {board} --with cautious --games 5 --symmetries 1"]
+    )
+    monkeypatch.setitem(results.PIECES, "partners", piece)
+    results.make("partners", records, small=False)
+    record = records.read("partners")
+    (row,) = record["tables"]["partners"].splitlines()[2:]
+    assert row.startswith("| Hanabi-Full | 3 | cautious | ")
+    assert row.split(" | ")[4] == "0.000 ± 0.000"
+    assert [game["version"] for game in record["depends"]["games"]] == ["hanabi-1"]
+    ((points, people),) = drawn
+    assert [(one.players, one.board, one.name, one.met is None) for one in points] == [
+        (2, "2×3", "0.1", False),
+        (3, "Hanabi-Full", "cautious", True),
+    ]
+    assert (points[0].score, points[0].own.mean) == (0.5, 0.1)
+    assert people == pieces.PEOPLE
 
 
 @pytest.mark.slow
