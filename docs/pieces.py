@@ -148,7 +148,7 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
         for place, name in enumerate(one["labels"]):
             gap, error = (played["convention_gap"][key][place] for key in ("self_play", "standard_error"))
             of_discards = [played["gap_of_discards"][key][place] for key in ("self_play", "standard_error")]
-            score = played["relabelled"]["self_play"][place]
+            score = played["self_play"][place]
             numbers.append(
                 {"board": config["preset"], "players": game.num_players, "most": game.score_range[1], "partner": name}
                 | {"score": score, "gap": gap, "standard_error": error, "discards": of_discards}

@@ -109,6 +109,7 @@ def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, mo
     plays = {"score": made | {"mean": 3.0}, "self_play": made, "cross_play": made, "discards": made}
     swept = [{"players": 2, "most": 6.0, "entropy_coef": 0.1, "greedy": plays, "sampled": plays}]
     assert pieces.gap_table(swept).splitlines()[2].startswith("| 0.1 | 3.00 [0.08, 0.12] | 0.100 [0.080, 0.120] |")
+    records.folder.mkdir()
     runs.write_json(records.file("small_sweep"), {"numbers": {"runs": [], "literal": swept}})
     drawn = []
     monkeypatch.setattr(pieces.figures, "convention_gaps", lambda *given: drawn.append(given))
