@@ -5,36 +5,24 @@
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from docs.records import Found, Piece, Records, current_runs
+from docs import exact_pieces
+from docs.records import Found, Piece, Records, copy_figure, current_runs, markdown, save_figure
 from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables, conventions, conventions_tables, methods
 from experiments.configuration.config import CrossPlayConfig, build_game
 from experiments.presentation import figures, tables
 from experiments.presentation.tables import Column, Table
-from experiments.studies import (
-    adaptive,
-    exact_figures,
-    exact_tables,
-    phase,
-    structure_figures,
-    structure_table,
-    study,
-    zsc_table,
-)
 from games.errors import TacitError
 from marl.crossplay import estimators, self_play_seatings
 from marl.crossplay.comparisons import difference_test, holm, own_cells
 from marl.crossplay.estimators import Estimate
-
-FIGURES = Path(__file__).parent / "figures"
 
 COEFFICIENTS = (0.002, 0.02, 0.07)
 """The entropy coefficients that are tried for every method, with the budget of the table: docs/protocol.md."""
@@ -59,15 +47,6 @@ CONTRASTS = (
     ("Other-Play", "IPPO, low"),
 )
 """Contrasts named before the runs: greedy XP of the first minus that of the second; p-values are corrected together."""
-PHASES = (
-    "-m game=asymmetric_lever,broadcast_channel,dectiger,lever,recycling,skewed_dectiger,two_stage_lever",
-    "-m game=tiny_hanabi variant=A,B,C,D,E,F",
-    "game=dectiger horizon=2",
-    "game=equal_levers n=3",
-    "game=hint size=3",
-)
-"""The phase diagrams of the table of exact.md."""
-GAMES_A_TABLE = 4
 
 
 def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool = False) -> Piece:
@@ -79,9 +58,9 @@ def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool =
     def read(folder: Path, small: bool) -> Found:
         comparisons, _ = compare.read(current_runs(folder / "runs"))
         if figure and not small:
-            figures.save(compare_figures.figure(comparisons[0]), FIGURES / figure)
+            save_figure(compare_figures.figure(comparisons[0]), figure)
         if matrix and not small:
-            shutil.copy(comparisons[0].rows[0].path / "crossplay.png", FIGURES / f"{matrix}.png")
+            copy_figure(comparisons[0].rows[0].path / "crossplay.png", matrix)
         made = [one for comparison in comparisons for one in compare_tables.shown(comparison, names=True)]
         shown = tables.as_markdown(made) if len(comparisons) > 1 else str(comparisons[0])
         paths = [row.path for one in comparisons for row in one.rows]
@@ -173,7 +152,7 @@ def draw_gaps(records: Records) -> None:
         share, gap = one["score"] / one["most"], Estimate(one["gap"], one["standard_error"])
         if one["board"] == "Hanabi-Full":
             points.append(figures.GapPoint(one["players"], one["board"], one["partner"], share, gap))
-    figures.save(figures.convention_gaps(points, PEOPLE), FIGURES / "convention_gaps")
+    save_figure(figures.convention_gaps(points, PEOPLE), "convention_gaps")
 
 
 def choose(method: str) -> Piece:
@@ -211,7 +190,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
     config = CrossPlayConfig(games=20 if small else 1000)
     table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
     if not small:
-        shutil.copy(folder / "methods" / "methods.png", FIGURES / "methods.png")
+        copy_figure(folder / "methods" / "methods.png", "methods")
     greedy = own_cells(*table.results["greedy"].cells, table.method_of_agent)
     tested = [difference_test(greedy[first], greedy[second]) for first, second in CONTRASTS]
     corrected = holm([one.p for one in tested])
@@ -243,113 +222,13 @@ def _with_interval(estimate: Mapping[str, Any]) -> list[float | None]:
     return [estimate[key] for key in ("mean", "low", "high")]
 
 
-def phase_diagrams(folder: Path, small: bool) -> Found:
-    """The thresholds and best values of phase diagrams, a row for each."""
-    paths, contents = in_order(folder / "runs", phase.STUDY)
-    if not small:
-        by_game = {exact_tables.game(one): one for one in contents}
-        for game, draw, name in (
-            ("dectiger h3", exact_figures.phase_diagram, "dectiger_phase"),
-            ("lever", exact_figures.branch_diagram, "lever_branch"),
-        ):
-            figures.save(draw(by_game[game], exact_tables.title(by_game[game])), FIGURES / name)
-    head = [
-        "game",
-        "symmetries",
-        "certified",
-        "several up to",
-        "one from",
-        "stable",
-        "best self-play",
-        "best equivariant",
-    ]
-    head += ["greedy above", "greedy at the least α", "windows", "not converged"]
-    return Found({"table": markdown(head, map(_phase_row, contents))}, list(map(_thresholds, contents)), paths)
-
-
-def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
-    unique, branch = contents["alpha_unique"], contents["branch"]
-    low, high = unique["several_up_to"], unique["one_from"]
-    orders = dict.fromkeys(tables.whole(int(contents["symmetries"][name])) for name in ("swap", "no_swap"))
-    best = dict.fromkeys(str(exact_tables.bounds(contents["equivariant"][name]).text) for name in ("swap", "no_swap"))
-    above = [row["greedy_cross_play"] for row in contents["rows"] if high is not None and row["alpha"] >= high]
-    least = contents["rows"][0]
-    stable = "not looked for" if branch is None else "never lost"
-    return [
-        exact_tables.game(contents),
-        " / ".join(orders),
-        f"{contents['alpha_certified']['alpha']:.4g}",
-        "none" if low is None else f"{low:.6g}",
-        "none" if high is None else f"{high:.6g}",
-        stable if contents["alpha_stable"] is None else f"{contents['alpha_stable']:.6g}",
-        exact_tables.bounds(contents["optimum"]),
-        " / ".join(best),
-        ", then ".join(dict.fromkeys(f"{value:z.4f}" for value in above if value is not None)),
-        " / ".join(
-            "–" if least[key] is None else f"{least[key]:z.4f}" for key in ("greedy_self_play", "greedy_cross_play")
-        ),
-        ", ".join(f"{low:.6g} – {high:.6g}" for low, high in branch["windows"]) if branch else "",
-        str(sum(row["converged"] < row["starts"] for row in contents["rows"])),
-    ]
-
-
-def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a phase.json that a record keeps."""
-    kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
-    columns = {
-        key: [row[key] for row in contents["rows"]]
-        for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
-    }
-    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}
-
-
-def method_tables(folder: Path, small: bool) -> Found:
-    """The tables of `tacit zsc-table`, a few games in each."""
-    paths, contents = in_order(folder / "runs", zsc_table.STUDY)
-    if not small:
-        figures.save(exact_figures.zsc_table(contents), FIGURES / "zsc_table")
-    parts = [contents[first : first + GAMES_A_TABLE] for first in range(0, len(contents), GAMES_A_TABLE)]
-    numbers = [
-        {"game": exact_tables.game(one), **{key: one[key] for key in ("optimum", "equivariant")}}
-        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
-        for one in contents
-    ]
-    return Found({"table": "\n\n".join(tables.markdown(exact_tables.methods(part)) for part in parts)}, numbers, paths)
-
-
-def structure_tables(folder: Path, small: bool) -> Found:
-    """The table of `tacit structure-table`."""
-    paths, contents = in_order(
-        folder / "runs",
-        structure_table.STUDY,
-        by=lambda one: (one["title"], structure_table.NAMES.index(one["structure"])),
-    )
-    if not small:
-        drawn = structure_figures.structure_table(structure_table.with_splits(contents))
-        figures.save(drawn, FIGURES / "structure_table")
-    numbers = [
-        {"game": one["title"], "structure": one["structure"], "solo": one["solo"]}
-        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
-        for one in contents
-    ]
-    return Found({"table": tables.markdown(exact_tables.structures(contents))}, numbers, paths)
-
-
-def in_order(
-    folder: Path, of: study.Study, by: Callable[[dict[str, Any]], Any] = exact_tables.game
-) -> tuple[list[Path], list[dict[str, Any]]]:
-    """The runs in a folder with the code's present versions, and their contents; sorted, by default by game."""
-    found = sorted(((path, study.read(of, path)) for path in current_runs(folder)), key=lambda one: by(one[1]))
-    return [path for path, _ in found], [contents for _, contents in found]
-
-
 def convention_tables(folder: Path, small: bool) -> Found:
     """`tacit conventions` of the piece's runs in greedy play: the table of the first run, and a row for each run."""
     paths = sorted(current_runs(folder / "runs"), key=_entropy_coef)
     games = 20 if small else 500
     looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
     if not small:
-        figures.save(conventions_tables.figure(looked_at[0], "greedy"), FIGURES / "conventions_2x3")
+        save_figure(conventions_tables.figure(looked_at[0], "greedy"), "conventions_2x3")
     head = [
         "entropy_coef",
         "SP − XP",
@@ -406,23 +285,6 @@ def _entropy_coef(path: Path) -> float:
     return runs.read_json(path / "run.json")["science"]["learner"]["entropy_coef"]
 
 
-def adaptive_table(folder: Path, small: bool) -> Found:
-    """The table of `tacit adaptive`."""
-    (path,) = current_runs(folder / "runs")
-    contents = study.read(adaptive.STUDY, path)
-    if not small:
-        figures.save(exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)), FIGURES / "adaptive")
-    numbers = {key: contents[key] for key in ("agents", "returns", "regrets", "best")}
-    return Found({"table": tables.markdown(exact_tables.adaptive(contents))}, numbers, [path])
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown whose first column is of words."""
-    columns = [Column(name, words=not place) for place, name in enumerate(head)]
-    return tables.markdown(Table("", columns, list(rows)))
-
-
-FEW_STARTS = "alpha_count=2 normal_starts=2 wide_starts=0 pure_starts=2 refine=false"
 GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 first_seed=0"
 
 PIECES: dict[str, Piece] = {
@@ -460,26 +322,7 @@ PIECES: dict[str, Piece] = {
         ],
         convention_tables,
     ),
-    "exact": Piece(
-        lambda records: [f"phase {games} execution.figures=false" for games in PHASES],
-        phase_diagrams,
-        smaller=FEW_STARTS,
-    ),
-    "exact_methods": Piece(
-        lambda records: ["zsc-table execution.figures=false"],
-        method_tables,
-        smaller="-m game=lever,tiny_hanabi starts=2 method=[self-play,other-play]",
-    ),
-    "structures": Piece(
-        lambda records: ["structure-table execution.figures=false"],
-        structure_tables,
-        smaller="game=task_claiming starts=2 restarts=2 method=self-play",
-    ),
-    "adaptive": Piece(
-        lambda records: ["adaptive payoffs=[[11,-30,0],[-30,7,6],[0,0,5]] execution.figures=false"],
-        adaptive_table,
-        smaller="rounds=2",
-    ),
+    **exact_pieces.PIECES,
 }
 
 

@@ -1,15 +1,22 @@
 """Records of results: what a table was made from, and whether the code has changed since."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
 
 from experiments import runs
 from experiments.configuration import targets
 from experiments.configuration.config import build_game
+from experiments.presentation import figures, tables
+from experiments.presentation.tables import Column, Table
 from experiments.studies.tabular import SEARCH
 from marl import crossplay
+
+FIGURES = Path(__file__).parent / "figures"
 
 
 class Found(NamedTuple):
@@ -96,3 +103,19 @@ def outdated(record: Mapping[str, Any]) -> list[str]:
     now = {"cross-play": crossplay.VERSION, "search": f"search-{SEARCH}"}
     found += [(depends[name], version) for name, version in now.items() if name in depends]
     return [f"{then}, now {now}" for then, now in dict.fromkeys(found) if then != now]
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown whose first column is of words."""
+    columns = [Column(name, words=not place) for place, name in enumerate(head)]
+    return tables.markdown(Table("", columns, list(rows)))
+
+
+def save_figure(figure: Figure, name: str) -> None:
+    """Write a figure of the pages."""
+    figures.save(figure, FIGURES / name)
+
+
+def copy_figure(path: Path, name: str) -> None:
+    """Copy a PNG of a run to the figures of the pages."""
+    shutil.copy(path, FIGURES / f"{name}.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import pieces, results
+from docs import records as kept
 from experiments import runs
 from experiments.launching import compose
 from games.errors import TacitError
@@ -39,7 +40,7 @@ def called(monkeypatch, tmp_path):
     monkeypatch.setattr(
         results, "provenance", lambda: {"commit": "c", "date": "d", "jax": "0", "python": "3", "machine": "m"}
     )
-    monkeypatch.setattr(pieces, "FIGURES", tmp_path)
+    monkeypatch.setattr(kept, "FIGURES", tmp_path)
     return called
 
 
@@ -113,7 +114,7 @@ def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, mo
     runs.write_json(records.file("small_sweep"), {"numbers": {"runs": [], "literal": swept}})
     drawn = []
     monkeypatch.setattr(pieces.figures, "convention_gaps", lambda *given: drawn.append(given))
-    monkeypatch.setattr(pieces.figures, "save", lambda figure, path: None)
+    monkeypatch.setattr(pieces, "save_figure", lambda figure, name: None)
     board = "game=hanabi players=3 colors=1 ranks=2 hand_size=1"
     piece = pieces.PIECES["partners"]._replace(
         commands=lambda records: [f"conventions {board} --with cautious --games 5 --symmetries 1"]

@@ -1,0 +1,224 @@
+"""The pieces of the exact lab: phase diagrams, methods, structures and the adaptive agent; see `docs.pieces`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from docs.records import Found, Piece, current_runs, markdown, save_figure
+from experiments.presentation import tables
+from experiments.studies import (
+    adaptive,
+    exact_figures,
+    exact_tables,
+    phase,
+    structure_figures,
+    structure_table,
+    study,
+    zsc_table,
+)
+
+PHASES = (
+    "-m game=asymmetric_lever,broadcast_channel,dectiger,lever,recycling,skewed_dectiger,two_stage_lever",
+    "-m game=tiny_hanabi variant=A,B,C,D,E,F",
+    "game=dectiger horizon=2",
+    "game=equal_levers n=3",
+    "game=hint size=3",
+)
+"""The phase diagrams of the table of exact.md."""
+GAMES_A_TABLE = 4
+ISOLATED = "game=task_claiming,overlapping_edits"
+FEW_STARTS = "alpha_count=2 normal_starts=2 wide_starts=0 pure_starts=2 refine=false"
+
+
+def phase_diagrams(folder: Path, small: bool) -> Found:
+    """The thresholds and best values of phase diagrams, a row for each."""
+    paths, contents = in_order(folder / "runs", phase.STUDY)
+    if not small:
+        by_game = {exact_tables.game(one): one for one in contents}
+        for game, draw, name in (
+            ("dectiger h3", exact_figures.phase_diagram, "dectiger_phase"),
+            ("lever", exact_figures.branch_diagram, "lever_branch"),
+        ):
+            save_figure(draw(by_game[game], exact_tables.title(by_game[game])), name)
+    head = [
+        "game",
+        "symmetries",
+        "certified",
+        "several up to",
+        "one from",
+        "stable",
+        "best self-play",
+        "best equivariant",
+    ]
+    head += ["greedy above", "greedy at the least α", "windows", "not converged"]
+    return Found({"table": markdown(head, map(_phase_row, contents))}, list(map(_thresholds, contents)), paths)
+
+
+def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
+    unique, branch = contents["alpha_unique"], contents["branch"]
+    low, high = unique["several_up_to"], unique["one_from"]
+    orders = dict.fromkeys(tables.whole(int(contents["symmetries"][name])) for name in ("swap", "no_swap"))
+    best = dict.fromkeys(str(exact_tables.bounds(contents["equivariant"][name]).text) for name in ("swap", "no_swap"))
+    above = [row["greedy_cross_play"] for row in contents["rows"] if high is not None and row["alpha"] >= high]
+    least = contents["rows"][0]
+    stable = "not looked for" if branch is None else "never lost"
+    return [
+        exact_tables.game(contents),
+        " / ".join(orders),
+        f"{contents['alpha_certified']['alpha']:.4g}",
+        "none" if low is None else f"{low:.6g}",
+        "none" if high is None else f"{high:.6g}",
+        stable if contents["alpha_stable"] is None else f"{contents['alpha_stable']:.6g}",
+        exact_tables.bounds(contents["optimum"]),
+        " / ".join(best),
+        ", then ".join(dict.fromkeys(f"{value:z.4f}" for value in above if value is not None)),
+        " / ".join(
+            "–" if least[key] is None else f"{least[key]:z.4f}" for key in ("greedy_self_play", "greedy_cross_play")
+        ),
+        ", ".join(f"{low:.6g} – {high:.6g}" for low, high in branch["windows"]) if branch else "",
+        str(sum(row["converged"] < row["starts"] for row in contents["rows"])),
+    ]
+
+
+def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a phase.json that a record keeps."""
+    kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
+    columns = {
+        key: [row[key] for row in contents["rows"]]
+        for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
+    }
+    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}
+
+
+def method_tables(folder: Path, small: bool) -> Found:
+    """The tables of `tacit zsc-table`, a few games in each."""
+    paths, contents = in_order(folder / "runs", zsc_table.STUDY)
+    if not small:
+        save_figure(exact_figures.zsc_table(contents), "zsc_table")
+    parts = [contents[first : first + GAMES_A_TABLE] for first in range(0, len(contents), GAMES_A_TABLE)]
+    numbers = [
+        {"game": exact_tables.game(one), **{key: one[key] for key in ("optimum", "equivariant")}}
+        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
+        for one in contents
+    ]
+    return Found({"table": "\n\n".join(tables.markdown(exact_tables.methods(part)) for part in parts)}, numbers, paths)
+
+
+def structure_tables(folder: Path, small: bool) -> Found:
+    """The table of `tacit structure-table`."""
+    paths, contents = in_order(
+        folder / "runs",
+        structure_table.STUDY,
+        by=lambda one: (one["title"], structure_table.NAMES.index(one["structure"])),
+    )
+    if not small:
+        split = structure_table.with_splits(contents)
+        for draw, name in (
+            (structure_figures.structure_table, "table"),
+            (structure_figures.gap_parts, "gap"),
+            (structure_figures.search_effect, "search"),
+            (structure_figures.calibration_parts, "calibration"),
+        ):
+            save_figure(draw(split), f"structure_{name}")
+    numbers = [
+        {"game": one["title"], "structure": one["structure"], "solo": one["solo"]}
+        | {row["name"]: row["refused"] or [row["self_play"], row["cross_play"]] for row in one["methods"]}
+        for one in contents
+    ]
+    return Found({"table": tables.markdown(exact_tables.structures(contents))}, numbers, paths)
+
+
+def structures_by_agents(folder: Path, small: bool) -> Found:
+    """Cross-play and self-play by number of agents, a row for each."""
+    paths, contents = in_order(folder / "runs", structure_table.STUDY, by=lambda one: one["parameters"]["agents"])
+    if not small:
+        save_figure(structure_figures.retention_by_agents(contents), "structure_agents")
+    return _rows_of_methods(paths, contents, ["agents"], [[one["parameters"]["agents"]] for one in contents])
+
+
+def soft_isolation(folder: Path, small: bool) -> Found:
+    """Cross-play and self-play without structure, under hard isolation and with penalties, a row for each."""
+    paths, contents = in_order(
+        folder / "runs",
+        structure_table.STUDY,
+        by=lambda one: (one["game"], one["structure"] != "none", -1.0 if one["penalty"] is None else one["penalty"]),
+    )
+    if not small:
+        save_figure(structure_figures.soft_isolation(contents), "structure_isolation")
+    named = [
+        [one["game"], one["structure"] if one["penalty"] is None else f"penalty {one['penalty']:g}"] for one in contents
+    ]
+    return _rows_of_methods(paths, contents, ["game", "structure"], named)
+
+
+def _rows_of_methods(
+    paths: Sequence[Path], contents: Sequence[Mapping[str, Any]], head: Sequence[str], named: Sequence[Sequence[Any]]
+) -> Found:
+    """A row for each content, its names first: the solo value, and cross-play / self-play of each method."""
+    rows, numbers = [], []
+    for one, names in zip(contents, named, strict=True):
+        scores = [(row["cross_play"], row["self_play"]) for row in one["methods"]]
+        rows.append([*map(str, names), f"{one['solo']:.4g}", *(f"{cross:.3f} / {own:.3f}" for cross, own in scores)])
+        of_methods = {row["name"]: list(score) for row, score in zip(one["methods"], scores, strict=True)}
+        numbers.append(dict(zip(head, names, strict=True)) | {"solo": one["solo"]} | of_methods)
+    columns = [*head, "solo", *(row["name"] for row in contents[0]["methods"])]
+    return Found({"table": markdown(columns, rows)}, numbers, paths)
+
+
+def in_order(
+    folder: Path, of: study.Study, by: Callable[[dict[str, Any]], Any] = exact_tables.game
+) -> tuple[list[Path], list[dict[str, Any]]]:
+    """The runs in a folder with the code's present versions, and their contents; sorted, by default by game."""
+    found = sorted(((path, study.read(of, path)) for path in current_runs(folder)), key=lambda one: by(one[1]))
+    return [path for path, _ in found], [contents for _, contents in found]
+
+
+def adaptive_table(folder: Path, small: bool) -> Found:
+    """The table of `tacit adaptive`."""
+    (path,) = current_runs(folder / "runs")
+    contents = study.read(adaptive.STUDY, path)
+    if not small:
+        save_figure(exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)), "adaptive")
+    numbers = {key: contents[key] for key in ("agents", "returns", "regrets", "best")}
+    return Found({"table": tables.markdown(exact_tables.adaptive(contents))}, numbers, [path])
+
+
+PIECES: dict[str, Piece] = {
+    "exact": Piece(
+        lambda records: [f"phase {games} execution.figures=false" for games in PHASES],
+        phase_diagrams,
+        smaller=FEW_STARTS,
+    ),
+    "exact_methods": Piece(
+        lambda records: ["zsc-table execution.figures=false"],
+        method_tables,
+        smaller="-m game=lever,tiny_hanabi starts=2 method=[self-play,other-play]",
+    ),
+    "structures": Piece(
+        lambda records: ["structure-table execution.figures=false"],
+        structure_tables,
+        smaller="game=task_claiming starts=2 restarts=2 method=self-play",
+    ),
+    "structures_by_agents": Piece(
+        lambda records: [
+            "structure-table -m game=overlapping_edits game.slots=4 game.agents=2,3,4 structure=none "
+            "execution.figures=false"
+        ],
+        structures_by_agents,
+        smaller="game.agents=2,3 starts=2 restarts=2 method=self-play",
+    ),
+    "soft_isolation": Piece(
+        lambda records: [
+            f"structure-table -m {ISOLATED} structure=[none,isolation] execution.figures=false",
+            f"structure-table -m {ISOLATED} structure=isolation penalty=0,0.0625,0.125,0.1875,0.25,0.375,0.5,1 "
+            "execution.figures=false",
+        ],
+        soft_isolation,
+        smaller="game=task_claiming starts=2 restarts=2 method=self-play",
+    ),
+    "adaptive": Piece(
+        lambda records: ["adaptive payoffs=[[11,-30,0],[-30,7,6],[0,0,5]] execution.figures=false"],
+        adaptive_table,
+        smaller="rounds=2",
+    ),
+}
