@@ -39,8 +39,8 @@ METHODS = {
 PARTNERS = "iggi,piers,outer,van_den_bergh,hle_simple,focus,uniform"
 LITERAL = {"small_sweep": "2×3"}
 """The pieces whose runs are in the figure of convention gaps, and their boards."""
-PEOPLE = {3: (0.357, 0.005)}
-"""The convention gap of people and its standard error over games, by number of players: docs/literal.md says whose."""
+PEOPLE = {3: 0.357}
+"""The convention gap of people, by number of players: docs/literal.md says whose."""
 CONTRASTS = (
     ("IPPO", "IPPO, low"),
     ("MAPPO", "IPPO, separate critic"),
@@ -69,9 +69,9 @@ def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool =
             gaps = [convention_gaps(path, games=20 if small else 1000) for path in paths]
             found["literal"] = gap_table(gaps)
             numbers = {"runs": numbers, "literal": gaps}
-        return Found(found, numbers, paths)
+        return Found(found, numbers, paths, measured=literal)
 
-    return Piece(lambda records: [f"train {command}"], read, draw=draw_gaps if literal else None)
+    return Piece(lambda records: [f"train {command}"], read)
 
 
 def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
@@ -115,10 +115,10 @@ def gap_table(gaps: Sequence[Mapping[str, Any]]) -> str:
 
 def gaps_of_partners(folder: Path, small: bool) -> Found:
     """The scores and convention gaps of the partners, by board and number of players."""
-    paths = sorted(path.parent for path in (folder / "runs" / "conventions").glob("*/conventions.json"))
+    found = {file.parent: runs.read_json(file) for file in (folder / "runs" / "conventions").glob("*/conventions.json")}
+    found = {path: one for path, one in found.items() if one["settings"]["version"] == conventions.VERSION}
     contents = sorted(
-        (runs.read_json(path / "conventions.json") for path in paths),
-        key=lambda one: (one["settings"]["game"]["preset"], one["settings"]["game"]["players"]),
+        found.values(), key=lambda one: (one["settings"]["game"]["preset"], one["settings"]["game"]["players"])
     )
     numbers, rows = [], []
     for one in contents:
@@ -135,7 +135,7 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
             told = [tables.with_error(gap, error, 3), tables.with_error(*of_discards, 3)]
             rows.append([config["preset"], game.num_players, name, score, *told])
     head = ["board", "players", "partner", "score with itself", "convention gap", "of discards"]
-    return Found({"partners": markdown(head, rows)}, numbers, paths)
+    return Found({"partners": markdown(head, rows)}, numbers, sorted(found), measured=True)
 
 
 def draw_gaps(records: Records) -> None:
@@ -148,10 +148,11 @@ def draw_gaps(records: Records) -> None:
             points.append(
                 figures.GapPoint(one["players"], board, f"{one['entropy_coef']}", score.mean / one["most"], own, met)
             )
+    boards = {"Hanabi-2x3": "2×3", "Hanabi-Full": "5×5"}
     for one in (records.read("partners") or {"numbers": ()})["numbers"]:
-        share, gap = one["score"] / one["most"], Estimate(one["gap"], one["standard_error"])
-        if one["board"] == "Hanabi-Full":
-            points.append(figures.GapPoint(one["players"], one["board"], one["partner"], share, gap))
+        if one["board"] in boards:
+            share, gap = one["score"] / one["most"], Estimate(one["gap"], one["standard_error"])
+            points.append(figures.GapPoint(one["players"], boards[one["board"]], one["partner"], share, gap))
     save_figure(figures.convention_gaps(points, PEOPLE), "convention_gaps")
 
 
@@ -297,7 +298,6 @@ PIECES: dict[str, Piece] = {
         ],
         gaps_of_partners,
         smaller="--games 4 --symmetries 1",
-        draw=draw_gaps,
     ),
     "ablation_entropy": trained("experiment=ablation/entropy", "ablation_entropy"),
     "ablation_gae_lambda": trained("experiment=ablation/gae_lambda", "ablation_gae_lambda"),

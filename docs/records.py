@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from experiments import runs
+from experiments.analysis import conventions
 from experiments.configuration import targets
 from experiments.configuration.config import build_game
 from experiments.presentation import figures, tables
@@ -16,6 +17,7 @@ from experiments.presentation.tables import Column, Table
 from experiments.studies.tabular import SEARCH
 from marl import crossplay
 
+CONVENTIONS = f"conventions-{conventions.VERSION}"
 FIGURES = Path(__file__).parent / "figures"
 
 
@@ -28,6 +30,8 @@ class Found(NamedTuple):
     """The numbers of the tables and more, as plain data."""
     paths: Sequence[Path]
     """The runs that they come from."""
+    measured: bool = False
+    """Whether the numbers are those of `tacit conventions`, and so depend on its version."""
 
 
 class Piece(NamedTuple):
@@ -38,8 +42,6 @@ class Piece(NamedTuple):
     read: Callable[[Path, bool], Found]
     """Reads the results from that folder, given whether the size is small."""
     needs: tuple[str, ...] = ()
-    draw: Callable[["Records"], None] | None = None
-    """Draws the figures that show records of several pieces, after each of these pieces is made."""
     smaller: str = "seeds=6 budget.steps=8192 crossplay.games=20 execution.rows=2"
     """Arguments added to every command at the small size; the default is for training, with enough seeds."""
 
@@ -100,7 +102,7 @@ def outdated(record: Mapping[str, Any]) -> list[str]:
         found += [(game["version"], now)]
     for target, then in depends.get("learners", {}).items():
         found += [(then, getattr(targets.find("learner", {"_target_": target}), "version", None))]
-    now = {"cross-play": crossplay.VERSION, "search": f"search-{SEARCH}"}
+    now = {"cross-play": crossplay.VERSION, "search": f"search-{SEARCH}", "conventions": CONVENTIONS}
     found += [(depends[name], version) for name, version in now.items() if name in depends]
     return [f"{then}, now {now}" for then, now in dict.fromkeys(found) if then != now]
 

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import processor
-from docs.pieces import PIECES
-from docs.records import Records, depends_on, outdated
+from docs.pieces import PIECES, draw_gaps
+from docs.records import CONVENTIONS, Records, depends_on, outdated
 from experiments import runs
 from experiments.configuration.config import name_of
 from games.errors import TacitError
@@ -77,7 +77,7 @@ def make(piece: str, records: Records, *, small: bool) -> None:
     found = PIECES[piece].read(folder, small)
     made = {
         "commands": commands,
-        "depends": depends_on(found.paths),
+        "depends": depends_on(found.paths) | ({"conventions": CONVENTIONS} if found.measured else {}),
         "made": {**provenance(), "seconds": round(runs.read_json(spent)["seconds"])},
         "tables": found.tables,
         "numbers": rounded(found.numbers),
@@ -89,8 +89,6 @@ def make(piece: str, records: Records, *, small: bool) -> None:
         )
     records.folder.mkdir(parents=True, exist_ok=True)
     runs.write_bytes(records.file(piece), text)
-    if (draw := PIECES[piece].draw) and not small:
-        draw(records)
 
 
 def rounded(plain: Any) -> Any:
@@ -147,7 +145,7 @@ def made_by(record: Mapping[str, Any]) -> str:
     made, depends = record["made"], record["depends"]
     seeds = " and ".join(f"{first}–{last}" for first, last in depends.get("seeds", ()))
     versions = sorted({game["version"] for game in depends["games"]} | set(depends.get("learners", {}).values()))
-    versions += [depends[name] for name in ("cross-play", "search") if name in depends]
+    versions += [depends[name] for name in ("cross-play", "search", "conventions") if name in depends]
     said = [
         f"Made by {', '.join(f'`tacit {command}`' for command in record['commands'])}",
         *([f"seeds {seeds}"] if seeds else []),
@@ -189,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for piece in dict.fromkeys(one for name in wanted for one in (*PIECES[name].needs, name)):
                 make(piece, records, small=given.small)
         if not given.small:
+            draw_gaps(records)
             for file in write_pages(records):
                 print(file)
     except TacitError as error:

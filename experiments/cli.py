@@ -29,7 +29,7 @@ tacit: independently trained agents, played with each other
   tacit status DIR …                 how the runs of a folder stand: finished, running, cut, failed
   tacit runs check DIR …             verify the checksums and the completeness of runs
   tacit methods [NAME=]RUN …         learned methods, every one with every other: tables, tests and a figure
-  tacit conventions RUN [RUN …]      what seeds' conventions look like, and what relabelling changes
+  tacit conventions RUN … [--with NAMES]  what conventions of seeds and partners look like, and what relabelling changes
   tacit phase [-m] KEY=VALUE …       exact: where the gradient flow ends at every α, from many starts
   tacit zsc-table [-m] [KEY=VALUE …]  exact: methods of zero-shot coordination × tabular games
   tacit structure-table [-m] [KEY=VALUE …]  exact: structures × methods × tabular games, in units of the solo value

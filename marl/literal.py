@@ -5,10 +5,10 @@ If players used only what hints say literally, their plays would fail as often a
 
     gap = mean over plays of P(the card cannot be played | literal information) − share of plays that failed
 
-It is 0 for a player who plays only cards that are certain, and in expectation for one who chooses by public facts
-alone. The joint chance is the gap's; the marginal one, which forgets the rest of the hand, stands beside it. The gap of
-discards is the same, with cards that are critical (`games.hanabi.literal.critical`) in place of those that cannot be
-played. Hints have none: who gives a hint sees the cards.
+It is 0 for a player who plays only cards that are certain, and in expectation if all players choose by public facts
+alone, in their hints too. The joint chance is the gap's; the marginal one, which forgets the rest of the hand, stands
+beside it. The gap of discards is the same, with cards that are critical (`games.hanabi.literal.critical`) in place of
+those that cannot be played. Hints have none: who gives a hint sees the cards.
 
 Fukushima, Xiong and Moradi Pari 2026, "The Convention Gap" (arXiv:2609.11489).
 """
@@ -89,7 +89,7 @@ def check_hanabi(game: Game) -> Hanabi:
 
 
 def gap(sums: Sums) -> Gap:
-    """The convention gap of games, from sums [games] over the plays of each, or over the discards.
+    """The convention gap of games, from sums [games] over the plays of each game, or over its discards.
 
     The standard error is that of a ratio of means over independent games (the delta method).
 
@@ -99,7 +99,7 @@ def gap(sums: Sums) -> Gap:
     count, failures, joint, marginal = (np.asarray(leaf, np.float64) for leaf in sums)
     total = count.sum()
     if total == 0:
-        raise TacitError("no card was played, or none discarded, so that there is no convention gap")
+        raise TacitError("there is no such move, so that there is no convention gap")
     gained = joint - failures
     mean = gained.sum() / total
     games = len(count)
@@ -113,16 +113,22 @@ def gap(sums: Sums) -> Gap:
     )
 
 
-def gains(sums: Sums) -> np.ndarray:
+def gains(sums: Sums, *, pooled: bool = False) -> np.ndarray:
     """What each game adds to its cell's gap: float64[C, games], whose mean over games is the gap of the cell.
 
     With d a game's difference of chances and failures, n its moves and r the gap of the cell: r + (d − r n) / mean n,
     so that games with more moves do not vary more (the delta method). nan in cells without such a move.
+
+    Args:
+      sums: [C, games, MOST_HINTS + 1].
+      pooled: whether r and the mean of n are those of all cells together. The mean over all is then the gap of all
+        moves, which needs no move in every cell, and is not biased where cells have few games.
     """
     count, failures, joint, _ = sums.over_hints()
-    gained, means = joint - failures, count.mean(axis=1, keepdims=True)
+    over = (0, 1) if pooled else 1
+    gained, means = joint - failures, np.broadcast_to(count.mean(axis=over, keepdims=True), count.shape)
     ratio, residual = np.full((2, *joint.shape), np.nan)
-    np.divide(gained.mean(axis=1, keepdims=True), means, out=ratio, where=means > 0)
+    np.divide(gained.mean(axis=over, keepdims=True), means, out=ratio, where=means > 0)
     np.divide(gained - ratio * count, means, out=residual, where=means > 0)
     return ratio + residual
 

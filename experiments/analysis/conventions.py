@@ -13,7 +13,7 @@ import numpy as np
 from experiments import runs
 from experiments.analysis import conventions_tables
 from experiments.analysis.conventions_tables import Conventions, Found, Gaps, MoveGaps, Play, Relabelled
-from experiments.analysis.crossplay import check_words, named_partners, partner_names, sampling
+from experiments.analysis.crossplay import check_runs_or_game, named_partners, partner_names, sampling
 from experiments.configuration.config import CrossPlayConfig, build_game, name_of
 from experiments.launching import compose
 from experiments.presentation import figures
@@ -54,7 +54,7 @@ def conventions(
     Raises:
       TacitError: as `conventions_run` and `conventions_partners`; if there is neither a run nor a game with partners.
     """
-    check_words("conventions", bool(paths), with_partners, game)
+    check_runs_or_game("conventions", bool(paths), with_partners, game)
     games: dict[Game, tuple[Mapping[str, Any], Path]] = {}
     if not paths:
         composed = compose.composed_game(game)
@@ -132,9 +132,9 @@ def conventions_partners(
     """
     built = build_game(game)
     agents = named_partners(built, names)
-    if all(agent.kind.always_sampled for agent in agents):
-        plays = PLAYS[:1]  # their greedy play is the same
     settings = _checked(games, symmetries, seed, plays)
+    if plays == PLAYS and all(agent.kind.always_sampled for agent in agents):
+        settings["plays"] = list(PLAYS[:1])  # their greedy play is the same
     crossing = CrossPlayConfig(games=settings["games"], seed=settings["seed"])
     alone = self_play_seatings(len(agents), built.num_players)
     return _measured(
@@ -236,14 +236,11 @@ def convention_gaps(
     settings: Any = {"greedy": greedy, "key": key}
     own = moves_of_agents(game, agents, alone, games=games, **settings)
     each = -(-games * number // max(1, len(others)))
-    met = moves_of_agents(game, agents, others, games=each, **settings) if len(others) else None
-    return MoveGaps(
-        _gaps(alone, own.plays, others, met and met.plays),
-        _gaps(alone, own.discards, others, met and met.discards),
-    )
+    met = moves_of_agents(game, agents, others, games=each, **settings) if len(others) else own
+    return MoveGaps(*(_gaps(alone, one, others, two) for one, two in zip(own, met, strict=True)))
 
 
-def _gaps(alone: np.ndarray, own: Sums, others: np.ndarray, met: Sums | None) -> Gaps:
+def _gaps(alone: np.ndarray, own: Sums, others: np.ndarray, met: Sums) -> Gaps:
     """The gaps of moves [N, games] of agents with themselves, and [C, games] of the seatings `others`."""
     gained = gains(own)
     games = gained.shape[1]
@@ -251,10 +248,10 @@ def _gaps(alone: np.ndarray, own: Sums, others: np.ndarray, met: Sums | None) ->
     over_seeds = Estimate(None, note="some seeds make no such move")
     if np.isfinite(gained).all():
         over_seeds = self_play(alone, gained)
-    crossed = Estimate(None, note="no two seeds meet in the run's cross-play")
-    if met is not None:
-        together = gains(met)
-        crossed = Estimate(None, note="some seeds make no such move together")
+    crossed = Estimate(None, note="no two agents meet in cross-play")
+    if len(others):
+        together = gains(met, pooled=True)
+        crossed = Estimate(None, note="different seeds make no such move together")
         if np.isfinite(together).all():
             crossed = cross_play(others, together)
     return Gaps(gained.mean(axis=1), error, over_seeds, crossed)
@@ -286,7 +283,7 @@ def _compare(first: np.ndarray, second: np.ndarray, orbits: np.ndarray, scores: 
 def _predicts(apart: np.ndarray, scores: np.ndarray) -> Correlation:
     others = ~np.eye(len(scores), dtype=bool)
     if not np.isfinite(scores[others]).all():
-        return Correlation(None, note="not all pairs of seeds meet in the run's cross-play")
+        return Correlation(None, note="not all pairs meet in cross-play")
     return correlation(apart, scores)
 
 

@@ -116,8 +116,8 @@ def _title(found: Found, name: str) -> str:
 def _table(found: Found, name: str, play: Play) -> Table:
     hidden = [Column(key, shown=False) for key in ("game", "run", "play")]
     columns = [*hidden, Column("seed" if found.run else "partner", words=True)]
-    last = ["over seeds"] if found.run else []
-    rows: list[list[Any]] = [[found.game, found.run, name, label] for label in [*found.labels, *last]]
+    named = [*found.labels, *(["over seeds"] if found.run else [])]
+    rows: list[list[Any]] = [[found.game, found.run, name, label] for label in named]
     parts, notes = [_scores(found, play)], []
     if isinstance(play.relabelled, str):
         notes.append(f"Other-Play return and equivariance defect: n/a ({play.relabelled})")
@@ -132,7 +132,7 @@ def _table(found: Found, name: str, play: Play) -> Table:
         notes += [f"convention gap in cross-play: {met[0]}; of discards: {met[1]}"] if found.run else []
     for more, cells in parts:
         columns += more
-        rows = [[*row, *own] for row, own in zip(rows, cells, strict=False)]
+        rows = [[*row, *own] for row, own in zip(rows, cells, strict=True)]
     if found.run:
         notes += _convention_lines(play.conventions)
     else:
@@ -142,10 +142,10 @@ def _table(found: Found, name: str, play: Play) -> Table:
 
 
 def _scores(found: Found, play: Play) -> tuple[list[Column], list[list[Any]]]:
-    """The columns of scores and of relabelling, with a cell for each agent and one over seeds."""
+    """The columns of scores and of relabelling, with a row of cells for each agent, and over seeds of a run."""
     seating = self_play_seatings(len(found.labels), 2)
     if isinstance(play.relabelled, str):
-        scores = [*play.self_play.tolist(), self_play(seating, play.self_play)]
+        scores = [*play.self_play.tolist(), *([self_play(seating, play.self_play)] if found.run else [])]
         return [Column("SP", ("self_play",))], [[score] for score in scores]
     columns = [
         Column("SP", ("self_play",)),
@@ -164,8 +164,10 @@ def _scores(found: Found, play: Play) -> tuple[list[Column], list[list[Any]]]:
         ]
         for agent, one in enumerate(defect)
     ]
-    means = np.array([one.mean for one in defect])
-    return columns, [*rows, [*(self_play(seating, values) for values in (*scores, means)), None]]
+    if found.run:
+        means = np.array([one.mean for one in defect])
+        rows.append([*(self_play(seating, values) for values in (*scores, means)), None])
+    return columns, rows
 
 
 def _mean(scores: np.ndarray, *, with_its_error: bool) -> Any:
@@ -177,12 +179,12 @@ def _mean(scores: np.ndarray, *, with_its_error: bool) -> Any:
 
 
 def _gap_column(found: Found, gaps: Gaps, column: Column) -> tuple[list[Column], list[list[Any]]]:
-    """A column of convention gaps in self-play, with a cell for each agent and one over seeds."""
+    """A column of convention gaps in self-play, with a cell for each agent, and one over seeds of a run."""
     cells: list[Any] = []
     for gap, error in zip(*_numbers(np.stack([gaps.self_play, gaps.standard_error])), strict=True):
         told = Cell({"mean": gap, "standard_error": error}, with_error(gap, error, 3))
         cells.append(gap if found.run else told)
-    return [column], [[one] for one in [*cells, gaps.over_seeds]]
+    return [column], [[one] for one in [*cells, *([gaps.over_seeds] if found.run else [])]]
 
 
 def _convention_lines(conventions: Conventions | str) -> list[str]:

@@ -63,7 +63,7 @@ def crossplay_runs(
       TacitError: if a run cannot be read, the runs are of different games, there is no agent, a partner cannot play the
         game, or the folder cannot be made.
     """
-    check_words("crossplay", bool(paths), with_partners, game)
+    check_runs_or_game("crossplay", bool(paths), with_partners, game)
     loaded = read_runs(paths)
     played_game = loaded[0].game if loaded else build_game(compose.composed_game(game))
     joining = named_partners(played_game, with_partners)
@@ -85,7 +85,7 @@ def crossplay_runs(
     return Played(results, output, members, played_game.score_range, sampling(agents + joining))
 
 
-def check_words(command: str, has_runs: bool, with_partners: str, game: Sequence[str]) -> None:
+def check_runs_or_game(command: str, has_runs: bool, with_partners: str, game: Sequence[str]) -> None:
     """Check that a command is given runs, or else a game and partners.
 
     Raises:

@@ -1,6 +1,7 @@
 """Figures of training runs: learning curves, cross-play matrices, conventions, methods with each other."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from marl.crossplay.comparisons import Blocks
 from marl.crossplay.estimators import Estimate
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
+PARTNERS = "0.35"
 MARKERS = "osD^v"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -204,45 +206,42 @@ def convention_gaps(points: Sequence[GapPoint], people: Mapping[int, float]) -> 
       people: their gap, by number of players.
     """
     numbers = sorted({one.players for one in points} | set(people))
+    boards = list(dict.fromkeys(one.board for one in points))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 3.7 * len(numbers), 4.2), layout="constrained")
+        figure = Figure(figsize=(1.2 + 3.7 * len(numbers), 4.4), layout="constrained")
         for axis, players in zip(figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0], numbers, strict=True):
-            own = [one for one in points if one.players == players]
-            boards = list(dict.fromkeys(one.board for one in own))
-            for board in boards:
-                runs = [one for one in own if one.board == board and one.met is not None]
-                partners = [one for one in own if one.board == board and one.met is None]
-                for whose, color, label in (
-                    ([one.own for one in runs], SELF_PLAY, f"{board}: seeds with themselves"),
-                    ([one.met for one in runs], CROSS_PLAY, f"{board}: different seeds"),
-                ):
-                    _gap_line(axis, runs, whose, color, label, MARKERS[boards.index(board) % len(MARKERS)])
-                for one in partners:
-                    axis.plot(one.score, one.own.mean, "x", color="0.35", ms=5)
-                    axis.annotate(one.name, (one.score, one.own.mean), (3, 3), textcoords="offset points", fontsize=6)
+            for board, marker in zip(boards, itertools.cycle(MARKERS)):
+                own = [one for one in points if (one.players, one.board) == (players, board)]
+                runs, partners = ([one for one in own if (one.met is None) == alone] for alone in (False, True))
+                _gap_line(axis, runs, [one.own for one in runs], SELF_PLAY, f"{board}, seeds with themselves", marker)
+                _gap_line(axis, runs, [one.met for one in runs], CROSS_PLAY, f"{board}, different seeds", marker)
+                _gap_line(axis, partners, [one.own for one in partners], PARTNERS, f"{board}, partners", marker)
             if players in people:
-                axis.axhline(people[players], color="#2e7d32", linewidth=1.2, label="people with people")
+                axis.axhline(people[players], color="#2e7d32", linewidth=1.2, label="people with people, full board")
             axis.axhline(0, color="0.35", linewidth=1, linestyle="--")
-            axis.set(title=f"{players} players", xlabel="score, share of the greatest", xlim=(-0.03, 1.03))
+            axis.set(title=f"{players} players", xlabel="score, share of the greatest", xlim=(-0.03, 1.08))
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(fontsize=6)
         figure.axes[0].set_ylabel("convention gap (share of plays)")
-        figure.suptitle("Convention gap against cross-play of runs (greedy), and self-play of partners (×)")
+        figure.suptitle("Convention gap against the score: greedy cross-play of runs, self-play of partners")
     return figure
 
 
 def _gap_line(
-    axis: Any, runs: Sequence[GapPoint], gaps: Sequence[Estimate | None], color: str, label: str, marker: str
+    axis: Any, points: Sequence[GapPoint], gaps: Sequence[Estimate | None], color: str, label: str, marker: str
 ) -> None:
-    """Runs of one board with their names and intervals, joined by a line."""
-    known = [(run, gap) for run, gap in zip(runs, gaps, strict=True) if gap is not None and gap.mean is not None]
-    scores = [run.score for run, _ in known]
-    axis.plot(scores, [gap.mean for _, gap in known], marker, ls="-", color=color, linewidth=0.8, ms=4, label=label)
-    for run, gap in known:
+    """Points of one board with their names and intervals, those of runs joined by a line."""
+    known = [(point, gap, gap.mean) for point, gap in zip(points, gaps, strict=True) if gap and gap.mean is not None]
+    if not known:
+        return
+    line = {} if color != PARTNERS else {"linestyle": "none", "markerfacecolor": "white"}
+    scores, means = [point.score for point, _, _ in known], [mean for _, _, mean in known]
+    axis.plot(scores, means, marker=marker, color=color, linewidth=0.8, ms=4, label=label, **line)
+    for point, gap, mean in known:
         if gap.low is not None:
-            axis.vlines(run.score, gap.low, gap.high, color=color, linewidth=1, alpha=0.6)
-        if color == SELF_PLAY:
-            axis.annotate(run.name, (run.score, gap.mean), (3, 4), textcoords="offset points", fontsize=6)
+            axis.vlines(point.score, gap.low, gap.high, color=color, linewidth=1, alpha=0.6)
+        if color != CROSS_PLAY:
+            axis.annotate(point.name, (point.score, mean), (3, 4), textcoords="offset points", fontsize=6, color=color)
 
 
 def heat_map(axis: Any, colors: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:

@@ -138,16 +138,19 @@ def results_of(record: Record) -> dict[str, CrossPlay]:
 
 
 def conventions_of(folder: Path) -> dict[str, Path]:
-    """The folders of `tacit conventions` in a folder of runs, by the run's name; of several the one with most games."""
-    found: dict[str, tuple[int, Path]] = {}
+    """The folders of `tacit conventions` in a folder of runs, by the run's name.
+
+    Of several it is that of the latest version, and of these the one with most games.
+    """
+    found: dict[str, tuple[tuple[int, int], Path]] = {}
     for file in sorted(folder.glob("conventions/*/conventions.json")):
         try:
             settings = runs.read_json(file)["settings"]
-            name, games = str(settings["run"]), int(settings["games"])
+            name, rank = str(settings["run"]), (int(settings.get("version", 0)), int(settings["games"]))
         except (TacitError, KeyError, TypeError, ValueError):
             continue  # the run that it belongs to cannot be read
-        if name not in found or games > found[name][0]:
-            found[name] = (games, file.parent)
+        if name not in found or rank > found[name][0]:
+            found[name] = (rank, file.parent)
     return {name: path for name, (_, path) in found.items()}
 
 
@@ -254,7 +257,8 @@ def _conventions(folder: Path) -> dict[str, Any]:
     for play in PLAYS:
         if play not in found:
             continue
-        known, gap = found[play]["conventions"], _convention_gap(found[play].get("convention_gap"))
+        known = found[play]["conventions"]
+        gap = [_convention_gap(found[play].get(key)) for key in ("convention_gap", "gap_of_discards")]
         if isinstance(known, str):
             plays[play] = {"refused": known, "gap": gap}
             continue

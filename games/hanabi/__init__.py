@@ -71,7 +71,7 @@ def make(
     if copies is None and "copies" in PRESETS[preset] and values["ranks"] != PRESETS[preset]["ranks"]:
         raise TacitError(
             f"{preset} has copies of its own for {PRESETS[preset]['ranks']} ranks: hanabi copies must be given with "
-            f"ranks {values['ranks']!r}, a whole number for each rank"
+            f"ranks {values['ranks']!r}, a whole number for each rank, or [] for HLE's"
         )
     if values["hand_size"] is None:
         values["hand_size"] = 5 if players in (2, 3) else 4

@@ -89,7 +89,7 @@ def unplayable(board: Board, state: State) -> Array:
 
 
 def critical(board: Board, state: State) -> Array:
-    """bool[K]: the kinds of which one copy is left and still needed, so that to discard it costs a point.
+    """bool[K]: the kinds of which one copy is left and still needed: to discard it lowers the best score in reach.
 
     A kind is needed if it is not played and no lower rank of its color is lost.
     """

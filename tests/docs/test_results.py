@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from docs import pieces, results
@@ -112,9 +113,6 @@ def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, mo
     assert pieces.gap_table(swept).splitlines()[2].startswith("| 0.1 | 3.00 [0.08, 0.12] | 0.100 [0.080, 0.120] |")
     records.folder.mkdir()
     runs.write_json(records.file("small_sweep"), {"numbers": {"runs": [], "literal": swept}})
-    drawn = []
-    monkeypatch.setattr(pieces.figures, "convention_gaps", lambda *given: drawn.append(given))
-    monkeypatch.setattr(pieces, "save_figure", lambda figure, name: None)
     board = "game=hanabi players=3 colors=1 ranks=2 hand_size=1"
     piece = pieces.PIECES["partners"]._replace(
         commands=lambda records: [f"conventions {board} --with cautious --games 5 --symmetries 1"]
@@ -126,13 +124,15 @@ def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, mo
     assert row.startswith("| Hanabi-Full | 3 | cautious | ")
     assert row.split(" | ")[4] == "0.000 ± 0.000"
     assert [game["version"] for game in record["depends"]["games"]] == ["hanabi-1"]
-    ((points, people),) = drawn
-    assert [(one.players, one.board, one.name, one.met is None) for one in points] == [
-        (2, "2×3", "0.1", False),
-        (3, "Hanabi-Full", "cautious", True),
-    ]
-    assert (points[0].score, points[0].own.mean) == (0.5, 0.1)
-    assert people == pieces.PEOPLE
+    assert record["depends"]["conventions"] == "conventions-5"
+    drawn = []
+    monkeypatch.setattr(pieces, "save_figure", lambda figure, name: drawn.append(figure))
+    pieces.draw_gaps(records)
+    of_two, of_three = drawn[0].axes
+    lines = [(line.get_label(), *np.ravel(line.get_data()).tolist()) for line in of_two.lines[:2]]
+    assert lines == [("2×3, seeds with themselves", 0.5, 0.1), ("2×3, different seeds", 0.5, 0.1)]
+    assert [line.get_label() for line in of_three.lines[:2]] == ["5×5, partners", "people with people, full board"]
+    assert of_three.lines[1].get_ydata()[0] == 0.357
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_the_gap_and_its_error_by_hand():
     # 0.5 - 0.25, 0 - 0.75 and 1 - 0.5 have the mean 0 and the variance (1/16 + 9/16 + 4/16) / 2.
     found = gap(Sums(np.array([1, 3, 2]), np.array([0, 1, 0]), np.array([0.5, 1, 1]), np.array([0.5, 1, 1])))
     assert found == Gap(0.25, pytest.approx(np.sqrt(14 / 32) / 2 / np.sqrt(3)), 0.25, pytest.approx(1 / 6), 6)
-    with pytest.raises(TacitError, match="no card was played"):
+    with pytest.raises(TacitError, match="there is no such move"):
         gap(Sums(*np.zeros((4, 3))))
 
 
@@ -198,6 +198,10 @@ def test_games_gain_what_their_cell_does():
     found = gains(Sums(count, failures, joint, joint))
     # The gaps are 1/4 and 1/4; the first cell's games gain 1 and 0 on 1 and 3 plays, 2 on average.
     np.testing.assert_allclose(found, [[0.25 + 0.75 / 2, 0.25 - 0.75 / 2], [-0.25, 0.75], [np.nan, np.nan]])
+    # Of all cells together: 2 gained in 8 moves, and so 0.25 in every one, the empty one included.
+    pooled = gains(Sums(count, failures, joint, joint), pooled=True)
+    assert pooled.mean() == pytest.approx(2 / 8)
+    np.testing.assert_allclose(pooled[2], 0.25)
     for cell in (0, 1):
         of_cell = Sums(*(leaf[cell, :, 0] for leaf in (count, failures, joint, joint)))
         assert found[cell].mean() == gap(of_cell).gap

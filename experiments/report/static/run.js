@@ -134,8 +134,9 @@
 
     function show() {
       const found = data.plays[play];
-      const gap = element("p", {}, found.gap
-        ? `Convention gap: ${found.gap[0]} of seeds with themselves, ${found.gap[1]} with each other.` : "");
+      const gap = element("p", {}, found.gap.map((told, place) => told
+        ? `Convention gap of ${["plays", "discards"][place]}: ${told[0]} of seeds with themselves, ${told[1]} with each other. `
+        : "").join(""));
       if (found.refused) {
         body.replaceChildren(element("p", {}, `No convention matrices: ${found.refused}.`), gap);
         return;

@@ -187,8 +187,8 @@ def test_what_is_told_of_exact_runs_and_conventions(root, synthetic_run, tmp_pat
     assert told["greedy"]["matrices"] == [[[0.75, 0.25], [None, None]], [[0, 1], [1, 0]]]
     assert told["greedy"]["pairs"] == [[0, 1, 0.75, 1]]
     assert told["greedy"]["predicts"] == "-0.50 [-0.90, 0.10]"
-    assert told["greedy"]["gap"] == ["0.120 [0.100, 0.140]", "not estimable"]
-    assert told["sampled"] == {"refused": "players move at once", "gap": None}
+    assert told["greedy"]["gap"] == [["0.120 [0.100, 0.140]", "not estimable"], None]
+    assert told["sampled"] == {"refused": "players move at once", "gap": [None, None]}
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ BOARDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_hand_of_small_boards_counted_one_by_one(random_games, board, move):
-    game, compared, told, lost = BOARDS[board], 0, 0, 0
+    game, compared, told, lost, blocked = BOARDS[board], 0, 0, 0, 0
     for key, _, actions, _ in random_games(game, 5, 4, [0.0, 1.0]):
         state = game.init(key=key)
         for turn, action in enumerate(actions.tolist()):
@@ -124,10 +124,14 @@ def test_every_hand_of_small_boards_counted_one_by_one(random_games, board, move
             compared += 1
             told += joint.chance() != pytest.approx(float(marginal.chance()))
             lost += 0 < int(of_loss.joint.some) < int(of_loss.joint.all)
+            left = np.array(game.copies)[None] - state.discards
+            gone = (left == 0) & (state.fireworks[:, None] <= np.arange(game.ranks)[None])
+            blocked += bool(((left == 1) & (np.cumsum(gone, axis=1) > 0)).any())
             state, _, _ = move(game, state, action)
     assert compared > 30
     assert told > 0
     assert lost > 0
+    assert blocked > 0  # a last copy that nobody needs, since a lower rank of its color is lost
 
 
 def test_larger_hands_are_refused():
