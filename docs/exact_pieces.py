@@ -162,7 +162,7 @@ def _rows_of_methods(
         of_methods = {row["name"]: list(score) for row, score in zip(one["methods"], scores, strict=True)}
         numbers.append(dict(zip(head, names, strict=True)) | {"solo": one["solo"]} | of_methods)
     columns = [*head, "solo", *(row["name"] for row in contents[0]["methods"])]
-    return Found({"table": markdown(columns, rows)}, numbers, paths)
+    return Found({"table": markdown(columns, rows, len(head))}, numbers, paths)
 
 
 def in_order(

@@ -135,7 +135,7 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
             told = [tables.with_error(gap, error, 3), tables.with_error(*of_discards, 3)]
             rows.append([config["preset"], game.num_players, name, score, *told])
     head = ["board", "players", "partner", "score with itself", "convention gap", "of discards"]
-    return Found({"partners": markdown(head, rows)}, numbers, sorted(found), measured=True)
+    return Found({"partners": markdown(head, rows, 3)}, numbers, sorted(found), measured=True)
 
 
 def draw_gaps(records: Records) -> None:

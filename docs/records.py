@@ -107,9 +107,9 @@ def outdated(record: Mapping[str, Any]) -> list[str]:
     return [f"{then}, now {now}" for then, now in dict.fromkeys(found) if then != now]
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown whose first column is of words."""
-    columns = [Column(name, words=not place) for place, name in enumerate(head)]
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]], words: int = 1) -> str:
+    """A table in Markdown whose first columns are of words."""
+    columns = [Column(name, words=place < words) for place, name in enumerate(head)]
     return tables.markdown(Table("", columns, list(rows)))
 
 
