@@ -120,7 +120,7 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
     contents = sorted(
         found.values(), key=lambda one: (one["settings"]["game"]["preset"], one["settings"]["game"]["players"])
     )
-    numbers, rows = [], []
+    numbers = []
     for one in contents:
         config, played = one["settings"]["game"], one["sampled"]
         game = build_game({key: value for key, value in config.items() if key != "version"})
@@ -132,10 +132,25 @@ def gaps_of_partners(folder: Path, small: bool) -> Found:
                 {"board": config["preset"], "players": game.num_players, "most": game.score_range[1], "partner": name}
                 | {"score": score, "gap": gap, "standard_error": error, "discards": of_discards}
             )
-            told = [tables.with_error(gap, error, 3), tables.with_error(*of_discards, 3)]
-            rows.append([config["preset"], game.num_players, name, score, *told])
-    head = ["board", "players", "partner", "score with itself", "convention gap", "of discards"]
-    return Found({"partners": markdown(head, rows, 3)}, numbers, sorted(found), measured=True)
+    return Found(partner_tables(numbers), numbers, sorted(found), measured=True)
+
+
+def partner_tables(numbers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """From `gaps_of_partners`: a table each of scores and both gaps, a row a partner, a column a board and players."""
+    cells = {
+        "scores": lambda one: one["score"],
+        "plays": lambda one: tables.with_error(one["gap"], one["standard_error"], 3),
+        "discards": lambda one: tables.with_error(*one["discards"], 3),
+    }
+    columns = list(dict.fromkeys((one["board"], one["players"]) for one in numbers))
+    partners = list(dict.fromkeys(one["partner"] for one in numbers))
+    at = {(one["partner"], one["board"], one["players"]): one for one in numbers}
+    head = ["partner", *(f"{board.removeprefix('Hanabi-')}, {players} players" for board, players in columns)]
+    found = {}
+    for name, cell in cells.items():
+        of = {place: cell(one) for place, one in at.items()}
+        found[name] = markdown(head, [[who, *(of.get((who, *column), "") for column in columns)] for who in partners])
+    return found
 
 
 def draw_gaps(records: Records) -> None:

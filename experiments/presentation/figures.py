@@ -18,6 +18,7 @@ from marl.crossplay.estimators import Estimate
 
 SELF_PLAY, CROSS_PLAY = "#c1440e", "#1f5fa8"
 PARTNERS = "0.35"
+GAP_NAMED = 0.05  # of partners with smaller gaps the names would lie on each other
 MARKERS = "osD^v"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -202,14 +203,19 @@ def convention_gaps(points: Sequence[GapPoint], people: Mapping[int, float]) -> 
     """Convention gaps against scores, a panel for each number of players; people, without such a score, are lines.
 
     Args:
-      points: runs of one board are joined by a line, in their order.
+      points: runs of one board are joined by a line, in their order. Partners with a small gap have no name.
       people: their gap, by number of players.
     """
     numbers = sorted({one.players for one in points} | set(people))
     boards = list(dict.fromkeys(one.board for one in points))
+    columns = min(2, len(numbers))
+    rows = -(-len(numbers) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 3.7 * len(numbers), 4.4), layout="constrained")
-        for axis, players in zip(figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0], numbers, strict=True):
+        figure = Figure(figsize=(1.2 + 4.4 * columns, 0.6 + 3.8 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for spare in panels[len(numbers) :]:
+            spare.remove()
+        for axis, players in zip(panels, numbers, strict=False):
             for board, marker in zip(boards, itertools.cycle(MARKERS)):
                 own = [one for one in points if (one.players, one.board) == (players, board)]
                 runs, partners = ([one for one in own if (one.met is None) == alone] for alone in (False, True))
@@ -222,7 +228,8 @@ def convention_gaps(points: Sequence[GapPoint], people: Mapping[int, float]) -> 
             axis.set(title=f"{players} players", xlabel="score, share of the greatest", xlim=(-0.03, 1.08))
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(fontsize=6)
-        figure.axes[0].set_ylabel("convention gap (share of plays)")
+        for axis in panels[::columns]:
+            axis.set_ylabel("convention gap (share of plays)")
         figure.suptitle("Convention gap against the score: greedy cross-play of runs, self-play of partners")
     return figure
 
@@ -240,7 +247,7 @@ def _gap_line(
     for point, gap, mean in known:
         if gap.low is not None:
             axis.vlines(point.score, gap.low, gap.high, color=color, linewidth=1, alpha=0.6)
-        if color != CROSS_PLAY:
+        if color == SELF_PLAY or (color == PARTNERS and mean > GAP_NAMED):
             axis.annotate(point.name, (point.score, mean), (3, 4), textcoords="offset points", fontsize=6, color=color)
 
 

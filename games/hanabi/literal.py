@@ -125,7 +125,7 @@ def chance_of(board: Board, state: State, player: Array, slot: Array, kinds: Arr
 
 
 def chance_of_failure(board: Board, state: State, player: Array, slot: Array) -> Literal:
-    """The chances that a player's card in `slot` cannot be played; arguments and errors as for `chance_of`.
+    """The chances that a player's card in `slot`, an int32[], cannot be played; arguments as for `chance_of`.
 
     Raises:
       TacitError: for larger hands.

@@ -120,9 +120,11 @@ def test_partners_and_the_figure_that_shows_them_beside_runs(called, records, mo
     monkeypatch.setitem(results.PIECES, "partners", piece)
     results.make("partners", records, small=False)
     record = records.read("partners")
-    (row,) = record["tables"]["partners"].splitlines()[2:]
-    assert row.startswith("| Hanabi-Full | 3 | cautious | ")
-    assert row.split(" | ")[4] == "0.000 ± 0.000"
+    head, _, row = record["tables"]["plays"].splitlines()
+    assert (head, row) == ("| partner | Full, 3 players |", "| cautious | 0.000 ± 0.000 |")
+    assert float(record["tables"]["scores"].splitlines()[2].split(" | ")[1].rstrip(" |")) == pytest.approx(
+        record["numbers"][0]["score"], abs=0.005
+    )
     assert [game["version"] for game in record["depends"]["games"]] == ["hanabi-1"]
     assert record["depends"]["conventions"] == "conventions-5"
     drawn = []
