@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import processor
+from docs.ladder import draw_ladder
 from docs.pieces import PIECES, draw_gaps
 from docs.records import CONVENTIONS, Records, depends_on, outdated
 from experiments import runs
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 make(piece, records, small=given.small)
         if not given.small:
             draw_gaps(records)
+            draw_ladder(records)
             for file in write_pages(records):
                 print(file)
     except TacitError as error:

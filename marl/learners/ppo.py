@@ -153,6 +153,8 @@ class PPO(MinibatchLearner):
       no_op_rows: rows of players who are not acting, which `batch` "all" records: "left_out" of the policy's terms and
         of the normalisation, or "counted" in both, as JaxMARL does. Their ratio is 1 and their entropy 0: in a
         turn-based game of P players, counting them divides the gradient of the policy's terms by P.
+      reward_scale: the learner's rewards are the game's times this. Normalised advantages do not change, but values are
+        learned and clipped in these units.
       sequence_length: steps through which a memory that depends on the parameters is replayed; None for the whole
         rollout.
 
@@ -174,11 +176,13 @@ class PPO(MinibatchLearner):
     batch: rollout.Batch = "acting"
     normalise_advantages: bool = True
     no_op_rows: NoOpRows = "left_out"
+    reward_scale: float = 1.0
     sequence_length: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_games", "rollout_length", "epochs", "minibatches", "total_updates"):
             whole_number(f"learner.{name}", getattr(self, name), 1)
+        number("learner.reward_scale", self.reward_scale, 0, above=True)
         one_of("learner.batch", self.batch, ("acting", "all"))
         if one_of("learner.no_op_rows", self.no_op_rows, get_args(NoOpRows)) == "counted" and self.batch != "all":
             raise TacitError("learner.no_op_rows=counted needs learner.batch=all, which records these rows")
@@ -361,7 +365,12 @@ class PPO(MinibatchLearner):
     @property
     def _play_settings(self) -> dict[str, Any]:
         """How games are played, whether they are recorded or not."""
-        return {"observer": self.seen, "batch": self.batch, "share_parameters": self.share_parameters}
+        return {
+            "observer": self.seen,
+            "batch": self.batch,
+            "share_parameters": self.share_parameters,
+            "reward_scale": self.reward_scale,
+        }
 
     def _rollout(self, state: PPOState, key: Array) -> tuple[rollout.Playing, rollout.Trajectory, rollout.Episodes]:
         return rollout.rollout(

@@ -168,6 +168,7 @@ def rollout(
     length: int,
     sequence: int,
     restart: bool = True,
+    reward_scale: float = 1.0,
     key: Array,
 ) -> tuple[Playing, Trajectory, Episodes]:
     """Play `length` steps of every game.
@@ -182,11 +183,12 @@ def rollout(
         turn such a row is not valid.
       restart: whether a game that ends is followed by a fresh one at the next step. If not, what is recorded after its
         end is padding.
+      reward_scale: recorded rewards are the game's times this; the statistics of games have the game's.
       key: consumed.
     """
     play_one = one_step(
         game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=sequence,
-        restart=restart,
+        restart=restart, reward_scale=reward_scale,
     )  # fmt: skip
     num_games = playing.returns.shape[0]
 
@@ -216,6 +218,7 @@ def bootstrap(
     batch: Batch,
     share_parameters: bool,
     gamma: Array,
+    reward_scale: float = 1.0,
     key: Array,
 ) -> Array:
     """The return beyond a rollout: each player's rewards up to its next recorded step, and γ times its value there.
@@ -235,7 +238,7 @@ def bootstrap(
     """
     play_one = one_step(
         game, policy, params, observer=observer, batch=batch, share_parameters=share_parameters, sequence=1,
-        restart=True,
+        restart=True, reward_scale=reward_scale,
     )  # fmt: skip
     num_games = playing.returns.shape[0]
 
@@ -303,6 +306,7 @@ def one_step(
     share_parameters: bool,
     sequence: int,
     restart: bool,
+    reward_scale: float = 1.0,
 ) -> Callable[[Playing, Array], tuple[Playing, tuple[Trajectory, Episodes]]]:
     """One step of one game: the game afterwards, what is recorded of the step, and the statistics if it ended the game.
 
@@ -370,7 +374,7 @@ def one_step(
             legal=legal,
             action=action,
             log_prob=log_prob,
-            reward=reward,
+            reward=reward * reward_scale,
             done=done,
         )
         return playing, (step, finished)

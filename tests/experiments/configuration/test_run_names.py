@@ -145,6 +145,7 @@ OTHER_SCIENCE = {
     "learner.batch": "all",
     "learner.anneal": "linear",
     "learner.normalise_advantages": False,
+    "learner.reward_scale": 0.5,
     "learner.share_parameters": False,
     "seeds": 3,
     "first_seed": 1,

@@ -408,6 +408,7 @@ def test_schedules(anneal, values):
         ({"epochs": True}, r"learner\.epochs must be a whole number of at least 1, not True"),
         ({"minibatches": "4"}, r"learner\.minibatches must be a whole number of at least 1, not '4'"),
         ({"total_updates": -1}, r"learner\.total_updates must be a whole number of at least 1, not -1"),
+        ({"reward_scale": 0.0}, r"learner\.reward_scale must be a number above 0, not 0\.0"),
         ({"batch": "some"}, r"learner\.batch must be one of acting, all, not 'some'"),
         ({"anneal": "exp"}, r"learner\.anneal must be one of none, linear, cosine, not 'exp'"),
         ({"share_parameters": "no"}, r"learner\.share_parameters must be one of True, False, not 'no'"),

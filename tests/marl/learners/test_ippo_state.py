@@ -11,6 +11,7 @@ import pytest
 
 from games import hanabi
 from games.game import Game, Layout, Observer
+from games.hanabi import Hanabi
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.learners.learner import NEVER, zero_metrics
 from marl.learners.learner import updates as run_updates
@@ -351,6 +352,31 @@ def test_a_reward_that_is_no_number_is_found_at_its_update():
         state, metrics = run(state, metrics, jnp.int32(count))
         assert metrics.diverged == diverged
     assert state.updates == metrics.updates == 5
+
+
+class Quadrupled(Hanabi):
+    """Hanabi whose points count four."""
+
+    def transition(self, state, actions, *, key):
+        state, reward = super().transition(state, actions, key=key)
+        return state, 4 * reward
+
+
+@pytest.mark.parametrize("batch", ["acting", "all"])
+def test_scaled_rewards_are_those_of_the_game_with_other_points(batch):
+    fields = {field.name: getattr(GAME, field.name) for field in dataclasses.fields(GAME) if field.init}
+    other = dataclasses.replace(LEARNERS[batch], game=Quadrupled(**fields))
+
+    def trained(learner):
+        run = functools.partial(run_updates, learner)
+        state = jax.jit(lambda key: learner.init(numbers(), key=key))(jax.random.key(0))
+        return jax.jit(run)(state, zero_metrics(learner, state), jnp.int32(6))
+
+    state, metrics = trained(dataclasses.replace(other, reward_scale=0.25))
+    of_game, expected = trained(LEARNERS[batch])
+    assert_same_bits(state.params, of_game.params)
+    assert metrics.episodes.return_sum == 4 * expected.episodes.return_sum > 0  # in the game's own points
+    assert largest_difference(trained(other)[0], of_game) > 1e-3
 
 
 # ------------------------------------------------------------------------------------------------------------- counts
