@@ -20,18 +20,18 @@ DEFAULTS = "defaults"
 CHANGES = {
     DEFAULTS: "",
     "rewards in tenths": "learner.reward_scale=0.1",
+    "value_coef 2": "learner.value_coef=2",
     "learning rate 2.5e-3": "learner.learning_rate=2.5e-3",
     "learning rate to 0, linear": "learner.anneal=linear",
     "λ 0.95": "learner.gae_lambda=0.95",
     "λ 0.8": "learner.gae_lambda=0.8",
     "2 epochs": "learner.epochs=2",
-    "8 epochs": "learner.epochs=8",
-    "2 minibatches": "learner.minibatches=2",
     "8 minibatches": "learner.minibatches=8",
     "256 games, 8 steps": "learner.num_games=256 learner.rollout_length=8",
     "entropy 0.1 to 0.01, linear": (
         "learner.entropy_schedule=linear learner.entropy_coef=0.1 learner.entropy_coef_final=0.01"
     ),
+    "observer belief": "policy.observer=belief",
 }
 """The rows of the table: what is changed, and the overrides."""
 
