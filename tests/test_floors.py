@@ -42,7 +42,7 @@ ONLY_IN = {
     "tensorboard": {"experiments/analysis/export.py"},
     "matplotlib": {
         "experiments/analysis/compare_figures.py", "experiments/presentation/figures.py",
-        "experiments/presentation/statistics_figures.py",
+        "experiments/presentation/ladder_figures.py", "experiments/presentation/statistics_figures.py",
         "experiments/studies/exact_figures.py", "experiments/studies/structure_figures.py",
     },
     "safetensors": {"experiments/runs/files.py", "games/hanabi/records.py"},
