@@ -131,12 +131,13 @@ def measured_rung(folder: Path, small: bool) -> Found:
     paths = sorted(current_runs(folder / "runs"), key=_entropy_coef)
     found = [_row(path, games=20 if small else 1000) for path in paths]
     head = ["entropy_coef", "SP", "XP", "SP − XP", "defect", "distance", "convention gap, SP", "convention gap, XP"]
-    digits = {"defect": 3, "distance": 3, "own": 3, "met": 3}
-    columns = ("self_play", "cross_play", "gap", "defect", "distance", "own", "met")
-    rows = [
-        [f"{one['entropy_coef']:g}", *(tables.text_of(one[key], digits.get(key, 2)) for key in columns)]
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        scores = [tables.text_of(one[key]) for key in ("self_play", "cross_play", "gap")]
+        gaps = [tables.text_of(one[key], 3) for key in ("own", "met")]
+        rows.append([
+            f"{one['entropy_coef']:g}", *scores, tables.text_of(one["defect"], 3), f"{one['distance']:.3f}", *gaps
+        ])  # fmt: skip
     closing = closing_coefficient([one["entropy_coef"] for one in found], [one["matrix"] for one in found], share=SHARE)
     table = f"{markdown(head, rows)}\n\ngreedy play; {SHARE:.0%} of the gap is closed at {in_words(closing, found)}"
     numbers = [{**one, "matrix": np.round(one["matrix"], 4).tolist()} for one in found]
@@ -160,11 +161,12 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
     assert not isinstance(play.relabelled, str) and not isinstance(play.conventions, str)
     assert not isinstance(play.gaps, str)
     alone = self_play_seatings(len(play.self_play), 2)
-    summary = estimators.summarise(*crossed.cells)
+    low, high = runs.read_run(path).game.score_range
+    summary = estimators.summarise(*crossed.cells).within(low, high)
     distance = play.conventions.distance
     return {
         "entropy_coef": _entropy_coef(path),
-        "most": runs.read_run(path).game.score_range[1],
+        "most": high,
         "self_play": summary.self_play,
         "cross_play": summary.cross_play,
         "gap": summary.gap,

@@ -55,7 +55,7 @@ def ladder(points: Sequence[Point], closings: Mapping[str, Closing]) -> Figure:
         for axis in (scores, gaps):
             axis.set(xscale="log", xlabel="entropy coefficient")
             axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        scores.legend(fontsize=7)
+        figure.legend(*scores.get_legend_handles_labels(), loc="outside lower center", ncols=8)
         top = 2 * max(one.entropy_coef for one in points)  # where what lies outside the grid is drawn
         for place, (board, closing) in enumerate(closings.items()):
             color, marker = styles[board]
