@@ -19,8 +19,9 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.training.stopping import TRY_AGAIN
 from games.errors import TacitError
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     end = time.monotonic() + 60 * given.minutes
     try:
-        _check(given.configs)
+        configs = _read(given.configs)
         if given.only_unpack:
             if given.pack is None:
                 raise TacitError("--only-unpack needs --pack FOLDER")
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = []
             if given.benchmark_minutes:
                 failed += _measure(given.output / "accelerator.json", given.benchmark_minutes, small=given.small)
-            failed += _train(given.configs, runs, end)
+            failed += _train(configs, runs, end)
             parts = pack(runs, given.output / "pack")
         if parts > PARTS:
             failed.append(f"the pack has {parts} files of 16 MiB, and perhaps only {PARTS} come back")
@@ -83,6 +84,8 @@ def pack(runs: Path, folder: Path) -> int:
     contents = whole.getvalue()
     starts = range(0, len(contents), PART)
     folder.mkdir(parents=True, exist_ok=True)
+    for older in folder.iterdir():  # a longer pack, of which a part would be read with the new ones
+        older.unlink()
     for number, start in enumerate(starts):
         (folder / str(number)).write_bytes(contents[start : start + PART])
     return len(starts)
@@ -103,14 +106,18 @@ def unpack(folder: Path, runs: Path) -> None:
         raise TacitError(f"{folder} is no pack of an earlier visit, or damaged: {error}") from error
 
 
-def _check(configs: Sequence[Path]) -> None:
+def _read(configs: Sequence[Path]) -> dict[Path, Any]:
+    """The configurations, by file."""
+    found = {}
     for config in configs:
         try:
-            json.loads(config.read_text())["budget"]["minutes"]
+            found[config] = json.loads(config.read_text())
+            found[config]["budget"]["minutes"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TacitError(f"{config} is not a configuration that `tacit config` has written: {error}") from error
     if len({config.stem for config in configs}) < len(configs):
         raise TacitError("each configuration names a run, and two have the same file name")
+    return found
 
 
 def _measure(output: Path, minutes: float, *, small: bool) -> list[str]:
@@ -119,11 +126,10 @@ def _measure(output: Path, minutes: float, *, small: bool) -> list[str]:
     return [f"the benchmark ended with status {status}"] if status else []
 
 
-def _train(configs: Sequence[Path], runs: Path, end: float) -> list[str]:
+def _train(configs: Mapping[Path, Any], runs: Path, end: float) -> list[str]:
     """Train each configuration for its part of the time; say which failed."""
     failed = []
-    for number, config in enumerate(configs):
-        plain = json.loads(config.read_text())
+    for number, (config, plain) in enumerate(configs.items()):
         left = (end - time.monotonic()) / (len(configs) - number) / 60
         if left <= 0:
             failed.append(f"no time was left for {config}")

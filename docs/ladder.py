@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from docs.records import Found, Piece, Records, current_runs, markdown, save_figure
+from docs.records import Found, Piece, Records, current_runs, entropy_coef, markdown, save_figure, science
 from experiments import runs
 from experiments.analysis import conventions
 from experiments.presentation import ladder_figures, tables
@@ -128,7 +128,7 @@ def reported(records: Records, name: str) -> tuple[float, ...]:
 
 def measured_rung(folder: Path, small: bool) -> Found:
     """A row for each coefficient: greedy scores, defect, distance and convention gaps; below, what closes the gap."""
-    paths = sorted(current_runs(folder / "runs"), key=_entropy_coef)
+    paths = sorted(current_runs(folder / "runs"), key=entropy_coef)
     found = [_row(path, games=20 if small else 1000) for path in paths]
     head = ["entropy_coef", "SP", "XP", "SP − XP", "defect", "distance", "convention gap, SP", "convention gap, XP"]
     rows = []
@@ -165,7 +165,7 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
     summary = estimators.summarise(*crossed.cells).within(low, high)
     distance = play.conventions.distance
     return {
-        "entropy_coef": _entropy_coef(path),
+        "entropy_coef": entropy_coef(path),
         "most": high,
         "self_play": summary.self_play,
         "cross_play": summary.cross_play,
@@ -221,13 +221,5 @@ def _listed(coefficients: Sequence[float]) -> str:
     return ",".join(map(str, coefficients))
 
 
-def _science(path: Path) -> Mapping[str, Any]:
-    return runs.read_json(path / "run.json")["science"]
-
-
-def _entropy_coef(path: Path) -> float:
-    return _science(path)["learner"]["entropy_coef"]
-
-
 def _steps(path: Path) -> int:
-    return _science(path)["steps"]
+    return science(path)["steps"]

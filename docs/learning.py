@@ -14,6 +14,7 @@ from docs.records import Found, Piece, current_runs, markdown
 from experiments import runs
 from experiments.presentation import tables
 from marl.crossplay import estimators
+from marl.crossplay.closing import first_at_most
 
 SHARE = 0.9
 DEFAULTS = "defaults"
@@ -71,14 +72,8 @@ def single_changes(folder: Path, small: bool) -> Found:
 
 def first_at(steps: NDArray[Any], curve: NDArray[np.float64], bound: float) -> float | None:
     """The steps at which a curve first reaches a bound, None if it never does."""
-    above = np.flatnonzero(curve >= bound)
-    if not len(above):
-        return None
-    after = above[0]
-    if after == 0:
-        return float(steps[0])
-    part = (bound - curve[after - 1]) / (curve[after] - curve[after - 1])
-    return float(steps[after - 1] + part * (steps[after] - steps[after - 1]))
+    found = first_at_most(steps, -curve, -bound)
+    return None if np.isinf(found) else found
 
 
 PIECES: dict[str, Piece] = {

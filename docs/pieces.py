@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from docs import exact_pieces, ladder, learning
-from docs.records import Found, Piece, Records, copy_figure, current_runs, markdown, save_figure
+from docs.records import Found, Piece, Records, copy_figure, current_runs, entropy_coef, markdown, save_figure
 from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables, conventions, conventions_tables, methods
 from experiments.configuration.config import CrossPlayConfig, build_game
@@ -92,7 +92,7 @@ def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
         found["discards"] = of_discards.over_seeds
         plays[play] = {name: one._asdict() for name, one in found.items()}
     most = run.game.score_range[1]
-    return {"players": run.game.num_players, "most": most, "entropy_coef": _entropy_coef(path), **plays}
+    return {"players": run.game.num_players, "most": most, "entropy_coef": entropy_coef(path), **plays}
 
 
 def gap_table(gaps: Sequence[Mapping[str, Any]]) -> str:
@@ -240,7 +240,7 @@ def _with_interval(estimate: Mapping[str, Any]) -> list[float | None]:
 
 def convention_tables(folder: Path, small: bool) -> Found:
     """`tacit conventions` of the piece's runs in greedy play: the table of the first run, and a row for each run."""
-    paths = sorted(current_runs(folder / "runs"), key=_entropy_coef)
+    paths = sorted(current_runs(folder / "runs"), key=entropy_coef)
     games = 20 if small else 500
     looked_at = [conventions.conventions_run(path, games=games, plays=["greedy"], output=folder) for path in paths]
     if not small:
@@ -263,7 +263,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
         apart = matrices.distance[np.triu_indices(len(found.labels), 1)].mean()
         rows.append(
             [
-                f"{_entropy_coef(path):g}",
+                f"{entropy_coef(path):g}",
                 tables.text_of(gap),
                 tables.text_of(estimators.self_play(alone, relabelled.self_play - relabelled.other_play)),
                 tables.text_of(estimators.self_play(alone, np.array([one.mean for one in relabelled.defect]))),
@@ -272,7 +272,7 @@ def convention_tables(folder: Path, small: bool) -> Found:
             ]
         )
         numbers.append(
-            runs.read_json(found.folder / "conventions.json")["greedy"] | {"entropy_coef": _entropy_coef(path)}
+            runs.read_json(found.folder / "conventions.json")["greedy"] | {"entropy_coef": entropy_coef(path)}
         )
     listing = tables.as_markdown(conventions_tables.shown(looked_at[0]))
     return Found({"listing": listing, "table": markdown(head, rows)}, numbers, paths)
@@ -284,7 +284,7 @@ def by_agents(folder: Path, small: bool) -> Found:
     scores = {}
     for path in paths:
         agents = runs.read_json(path / "run.json")["science"]["game"]["agents"]
-        scores[agents, _entropy_coef(path)] = estimators.summarise(*runs.read_crossplay(path)["sampled"].cells)
+        scores[agents, entropy_coef(path)] = estimators.summarise(*runs.read_crossplay(path)["sampled"].cells)
     agents, coefficients = (sorted(set(values)) for values in zip(*scores, strict=True))
     columns = [(name, coefficient) for coefficient in coefficients for name in ("self_play", "cross_play")]
     names = {"self_play": "SP", "cross_play": "XP"}
@@ -295,10 +295,6 @@ def by_agents(folder: Path, small: bool) -> Found:
         for (n, c), one in sorted(scores.items())
     ]
     return Found({"table": markdown(head, rows)}, numbers, paths)
-
-
-def _entropy_coef(path: Path) -> float:
-    return runs.read_json(path / "run.json")["science"]["learner"]["entropy_coef"]
 
 
 GRID_OF_OBL = "learner.samples=1,4 learner.entropy_coef=[0.005,0.02] seeds=8 first_seed=0"

@@ -72,7 +72,7 @@ def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
     Runs of the exact lab have the version of the search for one solution instead of learners, cross-play and seeds;
     partners measured by `tacit conventions` only have a game.
     """
-    sciences = [_science(path) for path in paths]
+    sciences = [science(path) for path in paths]
     trainings = [one for one in sciences if "learner" in one]
     games = {json.dumps(one["game"], sort_keys=True): one["game"] for one in sciences if one["game"] is not None}
     seeds = {(one["first_seed"], one["first_seed"] + one["seeds"] - 1) for one in trainings}
@@ -88,10 +88,16 @@ def depends_on(paths: Sequence[Path]) -> dict[str, Any]:
     return depends
 
 
-def _science(path: Path) -> dict[str, Any]:
+def science(path: Path) -> dict[str, Any]:
+    """What decides the results of a run; of partners measured alone, the game."""
     if (path / "run.json").exists():
         return runs.read_json(path / "run.json")["science"]
     return {"game": runs.read_json(path / "conventions.json")["settings"]["game"]}
+
+
+def entropy_coef(path: Path) -> float:
+    """The entropy coefficient of a training run."""
+    return science(path)["learner"]["entropy_coef"]
 
 
 def outdated(record: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The entropy coefficient at which different seeds score nearly what each scores with itself."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,9 @@ def closing_coefficient(
     steps, generator = np.log(np.asarray(coefficients, float)), np.random.default_rng(rng)
     gaps = np.array([_gap(matrix, np.ones((1, len(matrix))))[0] for matrix in matrices])
     drawn = np.stack([_gap(matrix, _draws(generator, len(matrix), resamples)) for matrix in matrices], axis=1)
-    found = [_first_below(steps, row, (1 - share) * row[0]) for row in drawn]
+    found = [first_at_most(steps, row, (1 - share) * row[0]) for row in drawn]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Closing(*map(float, np.exp([_first_below(steps, gaps, (1 - share) * gaps[0]), low, high])))
+    return Closing(*map(float, np.exp([first_at_most(steps, gaps, (1 - share) * gaps[0]), low, high])))
 
 
 def _draws(generator: np.random.Generator, seeds: int, resamples: int) -> NDArray[np.float64]:
@@ -61,13 +61,13 @@ def _gap(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[n
     return weights @ own / weights.sum(axis=1) - pairs / (weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1))
 
 
-def _first_below(steps: NDArray[np.float64], gaps: NDArray[np.float64], bound: float) -> float:
-    """Where a line through the points (steps, gaps) first reaches the bound; infinity if nowhere."""
-    if gaps[0] <= 0:
-        return float(steps[0])
-    below = np.flatnonzero(gaps <= bound)
+def first_at_most(x: NDArray[Any], y: NDArray[np.float64], bound: float) -> float:
+    """Where the line through the points (x, y), float[K] each, first is at most the bound; infinity if nowhere."""
+    below = np.flatnonzero(y <= bound)
     if not len(below):
         return np.inf
     after = below[0]
-    part = (gaps[after - 1] - bound) / (gaps[after - 1] - gaps[after])
-    return float(steps[after - 1] + part * (steps[after] - steps[after - 1]))
+    if after == 0:
+        return float(x[0])
+    part = (y[after - 1] - bound) / (y[after - 1] - y[after])
+    return float(x[after - 1] + part * (x[after] - x[after - 1]))

@@ -67,6 +67,12 @@ def test_a_pack_is_what_was_packed(tmp_path, monkeypatch):
     assert {file.stat().st_size for file in (tmp_path / "pack").iterdir()} > {1000}
     visit.unpack(tmp_path / "pack", tmp_path / "again")  # the tenth part after the ninth, not after the first
     assert (tmp_path / "again" / "one" / "file").read_bytes() == contents
+    (tmp_path / "runs" / "one" / "file").write_bytes(contents[:100])
+    assert visit.pack(tmp_path / "runs", tmp_path / "pack2") == visit.pack(tmp_path / "runs", tmp_path / "pack") == 1
+    visit.unpack(tmp_path / "pack", tmp_path / "shorter")
+    assert (tmp_path / "shorter" / "one" / "file").read_bytes() == contents[:100]
+    (tmp_path / "runs" / "one" / "file").write_bytes(contents)
+    assert visit.pack(tmp_path / "runs", tmp_path / "pack") == 26
     (tmp_path / "pack" / "3").unlink()
     with pytest.raises(TacitError, match="is no pack of an earlier visit, or damaged"):
         visit.unpack(tmp_path / "pack", tmp_path / "broken")
