@@ -37,8 +37,15 @@ class Rung(NamedTuple):
     """Fresh ones."""
 
 
+_SMALL = (500_000, 1_000_000, 2_000_000, 4_000_000)
+_LARGE = (1_000_000, 2_000_000, 4_000_000, 8_000_000)
 RUNGS = {
-    "2×3": Rung("hanabi_2x3", (500_000, 1_000_000, 2_000_000, 4_000_000)),
+    "2×3": Rung("hanabi_2x3", _SMALL),
+    "2×5": Rung("hanabi_2x5", _SMALL),
+    "3×3": Rung("hanabi_3x3", _SMALL),
+    "Mini": Rung("hanabi_mini", _SMALL),
+    "3×5": Rung("hanabi_3x5", _SMALL),
+    "4×5": Rung("hanabi_4x5", _LARGE, seeds=8),
 }
 
 
