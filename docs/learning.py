@@ -2,8 +2,8 @@
 
 The yardstick is nine tenths of the defaults' greedy XP at the end of the budget: the steps at which the mean curve of a
 change first reaches it, between two evaluations by linear interpolation. Single changes and their combinations are
-compared on seeds 0 to 7. The one with the highest XP is `experiment=few_steps`; it meets the defaults on other boards and
-fresh seeds.
+compared on seeds 0 to 7. The one with the highest XP is `experiment=few_steps`, which is compared with the defaults on
+other boards and fresh seeds.
 """
 
 from collections.abc import Mapping
