@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs.records import Found, Piece, current_runs, markdown, save_figure
+from docs.records import Found, Piece, current_runs, markdown, save_figure, science
+from experiments import runs
+from experiments.configuration.config import build_game
 from experiments.presentation import tables
 from experiments.studies import (
     adaptive,
@@ -16,6 +18,9 @@ from experiments.studies import (
     study,
     zsc_table,
 )
+from experiments.studies.tabular import groups
+from games.tabular.symmetry import orbits
+from marl.exact import other_play
 
 PHASES = (
     "-m game=asymmetric_lever,broadcast_channel,dectiger,lever,recycling,skewed_dectiger,two_stage_lever",
@@ -27,6 +32,12 @@ PHASES = (
 """The phase diagrams of the table of exact.md."""
 GAMES_A_TABLE = 4
 ISOLATED = "game=task_claiming,overlapping_edits"
+RUNS = (1, 2, 4, 8, 16, 32)
+PUBLISHED = {
+    "asymmetric_lever": {1: 0.90, 2: 1.23, 8: 1.90},
+    "two_stage_lever": {1: -0.03, 2: 0.14, 4: 0.48, 8: 0.50, 16: 0.50, 32: 0.50},
+}
+"""XP of Other-Play with tie-breaking by training seeds of each agent, learned: Treutlein et al. 2021."""
 FEW_STARTS = "alpha_count=2 normal_starts=2 wide_starts=0 pure_starts=2 refine=false"
 
 
@@ -173,6 +184,28 @@ def in_order(
     return [path for path, _ in found], [contents for _, contents in found]
 
 
+def tie_breaking(folder: Path, small: bool) -> Found:
+    """Cross-play of agents who each take the preferred one of several Other-Play optima; also the published values."""
+    paths, contents = in_order(folder / "runs", zsc_table.STUDY)
+    exact = {}
+    for path, one in zip(paths, contents, strict=True):
+        arrays = runs.read_arrays(path / "policies.npz")
+        simulator = build_game({key: value for key, value in science(path)["game"].items() if key != "version"})
+        policies = tuple(arrays[f"other-play_agent_{agent}"] for agent in range(2))
+        tied = orbits(groups(simulator).swap, simulator.tree)
+        exact[one["game"]] = {
+            count: other_play.cross_play_of_the_preferred(simulator.tree, tied, policies, count) for count in RUNS
+        }
+    if not small:
+        save_figure(exact_figures.tie_breaking(exact, PUBLISHED), "tie_breaking")
+    rows = [
+        [game, whose, *(f"{of[count]:z.3f}" if count in of else "" for count in RUNS)]
+        for game, cells in exact.items()
+        for whose, of in (("exact", cells), ("published", PUBLISHED[game]))
+    ]
+    return Found({"table": markdown(["game", "XP", *map(str, RUNS)], rows, 2)}, exact, paths)
+
+
 def adaptive_table(folder: Path, small: bool) -> Found:
     """The table of `tacit adaptive`."""
     (path,) = current_runs(folder / "runs")
@@ -193,6 +226,13 @@ PIECES: dict[str, Piece] = {
         lambda records: ["zsc-table execution.figures=false"],
         method_tables,
         smaller="-m game=lever,tiny_hanabi starts=2 method=[self-play,other-play]",
+    ),
+    "tie_breaking": Piece(
+        lambda records: [
+            "zsc-table -m game=two_stage_lever,asymmetric_lever method=other-play execution.figures=false"
+        ],
+        tie_breaking,
+        smaller="starts=4",
     ),
     "structures": Piece(
         lambda records: ["structure-table execution.figures=false"],

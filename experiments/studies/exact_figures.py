@@ -306,6 +306,23 @@ def zsc_table(contents: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def tie_breaking(exact: Mapping[str, Mapping[int, float]], published: Mapping[str, Mapping[int, float]]) -> Figure:
+    """For each game the cross-play of the preferred one of several runs, computed and published, by number of runs."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * len(exact), 2.8), layout="constrained")
+        axes = figure.subplots(1, len(exact), squeeze=False)[0]
+        for axis, (game, cells) in zip(axes, exact.items(), strict=True):
+            axis.plot(cells.keys(), cells.values(), marker="o", label="exact, every optimum as likely")
+            learned = published[game]
+            axis.plot(learned.keys(), learned.values(), marker="x", linestyle="none", label="learned, published")
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(list(cells), list(map(str, cells)))
+            axis.set(xlabel="runs of each agent", title=game)
+        axes[0].set_ylabel("cross-play")
+        axes[0].legend(fontsize=8)
+    return figure
+
+
 def zsc_matrix(table: Mapping[str, Any], title: str) -> Figure:
     """Cross-play of the methods of a zsc.json: agent 0 is from the row's method, agent 1 from the column's."""
     names = [method["name"] for method in table["methods"] if not method["refused"]]

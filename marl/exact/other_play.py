@@ -143,8 +143,8 @@ def optima(
     return tuple(own[different] for own in found), count
 
 
-def break_ties(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The one of K equivariant policies that a fixed symmetry-invariant tie-breaking function prefers.
+def by_preference(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The order of K equivariant policies by a fixed symmetry-invariant tie-breaking function, the preferred one first.
 
     The function adds up the weights y(h, a), each times a number that is drawn once and for all for the orbit of
     (h, a). Every symmetry takes an orbit to itself, so that the choice is the same however an agent has labelled the
@@ -156,11 +156,38 @@ def break_ties(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarra
       policies: for each agent float64[K, H, A], equivariant.
 
     Returns:
-      For each agent float64[1, H, A].
+      int64[K], indices of the policies.
     """
     numbers = np.random.default_rng(0).random(1 + max(int(own.max()) for own in tied))
     preference = np.zeros(len(policies[0]))
     for own, weights in zip(tied, realisation_weights(tree, policies), strict=True):
         preference += (weights * np.where(own >= 0, numbers[own], 0.0)).sum((1, 2))
-    preferred = int(np.argmax(preference))
+    return np.argsort(-preference, kind="stable")
+
+
+def break_ties(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The preferred one of K equivariant policies, as K = 1 policies; see `by_preference`."""
+    preferred = by_preference(tree, tied, policies)[0]
     return tuple(own[preferred : preferred + 1] for own in policies)
+
+
+def cross_play_of_the_preferred(
+    tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...], runs: int
+) -> float:
+    """The expected return of two agents who each take the preferred one of `runs` optima that they found.
+
+    Each finds its own, independently, and each of the K optima as likely: Treutlein et al.'s tie-breaking with as many
+    training seeds. One run is `mixture` of all; infinitely many are `break_ties`.
+
+    Args:
+      tree: the game's histories; of two agents.
+      tied: what `games.tabular.symmetry.orbits` returned.
+      policies: for each agent float64[K, H, A], equivariant.
+      runs: at least 1.
+    """
+    ordered = tuple(own[by_preference(tree, tied, policies)] for own in policies)
+    cells = np.asarray(crossplay.cross_play(tree, relabelled(tree, tied, ordered)))
+    # The preferred one of several has at least the place p if all of them have.
+    at_least = ((len(cells) - np.arange(len(cells) + 1)) / len(cells)) ** runs
+    chosen = at_least[:-1] - at_least[1:]
+    return float(chosen @ cells @ chosen)

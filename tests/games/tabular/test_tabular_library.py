@@ -12,12 +12,14 @@ from games.tabular import dpomdp_file
 from games.tabular.library import (
     asymmetric_lever,
     broadcast_channel,
+    cat_and_dog,
     dectiger,
     equal_levers,
     file,
     grid_small,
     hint,
     lever,
+    noisy_lever,
     recycling,
     skewed_dectiger,
     tiny_hanabi,
@@ -31,11 +33,13 @@ MADP_GAMES = [dectiger, broadcast_channel, recycling, grid_small]
 ALL = [
     "asymmetric_lever",
     "broadcast_channel",
+    "cat_and_dog",
     "dectiger",
     "equal_levers",
     "grid_small",
     "hint",
     "lever",
+    "noisy_lever",
     "recycling",
     "skewed_dectiger",
     "tiny_hanabi",
@@ -314,6 +318,62 @@ def test_a_hint_game_of_25_cards():
     problem = hint.problem()
     assert (problem.num_states, problem.num_actions) == (25, (3, 26))
     assert [mask.sum(1).tolist() for mask in problem.legal] == [[2] * 25 + [1], [25] * 10 + [1]]
+
+
+def pet_policy(first, second):
+    """`first`: (pet) -> action of player 0; `second`: (what player 1 sees) -> its action."""
+
+    def policy(agent, path):
+        if agent == 0:
+            return {first(path[0]) if len(path) == 1 else cat_and_dog.WAIT: 1.0}
+        return {3 if len(path) == 1 else second(path[2]): 1.0}
+
+    return policy
+
+
+def reply(to_on, to_off):
+    """Player 1: by the light; by the pet where it sees it; waits when the game is over."""
+    return lambda seen: {1: to_on, 2: to_off, 3: cat_and_dog.CAT, 4: cat_and_dog.DOG, 5: 3}[seen]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "value"),
+    [
+        (lambda pet: pet, reply(0, 1), 10.0),  # on for the cat, and understood
+        (lambda pet: 1 - pet, reply(0, 1), -10.0),  # the opposite convention
+        (lambda pet: cat_and_dog.REMOVE, reply(0, 1), 5.0),
+        (lambda pet: cat_and_dog.BAIL, reply(0, 1), 1.0),
+        (lambda pet: pet, reply(2, 2), 0.5),
+        (lambda pet: cat_and_dog.ON, reply(0, 0), 0.0),
+    ],
+)
+def test_values_of_cat_and_dog(expected_return, first, second, value):
+    assert expected_return(cat_and_dog.problem(), 2, pet_policy(first, second)) == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize(("levers", "noise"), [(2, 0.2), (3, 0.4), (4, 0.0), (3, 1.0)])
+def test_values_of_the_noisy_lever_game(expected_return, levers, noise):
+    problem = noisy_lever.problem(levers, noise, high=3.0, low=1.0, bail=0.5)
+    # Both believe what they see: both are right, or are told the same one of the others.
+    expected = 3 * (1 - noise) ** 2 + noise**2 / (levers - 1)
+    assert expected_return(problem, 1, lambda agent, path: {path[0]: 1.0}) == pytest.approx(expected, abs=1e-12)
+    assert expected_return(problem, 1, lambda agent, path: {levers: 1.0}) == pytest.approx(0.5, abs=1e-12)
+    always = (3 + levers - 1) / levers
+    assert expected_return(problem, 1, lambda agent, path: {0: 1.0}) == pytest.approx(always, abs=1e-12)
+    assert expected_return(problem, 1, lambda agent, path: {agent: 1.0}) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"levers": 1}, "noisy_lever levers must be a whole number from 2 to 8, not 1"),
+        ({"noise": 1.5}, "noisy_lever noise must be a number of at least 0 and at most 1, not 1.5"),
+        ({"bail": "much"}, "noisy_lever bail must be a number, not 'much'"),
+    ],
+)
+def test_bad_arguments_of_the_noisy_lever_game(given, said):
+    with pytest.raises(TacitError, match=f"^{said}$"):
+        noisy_lever.make(**given)
 
 
 def test_a_users_file(tmp_path):

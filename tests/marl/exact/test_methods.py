@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
-from games.tabular.library import dectiger, equal_levers, lever, tiny_hanabi, two_stage_lever
+from games.tabular.library import (
+    cat_and_dog,
+    dectiger,
+    equal_levers,
+    lever,
+    noisy_lever,
+    tiny_hanabi,
+    two_stage_lever,
+)
 from games.tabular.symmetry import automorphisms
 from marl.exact import crossplay, methods, other_play
 from marl.exact.methods import METHODS, Outcomes, Setting
@@ -16,6 +24,8 @@ MAKE = {
     "three levers": (functools.partial(equal_levers.make, n=3), 1.0, 1 / 3),
     "two-stage lever": (two_stage_lever.make, 2.0, 0.5),
     "dectiger": (functools.partial(dectiger.make, horizon=3), 5.1908125, 5.1908125),
+    "noisy lever": (noisy_lever.make, 0.7, 0.7),
+    "cat and dog": (cat_and_dog.make, 10.0, 5.0),
     **{letter: (functools.partial(tiny_hanabi.make, letter), best, best)
        for letter, best in zip("ABCDEF", (2.25, 1, 2.5, 2.5, 10, 21 / 9), strict=True)},
 }  # fmt: skip
@@ -62,6 +72,11 @@ def test_the_registry():
         ("self-play", "three levers", 1, 1 / 3),
         ("other-play", "two-stage lever", 0.5, 0),
         ("other-play-tie-breaking", "two-stage lever", 0.5, 0.5),
+        ("self-play", "cat and dog", 10, 0),
+        ("other-play", "cat and dog", 5, 5),
+        ("obl-level-1", "cat and dog", 5, 5),
+        ("other-play", "noisy lever", 0.7, 0.7),
+        ("high-entropy-greedy", "noisy lever", 0.64, 0.64),
     ],
 )
 def test_known_answers(key, name, self_play, cross_play):

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from games.errors import TacitError
 from games.tabular import histories
 from games.tabular.dec_pomdp import DecPOMDP, from_functions, matrix_game
-from games.tabular.library import broadcast_channel, dectiger, hint, lever, recycling, tiny_hanabi, two_stage_lever
+from games.tabular.library import (
+    broadcast_channel,
+    cat_and_dog,
+    dectiger,
+    hint,
+    lever,
+    recycling,
+    tiny_hanabi,
+    two_stage_lever,
+)
 from marl.exact.off_belief import off_belief
 from marl.exact.reasoning import k_level
 
@@ -112,6 +121,7 @@ GAMES = [
     *((random_game(seed), 2) for seed in range(4)),
     (relay(), 2),
     (lever.problem([3, 2], players=3), 1),
+    (cat_and_dog.problem(), 2),
     (tiny_hanabi.problem("C"), 2),
     (tiny_hanabi.problem("F"), 2),
 ]
@@ -257,3 +267,14 @@ def test_bad_input():
         off_belief(tree, -1)
     with pytest.raises(TacitError, match="temperature must be a number of at least 0"):
         off_belief(tree, 1, temperature=-0.1)
+
+
+def test_who_believes_that_the_light_was_switched_at_random_bails():
+    tree = cat_and_dog.make().tree
+    alice, bob = (np.exp(own) for own in off_belief(tree, 1)[1])
+    # Bob's own histories of the second stage, by what it sees: nothing, the light on or off, the pet, that it is over.
+    own = tree.agents[1]
+    rows = {int(own.observation[row]): bob[row] for row in range(own.size) if own.parent[row] >= 0}
+    assert rows[1].tolist() == rows[2].tolist() == [0, 0, 1, 0]
+    assert (rows[3].argmax(), rows[4].argmax(), rows[5].argmax()) == (cat_and_dog.CAT, cat_and_dog.DOG, 3)
+    assert alice[:2].tolist() == [[0, 0, 0, 1, 0]] * 2  # removes the barrier, whatever the pet

@@ -7,7 +7,7 @@ import pytest
 
 from games.errors import TacitError
 from games.tabular.histories import build
-from games.tabular.library import dectiger, hint, lever, tiny_hanabi, two_stage_lever
+from games.tabular.library import asymmetric_lever, dectiger, hint, lever, tiny_hanabi, two_stage_lever
 from games.tabular.symmetry import automorphisms, on_policy, orbits
 from marl.exact import crossplay, other_play
 
@@ -88,6 +88,24 @@ def test_with_swaps_repeating_and_switching_clash():
     turned = other_play.break_ties(TWO_STAGE, tied, tuple(own[::-1] for own in policies))
     assert crossplay.self_play(TWO_STAGE, chosen) == pytest.approx([0.5], abs=1e-6)
     assert all((a == b).all() for a, b in zip(chosen, turned, strict=True))
+
+
+def test_the_preferred_one_of_several_runs():
+    policies, _, tied = found(TWO_STAGE, True, 0.5)
+    earned = [other_play.cross_play_of_the_preferred(TWO_STAGE, tied, policies, runs) for runs in (1, 2, 4, 32)]
+    # The two optima earn 0.5 with themselves, -0.5 with each other; an agent misses the preferred one with 1 / 2^runs.
+    assert earned == pytest.approx([0.5 * (1 - 2 * 0.5**runs) ** 2 for runs in (1, 2, 4, 32)], abs=1e-6)
+    asymmetric = asymmetric_lever.make().tree
+    policies, _, tied = found(asymmetric, True, 2.0)
+    assert len(policies[0]) == 4
+    order = list(other_play.by_preference(asymmetric, tied, policies))
+    cells = np.array(crossplay.cross_play(asymmetric, other_play.relabelled(asymmetric, tied, policies)))
+    for runs in (1, 3):
+        drawn = itertools.product(range(4), repeat=runs)
+        best = [min(one, key=order.index) for one in drawn]
+        expected = np.mean([cells[mine, yours] for mine, yours in itertools.product(best, repeat=2)])
+        earned = other_play.cross_play_of_the_preferred(asymmetric, tied, policies, runs)
+        assert earned == pytest.approx(expected, abs=1e-9)
 
 
 def test_without_swaps_four_optima_earn_nothing_with_each_other():
