@@ -15,6 +15,8 @@ Symmetries: 4 (the pets, and the light), with and without agent swaps.
 
 import itertools
 
+import numpy as np
+
 from games.tabular.dec_pomdp import DecPOMDP, from_functions
 from games.tabular.simulator import Simulator
 
@@ -55,7 +57,7 @@ def problem() -> DecPOMDP:
             return PAID_FOR_LATE_BAIL
         return RIGHT if chosen[1] == pet else WRONG
 
-    first, second = [True] * 4 + [False], [True] * 3 + [False]
+    first, second = (np.array(actions) != "wait" for actions in (FIRST, SECOND))
     return from_functions(
         agents=("player0", "player1"),
         states=["-".join([PETS[pet], *([] if done == WAIT else [FIRST[done]])]) for pet, done in states],
@@ -68,8 +70,8 @@ def problem() -> DecPOMDP:
         reward=reward,
         initial_observation=lambda state: {(states[state][0], 0): 1.0},
         legal=(
-            [first, first, _other(first)],
-            [_other(second), second, second, second, second, _other(second)],
+            np.array([first, first, ~first]),  # having seen the pet; having acted
+            np.array([~second, second, second, second, second, ~second]),  # at the start; having seen; when all is over
         ),
     )
 
@@ -77,8 +79,3 @@ def problem() -> DecPOMDP:
 def make() -> Simulator:
     """The game of `problem` as a simulator, to horizon 2."""
     return Simulator(problem(), horizon=2, label="cat_and_dog", known_optimum=10.0)
-
-
-def _other(legal: list[bool]) -> list[bool]:
-    """The actions that are not in `legal`: only to wait."""
-    return [not one for one in legal]
