@@ -1,11 +1,15 @@
 """The ladder of boards: what the record of one piece decides for the next, and the figure."""
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from docs import ladder, learning
+from docs import ladder, learning, results
 from docs.records import Records
 from experiments import runs
+from experiments.launching import compose
 from games.errors import TacitError
 from marl.crossplay.closing import Closing
 
@@ -89,3 +93,17 @@ def test_the_first_steps_at_which_a_curve_reaches_a_bound():
     assert learning.first_at(steps, curve, 3.0) == 25
     assert learning.first_at(steps, curve, 0.5) == 10
     assert learning.first_at(steps, curve, 4.5) is None
+
+
+def test_few_steps_is_the_combination_with_the_greatest_cross_play():
+    found = Records(Path(results.__file__).parents[1] / "results").read("combinations")["numbers"]
+    best = max(found, key=lambda one: one["cross_play"]["mean"])["change"]
+    chosen = compose.compose(["experiment=per_step", *learning.COMBINATIONS[best].split()])
+    assert compose.compose(["experiment=few_steps"]) == chosen
+
+
+def test_every_rung_has_its_own_board_and_budgets_that_double():
+    boards = [compose.compose(["experiment=ladder", f"game={rung.game}"])["game"] for rung in ladder.RUNGS.values()]
+    assert all(one not in boards[:place] for place, one in enumerate(boards))
+    for rung in ladder.RUNGS.values():
+        assert all(after == 2 * before for before, after in itertools.pairwise(rung.budgets))
