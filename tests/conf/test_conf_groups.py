@@ -138,6 +138,9 @@ def test_an_experiment_has_the_last_word_but_for_the_command_line():
                 continue  # how it is launched
             if key == "defaults":
                 for chosen in value:
+                    if isinstance(chosen, str):  # an experiment that this one goes on from
+                        assert chosen in EXPERIMENTS
+                        continue
                     ((group, choice),) = dict(chosen).items()
                     if "hydra" in group:
                         continue
@@ -147,6 +150,9 @@ def test_an_experiment_has_the_last_word_but_for_the_command_line():
                 assert {inner: composed[key][inner] for inner in value} == OmegaConf.to_container(value)
             else:
                 assert composed[key] == value
+    first, further = (compose.compose([f"experiment={name}"])["learner"] for name in ("few_steps", "ladder"))
+    coefficients = {"entropy_coef": [0.003, 0.01, 0.03, 0.1, 0.3]}
+    assert further == first | coefficients and first["value_coef"] == 2
     changed = compose.compose(["experiment=demo", "budget.steps=77", "seeds=3", "game=lever"])
     assert (changed["budget"]["steps"], changed["seeds"], changed["game"]["_target_"]) == (
         77,
