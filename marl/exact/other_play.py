@@ -166,7 +166,7 @@ def by_preference(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.nda
 
 
 def break_ties(tree: Tree, tied: Sequence[np.ndarray], policies: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The preferred one of K equivariant policies, as K = 1 policies; see `by_preference`."""
+    """The first of `by_preference`, from the same arguments: for each agent float64[1, H, A]."""
     preferred = by_preference(tree, tied, policies)[0]
     return tuple(own[preferred : preferred + 1] for own in policies)
 

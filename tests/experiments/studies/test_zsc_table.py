@@ -140,10 +140,10 @@ def test_which_games():
         (config.game["_target_"].split(".")[-2], config.game.get("variant"))
         for config in study.configs(zsc_table.STUDY, [])
     ]
-    assert len(default) == len(set(default)) == 16
+    assert len(default) == len(set(default)) == 18
     assert {name for name, _ in default} == {
         "lever", "equal_levers", "two_stage_lever", "asymmetric_lever", "tiny_hanabi", "hint", "dectiger",
-        "skewed_dectiger", "recycling", "broadcast_channel", "grid_small",
+        "skewed_dectiger", "recycling", "broadcast_channel", "grid_small", "cat_and_dog", "noisy_lever",
     }  # fmt: skip
     several = study.configs(zsc_table.STUDY, ["game=tiny_hanabi", "variant=C,E", "method=[self-play,high-entropy]"])
     assert [config.game["variant"] for config in several] == ["C", "E"]
