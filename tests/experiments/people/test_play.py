@@ -184,7 +184,7 @@ def test_a_whole_game_by_keyboard(page, start, tmp_path):
     page.get_by_role("button", name="Next game").click()
     expect(page.locator("#about")).to_contain_text("game 2")
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     (file,) = (tmp_path / "played").iterdir()
     recorded = records.read(file)
     assert records.replay(recorded).scores.tolist() == recorded.scores.tolist()
