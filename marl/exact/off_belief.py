@@ -54,7 +54,7 @@ def off_belief(tree: Tree, levels: int, *, temperature: float = 0.0) -> list[Joi
     temperature = number("temperature", temperature, 0)
     with np.errstate(divide="ignore"):
         policies = [tuple(map(np.log, tree.uniform()))]
-    rewards, links = _rewards(tree), _links(tree)
+    rewards, links = expected_rewards(tree), predecessors(tree)
     for _ in range(levels):
         plans = [realisation_plan(tree, policy) for policy in reversed(policies)]
         policies.append(_next_level(tree, plans, rewards, links, temperature))
@@ -119,13 +119,13 @@ def _action_values(
     return q
 
 
-def _rewards(tree: Tree) -> list[np.ndarray]:
+def expected_rewards(tree: Tree) -> list[np.ndarray]:
     """For each stage float64[K, A_1, ..., A_n]: expected reward of the joint actions, times chance."""
     problem = tree.problem
     return [(stage.chance @ problem.expected_reward.T).reshape(-1, *problem.num_actions) for stage in tree.stages]
 
 
-def _links(tree: Tree) -> list[tuple[np.ndarray, ...]]:
+def predecessors(tree: Tree) -> list[tuple[np.ndarray, ...]]:
     """For each stage but the last, where joint histories of the next come from: row and agents' actions, int64[K']."""
     links = []
     for t in range(tree.horizon - 1):

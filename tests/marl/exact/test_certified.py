@@ -26,7 +26,7 @@ from games.tabular.library import (
 )
 from marl.exact import objective
 from marl.exact.certified import alpha_certified, jacobian_bound
-from marl.policies.policy import masked_log_softmax
+from tests.soft_iteration import iterate, starts_of, stationary
 
 DOCUMENTATION = Path(__file__).resolve().parents[3] / "docs" / "certified.md"
 
@@ -165,7 +165,7 @@ def test_one_point_above_the_bound(kind, games, random_dec_pomdp):
     horizon, arguments = KINDS[kind]
     for seed in range(games):
         tree = build(random_dec_pomdp(seed, **arguments), horizon)
-        points, residual = _stationary(tree, 1.001 * alpha_certified(tree).alpha, count=8, seed=seed)
+        points, residual = stationary(tree, 1.001 * alpha_certified(tree).alpha, count=8, seed=seed)
         assert residual.max() < 1e-9
         assert max(np.ptp(np.exp(own), axis=0).max() for own in points) < 1e-8
 
@@ -180,7 +180,7 @@ def test_bound_of_the_jacobian_at_stationary_points(kind, least, random_dec_pomd
         tree = build(random_dec_pomdp(seed, **arguments), horizon)
         certified = alpha_certified(tree).alpha
         for factor in (0.2, 0.5, 1.001):
-            points, residual = _stationary(tree, factor * certified, count=8, seed=seed)
+            points, residual = stationary(tree, factor * certified, count=8, seed=seed)
             bound = jacobian_bound(tree, factor * certified)
             eigenvalues = _eigenvalues(tree, points, factor * certified)[residual < 1e-9]
             assert len(eigenvalues)
@@ -192,7 +192,7 @@ def test_bound_of_the_jacobian_at_stationary_points(kind, least, random_dec_pomd
 
 def test_bound_of_the_jacobian_is_reached_by_two_levers():
     tree = build(equal_levers.problem(2), 1)
-    points, _ = _stationary(tree, 0.8, count=1, seed=0)
+    points, _ = stationary(tree, 0.8, count=1, seed=0)
     assert np.abs(_eigenvalues(tree, points, 0.8)).max() == pytest.approx(0.5 / 0.8, abs=1e-9)
     assert jacobian_bound(tree, 0.8) == pytest.approx(0.5 / 0.8, abs=1e-12)
 
@@ -200,7 +200,7 @@ def test_bound_of_the_jacobian_is_reached_by_two_levers():
 @pytest.mark.slow
 def test_bound_of_the_jacobian_where_the_entropies_to_come_differ():
     tree = build(_counts_game(2), 2)
-    points, residual = _stationary(tree, 1.0, count=4, seed=0)
+    points, residual = stationary(tree, 1.0, count=4, seed=0)
     assert residual.max() < 1e-9
     assert np.abs(_eigenvalues(tree, points, 1.0)).max() == pytest.approx(math.log(2), abs=1e-9)  # reaches the bound
 
@@ -210,7 +210,7 @@ def test_bound_of_the_jacobian_where_legal_actions_differ(random_dec_pomdp):
     # Small rewards: nearly all there is to coordinate on is how many actions will be legal.
     problem = random_dec_pomdp(0, num_states=2, num_actions=(3, 3), initial=True, restricted=True)
     tree = build(problem.replace(reward=1e-3 * problem.reward), 2)
-    points, residual = _stationary(tree, 0.3, count=4, seed=0)
+    points, residual = stationary(tree, 0.3, count=4, seed=0)
     assert residual.max() < 1e-9
     bound = jacobian_bound(tree, 0.3)
     assert 0.8 * bound < np.abs(_eigenvalues(tree, points, 0.3)).max() <= bound
@@ -221,7 +221,7 @@ def test_bound_of_the_jacobian_where_legal_actions_differ(random_dec_pomdp):
 def test_bound_of_the_jacobian_of_a_signal_and_a_reply(variant):
     tree = build(tiny_hanabi.problem(variant), 2)
     alpha = alpha_certified(tree).alpha
-    points, residual = _stationary(tree, alpha, count=4, seed=0)
+    points, residual = stationary(tree, alpha, count=4, seed=0)
     assert residual.max() < 1e-9
     assert 0.6 < np.abs(_eigenvalues(tree, points, alpha)).max() <= 1 + 1e-9
 
@@ -233,7 +233,7 @@ def test_one_stage_is_a_contraction(kind, random_dec_pomdp):
     for seed in range(20):
         tree = build(random_dec_pomdp(seed, **arguments), horizon)
         alpha = 1.001 * alpha_certified(tree).alpha
-        before = _starts(tree, 16, seed)
+        before = starts_of(tree, 16, seed)
         after, reach = _step(tree, before, alpha)
         distances = [
             np.sqrt(sum((p[0] * _variation(own) ** 2).sum(-1) for p, own in zip(reach, policies, strict=True)))
@@ -286,50 +286,9 @@ def _counts_game(m) -> DecPOMDP:
     )
 
 
-def _starts(tree, count, seed):
-    """Log-policies float64[count, H, A] for each agent, of normal logits with standard deviations from 0.5 to 8."""
-    generator = np.random.default_rng(seed)
-    scales = np.geomspace(0.5, 8, count)[:, None, None]
-    with jax.enable_x64(True):
-        return tuple(
-            np.asarray(masked_log_softmax(scales * generator.normal(size=(count, *own.legal.shape)), own.legal))
-            for own in tree.agents
-        )
-
-
-def _iterate(table, log_probs, alpha):
-    """Soft policy iteration: log softmax(Q / α)."""
-    swept = objective.sweep(table, log_probs, alpha)
-    masks = objective.legal_masks(table)
-    return tuple(masked_log_softmax(q / alpha, legal) for q, legal in zip(swept.q, masks, strict=True)), swept.reach
-
-
 @jax.jit
 def _steps(table, log_probs, alpha):
-    return jax.vmap(lambda one: _iterate(table, one, alpha))(log_probs)
-
-
-@jax.jit
-def _damped(table, log_probs, alpha):
-    """(points, residual): 400 iterations, each halfway in log space."""
-
-    def one(start):
-        def halfway(_, current):
-            following, _ = _iterate(table, current, alpha)
-            return objective.log_policy(
-                table,
-                tuple(
-                    jnp.where(legal, (new + old) / 2, -jnp.inf)
-                    for new, old, legal in zip(following, current, objective.legal_masks(table), strict=True)
-                ),
-            )
-
-        end = jax.lax.fori_loop(0, 400, halfway, start)
-        following, _ = _iterate(table, end, alpha)
-        apart = [jnp.abs(jnp.exp(a) - jnp.exp(b)).max() for a, b in zip(end, following, strict=True)]
-        return end, jnp.stack(apart).max()
-
-    return jax.vmap(one)(log_probs)
+    return jax.vmap(lambda one: iterate(table, one, alpha))(log_probs)
 
 
 @jax.jit
@@ -343,7 +302,7 @@ def _jacobians(table, log_probs, alpha):
         def flat_map(flat):
             sizes = np.cumsum([own.size for own in logits])[:-1]
             parts = [p.reshape(own.shape) for p, own in zip(jnp.split(flat, sizes), logits, strict=True)]
-            following, _ = _iterate(table, objective.log_policy(table, tuple(parts)), alpha)
+            following, _ = iterate(table, objective.log_policy(table, tuple(parts)), alpha)
             return jnp.concatenate(
                 [jnp.where(legal, own, 0.0).ravel() for own, legal in zip(following, masks, strict=True)]
             )
@@ -351,12 +310,6 @@ def _jacobians(table, log_probs, alpha):
         return jax.jacfwd(flat_map)(jnp.concatenate([own.ravel() for own in logits]))
 
     return jax.vmap(one)(log_probs)
-
-
-def _stationary(tree, alpha, count, seed):
-    starts = _starts(tree, count, seed)
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, _damped(objective.tables(tree), starts, jnp.asarray(alpha)))
 
 
 def _eigenvalues(tree, points, alpha):

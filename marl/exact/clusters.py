@@ -1,0 +1,160 @@
+"""Lossless clusters of histories: those that tell the same about the state and about what others have seen and done.
+
+Histories h and h' of an agent are in one cluster if P(s, others' histories | h) = P(s, others' histories | h') under
+every joint policy, that is, if their chance weights are proportional (the lossless criterion of Oliehoek, Whiteson and
+Spaan, "Lossless clustering of histories in decentralized POMDPs", AAMAS 2009), and if they allow the same actions. What
+follows them is then clustered alike. At every stationary point of J_α an agent acts alike in a cluster: from the last
+stage backwards, action values at h and h' are those of one soft best response, which is unique.
+
+With x_i(h) the product of an agent's own probabilities on the way to h and κ(h) the chance weight of h relative to the
+first history of its cluster, a cluster has the weight X_i(C) = Σ_{h in C} κ(h) x_i(h), and the probability of a joint
+cluster is its chance weight (of first histories) times the X_i of all agents.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple, final
+
+import numpy as np
+
+from games.errors import TacitError
+from games.tabular.histories import Tree
+from marl.exact.off_belief import expected_rewards, predecessors
+
+_DIGITS = 12
+"""To how many digits probabilities agree in a cluster."""
+MOST_ENTRIES = 100_000_000
+"""The most entries of the table of a stage's histories against those of the others."""
+
+
+class OwnClusters(NamedTuple):
+    """The C clusters of one agent, stage by stage, and the E ways from one to another."""
+
+    offsets: np.ndarray  # int64[horizon + 1], the clusters of stage t are offsets[t] ... offsets[t + 1] - 1
+    legal: np.ndarray  # bool[C, A]
+    member: np.ndarray  # int64[H], the cluster of each history
+    before: np.ndarray  # int64[E]
+    action: np.ndarray  # int64[E]
+    after: np.ndarray  # int64[E]
+    weight: np.ndarray  # float64[E]: X(C') = Σ over the ways into C' of weight · X(C) π(a|C)
+
+    def stage(self, t: int) -> slice:
+        """The clusters of stage t."""
+        return slice(int(self.offsets[t]), int(self.offsets[t + 1]))
+
+    def ways_into(self, t: int) -> slice:
+        """The ways into clusters of stage t ≥ 1; they are in the order of the stages."""
+        return slice(*np.searchsorted(self.after, self.offsets[t : t + 2]).tolist())
+
+
+class JointClusters(NamedTuple):
+    """The K joint clusters of one stage, and the L ways into those of the next."""
+
+    local: np.ndarray  # int64[K, n], each agent's cluster, counted within the stage
+    chance: np.ndarray  # float64[K]
+    reward: np.ndarray  # float64[K, A_1, ..., A_n], expected
+    before: np.ndarray  # int64[L]
+    actions: np.ndarray  # int64[n, L]
+    after: np.ndarray  # int64[L]
+    probability: np.ndarray  # float64[L], of what follows, given the joint cluster and the actions
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clusters:
+    """All clusters of a game's histories."""
+
+    tree: Tree
+    agents: tuple[OwnClusters, ...]
+    stages: tuple[JointClusters, ...]
+
+
+def clusters(tree: Tree) -> Clusters:
+    """Cluster the histories of all agents.
+
+    Raises:
+      TacitError: if a stage has more than `MOST_ENTRIES` pairs of an agent's and the others' histories.
+    """
+    labels, firsts, shares = zip(*(_label(tree, agent) for agent in range(len(tree.agents))), strict=True)
+    agents = tuple(_own(tree, agent, labels[agent], firsts[agent], shares[agent]) for agent in range(len(tree.agents)))
+    return Clusters(tree, agents, _joint(tree, labels, firsts))
+
+
+def _label(tree: Tree, agent: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """For each stage: the histories' clusters int64[N], the clusters' first histories int64[C], and κ float64[N]."""
+    own = tree.agents[agent]
+    labels, firsts, shares = [], [], []
+    for t, stage in enumerate(tree.stages):
+        rows, size = own.stage(t), own.stage(t).stop - own.stage(t).start
+        others = np.delete(stage.local, agent, axis=1)
+        column = np.unique(others, axis=0, return_inverse=True)[1].ravel()
+        entries = size * (column.max() + 1) * stage.chance.shape[1]
+        if entries > MOST_ENTRIES:
+            raise TacitError(
+                f"clusters of histories need a table of {entries:,} entries at stage {t + 1}, and the most is "
+                f"{MOST_ENTRIES:,}; take a smaller horizon"
+            )
+        chance = np.zeros((size, column.max() + 1, stage.chance.shape[1]))
+        chance[stage.local[:, agent], column] = stage.chance
+        chance = chance.reshape(size, -1)
+        total = chance.sum(1)
+        key = np.concatenate([np.round(chance / total[:, None], _DIGITS), own.legal[rows]], axis=1)
+        _, first, label = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # clusters in the order of their first histories
+        label, first = np.argsort(order)[label.ravel()], first[order]
+        labels.append(label)
+        firsts.append(first)
+        shares.append(total / total[first][label])
+    return labels, firsts, shares
+
+
+def _own(
+    tree: Tree, agent: int, labels: list[np.ndarray], firsts: list[np.ndarray], shares: list[np.ndarray]
+) -> OwnClusters:
+    own = tree.agents[agent]
+    offsets = np.cumsum([0, *map(len, firsts)])
+    first = np.concatenate([own.offsets[t] + rows for t, rows in enumerate(firsts)])
+    member = np.concatenate([offsets[t] + label for t, label in enumerate(labels)])
+    later = np.arange(own.offsets[1], own.size)
+    later = later[np.isin(own.parent[later], first)]
+    later = later[np.argsort(member[later], kind="stable")]
+    share = np.concatenate(shares)
+    before, after = member[own.parent[later]], member[later]
+    return OwnClusters(offsets, own.legal[first], member, before, own.action[later], after, share[later])
+
+
+def _joint(
+    tree: Tree, labels: tuple[list[np.ndarray], ...], firsts: tuple[list[np.ndarray], ...]
+) -> tuple[JointClusters, ...]:
+    rewards, links = expected_rewards(tree), predecessors(tree)
+    chances = [stage.chance.sum(1) for stage in tree.stages]
+    rows, numbers = zip(
+        *(_first_rows(tree, t, [own[t] for own in labels], [own[t] for own in firsts]) for t in range(tree.horizon)),
+        strict=True,
+    )
+    stages = []
+    for t, row in enumerate(rows):
+        local = np.stack([own[t][tree.stages[t].local[row, agent]] for agent, own in enumerate(labels)], axis=1)
+        reward = rewards[t][row] / chances[t][row].reshape(-1, *(1,) * len(labels))
+        ways = [np.zeros(0, np.int64)] * 2 + [np.zeros((len(labels), 0), np.int64), np.zeros(0)]
+        if t + 1 < tree.horizon:
+            before, *actions = links[t]
+            kept = np.isin(before, row)
+            probability = chances[t + 1][kept] / chances[t][before[kept]]
+            ways = [numbers[t][before[kept]], numbers[t + 1][kept], np.stack(actions)[:, kept], probability]
+        before, after, actions, probability = ways
+        stages.append(JointClusters(local, chances[t][row], reward, before, actions, after, probability))
+    return tuple(stages)
+
+
+def _first_rows(
+    tree: Tree, t: int, labels: list[np.ndarray], firsts: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The joint histories of first histories, int64[K'], and the number among them of each one's cluster, int64[K]."""
+    local = tree.stages[t].local
+    first = np.logical_and.reduce([np.isin(local[:, agent], rows) for agent, rows in enumerate(firsts)])
+    sizes = [len(rows) for rows in firsts]
+    code = np.ravel_multi_index(tuple(label[local[:, agent]] for agent, label in enumerate(labels)), sizes)
+    number = np.full(math.prod(sizes), -1)
+    number[code[first]] = np.arange(first.sum())
+    return np.flatnonzero(first), number[code]

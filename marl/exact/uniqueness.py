@@ -1,0 +1,143 @@
+"""A proof by boxes that J_α has exactly one stationary point, for far smaller α than `marl.exact.certified` proves it.
+
+From the α where `alpha_certified` proves it, downwards, in slices of α: boxes of joint policies and α are narrowed
+(`marl.exact.boxes`) until they are empty or hold at most one stationary point, of index +1
+(`marl.exact.box_derivatives`), and halved where neither happens. The indices of all stationary points sum to 1
+(`docs/certified.md`, step 7): if all boxes of a slice end so, there is exactly one at each of its α.
+`docs/certified.md`, "From boxes", has the statement.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from games.errors import whole_number
+from games.tabular.histories import Tree
+from marl.exact.box_derivatives import Derivatives
+from marl.exact.boxes import Boxes, Contraction, all_policies, join
+from marl.exact.certified import alpha_certified
+from marl.exact.clusters import clusters
+
+SLICES = (1.05, 1.02, 1.01)
+"""Ratios of the greatest and the least α of a slice: the next one where a slice ends undecided, until none is left."""
+_LEAST_SHARE = 1e-3
+"""The search ends at this share of `alpha_certified`."""
+_BATCH, _AT_ONCE = 256, 32
+"""Boxes that are narrowed, and boxes whose derivatives are bounded, at a time."""
+_STALLED = 0.95
+"""A box that keeps more than this share of its width is not narrowed again."""
+_NARROW = 0.15
+"""Boxes of which no probability has a greater width are tried for at most one stationary point."""
+_WIDTH_OF_ALPHA = 20.0
+"""In narrow boxes log α counts for so much, and probabilities for the greatest own weight, halved at every stage."""
+
+
+class Boxed(NamedTuple):
+    """What `alpha_boxed` proves."""
+
+    alpha: float | None  # in units of reward; for every larger α there is exactly one stationary point; None: no proof
+    boxes: int  # how many were looked at
+
+
+def alpha_boxed(
+    tree: Tree, *, most: int = 2_000, report: Callable[[float, int], None] = lambda alpha, boxes: None
+) -> Boxed:
+    """The least α, in units of reward, above which boxes prove that J_α has exactly one stationary point.
+
+    Args:
+      tree: the game's histories.
+      most: boxes to look at in each slice of α; more reach lower. A slice near the answer takes all of them, three
+        times; one takes between 0.1 and 10 ms in games of up to 100 joint clusters a stage.
+      report: called after each slice with the α that is reached and how many boxes were looked at.
+
+    Raises:
+      TacitError: if `most` is not a positive whole number; as `clusters`.
+    """
+    most = whole_number("most", most, 1)
+    reached = alpha_certified(tree).alpha
+    if reached is None or reached == 0:
+        return Boxed(reached, 0)
+    search = _Search(tree, most)
+    least = _LEAST_SHARE * reached
+    for ratio in SLICES:
+        while reached > least and search.one_between(reached / ratio, reached):
+            reached /= ratio
+            report(reached, search.looked)
+    return Boxed(reached, search.looked)
+
+
+def one_between(tree: Tree, low: float, high: float, *, most: int = 2_000) -> bool:
+    """Whether boxes prove that J_α has exactly one stationary point at every α between two positive values."""
+    return _Search(tree, most).one_between(low, high)
+
+
+class _Search:
+    def __init__(self, tree: Tree, most: int) -> None:
+        self.game = clusters(tree)
+        self.contraction = Contraction(self.game)
+        self.derivatives = Derivatives(self.contraction)
+        self.most, self.looked = most, 0
+
+    def one_between(self, low: float, high: float) -> bool:
+        todo, left = all_policies(self.game, low, high), self.most
+        while len(todo):
+            batch, todo = todo.take(slice(-_BATCH, None)), todo.take(slice(-_BATCH))
+            left -= len(batch)
+            self.looked += len(batch)
+            if left < 0:
+                return False
+            undecided = self._undecided(self._narrowed(batch))
+            if len(undecided):
+                todo = join([todo, *self._halves(undecided)])
+        return True
+
+    def _narrowed(self, boxes: Boxes) -> Boxes:
+        """Boxes narrowed until they stall, without the empty ones."""
+        stalled = []
+        while len(boxes):
+            before = boxes.total_width
+            boxes = self.contraction.shrink(boxes)
+            full = ~boxes.empty
+            boxes, before = boxes.take(full), before[full]
+            stall = boxes.total_width >= _STALLED * before
+            stalled.append(boxes.take(stall))
+            boxes = boxes.take(~stall)
+        return join([boxes, *stalled])
+
+    def _undecided(self, boxes: Boxes) -> Boxes:
+        """Those of which it is not shown that they hold at most one stationary point."""
+        tried, shown = np.flatnonzero(_greatest_width(boxes) < _NARROW), np.zeros(len(boxes), np.bool_)
+        for part in np.split(tried, range(_AT_ONCE, len(tried), _AT_ONCE)):
+            if len(part):
+                shown[part] = self.derivatives.at_most_one(boxes.take(part))
+        return boxes.take(~shown)
+
+    def _halves(self, boxes: Boxes) -> tuple[Boxes, Boxes]:
+        """Each box divided where it is widest: in α, or in one probability."""
+        weights = self.contraction.own_weights(boxes)
+        of_alpha = _WIDTH_OF_ALPHA * np.log(boxes.alpha_high / boxes.alpha_low)
+        widths = [np.where(_greatest_width(boxes) < _NARROW, of_alpha, 0.0)[:, None]]
+        for own, width, (_, weight) in zip(self.game.agents, boxes.widths, weights, strict=True):
+            stages = np.repeat(np.arange(len(own.offsets) - 1), np.diff(own.offsets))
+            widths.append((width * (weight * 0.5**stages)[..., None]).reshape(len(boxes), -1))
+        ends = np.cumsum([width.shape[1] for width in widths])
+        widest = np.concatenate(widths, axis=1).argmax(1)
+        low, high = [own.copy() for own in boxes.low], [own.copy() for own in boxes.high]
+        alpha_low, alpha_high = boxes.alpha_low.copy(), boxes.alpha_high.copy()
+        of_alpha = np.flatnonzero(widest < ends[0])
+        alpha_low[of_alpha] = alpha_high[of_alpha] = np.sqrt(boxes.alpha_low * boxes.alpha_high)[of_alpha]
+        for agent, (first, last) in enumerate(itertools.pairwise(ends)):
+            rows = np.flatnonzero((first <= widest) & (widest < last))
+            place = (rows, *np.unravel_index(widest[rows] - first, low[agent].shape[1:]))
+            low[agent][place] = high[agent][place] = (boxes.low[agent][place] + boxes.high[agent][place]) / 2
+        below = dataclasses.replace(boxes, high=tuple(high), alpha_high=alpha_high)
+        above = dataclasses.replace(boxes, low=tuple(low), alpha_low=alpha_low)
+        return below, above
+
+
+def _greatest_width(boxes: Boxes) -> np.ndarray:
+    """float64[P]: of any probability."""
+    return np.max([own.max((1, 2), initial=0.0) for own in boxes.widths], axis=0)

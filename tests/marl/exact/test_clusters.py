@@ -1,0 +1,82 @@
+"""Clusters of histories: known sizes, weights that add up, and stationary points that act alike in a cluster."""
+
+import numpy as np
+import pytest
+
+from games.errors import TacitError
+from games.tabular.histories import build
+from games.tabular.library import dectiger, recycling, tiny_hanabi
+from marl.exact import clusters as clusters_module
+from marl.exact.clusters import clusters
+from tests.soft_iteration import stationary
+
+
+@pytest.mark.parametrize(
+    ("problem", "horizon", "own", "joint"),
+    [
+        # After an opened door nothing is known, whatever was heard: three clusters in place of six histories.
+        (dectiger.problem(), 2, [1, 3], [1, 9]),
+        (dectiger.problem(), 3, [1, 3, 9], [1, 9, 81]),
+        (recycling.problem(), 3, [1, 2, 2], [1, 4, 4]),
+        (tiny_hanabi.problem("A"), 2, [2, 4], [4, 8]),
+    ],
+)
+def test_known_sizes(problem, horizon, own, joint):
+    found = clusters(build(problem, horizon))
+    assert [np.diff(agent.offsets).tolist() for agent in found.agents] == [own, own]
+    assert [len(stage.local) for stage in found.stages] == joint
+
+
+@pytest.mark.parametrize("kind", [{"initial": True}, {"num_agents": 3, "num_actions": (2, 2)}, {"restricted": True}])
+def test_dense_random_games_have_nothing_to_cluster(kind, random_dec_pomdp):
+    tree = build(random_dec_pomdp(1, **kind), 2)
+    assert [len(own.legal) for own in clusters(tree).agents] == [own.size for own in tree.agents]
+
+
+@pytest.mark.parametrize(("problem", "horizon"), [(dectiger.problem(), 3), (recycling.problem(), 4)])
+def test_probabilities_of_clusters_are_those_of_their_histories(problem, horizon):
+    tree = build(problem, horizon)
+    game = clusters(tree)
+    rng = np.random.default_rng(0)
+    policies = [rng.dirichlet(np.ones(own.legal.shape[1]), len(own.legal)) for own in game.agents]
+    weights, reach = [], []
+    for own, histories, policy in zip(game.agents, tree.agents, policies, strict=True):
+        weight, x = np.zeros(len(own.legal)), np.ones(histories.size)
+        weight[own.stage(0)] = 1
+        for way in range(len(own.before)):
+            weight[own.after[way]] += (
+                own.weight[way] * weight[own.before[way]] * policy[own.before[way], own.action[way]]
+            )
+        for h in range(histories.offsets[1], histories.size):
+            parent = histories.parent[h]
+            x[h] = x[parent] * policy[own.member[parent], histories.action[h]]
+        weights.append(weight)
+        reach.append(x)
+    for t, (stage, joint) in enumerate(zip(tree.stages, game.stages, strict=True)):
+        rows = [own.offsets[t] + stage.local[:, agent] for agent, own in enumerate(tree.agents)]
+        histories = stage.chance.sum(1) * np.prod([x[row] for x, row in zip(reach, rows, strict=True)], axis=0)
+        of = [own.member[row] - own.offsets[t] for own, row in zip(game.agents, rows, strict=True)]
+        places = [own.offsets[t] + joint.local[:, agent] for agent, own in enumerate(game.agents)]
+        found = joint.chance * np.prod([w[place] for w, place in zip(weights, places, strict=True)], axis=0)
+        for place, one in enumerate(joint.local):
+            assert found[place] == pytest.approx(histories[(of[0] == one[0]) & (of[1] == one[1])].sum(), abs=1e-14)
+        assert found.sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("problem", "alpha"), [(dectiger.problem(), 9.0), (recycling.problem(), 0.8)])
+def test_stationary_points_act_alike_in_a_cluster(problem, alpha):
+    tree = build(problem, 3)  # at an α with several stationary points
+    points, residual = stationary(tree, alpha, count=8, seed=0)
+    assert (residual < 1e-9).any()
+    for own, log_probs in zip(clusters(tree).agents, points, strict=True):
+        policy = np.exp(log_probs[residual < 1e-9])
+        first = np.array([np.flatnonzero(own.member == cluster)[0] for cluster in own.member])
+        assert len(np.unique(own.member)) < len(own.member)
+        assert np.abs(policy - policy[:, first]).max() < 1e-8
+
+
+def test_too_large_a_table_is_refused(monkeypatch):
+    monkeypatch.setattr(clusters_module, "MOST_ENTRIES", 10)
+    with pytest.raises(TacitError, match=r"a table of 72 entries at stage 2, and the most is 10; take a smaller hor"):
+        clusters(build(dectiger.problem(), 2))

@@ -1,0 +1,100 @@
+"""Uniqueness proved by boxes: near the true thresholds where these are known, and never below one."""
+
+import numpy as np
+import pytest
+
+from games.errors import TacitError
+from games.tabular.histories import build
+from games.tabular.library import dectiger, equal_levers, lever, recycling, tiny_hanabi, two_stage_lever
+from marl.exact.certified import alpha_certified
+from marl.exact.uniqueness import alpha_boxed, one_between
+from tests.soft_iteration import stationary
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "fold"), [(2, 0.5), (3, 0.364213), (10, 0.219309)])
+def test_equal_levers_are_proved_down_to_their_fold(count, fold):
+    found = alpha_boxed(build(equal_levers.problem(count), 1), most=100)
+    assert fold <= found.alpha <= 1.06 * fold
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("problem", "horizon", "unique", "factor"),
+    [
+        (lever.problem(), 1, 0.219412, 1.05),
+        (tiny_hanabi.problem("A"), 2, 0.376823, 1.05),
+        pytest.param(tiny_hanabi.problem("B"), 2, 0.300204, 1.05, marks=pytest.mark.proof),
+        pytest.param(tiny_hanabi.problem("C"), 2, 0.823054, 1.2, marks=pytest.mark.proof),
+        pytest.param(tiny_hanabi.problem("D"), 2, 0.0520992, 1.05, marks=pytest.mark.proof),
+        pytest.param(two_stage_lever.problem(), 2, 1.0, 1.1, marks=pytest.mark.proof),
+        pytest.param(recycling.problem(), 3, 1.12666, 2.0, marks=pytest.mark.proof),
+        (dectiger.problem(), 2, 11.988, 1.5),
+    ],
+)
+def test_library_is_proved_down_to_near_where_several_are_seen(problem, horizon, unique, factor):
+    # `unique`: the greatest α at which several were seen (docs/exact.md).
+    found = alpha_boxed(build(problem, horizon), most=200)
+    assert unique <= found.alpha <= factor * unique
+
+
+@pytest.mark.slow
+def test_dectiger_is_proved_far_below_the_formula():
+    tree = build(dectiger.problem(), 3)
+    assert alpha_certified(tree).alpha > 270
+    assert one_between(tree, 40.0, 40.2, most=500)
+    assert not one_between(tree, 11.5, 11.7, most=100)  # several up to 11.809
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.21), (0.215, 0.23)])
+def test_no_proof_where_there_are_several(low, high):
+    assert not one_between(build(lever.problem(), 1), low, high, most=3000)
+
+
+KINDS = {
+    "types": (1, {"initial": True}),
+    "three agents": (1, {"num_agents": 3, "num_actions": (2, 2), "initial": True}),
+    "two stages": (2, {"num_actions": (2, 2)}),
+    "legal actions differ": (2, {"num_states": 2, "num_actions": (3, 3), "initial": True, "restricted": True}),
+    "two stages after a deal": (2, {"num_states": 2, "num_actions": (2, 2), "initial": True, "discount": 0.7}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("games", [1, pytest.param(100, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_starts_agree_above_what_is_proved(kind, games, random_dec_pomdp):
+    horizon, arguments = KINDS[kind]
+    lower = []
+    for seed in range(games):
+        tree = build(random_dec_pomdp(seed, **arguments), horizon)
+        proved, formula = alpha_boxed(tree, most=20).alpha, alpha_certified(tree).alpha
+        if formula is None:
+            assert proved is None
+            continue
+        lower.append(proved / formula)
+        points, residual = stationary(tree, 1.0001 * proved, count=16, seed=seed)
+        settled = residual < 1e-9
+        assert settled.any()
+        assert max(np.ptp(np.exp(own[settled]), axis=0).max() for own in points) < 1e-6
+    assert not lower or np.median(lower) < 1  # boxes prove more than the formula
+
+
+def test_nothing_to_prove(random_dec_pomdp):
+    alone = build(random_dec_pomdp(3, num_agents=1, initial=True), 2)
+    assert alpha_boxed(alone) == (0.0, 0)
+    assert alpha_boxed(build(two_stage_lever.problem(discount=0.0), 2)) == (None, 0)
+
+
+def test_most_must_be_a_positive_number():
+    with pytest.raises(TacitError, match="most must be a whole number of at least 1, not 0"):
+        alpha_boxed(build(lever.problem(), 1), most=0)
+
+
+@pytest.mark.slow
+def test_progress_is_reported():
+    seen = []
+    found = alpha_boxed(build(equal_levers.problem(3), 1), most=20, report=lambda alpha, boxes: seen.append(alpha))
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == found.alpha
