@@ -28,6 +28,7 @@ def to_behaviour(policy: PurePolicy, tree: Tree) -> tuple[np.ndarray, ...]:
     Raises:
       TacitError: if the policy is not one of the tree's problem and horizon.
     """
+    tree.need_perfect_recall("a policy of observation histories")
     check_policy(tree.problem, tree.horizon, policy)
     behaviours = tree.uniform()
     for agent, (own, behaviour) in enumerate(zip(tree.agents, behaviours, strict=True)):

@@ -49,6 +49,7 @@ def lookahead(
     Raises:
       TacitError: for an agent that the game does not have.
     """
+    tree.need_perfect_recall("a search with exact beliefs")
     count = len(tree.agents)
     chosen = range(count) if agents is None else [whole_number("agent", agent, 0, count - 1) for agent in agents]
     others, q = in_batches(_values, tables(tree), log_probs)

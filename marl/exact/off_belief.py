@@ -50,6 +50,7 @@ def off_belief(tree: Tree, levels: int, *, temperature: float = 0.0) -> list[Joi
     Raises:
       TacitError: if `levels` is not a whole number from 0, or `temperature` is below 0.
     """
+    tree.need_perfect_recall("off-belief learning")
     levels = whole_number("levels", levels, 0)
     temperature = number("temperature", temperature, 0)
     with np.errstate(divide="ignore"):

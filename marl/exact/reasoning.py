@@ -125,6 +125,7 @@ def realisation_plan(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np.nd
       tree: the game's histories.
       log_probs: for each agent float64[H, A, ...].
     """
+    tree.need_perfect_recall("a realisation plan")
     plans = []
     for own, logs in zip(tree.agents, log_probs, strict=True):
         plan = np.exp(logs)
@@ -171,6 +172,7 @@ class _Game:
     """The stages of a game as each agent meets them."""
 
     def __init__(self, tree: Tree) -> None:
+        tree.need_perfect_recall("a best response")
         self.tree = tree
         self.stages = [[_stage(tree, agent, t) for t in range(tree.horizon)] for agent in range(len(tree.agents))]
 
