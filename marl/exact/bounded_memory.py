@@ -262,8 +262,12 @@ def _forward(
         mean = jnp.sum(jnp.exp(log) * soft, -1, keepdims=True)
         found.append((own[agent], others, q, jnp.where(counts, soft - mean, 0.0)))
     result = tuple(zip(*found, strict=True))
-    if agents[0].target is None:
-        return state, result
+    is_last = agents[0].target is None
+    return state if is_last else _next(tables, agents, logs, beta, log_probs), result
+
+
+def _next(tables: MemoryTables, agents: tuple[AgentMemory, ...], logs: Any, beta: Array, log_probs: Any) -> Any:
+    """(log x of each agent, β) of the next stage."""
     later = []
     for agent, (memory, log_own, log) in enumerate(zip(agents, logs, log_probs, strict=True)):
         ways = jnp.where(memory.legal, log_own[:, None] + jnp.where(jnp.isfinite(log), log, _NEVER), _ILLEGAL)
@@ -282,7 +286,7 @@ def _forward(
     for axis, (memory, (_, share)) in enumerate(zip(agents, later, strict=True), start=1):
         reached = _take(beta, memory.sources, axis)
         beta = (reached * _along(share, axis, reached.ndim)).sum(axis + 1)
-    return (tuple(after for after, _ in later), beta), result
+    return tuple(after for after, _ in later), beta
 
 
 def _forget(weights: Array, axis: int, memory: AgentMemory, plays: Array) -> Array:
