@@ -32,8 +32,7 @@ PHASES = (
 """The phase diagrams of the table of exact.md."""
 MEMORIES = (
     "-m game=dectiger horizon=5,10,50 memory=1 alpha=[8,12,16,20]",
-    "game=dectiger horizon=5 memory=2 alpha=[8,12,16,20]",
-    "-m game=recycling horizon=5,10,50 memory=1 alpha=[0.5,1,1.5,2]",
+    "game=recycling horizon=50 memory=1 alpha=[0.5,1,1.5,2]",
 )
 """The phase diagrams with bounded memory, of few starts: the longest takes minutes."""
 GAMES_A_TABLE = 4
