@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.measure import Timing
 from experiments.studies import study
 from experiments.studies.phase import STUDY
-from games.tabular import efg
+from games.tabular import efg, memories
 from games.tabular.histories import Tree, build
 from games.tabular.library import dectiger, equal_levers, hint
 from games.tabular.symmetry import automorphisms
@@ -64,6 +64,31 @@ def values(*, repeats: int = 9) -> list[str]:
             f"{_goal(VALUE_GOALS.get((horizon, count)))} | {timing.compile_seconds:.1f} |"
             for count, timing in times.items()
         ]
+    return lines
+
+
+def bounded_memory(*, repeats: int = 3, horizon: int = 50, policies: int = 128) -> list[str]:
+    """J_α and its gradient with bounded memory, in seconds of the process on all processors: lines of the report."""
+    lines = [
+        f"{policies} joint policies of dec-tiger at horizon {horizon}, J_α and its gradient, process CPU time",
+        "",
+        "| K | memories of an agent | s | first call s |",
+        "|---:|---:|---:|---:|",
+    ]
+    for memory in (0, 1, 2):
+        tree = memories.build(dectiger.problem(), horizon, memory)
+        with jax.enable_x64(True):
+            batch = jax.jit(jax.vmap(_value_and_gradient, in_axes=(None, 0, None)))
+            logits = tuple(map(jnp.asarray, normal_starts(tree, policies, 1.0, seed=0)))
+            program = _blocking(batch, tables(tree), logits, jnp.asarray(ALPHA))
+            times = []
+            for _ in range(1 + repeats):
+                begun = time.process_time()
+                program()
+                times.append(time.process_time() - begun)
+        lines.append(
+            f"| {memory} | {tree.agents[0].size:,} | {spread(Timing(times[0], tuple(times[1:])))} | {times[0]:.1f} |"
+        )
     return lines
 
 
@@ -186,6 +211,7 @@ def open_spiel(*, repeats: int = 5, policies: int = 4) -> list[str]:
 
 PARTS: dict[str, Callable[..., list[str]]] = {
     "exact-values": values,
+    "exact-memory": bounded_memory,
     "exact-crossplay": cross_play,
     "exact-phase": phase,
     "exact-symmetry": symmetry,

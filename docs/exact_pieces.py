@@ -30,6 +30,11 @@ PHASES = (
     "game=hint size=3",
 )
 """The phase diagrams of the table of exact.md."""
+MEMORIES = (
+    "-m game=dectiger horizon=5,10,50 memory=1 alpha=[8,12,16,20]",
+    "game=recycling horizon=50 memory=1 alpha=[0.5,1,1.5,2]",
+)
+"""The phase diagrams with bounded memory, of few starts: the longest takes minutes."""
 GAMES_A_TABLE = 4
 ISOLATED = "game=task_claiming,overlapping_edits"
 RUNS = (1, 2, 4, 8, 16, 32)
@@ -99,6 +104,39 @@ def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
         for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
     }
     return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}
+
+
+def bounded_memory(folder: Path, small: bool) -> Found:
+    """Phase diagrams with bounded memory, a row for each."""
+    paths, contents = in_order(folder / "runs", phase.STUDY)
+    head = ["game", "K", "memories", "several up to", "one from", "best self-play", "not converged"]
+    head += ["α: greedy SP / XP (solutions)"]
+    numbers = [{"memory": one["memory"], **_thresholds(one)} for one in contents]
+    return Found({"table": markdown(head, map(_memory_row, contents))}, numbers, paths)
+
+
+def _memory_row(contents: Mapping[str, Any]) -> list[Any]:
+    low, high = (contents["alpha_unique"][name] for name in ("several_up_to", "one_from"))
+    greedy = (
+        f"{row['alpha']:g}: "
+        + " / ".join("–" if row[name] is None else f"{row[name]:z.2f}" for name in _GREEDY)
+        + f" ({row['solutions']})"
+        for row in contents["rows"]
+    )
+    starts, converged = (sum(row[name] for row in contents["rows"]) for name in ("starts", "converged"))
+    return [
+        exact_tables.game(contents),
+        contents["memory"],
+        contents["histories"][0],
+        "none" if low is None else f"{low:g}",
+        "none" if high is None else f"{high:g}",
+        exact_tables.bounds(contents["optimum"]).text,
+        f"{starts - converged} of {starts}",
+        "; ".join(greedy),
+    ]
+
+
+_GREEDY = ("greedy_self_play", "greedy_cross_play")
 
 
 def method_tables(folder: Path, small: bool) -> Found:
@@ -221,6 +259,15 @@ PIECES: dict[str, Piece] = {
         lambda records: [f"phase {games} execution.figures=false" for games in PHASES],
         phase_diagrams,
         smaller=FEW_STARTS,
+    ),
+    "exact_memory": Piece(
+        lambda records: [
+            f"phase {games} normal_starts=2 wide_starts=0 pure_starts=2 max_steps=3000 refine=false branch=false "
+            "execution.figures=false"
+            for games in MEMORIES
+        ],
+        bounded_memory,
+        smaller="horizon=3 max_steps=50",
     ),
     "exact_methods": Piece(
         lambda records: ["zsc-table execution.figures=false"],

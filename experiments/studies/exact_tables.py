@@ -38,7 +38,8 @@ def phase(contents: Mapping[str, Any]) -> Table:
     ]
     sizes = " x ".join(map(str, contents["histories"]))
     sentences = [f"{name:<18}{said}" for name, said in phase_findings(contents).items()]
-    return Table(f"{title(contents)}: {sizes} histories", columns, rows, sentences)
+    remembered = "histories" if contents.get("memory") is None else "memories"
+    return Table(f"{title(contents)}: {sizes} {remembered}", columns, rows, sentences)
 
 
 _PHASE_RETURNS = {
@@ -93,7 +94,8 @@ def phase_findings(contents: Mapping[str, Any]) -> dict[str, str]:
 
 def title(contents: Mapping[str, Any]) -> str:
     """A title such as "tiny_hanabi variant=E, horizon 2, discount 1"; long parameters are truncated."""
-    return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}"
+    bounded = "" if contents.get("memory") is None else f", memory {contents['memory']}"
+    return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}{bounded}"
 
 
 def bounds(found: Mapping[str, Any]) -> Cell:

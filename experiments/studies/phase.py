@@ -10,6 +10,7 @@ A run's directory holds, besides run.json and status.json,
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,11 +33,12 @@ from experiments.studies.tabular import (
     probabilities,
 )
 from games.errors import TacitError, number, one_of, whole_number
-from games.tabular.histories import MEMORY_LIMIT
+from games.tabular import memories
+from games.tabular.histories import MEMORY_LIMIT, Tree
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, orbits
 from marl.exact import branches, crossplay, gradient_flow, phase
-from marl.exact.certified import alpha_certified
+from marl.exact.certified import Certificate, alpha_certified
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 _MOST_ALPHAS = 10_000
@@ -68,6 +70,23 @@ class PhaseConfig(StudyConfig):
     max_steps: int
     refine: bool
     branch: bool
+    memory: int | None
+
+    @functools.cached_property
+    def tree(self) -> Tree:
+        """The game's histories or, with bounded memory, its memories.
+
+        Raises:
+          TacitError: if they do not fit into memory.
+        """
+        if self.memory is None:
+            return self.simulator.tree
+        return memories.build(self.simulator.problem, self.simulator.horizon, self.memory)
+
+    def science(self) -> dict[str, Any]:
+        """As for every study; without `memory` if it is None, as for runs from before there was the key."""
+        plain = super().science()
+        return plain if self.memory is not None else {key: value for key, value in plain.items() if key != "memory"}
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> Sequence["PhaseConfig"]:
@@ -97,6 +116,7 @@ class PhaseConfig(StudyConfig):
             learning_rate=number("learning_rate", plain.get("learning_rate"), 0.0, above=True),
             max_steps=whole_number("max_steps", plain.get("max_steps"), 1),
             **switches,
+            memory=None if plain.get("memory") is None else whole_number("memory", plain["memory"], 0),
         )
         return [config]
 
@@ -137,13 +157,13 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _prepare(config: PhaseConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
-    both, starts = groups(config.simulator), _starts(config, config.simulator)
+    both, starts = groups(config.simulator), _starts(config)
     return lambda: _compute(config, both, starts, report)
 
 
-def _starts(config: PhaseConfig, simulator: Simulator) -> tuple[np.ndarray, ...]:
+def _starts(config: PhaseConfig) -> tuple[np.ndarray, ...]:
     """The starts, the same at every α; an error if those at all α together do not fit into memory."""
-    tree = simulator.tree
+    tree = config.tree
     count = (config.normal_starts + config.wide_starts + config.pure_starts) * len(config.alpha)
     needed = _COPIES * 8 * count * sum(own.legal.size for own in tree.agents)
     if needed > MEMORY_LIMIT:
@@ -162,12 +182,12 @@ def _compute(
     config: PhaseConfig, both: Groups, starts: tuple[np.ndarray, ...], report: Report
 ) -> tuple[dict[str, Any], Arrays]:
     """The contents of phase.json, and the arrays of solutions.npz."""
-    simulator, tree = config.simulator, config.simulator.tree
+    simulator, tree = config.simulator, config.tree
     report("best policies", 0, 1)  # first, since it may refuse the game for its size
-    best, equivariant = best_values(simulator, both, seed=config.seed)
+    best, equivariant = best_values(tree, both, seed=config.seed)
     branch = None
     if config.branch:
-        branch = _branch(simulator, both.swap, min(config.alpha), report)
+        branch = _branch(tree, both.swap, min(config.alpha), report)
     followed = branch if isinstance(branch, branches.Branch) else None
     diagram = phase.phase_diagram(
         tree,
@@ -182,7 +202,6 @@ def _compute(
         refine=config.refine,
         report=report,
     )
-    certificate = alpha_certified(tree)
     arrays: dict[str, np.ndarray] = {}
     for place, solutions in enumerate(diagram.solutions):
         arrays |= {f"solutions_{place}_agent_{k}": own for k, own in enumerate(solutions.log_probs)}
@@ -209,6 +228,7 @@ def _compute(
         "horizon": simulator.horizon,
         "discount": simulator.problem.discount,
         "agents": simulator.num_players,
+        "memory": config.memory,
         "histories": [own.size for own in tree.agents],
         "symmetries": {name: str(group.policy_order) for name, group in both._asdict().items()},
         "rows": [row._asdict() for row in diagram.rows],
@@ -218,22 +238,30 @@ def _compute(
         ],
         "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
         "alpha_stable": None if followed is None else followed.alpha_stable,
-        "alpha_certified": certificate._asdict(),
+        "alpha_certified": _certified(tree),
         "branch": branch_table,
         "branch_refused": branch if isinstance(branch, str) else None,
         "optimum": bounds_of(best),
         "equivariant": {name: bounds_of(value) for name, value in equivariant.items()},
-        "known_optimum": simulator.known_optimum,
+        "known_optimum": simulator.known_optimum if config.memory is None else None,
     }
     return contents, {"solutions.npz": arrays}
 
 
-def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
+def _certified(tree: Tree) -> dict[str, Any]:
+    """What `alpha_certified` proves; of a game with bounded memory, why it proves nothing."""
+    try:
+        return alpha_certified(tree)._asdict()
+    except TacitError as error:
+        return Certificate(None, str(error), "")._asdict()
+
+
+def _branch(tree: Tree, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
     """The principal branch, or the reason why there is none."""
-    tied = orbits(group, simulator.tree)
+    tied = orbits(group, tree)
     try:
         return branches.principal_branch(
-            simulator.tree, tied, alpha_min=alpha_min, report=lambda done, of: report("branch", done, of)
+            tree, tied, alpha_min=alpha_min, report=lambda done, of: report("branch", done, of)
         )
     except TacitError as error:
         return str(error)
@@ -252,7 +280,7 @@ def _in_full(config: PhaseConfig, contents: dict[str, Any], path: Path) -> dict[
             "soft_cells": arrays[f"soft_{place}"],
             "greedy_cells": arrays[f"greedy_{place}"],
         }
-    return {**contents, "decisions": decisions(config.simulator)}
+    return {**contents, "decisions": decisions(config.tree)}
 
 
 def _draw(contents: Contents, run: str) -> dict[str, Callable[[], exact_figures.Figure]]:

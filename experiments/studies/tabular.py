@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.configuration.config import build_game
 from games.errors import TacitError, one_of, some_of, whole_number
 from games.game import Game
+from games.tabular import memories
+from games.tabular.histories import Tree
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.methods import METHODS
-from marl.exact.optimum import Optimum, optimum
+from marl.exact.optimum import Optimum, optimum, upper_bound
 
 SEARCH = 2
 """The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
@@ -61,12 +63,19 @@ def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
 
 
-def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
-    """The best self-play policy, and the best equivariant ones with and without agent swaps."""
-    best = optimum(simulator.problem, simulator.horizon, seed=seed)
+def best_values(tree: Tree, both: Groups, *, seed: int) -> tuple[Optimum | BestEquivariant, dict[str, BestEquivariant]]:
+    """The best self-play policy, and the best equivariant ones with and without agent swaps.
+
+    With bounded memory they are the best of its policies, and upper bounds those of agents who forget nothing.
+    """
+    if tree.memory is None:
+        best = optimum(tree.problem, tree.horizon, seed=seed)
+    else:
+        alone = both.swap.trivial
+        best = best_equivariant(tree, alone, upper_bound=upper_bound(tree.problem, tree.horizon), seed=seed)
     # A policy that is equivariant also under swaps is equivariant under the other symmetries.
-    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
-    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
+    without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
+    swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, seed=seed)
     return best, {"swap": swapped, "no_swap": without}
 
 
@@ -76,23 +85,31 @@ def bounds_of(found: Optimum | BestEquivariant) -> dict[str, Any]:
     return {"value": found.value, "exact": found.exact, "upper_bound": upper, "method": found.method}
 
 
-def decisions(simulator: Simulator) -> list[dict[str, Any]]:
+def decisions(tree: Tree) -> list[dict[str, Any]]:
     """The decisions of agent 0: each history in which it has a choice, in words, with its number and legal actions.
+
+    With bounded memory the words are the step, from 1, and what is remembered.
 
     Returns:
       {"history": number, "words": "left, saw right", "actions": {number: name}} for each.
     """
-    problem, own = simulator.problem, simulator.tree.agents[0]
+    problem, own = tree.problem, tree.agents[0]
     actions, observations = problem.actions[0], problem.observations[0]
+    remembered = [] if tree.memory is None else memories.windows(tree, 0).reshape(own.size, -1, 2).tolist()
     found = []
     for history in range(own.size):
         legal = np.flatnonzero(own.legal[history])
         if len(legal) < 2:
             continue
-        first, *rest = own.path(history)
-        words = [] if first is None else [f"saw {observations[first]}"]
-        for number, step in enumerate(cast("list[int]", rest)):
-            words.append(f"saw {observations[step]}" if number % 2 else actions[step])
+        if tree.memory is None:
+            words, (first, *rest) = [], own.path(history)
+            pairs = zip([None, *rest[::2]], [first, *rest[1::2]], strict=True)
+        else:
+            words = [f"step {int(np.searchsorted(own.offsets, history, side='right'))}"]
+            pairs = (tuple(None if entry < 0 else entry for entry in pair) for pair in remembered[history])
+        for action, observation in pairs:
+            words += [] if action is None else [actions[action]]
+            words += [] if observation is None else [f"saw {observations[observation]}"]
         found.append({"history": history, "words": ", ".join(words), "actions": {int(a): actions[a] for a in legal}})
     return found
 

@@ -164,7 +164,7 @@ def _in_full(config: ZscConfig, contents: dict[str, Any], path: Path) -> dict[st
             with np.errstate(divide="ignore"):
                 cells = crossplay.cross_play(config.simulator.tree, tuple(np.log(own) for own in found))
             method |= {"probabilities": found, "cells": cells}
-    return {**contents, "decisions": decisions(config.simulator)}
+    return {**contents, "decisions": decisions(config.simulator.tree)}
 
 
 STUDY = Study(

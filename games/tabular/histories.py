@@ -55,16 +55,29 @@ class JointHistories(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tree:
-    """All histories of `problem` up to `horizon` steps."""
+    """All histories of `problem` up to `horizon` steps; with bounded memory, memories in their place.
+
+    `memory` is None with perfect recall, else K; then `stages` is empty (`games.tabular.memories`).
+    """
 
     problem: DecPOMDP
     horizon: int
     agents: tuple[AgentHistories, ...]
     stages: tuple[JointHistories, ...]
+    memory: int | None = None
 
     def uniform(self) -> tuple[np.ndarray, ...]:
         """The joint policy that takes every legal action with the same probability: for each agent float64[H, A]."""
         return tuple(own.legal / own.legal.sum(1, keepdims=True) for own in self.agents)
+
+    def need_perfect_recall(self, what: str) -> None:
+        """Refuse a game with bounded memory.
+
+        Raises:
+          TacitError: saying that `what` needs perfect recall.
+        """
+        if self.memory is not None:
+            raise TacitError(f"{what} needs perfect recall, and with memory={self.memory} agents forget")
 
 
 def build(problem: DecPOMDP, horizon: int, *, memory_limit: int = MEMORY_LIMIT) -> Tree:

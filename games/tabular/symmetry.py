@@ -88,6 +88,11 @@ class SymmetryGroup:
     identity: Automorphism
 
     @property
+    def trivial(self) -> "SymmetryGroup":
+        """The group of the identity alone."""
+        return SymmetryGroup(1, 1, (), self.identity)
+
+    @property
     def acting(self) -> list[Automorphism]:
         """The generators that change more than states; their products are the image that acts on policies."""
         return [g for g in self.generators if not g.same_image(self.identity)]

@@ -78,6 +78,9 @@ def alpha_certified(tree: Tree) -> Certificate:
     Returns:
       alpha None where there is no proof: numbers of legal actions that depend too much on what is played, or, beyond
       horizon 1, a discount of 0, which leaves the later stages free.
+
+    Raises:
+      TacitError: for a game with bounded memory.
     """
     choices = _choices(tree)
     if _decisive_discount(tree, choices) and _ratio(choices, 0.0) < 1:
@@ -92,7 +95,7 @@ def jacobian_bound(tree: Tree, alpha: float) -> float:
       alpha: above 0, in units of reward.
 
     Raises:
-      TacitError: for an alpha that is not a number above 0.
+      TacitError: for an alpha that is not a number above 0, and for a game with bounded memory.
     """
     return _ratio(_choices(tree), 1 / number("alpha", alpha, 0, above=True))
 
@@ -150,6 +153,7 @@ def _ratio(choices: _Choices, inverse: float) -> float:
 
 def _choices(tree: Tree) -> _Choices:
     """Backward through the stages: ranges of rewards and log-counts to come, spreads and cross-differences of them."""
+    tree.need_perfect_recall("the proof that there is one stationary point")
     problem = tree.problem
     nodes = [
         (t, agent)

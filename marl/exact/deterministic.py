@@ -26,8 +26,9 @@ def to_behaviour(policy: PurePolicy, tree: Tree) -> tuple[np.ndarray, ...]:
       action that the policy does not take.
 
     Raises:
-      TacitError: if the policy is not one of the tree's problem and horizon.
+      TacitError: if the policy is not one of the tree's problem and horizon; for a game with bounded memory.
     """
+    tree.need_perfect_recall("a policy of observation histories")
     check_policy(tree.problem, tree.horizon, policy)
     behaviours = tree.uniform()
     for agent, (own, behaviour) in enumerate(zip(tree.agents, behaviours, strict=True)):

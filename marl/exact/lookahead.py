@@ -47,8 +47,9 @@ def lookahead(
       For each agent float64[B, H, A]; agents who do not search keep their policies.
 
     Raises:
-      TacitError: for an agent that the game does not have.
+      TacitError: for an agent that the game does not have; for a game with bounded memory.
     """
+    tree.need_perfect_recall("a search with exact beliefs")
     count = len(tree.agents)
     chosen = range(count) if agents is None else [whole_number("agent", agent, 0, count - 1) for agent in agents]
     others, q = in_batches(_values, tables(tree), log_probs)

@@ -21,6 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from games.tabular.histories import Tree
+from marl.exact.bounded_memory import (
+    MemoryTables,
+    discounts_of,
+    legal_of,
+    memory_sweep,
+    memory_tables,
+    padded_groups,
+)
 from marl.policies.policy import masked_log_softmax
 
 Array = jax.Array
@@ -102,12 +110,16 @@ class AgentStage(NamedTuple):
     )  # int32[N_before * A, most] histories after each (parent, action), padded with N where there are fewer
 
 
-class Tables(NamedTuple):
-    """What the exact core needs of a game: arrays only, so that it is an argument of compiled functions."""
+class HistoryTables(NamedTuple):
+    """What the exact core needs of a game with perfect recall."""
 
     stages: tuple[Dense | Sparse, ...]
     agents: tuple[tuple[AgentStage, ...], ...]
     discount: Array  # float64[horizon], γ^t
+
+
+Tables = HistoryTables | MemoryTables
+"""What the exact core needs of a game: arrays only, so that it is an argument of compiled functions."""
 
 
 class Sweep(NamedTuple):
@@ -126,8 +138,14 @@ class Sweep(NamedTuple):
 
 
 @functools.lru_cache(maxsize=2)
-def tables(tree: Tree) -> Tables:
-    """The arrays of a game for the exact core, cached for the last two games. Call within double precision."""
+def tables(tree: Tree) -> Tables | MemoryTables:
+    """The arrays of a game for the exact core, cached for the last two games. Call within double precision.
+
+    Raises:
+      TacitError: for a game with bounded memory that is too large (`bounded_memory.memory_tables`).
+    """
+    if tree.memory is not None:
+        return memory_tables(tree, _WIDE)
     problem = tree.problem
     reward = problem.expected_reward.T.reshape(problem.num_states, *problem.num_actions)  # [S, A_1, ..., A_n]
     stages: list[Dense | Sparse] = []
@@ -144,7 +162,7 @@ def tables(tree: Tree) -> Tables:
     agents = tuple(
         tuple(_agent_stage(tree, agent, t) for t in range(tree.horizon)) for agent in range(problem.num_agents)
     )
-    return Tables(tuple(stages), agents, jnp.asarray(problem.discount ** np.arange(tree.horizon)))
+    return HistoryTables(tuple(stages), agents, jnp.asarray(problem.discount ** np.arange(tree.horizon)))
 
 
 def _agent_stage(tree: Tree, agent: int, t: int) -> AgentStage:
@@ -159,14 +177,14 @@ def _agent_stage(tree: Tree, agent: int, t: int) -> AgentStage:
     counts = np.bincount(sequence, minlength=sequences)
     if (counts == counts[0]).all():
         return AgentStage(legal, None, None)
-    size = now.stop - now.start
-    children = np.full((sequences, counts.max()), size)
-    children[sequence, np.arange(size) - (np.cumsum(counts) - counts)[sequence]] = np.arange(size)
+    children = padded_groups(sequence, sequences)
     return AgentStage(legal, jnp.asarray(sequence, jnp.int32), jnp.asarray(children, jnp.int32))
 
 
 def legal_masks(tables: Tables) -> tuple[Array, ...]:
     """bool[H, A] for each agent."""
+    if isinstance(tables, MemoryTables):
+        return legal_of(tables)
     return tuple(jnp.concatenate([stage.legal for stage in stages]) for stages in tables.agents)
 
 
@@ -190,6 +208,8 @@ def sweep(tables: Tables, log_probs: JointPolicy, alpha: Array | float) -> Sweep
       log_probs: log-probabilities, -inf where illegal.
       alpha: float64[], weight of the entropies, in units of reward.
     """
+    if isinstance(tables, MemoryTables):
+        return Sweep(*memory_sweep(tables, log_probs, alpha))
     num_agents, horizon = len(tables.agents), len(tables.stages)
     policies = [_by_stage(tables, agent, jnp.exp(log_probs[agent])) for agent in range(num_agents)]
     # A log-probability of -inf is replaced by 0, so that its product with a probability of 0 is 0.
@@ -295,6 +315,12 @@ def cross_returns(tables: Tables, log_probs: JointPolicy) -> Array:
       log_probs: for each agent float64[B, H, A].
     """
     first, second = log_probs
+    if isinstance(tables, MemoryTables):  # not bilinear in the weights of memories: pair by pair
+
+        def against_all(own: Array) -> Array:
+            return jax.vmap(lambda other: expected_return(tables, (own, other)))(second)
+
+        return jax.lax.map(against_all, first)
 
     def columns(own: Array, agent: int) -> list[Array]:
         policies = _by_stage(tables, agent, jnp.exp(own))
@@ -312,6 +338,8 @@ def cross_returns(tables: Tables, log_probs: JointPolicy) -> Array:
 
 def discounts(tables: Tables) -> tuple[Array, ...]:
     """γ^t of each history: float64[H] for each agent."""
+    if isinstance(tables, MemoryTables):
+        return discounts_of(tables)
     return tuple(
         jnp.concatenate(
             [jnp.full(len(stage.legal), 1.0) * gamma for stage, gamma in zip(own, tables.discount, strict=True)]
@@ -320,7 +348,7 @@ def discounts(tables: Tables) -> tuple[Array, ...]:
     )
 
 
-def _by_stage(tables: Tables, agent: int, whole: Array) -> list[Array]:
+def _by_stage(tables: HistoryTables, agent: int, whole: Array) -> list[Array]:
     sizes = [len(stage.legal) for stage in tables.agents[agent]]
     return jnp.split(whole, np.cumsum(sizes)[:-1].tolist())
 

@@ -48,8 +48,9 @@ def off_belief(tree: Tree, levels: int, *, temperature: float = 0.0) -> list[Joi
       temperature: T, in units of return; 0: the best actions, ties split evenly.
 
     Raises:
-      TacitError: if `levels` is not a whole number from 0, or `temperature` is below 0.
+      TacitError: if `levels` is not a whole number from 0, or `temperature` is below 0; for a game with bounded memory.
     """
+    tree.need_perfect_recall("off-belief learning")
     levels = whole_number("levels", levels, 0)
     temperature = number("temperature", temperature, 0)
     with np.errstate(divide="ignore"):

@@ -57,7 +57,7 @@ def k_level(
       steps, rate: number and size of the training steps, if synchronous.
 
     Raises:
-      TacitError: for a number that is out of its range.
+      TacitError: for a number that is out of its range; for a game with bounded memory.
     """
     levels = whole_number("levels", levels, 0)
     return _hierarchy(tree, np.eye(levels + 1, k=-1), synchronous, steps, rate)
@@ -75,7 +75,7 @@ def cognitive_hierarchy(
       synchronous, steps, rate: as in `k_level`.
 
     Raises:
-      TacitError: for a number that is out of its range.
+      TacitError: for a number that is out of its range; for a game with bounded memory.
     """
     levels = whole_number("levels", levels, 0)
     partners = np.zeros((levels + 1, levels + 1))
@@ -110,7 +110,7 @@ def best_response_to_mixture(tree: Tree, policies: Sequence[JointPolicy], weight
       weights: probability of each.
 
     Raises:
-      TacitError: if the weights are no probabilities of so many policies.
+      TacitError: if the weights are no probabilities of so many policies; for a game with bounded memory.
     """
     shares = np.asarray(weights, np.float64)
     if shares.shape != (len(policies),) or not (shares >= 0).all() or not math.isclose(shares.sum(), 1, rel_tol=1e-9):
@@ -124,7 +124,11 @@ def realisation_plan(tree: Tree, log_probs: Sequence[np.ndarray]) -> tuple[np.nd
     Args:
       tree: the game's histories.
       log_probs: for each agent float64[H, A, ...].
+
+    Raises:
+      TacitError: for a game with bounded memory.
     """
+    tree.need_perfect_recall("a realisation plan")
     plans = []
     for own, logs in zip(tree.agents, log_probs, strict=True):
         plan = np.exp(logs)
@@ -171,6 +175,7 @@ class _Game:
     """The stages of a game as each agent meets them."""
 
     def __init__(self, tree: Tree) -> None:
+        tree.need_perfect_recall("a best response")
         self.tree = tree
         self.stages = [[_stage(tree, agent, t) for t in range(tree.horizon)] for agent in range(len(tree.agents))]
 

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 
 from experiments import runs
 from experiments.presentation import figures
-from experiments.studies import exact_figures, exact_tables, phase, study
+from experiments.studies import exact_figures, exact_tables, phase, study, tabular
 from games.errors import TacitError
 from games.tabular import dpomdp_file
 from games.tabular.library import equal_levers
@@ -108,6 +108,47 @@ def test_the_thresholds_and_best_values_in_words(made):
         "best equivariant  0.5 with agent swaps (symmetries: 4), 0.5 without (2)",
         f"run {path}",
     ]
+
+
+@pytest.mark.slow
+def test_with_a_memory_as_long_as_the_game_the_table_is_the_same(tacit, made, tmp_path):
+    said = tacit("phase", *SMALL, "memory=1", f"execution.output={tmp_path}")
+    assert (said.status, said.err) == (0, "")
+    (path,) = tmp_path.iterdir()
+    before, after = contents(made[0]), contents(path)
+    assert (before["memory"], after["memory"]) == (None, 1)
+    assert cells(said)[1:] == cells(made[1])[1:]
+    assert {name: after[name] for name in ("solutions", "histories", "symmetries")} == {
+        name: before[name] for name in ("solutions", "histories", "symmetries")
+    }
+    assert [(one["value"], one["exact"]) for one in (before["optimum"], before["equivariant"]["swap"])] == [
+        (one["value"], one["exact"]) for one in (after["optimum"], after["equivariant"]["swap"])
+    ]
+    assert after["alpha_stable"] == pytest.approx(0.5)
+    assert "horizon 1, discount 1, memory 1: 1 x 1 memories" in " ".join(said.out.split())
+    assert (
+        "alpha_certified   none (the proof that there is one stationary point needs perfect recall, and with memory=1 "
+        "agents forget)" in said.out
+    )
+    assert {file.name for file in path.iterdir()} >= FILES | FIGURES
+    assert study.results(phase.STUDY, [*SMALL, "memory=1", f"execution.output={tmp_path}"])[0]["decisions"] == [
+        {"history": 0, "words": "step 1", "actions": {0: "lever0", 1: "lever1"}}
+    ]
+
+
+def test_only_runs_with_bounded_memory_have_it_in_their_name():
+    assert "memory" not in config().science()
+    assert config("memory=null").name() == config().name()
+    assert config("memory=2").science()["memory"] == 2
+    assert len({config(f"memory={memory}").name() for memory in ("null", 0, 1)}) == 3
+
+
+def test_decisions_with_bounded_memory_in_words():
+    (one,) = study.configs(phase.STUDY, ["game=dectiger", "horizon=3", "memory=1"])
+    words = [decision["words"] for decision in tabular.decisions(one.tree)]
+    assert words[:2] == ["step 1", "step 2, listen, saw hear-left"]
+    assert len(words) == 13
+    assert words[-1].startswith("step 3, open-right, saw hear-")
 
 
 def unique(low, high):
