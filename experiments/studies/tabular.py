@@ -11,6 +11,7 @@ from games.errors import TacitError, one_of, some_of, whole_number
 from games.game import Game
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
+from marl.exact import equivariant
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.methods import METHODS
 from marl.exact.optimum import Optimum, optimum
@@ -61,12 +62,23 @@ def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
 
 
-def best_values(simulator: Simulator, both: Groups, *, seed: int) -> tuple[Optimum, dict[str, BestEquivariant]]:
+class Search(NamedTuple):
+    """How long the best policies are searched for."""
+
+    restarts: int = 128  # of `optimum`
+    tied_restarts: int = equivariant.RESTARTS
+    tied_steps: int = equivariant.STEPS
+
+
+def best_values(
+    simulator: Simulator, both: Groups, *, seed: int, search: Search
+) -> tuple[Optimum, dict[str, BestEquivariant]]:
     """The best self-play policy, and the best equivariant ones with and without agent swaps."""
-    best = optimum(simulator.problem, simulator.horizon, seed=seed)
+    best = optimum(simulator.problem, simulator.horizon, restarts=search.restarts, seed=seed)
+    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
     # A policy that is equivariant also under swaps is equivariant under the other symmetries.
-    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
-    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, seed=seed)
+    without = best_equivariant(simulator.tree, both.no_swap, upper_bound=best.upper_bound, **settings)
+    swapped = best_equivariant(simulator.tree, both.swap, upper_bound=without.upper_bound, **settings)
     return best, {"swap": swapped, "no_swap": without}
 
 
