@@ -10,12 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from experiments.presentation import terminal
-from experiments.studies.study import Report
+from experiments.studies.study import Report, StudyConfig
 from games.tabular.histories import Tree
-from marl.exact import cost
+from games.tabular.symmetry import SymmetryGroup, orbits
+from marl.exact import cost, equivariant
+from marl.exact.branch_equations import space_of
+from marl.exact.methods import METHODS
 
 LONG = 60.0
 """Seconds from which on a run says how long it takes."""
+_ALPHAS, _BRANCHES, _MOST_STEPS = 10, 16, 10_000
+"""About how many α the methods with high entropy solve, and branches of solutions they follow; steps of a start."""
 _LARGE_SHARE = 0.1
 """The least share of the time of a part that the sentence names, and whose settings it names."""
 
@@ -102,18 +107,47 @@ class Forecast:
 
 
 def forecast(
-    parts: Sequence[Part], tree: Tree, count: int, report: Report, *, fast: Sequence[str] = (), show: bool
+    config: StudyConfig, parts: Sequence[Part], tree: Tree, count: int, report: Report, fast: Sequence[str] = ()
 ) -> Report:
-    """A report that says how long these parts take if that is long, measuring the speed first.
+    """A report that says how long the parts of a run take if that is long, measuring the speed first.
 
     Args:
+      config: of the run; with `execution.progress=false` nothing is said.
       parts: in the order in which they are computed.
-      tree: of the game.
+      tree: of the game that is computed.
       count: policies that are computed at a time.
       report: passed on to.
       fast: as in `Forecast`.
-      show: whether anything is said.
     """
-    if not show or cost.at_most(tree, sum(part.sweeps for part in parts)) < LONG:
+    if not config.execution.progress or cost.at_most(tree, sum(part.sweeps for part in parts)) < LONG:
         return report
-    return Forecast(parts, cost.sweep_seconds(tree, count), report, terminal.say, fast)
+
+    def say(sentence: str) -> None:
+        terminal.say(f"{config.label()}: {sentence}")
+
+    return Forecast(parts, cost.sweep_seconds(tree, count), report, say, fast)
+
+
+def of_methods(keys: Sequence[str], tree: Tree, group: SymmetryGroup, starts: int) -> list[Part]:
+    """The parts of carrying out methods (`marl.exact.methods`) on a game whose symmetries are `group`.
+
+    Of some methods nothing is counted: alternating best responses are no sweeps, and reasoning and off-belief learning
+    take few. What two methods share is counted for the first.
+    """
+    branch = cost.of_branch(tree, len(space_of(orbits(group, tree)).entry))
+    flow = cost.of_starts(_ALPHAS * starts, "flow", _MOST_STEPS) + cost.of_search(
+        tree, starts, "flow", _MOST_STEPS, _BRANCHES
+    )
+    shared = {
+        "high entropy": (branch + flow, ("starts=2", "method=[…] without high-entropy")),
+        "annealed": (branch, ("method=[…] without annealed-greedy",)),
+        "Other-Play": (cost.of_best(starts, equivariant.STEPS) / 2, ("starts=2",)),
+    }
+    parts: list[Part] = []
+    for method in (method for method in METHODS if method.key in keys):
+        name = method.name.partition(",")[0]
+        sweeps, faster = shared.pop(name, (0.0, ()))
+        if name == "high entropy":
+            shared.pop("annealed", None)
+        parts.append(Part(method.name, sweeps, faster))
+    return parts

@@ -38,7 +38,7 @@ from experiments.studies.tabular import (
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular.histories import MEMORY_LIMIT
 from games.tabular.simulator import Simulator
-from games.tabular.symmetry import orbits
+from games.tabular.symmetry import SymmetryGroup, orbits
 from marl.exact import branches, cost, crossplay, gradient_flow, phase
 from marl.exact.branch_equations import space_of
 from marl.exact.certified import alpha_certified
@@ -185,20 +185,14 @@ def _compute(
 ) -> tuple[dict[str, Any], Arrays]:
     """The contents of phase.json, and the arrays of solutions.npz."""
     simulator, tree, spent = config.simulator, config.simulator.tree, config.effort
-    tied = orbits(both.swap, tree)
-    report = forecast(
-        _parts(config, tied),
-        tree,
-        len(starts[0]) * len(spent.alpha),
-        report,
-        fast=() if config.fast else ("fast=true",),
-        show=config.execution.progress,
-    )
+    fast = () if config.fast else ("fast=true",)
+    count = spent.num_starts * len(spent.alpha)
+    report = forecast(config, parts(config, both.swap), tree, count, report, fast)
     report("best policies", 0, 1)  # first, since it may refuse the game for its size
     best, equivariant = best_values(simulator, both, seed=config.seed, search=spent.search)
     branch = None
     if spent.branch:
-        branch = _branch(simulator, tied, min(spent.alpha), report)
+        branch = _branch(simulator, both.swap, min(spent.alpha), report)
     followed = branch if isinstance(branch, branches.Branch) else None
     diagram = phase.phase_diagram(
         tree,
@@ -261,11 +255,11 @@ def _compute(
     return contents, {"solutions.npz": arrays}
 
 
-def _parts(config: PhaseConfig, tied: tuple[np.ndarray, ...]) -> list[Part]:
-    """The parts of a diagram, in order, each with its cost; `tied` are the orbits that the branch respects."""
+def parts(config: PhaseConfig, swap: SymmetryGroup) -> list[Part]:
+    """The parts of a diagram, in order, each with its cost; `swap` are the symmetries that the branch respects."""
     tree, spent, method = config.simulator.tree, config.effort, config.method
     count, alphas, steps = spent.num_starts, len(spent.alpha), spent.max_steps
-    unknowns = len(space_of(tied).entry)
+    unknowns = len(space_of(orbits(swap, tree)).entry)
     return [
         Part("best policies", cost.of_best(spent.search.tied_restarts, spent.search.tied_steps)),
         Part("branch", cost.of_branch(tree, unknowns) * spent.branch, ("branch=false",)),
@@ -293,10 +287,9 @@ def _left_out(config: PhaseConfig) -> str | None:
     )
 
 
-def _branch(
-    simulator: Simulator, tied: tuple[np.ndarray, ...], alpha_min: float, report: Report
-) -> branches.Branch | str:
+def _branch(simulator: Simulator, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:
     """The principal branch, or the reason why there is none."""
+    tied = orbits(group, simulator.tree)
     try:
         return branches.principal_branch(
             simulator.tree, tied, alpha_min=alpha_min, report=lambda done, of: report("branch", done, of)

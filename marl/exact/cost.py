@@ -42,8 +42,8 @@ LOOKS = 8
 """α at which the search for one solution solves all starts again, and the branches that it follows from there."""
 _TIMES = 3
 """That the sweeps of one batch are timed."""
-FEW_NUMBERS, FEW_SECONDS = 1e-8, 1e-4
-"""Seconds for each number of a game's tables and for each sweep that no machine needs: see `at_most`."""
+FEW_NUMBERS, FEW_SECONDS = 1e-8, 3e-5
+"""Seconds for each number of a game's tables and for each sweep that hardly any machine needs: see `at_most`."""
 
 
 @double_precision
@@ -80,7 +80,7 @@ def entries(tree: Tree) -> int:
 
 
 def at_most(tree: Tree, sweeps: float) -> float:
-    """Seconds that no machine needs for so many sweeps, from the size of a game alone: to save measuring small ones."""
+    """Seconds that hardly any machine needs for so many sweeps, from sizes alone: saves measuring small games."""
     return sweeps * (FEW_SECONDS + FEW_NUMBERS * entries(tree))
 
 

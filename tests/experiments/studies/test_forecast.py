@@ -1,7 +1,5 @@
 """What a run of the exact lab says of its cost: from fake speeds and a fake clock, and for games of two sizes."""
 
-import math
-
 import jax
 import numpy as np
 import pytest
@@ -10,9 +8,11 @@ from experiments.studies import effort, forecast, phase, study
 from experiments.studies.effort import Effort
 from experiments.studies.forecast import Forecast, Part
 from experiments.studies.tabular import Search
-from games.tabular.library import dectiger, equal_levers
+from games.tabular.library import dectiger, equal_levers, two_stage_lever
+from games.tabular.symmetry import automorphisms, orbits
 from marl.exact import cost, gradient_flow
 from marl.exact.branch_equations import equations
+from marl.exact.methods import METHODS
 
 FEW = ("alpha=[0.3,0.7]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false")
 
@@ -98,6 +98,7 @@ def test_a_part_that_takes_longer_than_expected_does_not_say_how_long():
 # --- counts ---
 
 
+@pytest.mark.slow
 def test_sweeps_are_timed_by_the_clock_after_compilation():
     """Two readings twelve seconds apart, for three batches of 4 policies."""
     readings = iter((5.0, 17.0))
@@ -123,6 +124,24 @@ def test_the_counts_of_parts():
 def test_entries_grow_as_joint_histories_do():
     small, large = (cost.entries(dectiger.make(horizon=h).tree) for h in (3, 4))
     assert 25 < large / small < 36  # the last stage is 36 times as large; rewards do not grow
+
+
+def test_what_methods_share_is_counted_once():
+    tree = two_stage_lever.make().tree
+    group = automorphisms(tree.problem, swap_agents=True)
+    unknowns = len(equations(tree, orbits(group, tree)).tied.entry)
+    branch = cost.of_branch(tree, unknowns)
+    flow = cost.of_starts(160, "flow", 10_000) + cost.of_search(tree, 16, "flow", 10_000, 16)
+    every = forecast.of_methods([method.key for method in METHODS], tree, group, 16)
+    assert [part.stage for part in every] == [method.name for method in METHODS]
+    assert {part.stage: part.sweeps for part in every if part.sweeps} == {
+        "high entropy": branch + flow,
+        "Other-Play": 16 * 2000,
+    }
+    greedy, annealed = forecast.of_methods(["high-entropy-greedy", "annealed-greedy"], tree, group, 16)
+    assert (greedy.sweeps, annealed.sweeps) == (branch + flow, 0)
+    (alone,) = forecast.of_methods(["annealed-greedy"], tree, group, 16)
+    assert alone.sweeps == branch > 0
 
 
 # --- fast ---
@@ -218,5 +237,5 @@ def test_the_sentence_comes_for_a_large_game_and_not_for_a_small_one(monkeypatch
         with pytest.raises(StopError):
             phase._prepare(one, study.silent)()
         assert len(said) == sentences
+    assert said[0].startswith("dectiger: about ")
     assert "fast=true" in said[0] and "refine=false" in said[0]
-    assert not math.isnan(sum(part.sweeps for part in phase._parts(one, (np.zeros((1, 2), np.int64),) * 2)))
