@@ -250,7 +250,7 @@ def _phase_seconds(*, compiled: bool) -> dict[str, float]:
     begun = {"game and symmetries": time.perf_counter()}
     names = {"starts": "diagram", "branch": "principal branch", "best policies": "best policies"}
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, left: float | None = None) -> None:
         if stage in names:
             begun.setdefault(names[stage], time.perf_counter())
 

@@ -102,26 +102,38 @@ def _numbers(progress: "JobProgress") -> str:
 
 
 @contextlib.contextmanager
-def counter(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A reporter of (stage, done, total): a progress bar on a terminal, elsewhere lines as in `plain_lines`."""
+def counter(*, show: bool) -> Iterator[Callable[..., None]]:
+    """A reporter of (stage, done, total, left): a progress bar on a terminal, elsewhere lines as in `plain_lines`.
+
+    `left` are the seconds that everything still takes, None (the default) where they are not known.
+    """
     if not show:
-        yield lambda stage, done, total: None
+        yield lambda stage, done, total, left=None: None
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("starting")
-            yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+            task = bar.add_task("starting", left="")
+            yield lambda stage, done, total, left=None: bar.update(
+                task, description=stage, completed=done, total=total, left=_left(left).removeprefix(", ")
+            )
     else:
         due = _throttle()
 
-        def report(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int, left: float | None = None) -> None:
             if due(stage):
-                say(f"{stage}: {done:,} of {total:,}")
+                say(f"{stage}: {done:,} of {total:,}{_left(left)}")
 
         yield report
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {duration(seconds)} left"
 
 
 def where(folder: Path) -> str:

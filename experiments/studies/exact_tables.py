@@ -65,6 +65,7 @@ def phase_findings(contents: Mapping[str, Any]) -> dict[str, str]:
     ways = [f"{contents['rows'][0]['starts']} starts at {len(contents['rows'])} α", "what they end in followed upwards"]
     ways += [f"{len(unique['beside'])} α beside folds and bifurcations"] if unique["beside"] else []
     ways += [] if contents["branch"] else ["the branch from α = ∞ was not followed"]
+    ways += [] if contents.get("refined", True) else ["not refined"]  # files of before do not say
     certified, stable = contents["alpha_certified"], contents["alpha_stable"]
     orders = {name: whole(int(order)) for name, order in contents["symmetries"].items()}
     proved = "none" if certified["alpha"] is None else f"{certified['alpha']:.6g}"
@@ -82,7 +83,9 @@ def phase_findings(contents: Mapping[str, Any]) -> dict[str, str]:
     equivariant, known = contents["equivariant"], ""
     if contents["known_optimum"] is not None and not contents["optimum"]["exact"]:
         known = f"; known: {contents['known_optimum']:.10g}"
+    cut = {"fast": contents["fast"]} if contents.get("fast") else {}
     return {
+        **cut,
         "alpha_unique": f"{said} (searched: {'; '.join(ways)})",
         "alpha_stable": where,
         "alpha_certified": f"{proved} ({certified['method']})",

@@ -19,11 +19,14 @@ import numpy as np
 
 from experiments import runs
 from experiments.configuration.config import FORMAT
-from experiments.studies import exact_figures, exact_tables
+from experiments.studies import effort, exact_figures, exact_tables
+from experiments.studies.effort import Effort
+from experiments.studies.forecast import Part, forecast
 from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
 from experiments.studies.tabular import (
     SEARCH,
     Groups,
+    Search,
     best_values,
     bounds_of,
     build_tabular,
@@ -37,7 +40,8 @@ from games.tabular import memories
 from games.tabular.histories import MEMORY_LIMIT, Tree
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, orbits
-from marl.exact import branches, crossplay, gradient_flow, phase
+from marl.exact import branches, cost, crossplay, gradient_flow, phase
+from marl.exact.branch_equations import space_of
 from marl.exact.certified import Certificate, alpha_certified
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
@@ -45,6 +49,8 @@ _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
 _LEAST_ALPHA = 1e-12
 """In units of the range of one step's rewards. Below it, double precision does not resolve action values over α."""
+_FOLLOWED, _BRANCHES = 8, 16
+"""About how many solutions are followed from one α to the next, and how many branches of solutions while refining."""
 _COPIES = 4
 """The number of arrays, each of the size of all starts' policies, that a phase diagram holds in memory at a time."""
 
@@ -70,6 +76,7 @@ class PhaseConfig(StudyConfig):
     max_steps: int
     refine: bool
     branch: bool
+    fast: bool
     memory: int | None
 
     @functools.cached_property
@@ -82,11 +89,6 @@ class PhaseConfig(StudyConfig):
         if self.memory is None:
             return self.simulator.tree
         return memories.build(self.simulator.problem, self.simulator.horizon, self.memory)
-
-    def science(self) -> dict[str, Any]:
-        """As for every study; without `memory` if it is None, as for runs from before there was the key."""
-        plain = super().science()
-        return plain if self.memory is not None else {key: value for key, value in plain.items() if key != "memory"}
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> Sequence["PhaseConfig"]:
@@ -104,7 +106,7 @@ class PhaseConfig(StudyConfig):
         }
         if sum(whole.values()) < 2:
             raise TacitError("normal_starts, wide_starts and pure_starts must be at least 2 together: XP needs two")
-        switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch")}
+        switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch", "fast")}
         config = cls(
             game=dict(plain["game"]),
             execution=execution,
@@ -119,6 +121,19 @@ class PhaseConfig(StudyConfig):
             memory=None if plain.get("memory") is None else whole_number("memory", plain["memory"], 0),
         )
         return [config]
+
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data: the run's name is the hash of this."""
+        plain = super().science()
+        later = {"fast": effort.VERSION if self.fast else None, "memory": self.memory}  # runs without keep their names
+        return {key: value for key, value in (plain | later).items() if key not in later or value is not None}
+
+    @functools.cached_property
+    def effort(self) -> Effort:
+        """What is computed: what the keys say, or as much of it as is fast."""
+        starts = (self.normal_starts, self.wide_starts, self.pure_starts)
+        said = Effort(self.alpha, starts, self.max_steps, self.refine, self.branch, Search())
+        return effort.fast(said, self.tree) if self.fast else said
 
 
 def _alphas(simulator: Simulator, plain: Mapping[str, Any]) -> tuple[float, ...]:
@@ -163,18 +178,19 @@ def _prepare(config: PhaseConfig, report: Report) -> Callable[[], tuple[dict[str
 
 def _starts(config: PhaseConfig) -> tuple[np.ndarray, ...]:
     """The starts, the same at every α; an error if those at all α together do not fit into memory."""
-    tree = config.tree
-    count = (config.normal_starts + config.wide_starts + config.pure_starts) * len(config.alpha)
+    tree, spent = config.tree, config.effort
+    count = spent.num_starts * len(spent.alpha)
     needed = _COPIES * 8 * count * sum(own.legal.size for own in tree.agents)
     if needed > MEMORY_LIMIT:
         raise TacitError(
-            f"{count:,} starts (at {len(config.alpha):,} values of alpha) of this game would take "
+            f"{count:,} starts (at {len(spent.alpha):,} values of alpha) of this game would take "
             f"{needed / 2**30:.3g} GiB, and the limit is {MEMORY_LIMIT / 2**30:.3g} GiB; take fewer of one or the other"
         )
+    normal, wide, pure = spent.starts
     return concatenate(
-        normal_starts(tree, config.normal_starts, 1.0, seed=config.seed),
-        normal_starts(tree, config.wide_starts, 4.0, seed=config.seed + 1),
-        pure_starts(tree, config.pure_starts, seed=config.seed + 2),
+        normal_starts(tree, normal, 1.0, seed=config.seed),
+        normal_starts(tree, wide, 4.0, seed=config.seed + 1),
+        pure_starts(tree, pure, seed=config.seed + 2),
     )
 
 
@@ -182,24 +198,27 @@ def _compute(
     config: PhaseConfig, both: Groups, starts: tuple[np.ndarray, ...], report: Report
 ) -> tuple[dict[str, Any], Arrays]:
     """The contents of phase.json, and the arrays of solutions.npz."""
-    simulator, tree = config.simulator, config.tree
+    simulator, tree, spent = config.simulator, config.tree, config.effort
+    fast = () if config.fast else ("fast=true",)
+    count = spent.num_starts * len(spent.alpha)
+    report = forecast(config, parts(config, both.swap), tree, count, report, fast)
     report("best policies", 0, 1)  # first, since it may refuse the game for its size
-    best, equivariant = best_values(tree, both, seed=config.seed)
+    best, equivariant = best_values(tree, both, seed=config.seed, search=spent.search)
     branch = None
-    if config.branch:
-        branch = _branch(tree, both.swap, min(config.alpha), report)
+    if spent.branch:
+        branch = _branch(tree, both.swap, min(spent.alpha), report)
     followed = branch if isinstance(branch, branches.Branch) else None
     diagram = phase.phase_diagram(
         tree,
-        config.alpha,
+        spent.alpha,
         starts,
         group=both.swap,
         branch=followed,
         method=config.method,
         step_tolerance=config.step_tolerance,
         learning_rate=config.learning_rate,
-        max_steps=config.max_steps,
-        refine=config.refine,
+        max_steps=spent.max_steps,
+        refine=spent.refine,
         report=report,
     )
     arrays: dict[str, np.ndarray] = {}
@@ -244,6 +263,8 @@ def _compute(
         "optimum": bounds_of(best),
         "equivariant": {name: bounds_of(value) for name, value in equivariant.items()},
         "known_optimum": simulator.known_optimum if config.memory is None else None,
+        "refined": spent.refine,
+        "fast": _left_out(config),
     }
     return contents, {"solutions.npz": arrays}
 
@@ -254,6 +275,38 @@ def _certified(tree: Tree) -> dict[str, Any]:
         return alpha_certified(tree)._asdict()
     except TacitError as error:
         return Certificate(None, str(error), "")._asdict()
+
+
+def parts(config: PhaseConfig, swap: SymmetryGroup) -> list[Part]:
+    """The parts of a diagram, in order, each with its cost; `swap` are the symmetries that the branch respects."""
+    tree, spent, method = config.tree, config.effort, config.method
+    count, alphas, steps = spent.num_starts, len(spent.alpha), spent.max_steps
+    unknowns = len(space_of(orbits(swap, tree)).entry)
+    return [
+        Part("best policies", cost.of_best(spent.search.tied_restarts, spent.search.tied_steps)),
+        Part("branch", cost.of_branch(tree, unknowns) * spent.branch, ("branch=false",)),
+        Part(
+            "starts",
+            cost.of_starts(count * alphas, method, steps),
+            ("fewer α", "fewer starts"),
+            cost.of_chunk(tree, count * alphas, method),
+        ),
+        Part("following", cost.of_starts(min(_FOLLOWED, count) * (alphas - 1), method, steps), ("fewer α",)),
+        Part("refining", cost.of_search(tree, count, method, steps, _BRANCHES) * spent.refine, ("refine=false",)),
+    ]
+
+
+def _left_out(config: PhaseConfig) -> str | None:
+    """In words what `fast` left of what was asked for; None without it."""
+    if not config.fast:
+        return None
+    spent = config.effort
+    asked = config.normal_starts + config.wide_starts + config.pure_starts
+    return (
+        f"{len(spent.alpha)} of {len(config.alpha)} α, {spent.num_starts} of {asked} starts, "
+        f"at most {spent.max_steps:,} steps, best policies searched from {spent.search.restarts} starts "
+        f"for {spent.search.tied_steps:,} steps; not refined, no branch"
+    )
 
 
 def _branch(tree: Tree, group: SymmetryGroup, alpha_min: float, report: Report) -> branches.Branch | str:

@@ -22,6 +22,7 @@ import numpy as np
 
 from experiments.configuration.config import FORMAT
 from experiments.studies import exact_tables, structure_figures
+from experiments.studies.forecast import Part, forecast, of_methods
 from experiments.studies.study import Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import (
     MOST_STARTS,
@@ -39,9 +40,9 @@ from games.tabular.library.silos import Roles
 from games.tabular.simulator import Simulator
 from games.tabular.structures import STRUCTURES
 from marl.crossplay import self_play_seatings
-from marl.exact import information, other_play
+from marl.exact import cost, information, other_play
 from marl.exact.calibration import mean_calibration
-from marl.exact.equivariant import best_equivariant
+from marl.exact.equivariant import STEPS, best_equivariant
 from marl.exact.lookahead import lookahead
 from marl.exact.methods import METHODS, Method, Outcomes, Setting, score
 from marl.exact.optimum import optimum
@@ -193,7 +194,7 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         for structure in (one for one in STRUCTURES if one.name == config.structure):
             soft = {} if config.penalty is None or structure.name != "isolation" else {"penalty": config.penalty}
             game = structure.apply(game, **given, **soft)
-        setting, best = _setting(config, game, report)
+        setting, best, report = _setting(config, game, report)
     except TacitError as error:
         nothing = [{"name": method.name, "key": method.key, **_refused(str(error))} for method in methods]
         return {**said, "refused": str(error), "methods": nothing}
@@ -213,15 +214,18 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
     }
 
 
-def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any]]:
-    """The setting in which methods are carried out, and the best values as plain data."""
-    report("best policies", 0, 1)
+def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any], Report]:
+    """The setting in which methods are carried out, the best values as plain data, and a report that forecasts."""
     both = groups(game)
     group = both.swap if config.agent_swaps else both.no_swap
+    search = Part("best policies", cost.of_best(config.restarts, STEPS) / 2, ("restarts=2",))
+    methods = of_methods(config.method, game.tree, group, config.starts)
+    report = forecast(config, [search, *methods], game.tree, config.starts, report)
+    report("best policies", 0, 1)
     best = optimum(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
     tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, restarts=config.restarts, seed=config.seed)
     setting = Setting(game.tree, group, best.value, tied.value, starts=config.starts, seed=config.seed)
-    return setting, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}
+    return setting, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}, report
 
 
 def _row(method: Method, setting: Setting, solo: float, worst: Floor, roles: Roles | None) -> dict[str, Any]:

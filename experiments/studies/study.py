@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -25,10 +25,18 @@ from marl.programs import free_programs
 
 Contents = Mapping[str, Any]
 """The contents of a run's JSON file."""
-Report = Callable[[str, int, int], None]
-"""Called with the progress of a run: the stage, how much of it is done, and its total."""
 Arrays = Mapping[str, Mapping[str, np.ndarray]]
 """For each .npz file of a run its arrays by name."""
+
+
+class Report(Protocol):
+    """Called with the progress of a run: the stage, how much of it is done, its total, and seconds left if known."""
+
+    def __call__(self, stage: str, done: int, total: int, left: float | None = None) -> None: ...
+
+
+def silent(stage: str, done: int, total: int, left: float | None = None) -> None:
+    """A `Report` that says nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +224,7 @@ def games_of(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [compose.composed_game([f"game={name}", *changes]) for name, *changes in listed]
 
 
-def make(study: Study[C], config: C, *, report: Report = lambda stage, done, total: None) -> Path:
+def make(study: Study[C], config: C, *, report: Report = silent) -> Path:
     """Compute a run unless it is finished, and return its directory.
 
     Raises:
@@ -253,8 +261,8 @@ def _run(study: Study, job: Job, *, in_sweep: bool = False, form: str) -> float 
         for number, config in enumerate(job.runs, start=1):
             label = "" if len(job.runs) == 1 else f"{number} of {len(job.runs)}, {config.label()}: "
 
-            def on_stage(stage: str, done: int, total: int, label: str = label) -> None:
-                report(f"{label}{stage}", done, total)
+            def on_stage(stage: str, done: int, total: int, left: float | None = None, label: str = label) -> None:
+                report(f"{label}{stage}", done, total, left)
 
             paths.append(make(study, config, report=on_stage))
     contents = [read(study, path) for path in paths]

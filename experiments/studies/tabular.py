@@ -13,6 +13,7 @@ from games.tabular import memories
 from games.tabular.histories import Tree
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
+from marl.exact import equivariant
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.methods import METHODS
 from marl.exact.optimum import Optimum, optimum, upper_bound
@@ -63,19 +64,30 @@ def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
 
 
-def best_values(tree: Tree, both: Groups, *, seed: int) -> tuple[Optimum | BestEquivariant, dict[str, BestEquivariant]]:
+class Search(NamedTuple):
+    """How long the best policies are searched for."""
+
+    restarts: int = 128  # of `optimum`
+    tied_restarts: int = equivariant.RESTARTS
+    tied_steps: int = equivariant.STEPS
+
+
+def best_values(
+    tree: Tree, both: Groups, *, seed: int, search: Search
+) -> tuple[Optimum | BestEquivariant, dict[str, BestEquivariant]]:
     """The best self-play policy, and the best equivariant ones with and without agent swaps.
 
     With bounded memory they are the best of its policies, and upper bounds those of agents who forget nothing.
     """
+    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
     if tree.memory is None:
-        best = optimum(tree.problem, tree.horizon, seed=seed)
+        best = optimum(tree.problem, tree.horizon, restarts=search.restarts, seed=seed)
     else:
-        alone = both.swap.trivial
-        best = best_equivariant(tree, alone, upper_bound=upper_bound(tree.problem, tree.horizon), seed=seed)
+        bound = upper_bound(tree.problem, tree.horizon)
+        best = best_equivariant(tree, both.swap.trivial, upper_bound=bound, **settings)
     # A policy that is equivariant also under swaps is equivariant under the other symmetries.
-    without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, seed=seed)
-    swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, seed=seed)
+    without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, **settings)
+    swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, **settings)
     return best, {"swap": swapped, "no_swap": without}
 
 

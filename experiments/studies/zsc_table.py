@@ -20,9 +20,11 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import FORMAT
 from experiments.studies import exact_figures, exact_tables
+from experiments.studies.forecast import Part, forecast, of_methods
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import (
     SEARCH,
+    Groups,
     bounds_of,
     decisions,
     groups,
@@ -31,8 +33,8 @@ from experiments.studies.tabular import (
     probabilities,
 )
 from games.errors import TacitError
-from marl.exact import crossplay
-from marl.exact.equivariant import best_equivariant
+from marl.exact import cost, crossplay
+from marl.exact.equivariant import RESTARTS, STEPS, best_equivariant
 from marl.exact.methods import METHODS, Setting, between, score
 from marl.exact.optimum import optimum
 
@@ -79,14 +81,17 @@ class ZscConfig(StudyConfig):
 
 
 def _prepare(config: ZscConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
-    setting, best = _setting(config, report)
+    tree, both = config.simulator.tree, groups(config.simulator)
+    methods = of_methods(config.method, tree, both.swap if config.agent_swaps else both.no_swap, config.starts)
+    search = Part("best policies", cost.of_best(RESTARTS, STEPS))
+    report = forecast(config, [search, *methods], tree, config.starts, report)
+    setting, best = _setting(config, both, report)
     return lambda: _compute(config, setting, best, report)
 
 
-def _setting(config: ZscConfig, report: Report) -> tuple[Setting, dict[str, Any]]:
+def _setting(config: ZscConfig, both: Groups, report: Report) -> tuple[Setting, dict[str, Any]]:
     """The setting in which methods are carried out, and the best values as plain data."""
-    simulator = config.simulator
-    tree, both = simulator.tree, groups(simulator)
+    simulator, tree = config.simulator, config.simulator.tree
     report("best policies", 0, len(config.method))
     best = optimum(simulator.problem, simulator.horizon, seed=config.seed)
     group, tied, known = both.no_swap, best, {"optimum": bounds_of(best)}

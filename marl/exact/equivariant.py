@@ -43,8 +43,9 @@ VERTICES = 20_000
 _GRID = 2_000
 """The most points at which the return is evaluated for its Bernstein coefficients."""
 _HALVINGS = 20_000
-_STEPS = 2000
-_AT_ONCE = 32
+RESTARTS, STEPS = 32, 2000
+"""Of the search, by default."""
+_AT_ONCE, _FEW = 32, 16
 
 
 class BestEquivariant(NamedTuple):
@@ -59,7 +60,14 @@ class BestEquivariant(NamedTuple):
 
 @double_precision
 def best_equivariant(
-    tree: Tree, group: SymmetryGroup, *, upper_bound: float, restarts: int = 32, seed: int = 0, limit: int = VERTICES
+    tree: Tree,
+    group: SymmetryGroup,
+    *,
+    upper_bound: float,
+    restarts: int = RESTARTS,
+    steps: int = STEPS,
+    seed: int = 0,
+    limit: int = VERTICES,
 ) -> BestEquivariant:
     """The best joint policy that every element of `group` maps to itself.
 
@@ -68,12 +76,13 @@ def best_equivariant(
       group: its symmetries, with or without agent swaps.
       upper_bound: a bound on the value of all policies, or of those equivariant under a subgroup of `group`.
       restarts, seed: random starts of the search, where there are too many vertices or agents are swapped.
+      steps: of each of them; with fewer α falls faster.
       limit: the most vertices to enumerate.
 
     Raises:
-      TacitError: if `restarts` is not a positive whole number.
+      TacitError: if `restarts` or `steps` is not a positive whole number.
     """
-    restarts = whole_number("restarts", restarts, 1)
+    restarts, steps = whole_number("restarts", restarts, 1), whole_number("steps", steps, 1)
     tied = orbits(group, tree)
     swaps = any((g.agents != np.arange(len(g.agents))).any() for g in group.acting)
     corners = vertices(tree, tied, limit)
@@ -83,7 +92,7 @@ def best_equivariant(
         policy = tuple(own[best] for own in corners)
         value = float(values[best])
         return BestEquivariant(value, policy, True, value, f"all {len(values):,} tied vertices")
-    starts = search_tied(tree, tied, restarts, np.random.default_rng(seed))
+    starts = search_tied(tree, tied, restarts, np.random.default_rng(seed), steps)
     if corners is not None:
         starts = tuple(np.concatenate(pair) for pair in zip(starts, corners, strict=True))
     values = crossplay.self_play(tree, starts)
@@ -186,23 +195,28 @@ def _greatest_value(coefficients: np.ndarray, known: float) -> float:
 
 
 def search_tied(
-    tree: Tree, tied: tuple[np.ndarray, ...], restarts: int, rng: np.random.Generator
+    tree: Tree, tied: tuple[np.ndarray, ...], restarts: int, rng: np.random.Generator, steps: int = STEPS
 ) -> tuple[np.ndarray, ...]:
-    """Natural policy gradient of tied logits, its α falling to 0: for each agent float64[restarts, H, A]."""
+    """`steps` of natural policy gradient of tied logits, α falling to 0: for each agent float64[restarts, H, A]."""
     count = 1 + max(int(own.max()) for own in tied)
     logits = 2 * rng.normal(size=(restarts, count))
     span = float(np.ptp(tree.problem.expected_reward)) or 1.0
     orbit = tuple(map(jnp.asarray, tied))
 
     def ascend(table: Tables, logits: Array) -> JointPolicy:
-        return _ascend(table, orbit, logits, jnp.asarray(span))
+        return _ascend(table, orbit, logits, jnp.asarray(span), jnp.asarray(steps))
 
-    return in_batches(ascend, tables(tree), logits, width=_AT_ONCE)
+    return in_batches(ascend, tables(tree), logits, width=rows(restarts))
+
+
+def rows(restarts: int) -> int:
+    """Of a batch of so many starts of the search: one of two sizes, so that few programs are compiled."""
+    return _AT_ONCE if restarts > _FEW else _FEW
 
 
 @jax.jit
-@functools.partial(jax.vmap, in_axes=(None, None, 0, None))
-def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array) -> JointPolicy:
+@functools.partial(jax.vmap, in_axes=(None, None, 0, None, None))
+def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array, steps: Array) -> JointPolicy:
     """Follow one start to its end; probabilities up to 1e-6 are set to 0 if that does not lower the return."""
     sizes = sum(jnp.zeros(len(logits)).at[jnp.where(own >= 0, own, len(logits))].add(1.0, mode="drop") for own in tied)
 
@@ -210,15 +224,15 @@ def _ascend(table: Tables, tied: tuple[Array, ...], logits: Array, span: Array) 
         return log_policy(table, tuple(logits[own] for own in tied))
 
     def step(number: Array, logits: Array) -> Array:
-        alpha = 0.1 * span * 0.5 ** (number * 30.0 / _STEPS)
-        swept = sweep(table, policy(logits), jnp.where(number < 0.9 * _STEPS, alpha, 0.0))
+        alpha = 0.1 * span * 0.5 ** (number * 30.0 / steps)
+        swept = sweep(table, policy(logits), jnp.where(number < 0.9 * steps, alpha, 0.0))
         # An advantage is the same on its whole orbit, except at unreached histories.
         total = jnp.zeros(len(logits))
         for own, advantage in zip(tied, swept.advantage, strict=True):
             total = total.at[jnp.where(own >= 0, own, len(logits))].add(advantage, mode="drop")
         return logits + total / sizes / span
 
-    logits = jax.lax.fori_loop(0, _STEPS, step, logits)
+    logits = jax.lax.fori_loop(0, steps, step, logits)
     mixed = policy(logits)
     kept = log_policy(table, tuple(jnp.where(own > np.log(1e-6), own, -jnp.inf) for own in mixed))
     return jax.tree.map(

@@ -59,7 +59,8 @@ _POLISHED_WELL = 1e-12
 residual says. Then Newton's method goes on, if it may be used; if so, polishing takes few steps."""
 _RELAXED, _RELAX_STEPS = 1e-9, 300
 _MOVED_TOO_FAR = 1e-2
-_CHUNK = 25
+CHUNK = 25
+"""Steps of a compiled call, after which progress is reported."""
 
 
 class Stationary(NamedTuple):
@@ -106,7 +107,7 @@ def solve(
       step_tolerance: root mean square of the logits' local errors in one step of `flow`; 1e-5 of it in the explicit
         methods `flow_explicit` and `natural_gradient`.
       learning_rate: step size of `gradient_ascent` and `adam`, in logits per unit of gradient, and per step.
-      max_steps: after which a start counts as not converged.
+      max_steps: after which a start counts as not converged; of the method, and of polishing.
       newton_after: steps after which Newton's method (`newton.maxima_near`) is tried for starts that have not
         converged, and again whenever the steps have doubled and at `max_steps`: right at a fold or bifurcation the flow
         is slow without bound. Never if None or above `max_steps`, and in games too large for it (`newton.applies`).
@@ -175,7 +176,7 @@ def solve(
         newton_after = whole_number("newton_after", newton_after, 1)
         newton_after = newton_after if newton_after <= max_steps and newton.applies(tree) else None
     most = newton_after or max_steps
-    polish_steps = _POLISH_STEPS if newton_after is None else _FEW_POLISH_STEPS
+    polish_steps = min(max_steps, _POLISH_STEPS if newton_after is None else _FEW_POLISH_STEPS)
     while len(left := moving()):
         come_to_rest(left, _POLISH_FROM, most)
         assign(left, polished(left))
@@ -222,7 +223,7 @@ def _follow(
     """
     prepare, advance = programs
     total = len(alphas)
-    width = batch_width(total)
+    width = batch_width(total, table)
 
     def fresh(chosen: list[int]) -> Lane:
         # Padded to `width` rows, so that there is one compiled program.
@@ -237,7 +238,7 @@ def _follow(
     steps, time = np.zeros(total, np.int64), np.zeros(total)
     while active.any():
         lanes = jax.tree.map(np.array, advance(table, lanes))
-        taken += _CHUNK
+        taken += CHUNK
         at_rest = (lanes.gap < gap) | ~np.isfinite(lanes.gap)
         done = np.flatnonzero(active & (at_rest | (taken >= max_steps[rows])))
         for own, lane in zip(ended, lanes.logits, strict=True):
@@ -249,8 +250,9 @@ def _follow(
             for leaf, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(fresh(chosen)), strict=True):
                 leaf[refill] = np.asarray(new)[: len(refill)]
             rows[refill], taken[refill], active[refill] = chosen, 0, True
-        if batch_width(int(active.sum())) < len(rows):  # the last ones go on in a smaller program
-            kept = np.argsort(~active, kind="stable")[: batch_width(int(active.sum()))]
+        narrower = batch_width(int(active.sum()), table)
+        if narrower < len(rows):  # the last ones go on in a smaller program
+            kept = np.argsort(~active, kind="stable")[:narrower]
             lanes = jax.tree.map(lambda leaf, kept=kept: leaf[kept], lanes)
             rows, taken, active = rows[kept], taken[kept], active[kept]
         report(total - len(waiting) - int(active.sum()), total)
@@ -297,7 +299,7 @@ def _compiled(method: Method, step_tolerance: float, learning_rate: float) -> tu
         return Lane(logits, alpha, hidden, size, jnp.zeros(()), jnp.zeros(()), jnp.full((), jnp.inf))
 
     def advance(table: Tables, lane: Lane) -> Lane:
-        lane = jax.lax.fori_loop(0, _CHUNK, lambda _, lane: step(table, lane), lane)
+        lane = jax.lax.fori_loop(0, CHUNK, lambda _, lane: step(table, lane), lane)
         log_probs = log_policy(table, lane.logits)
         target, swept = soft_policy_iteration(table, log_probs, lane.alpha)
         moving = greatest(distances(log_probs, target), swept.reach) > _POLISH_FROM

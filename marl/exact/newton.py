@@ -36,7 +36,12 @@ _ROUNDING = 1e-13
 
 def applies(tree: Tree) -> bool:
     """Whether a game is small enough for Newton's method: `MOST_DENSE` unknowns."""
-    return sum(int((own.legal.sum(1) - 1).sum()) for own in tree.agents) <= MOST_DENSE
+    return free_coordinates(tree) <= MOST_DENSE
+
+
+def free_coordinates(tree: Tree) -> int:
+    """Of joint policies: one less than there are legal actions, at every history of every agent."""
+    return sum(int((own.legal.sum(1) - 1).sum()) for own in tree.agents)
 
 
 @double_precision

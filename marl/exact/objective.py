@@ -35,7 +35,10 @@ Array = jax.Array
 JointPolicy = tuple[Array, ...]
 """For each agent float64[H, A]."""
 
-_WIDE, _NARROW = 128, 16
+_WIDE, _NARROW, _FEW = 128, 16, 4
+_LARGE = 20_000
+"""Numbers in a game's tables from which on a row costs as much in a narrow batch as in a wide one
+(docs/performance.md): then only rows of padding cost."""
 _DENSE_FILL = 0.2
 """The least share of the pairs of two agents' histories that occur together for which a stage is in matrix form."""
 
@@ -71,7 +74,7 @@ def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any, width:
       The results as numpy arrays [B, ...].
     """
     total = len(jax.tree.leaves(rows)[0])
-    width = batch_width(total) if width is None else width
+    width = batch_width(total, table) if width is None else width
     parts = []
     for first in range(0, total, width):
         chosen = np.minimum(np.arange(first, first + width), total - 1)
@@ -80,9 +83,15 @@ def in_batches(function: Callable[..., Any], table: "Tables", *rows: Any, width:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def batch_width(total: int) -> int:
-    """Rows of a batch: one of two sizes, so that few programs are compiled."""
-    return _WIDE if total > _NARROW else _NARROW
+def batch_width(total: int, table: "Tables") -> int:
+    """Rows of a batch: one of two sizes a game, so that few programs are compiled."""
+    wide, narrow = (_WIDE, _NARROW) if table_entries(table) < _LARGE else (_NARROW, _FEW)
+    return wide if total > narrow else narrow
+
+
+def table_entries(table: "Tables") -> int:
+    """How many numbers they hold."""
+    return sum(leaf.size for leaf in jax.tree.leaves(table))
 
 
 class Dense(NamedTuple):

@@ -101,7 +101,7 @@ def test_the_thresholds_and_best_values_in_words(made):
     path, said = made
     assert said.out.splitlines()[-6:] == [
         "alpha_unique      several solutions up to 0.5, one from 0.5005 on (searched: 6 starts at 2 α; what they end "
-        "in followed upwards; 2 α beside folds and bifurcations)",
+        "in followed upwards; 2 α beside folds and bifurcations; not refined)",
         "alpha_stable      0.5: below it the branch from α = ∞ is no attractor",
         "alpha_certified   0.5 (one stage)",
         "best self-play    1",

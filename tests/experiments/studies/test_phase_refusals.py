@@ -30,6 +30,7 @@ ON_THE_COMMAND_LINE = [
     (["alpha=null", "alpha_count=0"], "alpha_count must be a whole number from 1 to 10000, not 0"),
     (["game=dectiger", "horizon=3.5"], "game.horizon must be a whole number, not 3.5"),
     (["refine=1"], "refine must be true or false, not 1"),
+    (["fast=1"], "fast must be true or false, not 1"),
     (["alhpa=1"], "the configuration has no key 'alhpa'; did you mean 'alpha'?"),
     (["matsch=1"], "the configuration has no key 'matsch'; did you mean 'game.match'?"),
     (["horizon=2"], "the configuration has no key 'horizon'; it has game, execution, "),
