@@ -146,8 +146,8 @@ class Search:
         left_out, nodes = -np.inf, 0
         best: tuple[_Node, _Trees, np.ndarray] | None = None
 
-        def open_(node: _Node) -> bool:
-            """Bound the children of a new node; whether one may be better than `lower`."""
+        def open_(node: _Node, most: float) -> bool:
+            """Bound the children of a new node, none above `most`; whether one may be better than `lower`."""
             nonlocal left_out, nodes, lower, best
             nodes, self.nodes = nodes + 1, self.nodes + 1
             here = node.occupancy
@@ -155,7 +155,7 @@ class Search:
             if (trees := self._last(node)) is not None:
                 found = best_rule(self._last_game(here, trees), threshold, MOST_RULES)
                 self.work += LEAST_WORK + found.work
-                left_out = max(left_out, node.value + node.scale * found.left_out)
+                left_out = max(left_out, min(most, node.value + node.scale * found.left_out))
                 if len(found.payoff):
                     lower, best = node.value + node.scale * float(found.payoff[0]), (node, trees, found.actions[0])
                 return False
@@ -165,8 +165,8 @@ class Search:
             reached[key] = node.value
             rules = rules_above(self._game(here, node.left, lookahead), threshold, MOST_RULES)
             self.work += LEAST_WORK + rules.work
-            left_out = max(left_out, node.value + node.scale * rules.left_out)
-            node.rules, node.bounds = rules.actions, node.value + node.scale * rules.payoff
+            left_out = max(left_out, min(most, node.value + node.scale * rules.left_out))
+            node.rules, node.bounds = rules.actions, np.minimum(node.value + node.scale * rules.payoff, most)
             return len(node.bounds) > 0
 
         def push(node: _Node) -> None:
@@ -174,7 +174,7 @@ class Search:
                 heapq.heappush(queue, (-float(node.bounds[node.made]), node.left, next(counter), node))
 
         node: _Node | None = _Node(start, left, 0.0, 1.0, None, (), ())
-        if open_(node):
+        if open_(node, np.inf):
             push(node)
         while queue and -queue[0][0] > lower + tie:
             spent = self.work >= self.most_work or (most_nodes is not None and nodes >= most_nodes)
@@ -185,9 +185,7 @@ class Search:
                 bound, child = float(node.bounds[node.made]), self._next_child(node)
                 if child is None:
                     left_out = max(left_out, bound)
-                elif open_(child):
-                    np.minimum(child.bounds, bound, out=child.bounds)
-                else:
+                elif not open_(child, bound):
                     child = None
                 push(node)
                 node = child
