@@ -11,6 +11,7 @@ of the state and of what everybody saw, if the agent acts as h says; it is not n
 has probability 0 is dropped.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,12 @@ def best_response(
     batch = [[choices[None] for choices in own] for own in policies]
     values, response = Responder(problem, horizon, agent, MEMORY_LIMIT)(batch)
     return float(values[0]), tuple(choices[0] for choices in response)
+
+
+def parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """int64[size or fewer] again and again: the numbers one part after the other."""
+    for first in range(0, len(numbers), size):
+        yield numbers[first : first + size]
 
 
 class _Nodes(NamedTuple):
@@ -117,11 +124,15 @@ class Responder:
         return total, self._greedy(policies[self.agent], stages, children, values, rng)
 
     def copies_at_once(self) -> int:
-        """For how many joint policies the beliefs take about `BATCH_BYTES`, if every outcome is possible."""
+        """For how many joint policies the beliefs take about `BATCH_BYTES`."""
+        return max(1, BATCH_BYTES // self.bytes_of_one())
+
+    def bytes_of_one(self) -> int:
+        """About how many bytes the beliefs of one response take in the last stage, if every outcome is possible."""
         seen_by_others = len(self.problem.joint_observations) // self.num_observations
         nodes = (self.num_actions * self.num_observations) ** (self.horizon - 1)
         each = nodes * max(seen_by_others ** (self.horizon - 1), len(self.joint_action))
-        return max(1, BATCH_BYTES // (8 * self.problem.num_states * each))
+        return 8 * self.problem.num_states * each
 
     def _first(self, count: int) -> tuple[_Nodes, _Rows]:
         """Stage 0 of `count` joint policies."""

@@ -5,6 +5,8 @@ digits of a history's number, the newest last: after observation o, history h be
 Stage t has O^t histories, or O^(t + 1) in a game with initial observations.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from games.errors import TacitError
@@ -14,8 +16,48 @@ from games.tabular.histories import Tree
 PurePolicy = tuple[tuple[np.ndarray, ...], ...]
 """policy[agent][stage]: int64[N], an action for each of the agent's N observation histories of that stage."""
 
+POLICY_BYTES = 1 << 30
+"""Bytes that a joint policy on all observation histories may take."""
+
 Batch = list[list[np.ndarray]]
 """P joint policies: batch[agent][stage] is int64[P, N]."""
+
+
+class Controller(NamedTuple):
+    """A deterministic joint policy with few nodes: histories after which an agent goes on in the same way share one."""
+
+    first: tuple[np.ndarray, ...]  # for each agent int64[1], or int64[O] by the initial observation: the first node
+    actions: tuple[tuple[np.ndarray, ...], ...]  # for each agent and stage int64[N], the action at each node
+    following: tuple[tuple[np.ndarray, ...], ...]
+    """For each agent and each stage but the last int64[N, O]: the node after each observation; -1: is never met."""
+
+
+def as_controller(problem: DecPOMDP, policy: PurePolicy) -> Controller:
+    """A deterministic joint policy as a controller whose nodes are the observation histories."""
+    following = tuple(
+        tuple(np.arange(len(choices) * width).reshape(-1, width) for choices in own[:-1])
+        for own, width in zip(policy, problem.num_observations, strict=True)
+    )
+    return Controller(tuple(np.arange(len(own[0])) for own in policy), policy, following)
+
+
+def on_histories(problem: DecPOMDP, horizon: int, controller: Controller) -> PurePolicy:
+    """What a controller does at each observation history; the first legal action where none of its nodes is.
+
+    Raises:
+      TacitError: if that takes more than `POLICY_BYTES`.
+    """
+    check_stages(problem, horizon, 1, POLICY_BYTES)
+    policy: list[tuple[np.ndarray, ...]] = []
+    for agent, fill in enumerate(first_legal(problem, horizon, own) for own in range(problem.num_agents)):
+        node = controller.first[agent]
+        stages: list[np.ndarray] = []
+        for t, choices in enumerate(controller.actions[agent]):
+            stages.append(np.where(node >= 0, choices[node], fill[t][0]))
+            if t + 1 < horizon:
+                node = np.where(node[:, None] >= 0, controller.following[agent][t][node], -1).ravel()
+        policy.append(tuple(stages))
+    return tuple(policy)
 
 
 def to_behaviour(policy: PurePolicy, tree: Tree) -> tuple[np.ndarray, ...]:

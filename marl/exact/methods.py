@@ -20,8 +20,8 @@ from games.errors import TacitError
 from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup, orbits
 from marl.exact import branches, crossplay, off_belief, other_play, phase, reasoning
+from marl.exact.alternation import alternate
 from marl.exact.deterministic import to_behaviour
-from marl.exact.optimum import optimum
 from marl.exact.starts import concatenate, normal_starts, pure_starts
 
 FIRST_RESTARTS, MOST_RESTARTS = 8, 1024
@@ -102,12 +102,12 @@ def self_play(setting: Setting) -> Outcomes:
     policies, short = [], 0
     for seed in rng.integers(2**31, size=setting.starts).tolist():
         restarts = FIRST_RESTARTS
-        found = optimum(tree.problem, tree.horizon, restarts=restarts, seed=seed, limit=0)
-        while found.value < setting.best_self_play - _BEST and restarts < MOST_RESTARTS:
+        value, policy = alternate(tree.problem, tree.horizon, restarts=restarts, seed=seed)
+        while value < setting.best_self_play - _BEST and restarts < MOST_RESTARTS:
             restarts *= 2
-            found = optimum(tree.problem, tree.horizon, restarts=restarts, seed=seed, limit=0)
-        short += found.value < setting.best_self_play - _BEST
-        policies.append(to_behaviour(found.policy, tree))
+            value, policy = alternate(tree.problem, tree.horizon, restarts=restarts, seed=seed)
+        short += value < setting.best_self_play - _BEST
+        policies.append(to_behaviour(policy, tree))
     with np.errstate(divide="ignore"):
         log_probs = tuple(np.log(np.stack(own)) for own in zip(*policies, strict=True))
     note = f"{setting.starts} starts" + (f", {short} of them below the best value known" if short else "")
