@@ -21,7 +21,7 @@ _STARTS = (2, 1, 1)
 _MOST_ALPHAS, _FEWEST_STEPS, _MOST_STEPS = 4, 100, 2_000
 _ENOUGH_STEPS = 400
 """Fewer α are taken rather than fewer steps than this."""
-_RESTARTS = 16
+_WORK, _RESTARTS = 30_000_000, 16
 
 
 class Effort(NamedTuple):
@@ -60,7 +60,7 @@ def fast(given: Effort, tree: Tree) -> Effort:
         max_steps=min(given.max_steps, steps),
         refine=False,
         branch=False,
-        search=Search(_RESTARTS, _RESTARTS, tied_steps),
+        search=Search(_WORK, _RESTARTS, _RESTARTS, tied_steps),
     )
 
 

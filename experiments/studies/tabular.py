@@ -16,7 +16,7 @@ from games.tabular.symmetry import SymmetryGroup, automorphisms
 from marl.exact import equivariant
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.methods import METHODS
-from marl.exact.optimum import Optimum, optimum, upper_bound
+from marl.exact.optimum import WORK, Optimum, optimum
 
 SEARCH = 2
 """The version of the search for one solution: part of the names of runs that depend on it. Version 1 could miss windows
@@ -67,7 +67,8 @@ def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
 class Search(NamedTuple):
     """How long the best policies are searched for."""
 
-    restarts: int = 128  # of `optimum`
+    work: int = WORK  # of `optimum`, and the starts of its alternating best responses
+    restarts: int = 128
     tied_restarts: int = equivariant.RESTARTS
     tied_steps: int = equivariant.STEPS
 
@@ -80,11 +81,9 @@ def best_values(
     With bounded memory they are the best of its policies, and upper bounds those of agents who forget nothing.
     """
     settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
-    if tree.memory is None:
-        best = optimum(tree.problem, tree.horizon, restarts=search.restarts, seed=seed)
-    else:
-        bound = upper_bound(tree.problem, tree.horizon)
-        best = best_equivariant(tree, both.swap.trivial, upper_bound=bound, **settings)
+    best = optimum(tree.problem, tree.horizon, work=search.work, restarts=search.restarts, seed=seed)
+    if tree.memory is not None:
+        best = best_equivariant(tree, both.swap.trivial, upper_bound=best.upper_bound, **settings)
     # A policy that is equivariant also under swaps is equivariant under the other symmetries.
     without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, **settings)
     swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, **settings)

@@ -19,8 +19,10 @@ from marl.exact.multi_agent_a_star import MOST_LOOKAHEAD, Search
 
 MET = 1e-9
 """A lower bound that is this near to an upper bound is the optimum."""
+WORK = 300_000_000
+"""What all searches together may do, by default, in payoffs computed."""
 FIRST_WORK = 1_000_000
-"""What the first search may do, in payoffs computed; those that follow may do more and more.
+"""What the first search may do; those that follow may do more and more.
 
 Which lookahead is best depends on the problem: the most where few beliefs are met; little or none where they are so
 many that bounds take all the work.
@@ -41,7 +43,7 @@ class Optimum(NamedTuple):
 
 
 def optimum(
-    problem: DecPOMDP, horizon: int, *, limit: int = 5_000, work: int = 300_000_000, restarts: int = 128, seed: int = 0
+    problem: DecPOMDP, horizon: int, *, limit: int = 5_000, work: int = WORK, restarts: int = 128, seed: int = 0
 ) -> Optimum:
     """The best deterministic joint policy: the certain optimum, or the best that is found, with an upper bound.
 

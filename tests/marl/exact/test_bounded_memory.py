@@ -349,7 +349,8 @@ def test_recycling_robots_need_to_remember_one_pair(horizon, published):
     problem = recycling.problem().replace(discount=1.0)
     tree = memories.build(problem, horizon, 1)
     alone = symmetry.automorphisms(problem, swap_agents=False).trivial
-    found = equivariant.best_equivariant(tree, alone, upper_bound=optimum.upper_bound(problem, horizon), restarts=16)
+    bound = optimum.optimum(problem, horizon).upper_bound
+    found = equivariant.best_equivariant(tree, alone, upper_bound=bound, restarts=16)
     assert found.value == pytest.approx(published, rel=1e-9)
     assert found.value <= found.upper_bound
 
