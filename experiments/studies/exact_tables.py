@@ -89,10 +89,20 @@ def phase_findings(contents: Mapping[str, Any]) -> dict[str, str]:
         "alpha_unique": f"{said} (searched: {'; '.join(ways)})",
         "alpha_stable": where,
         "alpha_certified": f"{proved} ({certified['method']})",
+        **_boxed(contents.get("alpha_boxed")),  # files of before do not have it
         "best self-play": f"{_in_full(contents['optimum'])}{known}",
         "best equivariant": f"{_in_full(equivariant['swap'])} with agent swaps (symmetries: {orders['swap']}), "
         f"{_in_full(equivariant['no_swap'])} without ({orders['no_swap']})",
     }
+
+
+def _boxed(found: Mapping[str, Any] | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    if isinstance(found["boxes"], str):
+        return {"alpha_boxed": f"none ({found['boxes']})"}
+    proved = "none" if found["alpha"] is None else f"{found['alpha']:.6g}"
+    return {"alpha_boxed": f"{proved} (proved by {found['boxes']:,} boxes)"}
 
 
 def title(contents: Mapping[str, Any]) -> str:

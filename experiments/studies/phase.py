@@ -44,6 +44,7 @@ from marl.exact import branches, cost, crossplay, gradient_flow, phase
 from marl.exact.branch_equations import space_of
 from marl.exact.certified import Certificate, alpha_certified
 from marl.exact.starts import concatenate, normal_starts, pure_starts
+from marl.exact.uniqueness import alpha_boxed
 
 _MOST_ALPHAS = 10_000
 _MOST_STARTS = 100_000
@@ -78,6 +79,7 @@ class PhaseConfig(StudyConfig):
     branch: bool
     fast: bool
     memory: int | None
+    boxes: int
 
     @functools.cached_property
     def tree(self) -> Tree:
@@ -118,6 +120,7 @@ class PhaseConfig(StudyConfig):
             learning_rate=number("learning_rate", plain.get("learning_rate"), 0.0, above=True),
             max_steps=whole_number("max_steps", plain.get("max_steps"), 1),
             **switches,
+            boxes=whole_number("boxes", plain.get("boxes"), 0),
             memory=None if plain.get("memory") is None else whole_number("memory", plain["memory"], 0),
         )
         return [config]
@@ -125,7 +128,11 @@ class PhaseConfig(StudyConfig):
     def science(self) -> dict[str, Any]:
         """What decides the result, as plain data: the run's name is the hash of this."""
         plain = super().science()
-        later = {"fast": effort.VERSION if self.fast else None, "memory": self.memory}  # runs without keep their names
+        later = {  # runs without these keys keep their names
+            "fast": effort.VERSION if self.fast else None,
+            "memory": self.memory,
+            "boxes": self.boxes or None,
+        }
         return {key: value for key, value in (plain | later).items() if key not in later or value is not None}
 
     @functools.cached_property
@@ -258,6 +265,7 @@ def _compute(
         "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
         "alpha_stable": None if followed is None else followed.alpha_stable,
         "alpha_certified": _certified(tree),
+        "alpha_boxed": _boxed(tree, config.boxes, report),
         "branch": branch_table,
         "branch_refused": branch if isinstance(branch, str) else None,
         "optimum": bounds_of(best),
@@ -275,6 +283,17 @@ def _certified(tree: Tree) -> dict[str, Any]:
         return alpha_certified(tree)._asdict()
     except TacitError as error:
         return Certificate(None, str(error), "")._asdict()
+
+
+def _boxed(tree: Tree, most: int, report: Report) -> dict[str, Any] | None:
+    """What boxes prove; of a game that they cannot be taken of, why; None if they are not asked for."""
+    if not most:
+        return None
+    report("boxes", 0, 1)
+    try:
+        return alpha_boxed(tree, most=most)._asdict()
+    except TacitError as error:
+        return {"alpha": None, "boxes": str(error)}
 
 
 def parts(config: PhaseConfig, swap: SymmetryGroup) -> list[Part]:

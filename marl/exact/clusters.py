@@ -73,8 +73,10 @@ def clusters(tree: Tree) -> Clusters:
     """Cluster the histories of all agents.
 
     Raises:
-      TacitError: if a stage has more than `MOST_ENTRIES` pairs of an agent's and the others' histories.
+      TacitError: if a stage has more than `MOST_ENTRIES` pairs of an agent's and the others' histories; with bounded
+        memory.
     """
+    tree.need_perfect_recall("a proof by clusters of histories")
     labels, firsts, shares = zip(*(_label(tree, agent) for agent in range(len(tree.agents))), strict=True)
     agents = tuple(_own(tree, agent, labels[agent], firsts[agent], shares[agent]) for agent in range(len(tree.agents)))
     return Clusters(tree, agents, _joint(tree, labels, firsts))

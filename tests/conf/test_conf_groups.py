@@ -109,7 +109,7 @@ def test_each_game_explains_its_own_keys():
 def test_the_phase_diagram_explains_its_keys():
     composed = compose.compose([], "phase")
     own = {key for key in dotted(composed) if "." not in key}
-    assert len(own) == 14
+    assert len(own) == 17
     assert own <= explained(ROOT / "phase.yaml")
     # The groups are the same as for training.
     assert set(composed) - own == {"game", "execution"}

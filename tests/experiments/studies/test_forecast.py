@@ -153,7 +153,7 @@ def test_fast_settings_of_a_small_game():
     spent = effort.fast(ASKED, equal_levers.make(2).tree)
     assert (spent.starts, spent.num_starts, spent.max_steps) == ((2, 1, 1), 4, 2_000)
     assert (spent.refine, spent.branch) == (False, False)
-    assert spent.search == Search(restarts=16, tied_restarts=16, tied_steps=2_000)
+    assert spent.search == Search(work=30_000_000, restarts=16, tied_restarts=16, tied_steps=2_000)
     assert spent.alpha == tuple(ASKED.alpha[place] for place in (4, 12, 20, 28))
 
 

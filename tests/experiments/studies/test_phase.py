@@ -143,6 +143,27 @@ def test_only_runs_with_bounded_memory_have_it_in_their_name():
     assert len({config(f"memory={memory}").name() for memory in ("null", 0, 1)}) == 3
 
 
+@pytest.mark.slow
+def test_boxes_prove_more_than_the_formula(made):
+    found = phase._boxed(equal_levers.make(3).tree, 20, study.silent)
+    assert 0.364213 < found["alpha"] < 0.45
+    assert contents(made[0])["alpha_boxed"] is None
+    said = exact_tables.phase_findings({**contents(made[0]), "alpha_boxed": found})
+    assert said["alpha_boxed"] == f"{found['alpha']:.6g} (proved by {found['boxes']:,} boxes)"
+
+
+def test_boxes_need_perfect_recall():
+    (one,) = study.configs(phase.STUDY, ["game=dectiger", "horizon=3", "memory=1"])
+    found = phase._boxed(one.tree, 20, study.silent)
+    assert found["alpha"] is None
+    assert "needs perfect recall, and with memory=1 agents forget" in found["boxes"]
+
+
+def test_only_runs_with_boxes_have_them_in_their_name():
+    assert "boxes" not in config().science()
+    assert config("boxes=0").name() == config().name() != config("boxes=5").name()
+
+
 def test_decisions_with_bounded_memory_in_words():
     (one,) = study.configs(phase.STUDY, ["game=dectiger", "horizon=3", "memory=1"])
     words = [decision["words"] for decision in tabular.decisions(one.tree)]

@@ -62,6 +62,7 @@ IN_A_CONFIGURATION = [
     (["branch=maybe"], "branch must be true or false, not 'maybe'"),
     (["seed=-1"], "seed must be a whole number from 0 to 2147483647, not -1"),
     (["step_tolerance=0"], "step_tolerance must be a number above 0 and at most 1, not 0"),
+    (["boxes=-1"], "boxes must be a whole number of at least 0, not -1"),
     (["memory=-1"], "memory must be a whole number of at least 0, not -1"),
     (["max_steps=0"], "max_steps must be a whole number of at least 1, not 0"),
 ]

@@ -71,14 +71,14 @@ class TestMethods:
 
 class TestDecisions:
     def test_histories_are_named_by_what_happened(self):
-        found = decisions(two_stage_lever.make())
+        found = decisions(two_stage_lever.make().tree)
         assert [one["words"] for one in found] == [
             "", "left, saw left", "left, saw right", "right, saw left", "right, saw right"
         ]  # fmt: skip
         assert found[3] == {"history": 3, "words": "right, saw left", "actions": {0: "left", 1: "right"}}
 
     def test_all_histories_of_dectiger(self):
-        found = decisions(dectiger.make(horizon=2))
+        found = decisions(dectiger.make(horizon=2).tree)
         assert len(found) == 1 + 3 * 2
         assert found[1]["words"] == "listen, saw hear-left"
 
