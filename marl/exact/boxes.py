@@ -30,7 +30,7 @@ VALUE_ERROR = 1e-10
 _RATIO_ERROR = 1e-12
 _SUM_ERROR = 1e-15
 LEAST = 1e-290
-"""No greatest probability is less: exp underflows below."""
+"""No probability of a stationary point may be less (`uniqueness` sees to that), since exp underflows below."""
 _SEEN = 1e-250
 """Weights of a belief of which the greatest is less may have underflowed, and count as unknown."""
 _HALVINGS = 40

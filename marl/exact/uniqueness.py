@@ -29,6 +29,8 @@ _BATCH, _AT_ONCE = 256, 32
 """Boxes that are narrowed, and boxes whose derivatives are bounded, at a time."""
 _STALLED = 0.95
 """A box that keeps more than this share of its width is not narrowed again."""
+_MOST_LOGIT = 600.0
+"""No difference of action values over α may be greater: then all probabilities are above `boxes.LEAST`."""
 _NARROW = 0.15
 """Boxes of which no probability has a greater width are tried for at most one stationary point."""
 _WIDTH_OF_ALPHA = 20.0
@@ -83,6 +85,8 @@ class _Search:
 
     def one_between(self, low: float, high: float) -> bool:
         todo, left = all_policies(self.game, low, high), self.most
+        if 2 * self.contraction.scale(todo)[0] > _MOST_LOGIT * low:
+            return False
         while len(todo):
             batch, todo = todo.take(slice(-_BATCH, None)), todo.take(slice(-_BATCH))
             left -= len(batch)
@@ -102,7 +106,7 @@ class _Search:
             boxes = self.contraction.shrink(boxes)
             full = ~boxes.empty
             boxes, before = boxes.take(full), before[full]
-            stall = boxes.total_width >= _STALLED * before
+            stall = ~(boxes.total_width < _STALLED * before)
             stalled.append(boxes.take(stall))
             boxes = boxes.take(~stall)
         return join([boxes, *stalled])

@@ -15,7 +15,7 @@ from tests.soft_iteration import stationary
 @pytest.mark.parametrize(("count", "fold"), [(2, 0.5), (3, 0.364213), (10, 0.219309)])
 def test_equal_levers_are_proved_down_to_their_fold(count, fold):
     found = alpha_boxed(build(equal_levers.problem(count), 1), most=100)
-    assert fold <= found.alpha <= 1.06 * fold
+    assert fold <= found.alpha <= 1.1 * fold
 
 
 @pytest.mark.slow
@@ -50,6 +50,13 @@ def test_dectiger_is_proved_far_below_the_formula():
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.21), (0.215, 0.23)])
 def test_no_proof_where_there_are_several(low, high):
     assert not one_between(build(lever.problem(), 1), low, high, most=3000)
+
+
+def test_no_proof_where_probabilities_underflow(random_dec_pomdp):
+    # One agent has one stationary point at every α, but at the least its probabilities are below exp(-700).
+    tree = build(random_dec_pomdp(3, num_agents=1, initial=True), 2)
+    assert one_between(tree, 0.1, 0.2)
+    assert not one_between(tree, 1e-3, 2e-3)
 
 
 KINDS = {
