@@ -93,7 +93,7 @@ class Derivatives:
                 self._earlier_stages(found, t, agent, belief, over)
                 policy = over.middle.low[agent][:, rows]
                 base = ((found[0] + found[1]) / 2 * policy[..., None]).sum(2, keepdims=True)
-                place = self.offsets[agent] + slice_of(rows, actions).start
+                place = self.offsets[agent] + rows.start * actions
                 for side, part in zip((low, high), found, strict=True):
                     part = np.where(own.legal[rows][..., None], part - base, 0.0)
                     side[:, place : place + shape[1] * actions] = part.reshape(len(boxes), -1, shape[3])
@@ -175,7 +175,7 @@ class Derivatives:
         stage, count = self.game.stages[t], found[0].shape[1] * found[0].shape[2]
         start = stage.local[stage.before, agent] * found[0].shape[2] + stage.actions[agent]
         reached = pair(  # [P, (C, a), K]: the probability of joint clusters, given own cluster and action
-            _scattered(side[:, stage.before] * step, start, stage.after, (count, len(self._after(t))))
+            _scattered(side[:, stage.before] * step, start, stage.after, (count, self._size(t + 1)))
             for side, step in zip(belief, self._steps(t, over.boxes, agent), strict=True)
         )
         for u in range(t + 1, self.game.tree.horizon):
@@ -193,7 +193,7 @@ class Derivatives:
                     worth = -greatest_belief(-worth[0], others, of), greatest_belief(worth[1], others, of)
                     chance = pair(_collected(side, local[:, agent], size) for side in reached)
                 terms = _times(_ends(chance, 1), (worth[0][:, None], worth[1][:, None]))
-                columns = self.offsets[other] + slice_of(rows, actions).start
+                columns = self.offsets[other] + rows.start * actions
                 for side, part in zip(found, terms, strict=True):
                     part = part if other == agent else _collected(part, local[:, other], size)
                     view = side[..., columns : columns + size * actions]
@@ -201,7 +201,7 @@ class Derivatives:
             if u + 1 < self.game.tree.horizon:
                 ways = self.game.stages[u]
                 reached = pair(
-                    _collected(side[:, :, ways.before] * step[:, None], ways.after, len(self._after(u)))
+                    _collected(side[:, :, ways.before] * step[:, None], ways.after, self._size(u + 1))
                     for side, step in zip(reached, self._steps(u, over.boxes), strict=True)
                 )
 
@@ -225,7 +225,7 @@ class Derivatives:
                 share = self._shares(other, u, t, over)
                 share = pair(side[:, :, local[:, other], None] for side in share)
                 terms = _times(share, (weighted[0][:, None], weighted[1][:, None]))  # [P, (C', x), K, a]
-                columns = self.offsets[other] + slice_of(theirs.stage(u), theirs.legal.shape[1]).start
+                columns = self.offsets[other] + theirs.stage(u).start * theirs.legal.shape[1]
                 for side, part in zip(found, terms, strict=True):
                     part = np.moveaxis(_collected(part, local[:, agent], side.shape[1]), 1, -1)
                     side[..., columns : columns + part.shape[-1]] += part
@@ -245,8 +245,9 @@ class Derivatives:
         base = (np.where(legal, (low + high) / 2, 0.0) * policy).sum(2, keepdims=True)
         return np.where(legal, low - base, 0.0), np.where(legal, high - base, 0.0)
 
-    def _after(self, t: int) -> np.ndarray:
-        return self.game.stages[t + 1].chance
+    def _size(self, t: int) -> int:
+        """The number of joint clusters of a stage."""
+        return len(self.game.stages[t].chance)
 
     def _steps(self, t: int, boxes: Boxes, without: int | None = None) -> Interval:
         """Bounds of P(way), float64[P, L], given its joint cluster (and the action of the agent `without`)."""
@@ -288,11 +289,6 @@ class Derivatives:
             least = np.where(through[0] > 0, through[0] / (through[0] * high + rest[1]), 0.0)
             most = np.where(through[1] > 0, through[1] / (through[1] * low + rest[0]), 0.0)
         return least, most
-
-
-def slice_of(rows: slice, actions: int) -> slice:
-    """The places of clusters' actions among all places of an agent."""
-    return slice(rows.start * actions, rows.stop * actions)
 
 
 def _beliefs(weights: Interval, own: np.ndarray) -> Interval:

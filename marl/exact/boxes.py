@@ -135,13 +135,15 @@ class Contraction:
         ]  # int64[N, most] joint clusters of each own cluster
         self.groups = [[self._group(t, agent) for agent in range(self.count)] for t in range(horizon - 1)]
         self.following = [self._following(t) for t in range(horizon - 1)]
-        discounts = problem.discount ** np.arange(horizon)
-        self.greatest_reward = float(discounts @ [np.abs(stage.reward).max() for stage in game.stages])
-        logs = [sum(math.log(own.legal[own.stage(t)].sum(1).max()) for own in game.agents) for t in range(horizon)]
-        self.greatest_entropy = float(discounts @ logs)
+        rewards, entropies = [0.0], [0.0]
+        for t in reversed(range(horizon)):
+            log_counts = [math.log(own.legal[own.stage(t)].sum(1).max()) for own in game.agents]
+            rewards.append(float(np.abs(game.stages[t].reward).max()) + self.discount * rewards[-1])
+            entropies.append(sum(log_counts) + self.discount * entropies[-1])
+        self.greatest_reward, self.greatest_entropy = max(rewards), max(entropies)
 
     def scale(self, boxes: Boxes) -> np.ndarray:
-        """The greatest absolute value that a policy can have: float64[P]."""
+        """The greatest absolute value that a policy can have at any stage, in units of the stage: float64[P]."""
         return self.greatest_reward + boxes.alpha_high * self.greatest_entropy
 
     def choices(self, t: int, agent: int) -> bool:
@@ -164,7 +166,8 @@ class Contraction:
                     most = self._mean_over_others(t, agent, gains, now, weights)
                     most = most + _like(error, most)
                     self._respond(t, agent, most, now)
-            ahead, entropies = self.look_ahead(t, ahead, now)
+            if t:
+                ahead, entropies = self.look_ahead(t, ahead, now)
         return dataclasses.replace(boxes, low=tuple(low), high=tuple(high))
 
     def own_weights(self, boxes: Boxes) -> list[Interval]:
@@ -173,11 +176,11 @@ class Contraction:
         for own, *sides in zip(self.game.agents, boxes.low, boxes.high, strict=True):
             weights = []
             for policy in sides:
-                weight = np.ones(policy.shape[:2])
+                weight = np.zeros(policy.shape[:2])
+                weight[:, own.stage(0)] = own.start
                 for t in range(1, self.game.tree.horizon):
                     ways = own.ways_into(t)
                     before, after = own.before[ways], own.after[ways]
-                    weight[:, own.stage(t)] = 0.0
                     shares = own.weight[ways] * weight[:, before] * policy[:, before, own.action[ways]]
                     add_at(weight, (slice(None), after), shares)
                 weights.append(weight)
@@ -403,7 +406,7 @@ def greatest_belief(worth: np.ndarray, weights: Interval, of: np.ndarray) -> np.
     known, top = top[:, :, 0] > _SEEN, np.where(top > _SEEN, top, 1.0)
     order = np.argsort(-c, axis=2)
     c = np.take_along_axis(c, order, 2)
-    best, c = c[:, :, 0], np.where(np.isfinite(c), c, 0.0)
+    best, c = c[:, :, 0], np.where(np.isneginf(c), 0.0, c)
     low, high = (np.take_along_axis(np.broadcast_to(_like(side / top, c), c.shape), order, 2) for side in (low, high))
     weight = low.sum(2, keepdims=True) + np.cumsum(high - low, 2)
     total = (low * c).sum(2, keepdims=True) + np.cumsum((high - low) * c, 2)

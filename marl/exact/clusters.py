@@ -23,6 +23,9 @@ from marl.exact.off_belief import expected_rewards, predecessors
 
 _DIGITS = 12
 """To how many digits probabilities agree in a cluster."""
+_TOO_RARE = (
+    f"histories of this game differ by events of a probability below 1e-{_DIGITS}: they cannot be told from equal ones"
+)
 MOST_ENTRIES = 100_000_000
 """The most entries of the table of a stage's histories against those of the others."""
 
@@ -36,6 +39,7 @@ class OwnClusters(NamedTuple):
     before: np.ndarray  # int64[E]
     action: np.ndarray  # int64[E]
     after: np.ndarray  # int64[E]
+    start: np.ndarray  # float64[C of stage 0], X of the clusters of first observations
     weight: np.ndarray  # float64[E]: X(C') = Σ over the ways into C' of weight · X(C) π(a|C)
 
     def stage(self, t: int) -> slice:
@@ -74,7 +78,7 @@ def clusters(tree: Tree) -> Clusters:
 
     Raises:
       TacitError: if a stage has more than `MOST_ENTRIES` pairs of an agent's and the others' histories; with bounded
-        memory.
+        memory; if what follows one history of a cluster has a probability below 1e-12 and cannot follow another.
     """
     tree.need_perfect_recall("a proof by clusters of histories")
     labels, firsts, shares = zip(*(_label(tree, agent) for agent in range(len(tree.agents))), strict=True)
@@ -122,7 +126,10 @@ def _own(
     later = later[np.argsort(member[later], kind="stable")]
     share = np.concatenate(shares)
     before, after = member[own.parent[later]], member[later]
-    return OwnClusters(offsets, own.legal[first], member, before, own.action[later], after, share[later])
+    if not np.isin(np.arange(offsets[1], offsets[-1]), after).all():
+        raise TacitError(_TOO_RARE)
+    start = np.bincount(labels[0], shares[0])
+    return OwnClusters(offsets, own.legal[first], member, before, own.action[later], after, start, share[later])
 
 
 def _joint(
@@ -159,4 +166,6 @@ def _first_rows(
     code = np.ravel_multi_index(tuple(label[local[:, agent]] for agent, label in enumerate(labels)), sizes)
     number = np.full(math.prod(sizes), -1)
     number[code[first]] = np.arange(first.sum())
+    if (number[code] < 0).any():
+        raise TacitError(_TOO_RARE)
     return np.flatnonzero(first), number[code]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from games.errors import whole_number
+from games.errors import TacitError, number, whole_number
 from games.tabular.histories import Tree
 from marl.exact.box_derivatives import Derivatives
 from marl.exact.boxes import Boxes, Contraction, all_policies, join
@@ -23,6 +23,8 @@ from marl.exact.clusters import clusters
 
 SLICES = (1.05, 1.02, 1.01)
 """Ratios of the greatest and the least α of a slice: the next one where a slice ends undecided, until none is left."""
+_FORMULA_ERROR = 1 + 1e-9
+"""The search begins so much above `alpha_certified`, whose rounding errors are not bounded."""
 _LEAST_SHARE = 1e-3
 """The search ends at this share of `alpha_certified`."""
 _BATCH, _AT_ONCE = 256, 32
@@ -63,7 +65,7 @@ def alpha_boxed(
     if reached is None or reached == 0:
         return Boxed(reached, 0)
     search = _Search(tree, most)
-    least = _LEAST_SHARE * reached
+    least, reached = _LEAST_SHARE * reached, _FORMULA_ERROR * reached
     for ratio in SLICES:
         while reached > least and search.one_between(reached / ratio, reached):
             reached /= ratio
@@ -72,8 +74,16 @@ def alpha_boxed(
 
 
 def one_between(tree: Tree, low: float, high: float, *, most: int = 2_000) -> bool:
-    """Whether boxes prove that J_α has exactly one stationary point at every α between two positive values."""
-    return _Search(tree, most).one_between(low, high)
+    """Whether boxes prove that J_α has exactly one stationary point at every α between two positive values.
+
+    Raises:
+      TacitError: for values that are not positive, or in the wrong order; as `alpha_boxed`.
+    """
+    low, high = number("low", low, 0, above=True), number("high", high, 0, above=True)
+    if low > high:
+        raise TacitError(f"low must not be above high, and {low:g} is above {high:g}")
+    search = _Search(tree, whole_number("most", most, 1))
+    return alpha_certified(tree).alpha is not None and search.one_between(low, high)
 
 
 class _Search:
@@ -122,8 +132,8 @@ class _Search:
     def _halves(self, boxes: Boxes) -> tuple[Boxes, Boxes]:
         """Each box divided where it is widest: in α, or in one probability."""
         weights = self.contraction.own_weights(boxes)
-        of_alpha = _WIDTH_OF_ALPHA * np.log(boxes.alpha_high / boxes.alpha_low)
-        widths = [np.where(_greatest_width(boxes) < _NARROW, of_alpha, 0.0)[:, None]]
+        in_alpha = _WIDTH_OF_ALPHA * np.log(boxes.alpha_high / boxes.alpha_low)
+        widths = [np.where(_greatest_width(boxes) < _NARROW, in_alpha, 0.0)[:, None]]
         for own, width, (_, weight) in zip(self.game.agents, boxes.widths, weights, strict=True):
             stages = np.repeat(np.arange(len(own.offsets) - 1), np.diff(own.offsets))
             widths.append((width * (weight * 0.5**stages)[..., None]).reshape(len(boxes), -1))

@@ -4,11 +4,28 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
+from games.tabular.dec_pomdp import DecPOMDP, from_functions
 from games.tabular.histories import build
 from games.tabular.library import dectiger, recycling, tiny_hanabi
 from marl.exact import clusters as clusters_module
 from marl.exact.clusters import clusters
 from tests.soft_iteration import stationary
+
+
+def unequal_first_observations():
+    """The first sees a or a2 in state s, b in t. In s equal levers pay 1; in t the second one's lever 0 pays 5."""
+    return DecPOMDP(
+        agents=("first", "second"),
+        states=("s", "t"),
+        actions=(("lever0", "lever1"),) * 2,
+        observations=(("a", "a2", "b"), ("nothing",)),
+        discount=1.0,
+        start=np.array([0.99, 0.01]),
+        transition=np.tile(np.eye(2), (4, 1, 1)),
+        observation=np.tile(np.array([[0.001, 0.999, 0.0], [0.0, 0.0, 1.0]]), (4, 1, 1)),
+        reward=np.array([[1, 5], [0, 0], [0, 5], [1, 0]], float)[:, :, None, None],
+        initial_observation=np.array([[0.001, 0.999, 0.0], [0.0, 0.0, 1.0]]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,13 +44,21 @@ def test_known_sizes(problem, horizon, own, joint):
     assert [len(stage.local) for stage in found.stages] == joint
 
 
+def test_first_observations_that_say_the_same_are_one_cluster():
+    first, second = clusters(build(unequal_first_observations(), 1)).agents
+    assert (first.member.tolist(), second.member.tolist()) == ([0, 0, 1], [0])
+    assert first.start == pytest.approx([1000, 1])  # in units of a, a thousandth of the cluster
+
+
 @pytest.mark.parametrize("kind", [{"initial": True}, {"num_agents": 3, "num_actions": (2, 2)}, {"restricted": True}])
 def test_dense_random_games_have_nothing_to_cluster(kind, random_dec_pomdp):
     tree = build(random_dec_pomdp(1, **kind), 2)
     assert [len(own.legal) for own in clusters(tree).agents] == [own.size for own in tree.agents]
 
 
-@pytest.mark.parametrize(("problem", "horizon"), [(dectiger.problem(), 3), (recycling.problem(), 4)])
+@pytest.mark.parametrize(
+    ("problem", "horizon"), [(dectiger.problem(), 3), (recycling.problem(), 4), (unequal_first_observations(), 2)]
+)
 def test_probabilities_of_clusters_are_those_of_their_histories(problem, horizon):
     tree = build(problem, horizon)
     game = clusters(tree)
@@ -42,7 +67,7 @@ def test_probabilities_of_clusters_are_those_of_their_histories(problem, horizon
     weights, reach = [], []
     for own, histories, policy in zip(game.agents, tree.agents, policies, strict=True):
         weight, x = np.zeros(len(own.legal)), np.ones(histories.size)
-        weight[own.stage(0)] = 1
+        weight[own.stage(0)] = own.start
         for way in range(len(own.before)):
             weight[own.after[way]] += (
                 own.weight[way] * weight[own.before[way]] * policy[own.before[way], own.action[way]]
@@ -80,3 +105,24 @@ def test_too_large_a_table_is_refused(monkeypatch):
     monkeypatch.setattr(clusters_module, "MOST_ENTRIES", 10)
     with pytest.raises(TacitError, match=r"a table of 72 entries at stage 2, and the most is 10; take a smaller hor"):
         clusters(build(dectiger.problem(), 2))
+
+
+def test_events_below_the_digits_are_refused():
+    # In the rare state both have levers; it can follow x1, and the first observations hardly tell.
+    rare = 5e-14
+    first = np.array([[0.5 / (1 - rare), 1 - 0.5 / (1 - rare)], [0.0, 1.0]])
+    problem = from_functions(
+        agents=("first", "second"),
+        states=("often", "rare"),
+        actions=(("left", "right"),) * 2,
+        observations=(("x0", "x1", "often", "rare"), ("nothing", "often", "rare")),
+        discount=1.0,
+        start=(1 - rare, rare),
+        transition=lambda state, actions: {state: 1.0},
+        observation=lambda actions, state: {(2 + state, 1 + state): 1.0},
+        reward=lambda state, actions: float(state == 1 and actions[0] == actions[1]),
+        initial_observation=lambda state: {(seen, 0): p for seen, p in enumerate(first[state].tolist()) if p},
+        legal=[np.array([[1, 0], [1, 0], [1, 0], [1, 1]], bool), np.array([[1, 0], [1, 0], [1, 1]], bool)],
+    )
+    with pytest.raises(TacitError, match="histories of this game differ by events of a probability below 1e-12"):
+        clusters(build(problem, 2))

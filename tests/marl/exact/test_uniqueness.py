@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from games.errors import TacitError
+from games.tabular.dec_pomdp import from_functions
 from games.tabular.histories import build
 from games.tabular.library import dectiger, equal_levers, lever, recycling, tiny_hanabi, two_stage_lever
 from marl.exact.certified import alpha_certified
 from marl.exact.uniqueness import alpha_boxed, one_between
+from tests.marl.exact.test_clusters import unequal_first_observations
 from tests.soft_iteration import stationary
 
 
@@ -50,6 +52,50 @@ def test_dectiger_is_proved_far_below_the_formula():
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.21), (0.215, 0.23)])
 def test_no_proof_where_there_are_several(low, high):
     assert not one_between(build(lever.problem(), 1), low, high, most=3000)
+
+
+@pytest.mark.slow
+def test_no_proof_where_several_hang_on_a_rare_observation():
+    # Sampled and counted by damped soft policy iteration: at 0.3 sixteen starts end 0.9 apart.
+    tree = build(unequal_first_observations(), 1)
+    points, residual = stationary(tree, 0.3, count=16, seed=0)
+    assert residual.max() < 1e-9
+    assert max(np.ptp(np.exp(own), axis=0).max() for own in points) > 0.5
+    assert not one_between(tree, 0.3, 0.3)
+    assert 0.4 < alpha_boxed(tree, most=50).alpha <= alpha_certified(tree).alpha * (1 + 1e-9)
+
+
+@pytest.mark.slow
+def test_no_proof_where_late_rewards_are_discounted_away():
+    # (s, s) and (r, r) are strict equilibria, since what follows (r, r) is paid in units of its own stage.
+    seen = ("hunt", "play", "end")
+    legal = np.array([[1, 1], [1, 1], [1, 0]], bool)
+    first, second = ((41.0, 35.0), (0.0, 0.0)), ((-110.0, -100.0), (-130.0, 100.0))
+    problem = from_functions(
+        agents=("first", "second"),
+        states=seen,
+        actions=(("s", "r"),) * 2,
+        observations=(seen, seen),
+        discount=0.01,
+        start=(1.0, 0.0, 0.0),
+        transition=lambda state, actions: {1 if (state, *actions) == (0, 1, 1) else 2: 1.0},
+        observation=lambda actions, state: {(state, state): 1.0},
+        reward=lambda state, actions: (first, np.array(second) / 0.01, np.zeros((2, 2)))[state][actions[0]][actions[1]],
+        legal=(legal, legal),
+    )
+    tree = build(problem, 2)
+    for alpha in (0.9, 1.5):
+        points, residual = stationary(tree, alpha, count=16, seed=0)
+        assert max(np.ptp(np.exp(own[residual < 1e-9]), axis=0).max() for own in points) > 0.9
+        assert not one_between(tree, alpha, alpha, most=300)
+
+
+def test_no_proof_without_a_discount_that_counts_and_for_values_out_of_order():
+    assert not one_between(build(two_stage_lever.problem(discount=0.0), 2), 5.0, 5.0)
+    with pytest.raises(TacitError, match="low must not be above high, and 2 is above 1"):
+        one_between(build(lever.problem(), 1), 2.0, 1.0)
+    with pytest.raises(TacitError, match="low must be a number above 0, not 0"):
+        one_between(build(lever.problem(), 1), 0.0, 1.0)
 
 
 def test_no_proof_where_probabilities_underflow(random_dec_pomdp):
