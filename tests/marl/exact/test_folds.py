@@ -12,6 +12,7 @@ from marl.exact import branches
 from marl.exact.branches import Branch, principal_branch, upper_folds, windows
 from marl.exact.phase import Unique, phase_diagram
 from marl.exact.starts import concatenate, normal_starts, pure_starts
+from marl.exact.uniqueness import alpha_boxed
 
 SEEDS = (18, 25, 65)
 """Random games of three agents with three actions; their windows are 0.4, 3.9 and 3.1 % wide."""
@@ -191,3 +192,4 @@ def test_games_with_windows_that_nobody_here_wrote(name, horizon, unique):
     found = phase_diagram(tree, np.geomspace(0.01 * span, 0.6 * span, 32), starts, branch=branch).unique
     assert found.several_up_to == pytest.approx(unique, abs=1e-5)
     assert found.several_up_to < found.one_from < 1.0001 * found.several_up_to
+    assert unique <= alpha_boxed(tree, most=100).alpha <= 1.35 * unique  # a proof, never below what is seen
