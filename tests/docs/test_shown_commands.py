@@ -58,6 +58,7 @@ SMALLER = [  # (pattern of the command, what is added to it); all that match
     ("tacit phase *", f"{FEW_STARTS} execution.figures=false"),
     ("tacit phase game=*horizon=*", "alpha=30"),
     ("tacit phase *game.file=*", "alpha=30"),
+    ("tacit phase *memory=*", "horizon=6"),
     ("tacit phase experiment=exact/library*", "game=lever alpha=1"),
     ("tacit zsc-table*", "starts=2 method=self-play execution.figures=false"),
     ("tacit zsc-table", "game=lever"),
