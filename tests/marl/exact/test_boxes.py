@@ -78,7 +78,7 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("games", [3, pytest.param(40, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("games", [3, pytest.param(15, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_stationary_point_is_lost(kind, games, random_dec_pomdp):
     # At α with several: from the box of all policies, and from random boxes with the point anywhere inside.

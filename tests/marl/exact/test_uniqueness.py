@@ -115,7 +115,7 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("games", [1, pytest.param(20, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("games", [1, pytest.param(10, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_starts_agree_above_what_is_proved(kind, games, random_dec_pomdp):
     horizon, arguments = KINDS[kind]
