@@ -25,7 +25,7 @@ HEADER = (
 
 def row(config: PhaseConfig, words: str, *, compute: bool = True) -> str:
     """A line of the table: one run, expected and then, unless `compute` is false, computed."""
-    tree, spent = config.simulator.tree, config.effort
+    tree, spent = config.tree, config.effort
     sweeps = sum(part.sweeps for part in parts(config, groups(config.simulator).swap))
     each = cost.sweep_seconds(tree, spent.num_starts * len(spent.alpha), time.process_time)
     expected = f"| {words} | {sweeps:,.0f} | {1e3 * each:.3g} | {sweeps * each:,.0f} |"

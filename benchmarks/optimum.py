@@ -11,7 +11,7 @@ import time
 from games.tabular.dec_pomdp import DecPOMDP
 from games.tabular.dpomdp_file import read_file
 from games.tabular.library import broadcast_channel, dectiger, grid_small, recycling
-from marl.exact.optimum import optimum
+from marl.exact.optimum import WORK, optimum
 
 LIBRARY = {
     "dectiger": dectiger,
@@ -41,7 +41,7 @@ PUBLISHED = {
 def main() -> None:
     """Print a row for each problem and horizon, in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=float, default=3e8, help="payoffs that a search may compute")
+    parser.add_argument("--work", type=float, default=WORK, help="payoffs that a search may compute")
     parser.add_argument("--file", nargs="*", default=[], metavar="NAME=PATH", help="further problems")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME:HORIZON", help="these rows alone")
     arguments = parser.parse_args()

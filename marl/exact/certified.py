@@ -18,6 +18,7 @@ import numpy as np
 
 from games.errors import number
 from games.tabular.histories import Tree
+from marl.exact.off_belief import predecessors
 
 ASSUMPTIONS = (
     "finite horizon, discount above 0, policies of each agent's whole action-observation history that give every legal "
@@ -162,7 +163,7 @@ def _choices(tree: Tree) -> _Choices:
         if (own.legal[own.stage(t)].sum(1) > 1).any()
     ]
     numbers = {node: position for position, node in enumerate(nodes)}
-    links = [_links(tree, t) for t in range(tree.horizon - 1)]
+    links = _links(tree)
     log_count, spread = np.zeros(len(nodes)), np.zeros((2, len(nodes)))
     coupling = np.zeros((3, len(nodes), len(nodes)))
 
@@ -190,19 +191,14 @@ def _choices(tree: Tree) -> _Choices:
     return _Choices(stage, agent, log_count, spread, coupling, problem.discount)
 
 
-def _links(tree: Tree, t: int) -> _Links:
-    """From stage t to the next."""
-    before, after = tree.stages[t], tree.stages[t + 1]
-    sizes = [own.stage(t).stop - own.stage(t).start for own in tree.agents]
-    histories = [own.offsets[t + 1] + after.local[:, agent] for agent, own in enumerate(tree.agents)]
-    parents = [own.parent[rows] - own.offsets[t] for own, rows in zip(tree.agents, histories, strict=True)]
-    actions = [own.action[rows] for own, rows in zip(tree.agents, histories, strict=True)]
-    keys = np.ravel_multi_index(tuple(before.local.T), sizes)
-    order = np.argsort(keys)
-    row = order[np.searchsorted(keys, np.ravel_multi_index(tuple(parents), sizes), sorter=order)]
-    joint_action = np.ravel_multi_index(tuple(actions), tree.problem.num_actions)
-    probability = after.chance.sum(1) / before.chance.sum(1)[row]
-    return _Links(row * len(tree.problem.joint_actions) + joint_action, probability)
+def _links(tree: Tree) -> list[_Links]:
+    """From each stage to the next."""
+    links = []
+    for t, (row, *actions) in enumerate(predecessors(tree)):
+        joint_action = np.ravel_multi_index(tuple(actions), tree.problem.num_actions)
+        probability = tree.stages[t + 1].chance.sum(1) / tree.stages[t].chance.sum(1)[row]
+        links.append(_Links(row * len(tree.problem.joint_actions) + joint_action, probability))
+    return links
 
 
 def _expected_next(tree: Tree, t: int, links: list[_Links], values: np.ndarray) -> np.ndarray:

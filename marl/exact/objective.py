@@ -147,7 +147,7 @@ class Sweep(NamedTuple):
 
 
 @functools.lru_cache(maxsize=2)
-def tables(tree: Tree) -> Tables | MemoryTables:
+def tables(tree: Tree) -> Tables:
     """The arrays of a game for the exact core, cached for the last two games. Call within double precision.
 
     Raises:

@@ -9,6 +9,7 @@ from games.tabular.histories import build
 from games.tabular.library import dectiger, equal_levers, lever, recycling, tiny_hanabi, two_stage_lever
 from marl.exact.certified import alpha_certified
 from marl.exact.uniqueness import alpha_boxed, one_between
+from tests.marl.exact.test_certified import KINDS as CERTIFIED
 from tests.marl.exact.test_clusters import unequal_first_observations
 from tests.soft_iteration import stationary
 
@@ -106,11 +107,8 @@ def test_no_proof_where_probabilities_underflow(random_dec_pomdp):
 
 
 KINDS = {
-    "types": (1, {"initial": True}),
-    "three agents": (1, {"num_agents": 3, "num_actions": (2, 2), "initial": True}),
-    "two stages": (2, {"num_actions": (2, 2)}),
+    **CERTIFIED,
     "legal actions differ": (2, {"num_states": 2, "num_actions": (3, 3), "initial": True, "restricted": True}),
-    "two stages after a deal": (2, {"num_states": 2, "num_actions": (2, 2), "initial": True, "discount": 0.7}),
 }
 
 
