@@ -30,6 +30,7 @@ from games.tabular.library import (
     tiny_hanabi,
     two_stage_lever,
 )
+from games.tabular.symmetry import automorphisms
 from marl.exact import gradient_flow, phase
 from marl.exact.certified import alpha_certified
 from marl.exact.starts import concatenate, normal_starts, pure_starts
@@ -59,7 +60,8 @@ def random_games(every: int, most: int) -> None:
         wrong, reached = 0, []
         for seed in range(0, shape.games, every):
             tree = build(folds.game(shape, seed), shape.horizon)
-            proved, formula = alpha_boxed(tree, most=most).alpha, alpha_certified(tree).alpha
+            group = automorphisms(tree.problem, swap_agents=True)
+            proved, formula = alpha_boxed(tree, group=group, most=most).alpha, alpha_certified(tree).alpha
             assert proved and formula
             reached.append(proved / formula)
             starts = concatenate(pure_starts(tree, folds.PURE, seed=7), normal_starts(tree, folds.NORMAL, 1.5, seed=8))
@@ -87,7 +89,8 @@ def main() -> None:
     for name in arguments.only:
         tree = build(*GAMES[name])
         begun = time.process_time()
-        found = alpha_boxed(tree, most=arguments.most)
+        group = automorphisms(tree.problem, swap_agents=True)
+        found = alpha_boxed(tree, group=group, most=arguments.most)
         seconds = time.process_time() - begun
         assert found.alpha is not None
         print(

@@ -265,7 +265,7 @@ def _compute(
         "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
         "alpha_stable": None if followed is None else followed.alpha_stable,
         "alpha_certified": _certified(tree),
-        "alpha_boxed": _boxed(tree, config.boxes, report),
+        "alpha_boxed": _boxed(tree, both.swap, config.boxes, report),
         "branch": branch_table,
         "branch_refused": branch if isinstance(branch, str) else None,
         "optimum": bounds_of(best),
@@ -285,13 +285,13 @@ def _certified(tree: Tree) -> dict[str, Any]:
         return Certificate(None, str(error), "")._asdict()
 
 
-def _boxed(tree: Tree, most: int, report: Report) -> dict[str, Any] | None:
+def _boxed(tree: Tree, group: SymmetryGroup, most: int, report: Report) -> dict[str, Any] | None:
     """What boxes prove; of a game that they cannot be taken of, why; None if they are not asked for."""
     if not most:
         return None
     report("boxes", 0, 1)
     try:
-        return alpha_boxed(tree, most=most)._asdict()
+        return alpha_boxed(tree, group=group, most=most)._asdict()
     except TacitError as error:
         return {"alpha": None, "boxes": str(error)}
 

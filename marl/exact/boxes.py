@@ -376,15 +376,24 @@ def softmax_bounds(most: np.ndarray, legal: np.ndarray, boxes: Boxes) -> Interva
 def greatest_mean(worth: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The greatest Σ_a p(a) worth(a), low ≤ p ≤ high and Σ p = 1: [P, K, ..., A] with float64[P, K, A] to [P, K, ...].
 
-    A linear programme of one constraint: what the least probabilities leave goes to the best actions first.
+    A linear programme of one constraint, whose dual has the price of probability as its only number: the least
+    Σ_a (low(a) worth(a) + (high(a) - low(a)) max(worth(a) - price, 0)) + price (1 - Σ_a low(a)). Some worth is the best
+    price, and any price gives an upper bound. Adding up arrays takes a sixth of the time of sorting their last axis.
     """
     shape = (*low.shape[:2], *(1,) * (worth.ndim - 3), low.shape[2])
     low, room = low.reshape(shape), (high - low).reshape(shape)
-    order = np.argsort(-worth, axis=-1)
-    ranked = np.take_along_axis(np.broadcast_to(room, worth.shape), order, -1)
-    left = 1 - low.sum(-1, keepdims=True)
-    given = np.clip(left - (np.cumsum(ranked, -1) - ranked), 0, ranked)
-    return (low * worth).sum(-1) + (given * np.take_along_axis(worth, order, -1)).sum(-1)
+    worths, rooms = (np.moveaxis(array, -1, 0) for array in (worth, room))
+    left = 1 - low.sum(-1)
+    best = np.full(worth.shape[:-1], np.inf)
+    for chosen, price in enumerate(worths):
+        total = price * left
+        for action, (more, own_room) in enumerate(zip(worths, rooms, strict=True)):
+            if action != chosen:
+                total += np.maximum(more - price, 0.0) * own_room
+        np.minimum(best, total, out=best)
+    for own, least in zip(worths, np.moveaxis(low, -1, 0), strict=True):
+        best += own * least
+    return best
 
 
 def greatest_belief(worth: np.ndarray, weights: Interval, of: np.ndarray) -> np.ndarray:

@@ -5,6 +5,10 @@ From the α where `alpha_certified` proves it, downwards, in slices of α: boxes
 (`marl.exact.box_derivatives`), and halved where neither happens. The indices of all stationary points sum to 1
 (`docs/certified.md`, step 7): if all boxes of a slice end so, there is exactly one at each of its α.
 `docs/certified.md`, "From boxes", has the statement.
+
+The images of a stationary point under the game's symmetries are stationary points of the same index. So it is enough to
+look at the joint policies that give one (cluster, action) the greatest probability of its orbit: each joint policy has
+an image among them.
 """
 
 import dataclasses
@@ -16,10 +20,11 @@ import numpy as np
 
 from games.errors import TacitError, number, whole_number
 from games.tabular.histories import Tree
+from games.tabular.symmetry import SymmetryGroup, orbits
 from marl.exact.box_derivatives import Derivatives
 from marl.exact.boxes import Boxes, Contraction, all_policies, join
 from marl.exact.certified import alpha_certified
-from marl.exact.clusters import clusters
+from marl.exact.clusters import Clusters, clusters
 
 SLICES = (1.05, 1.02, 1.01)
 """Ratios of the greatest and the least α of a slice: the next one where a slice ends undecided, until none is left."""
@@ -29,14 +34,15 @@ _LEAST_SHARE = 1e-3
 """The search ends at this share of `alpha_certified`."""
 _BATCH, _AT_ONCE = 256, 32
 """Boxes that are narrowed, and boxes whose derivatives are bounded, at a time."""
-_STALLED = 0.95
+_STALLED = 0.98
 """A box that keeps more than this share of its width is not narrowed again."""
 _MOST_LOGIT = 600.0
 """No difference of action values over α may be greater: then all probabilities are above `boxes.LEAST`."""
 _NARROW = 0.15
 """Boxes of which no probability has a greater width are tried for at most one stationary point."""
-_WIDTH_OF_ALPHA = 20.0
-"""In narrow boxes log α counts for so much, and probabilities for the greatest own weight, halved at every stage."""
+_WIDTH_OF_ALPHA, _LATER = 5.0, 0.2
+"""In narrow boxes log α counts for so much, and probabilities for the greatest own weight, `_LATER` times as much at
+each later stage: what is done first decides what the rest is worth."""
 
 
 class Boxed(NamedTuple):
@@ -47,12 +53,17 @@ class Boxed(NamedTuple):
 
 
 def alpha_boxed(
-    tree: Tree, *, most: int = 2_000, report: Callable[[float, int], None] = lambda alpha, boxes: None
+    tree: Tree,
+    *,
+    group: SymmetryGroup | None = None,
+    most: int = 2_000,
+    report: Callable[[float, int], None] = lambda alpha, boxes: None,
 ) -> Boxed:
     """The least α, in units of reward, above which boxes prove that J_α has exactly one stationary point.
 
     Args:
       tree: the game's histories.
+      group: its symmetries, with or without agent swaps; with them fewer boxes are needed.
       most: boxes to look at in each slice of α; more reach lower. A slice near the answer takes all of them, three
         times; one takes between 0.1 and 10 ms in games of up to 100 joint clusters a stage.
       report: called after each slice with the α that is reached and how many boxes were looked at.
@@ -64,7 +75,7 @@ def alpha_boxed(
     reached = alpha_certified(tree).alpha
     if reached is None or reached == 0:
         return Boxed(reached, 0)
-    search = _Search(tree, most)
+    search = _Search(tree, group, most)
     least, reached = _LEAST_SHARE * reached, _FORMULA_ERROR * reached
     for ratio in SLICES:
         while reached > least and search.one_between(reached / ratio, reached):
@@ -73,7 +84,7 @@ def alpha_boxed(
     return Boxed(reached, search.looked)
 
 
-def one_between(tree: Tree, low: float, high: float, *, most: int = 2_000) -> bool:
+def one_between(tree: Tree, low: float, high: float, *, group: SymmetryGroup | None = None, most: int = 2_000) -> bool:
     """Whether boxes prove that J_α has exactly one stationary point at every α between two positive values.
 
     Raises:
@@ -82,13 +93,14 @@ def one_between(tree: Tree, low: float, high: float, *, most: int = 2_000) -> bo
     low, high = number("low", low, 0, above=True), number("high", high, 0, above=True)
     if low > high:
         raise TacitError(f"low must not be above high, and {low:g} is above {high:g}")
-    search = _Search(tree, whole_number("most", most, 1))
+    search = _Search(tree, group, whole_number("most", most, 1))
     return alpha_certified(tree).alpha is not None and search.one_between(low, high)
 
 
 class _Search:
-    def __init__(self, tree: Tree, most: int) -> None:
+    def __init__(self, tree: Tree, group: SymmetryGroup | None, most: int) -> None:
         self.game = clusters(tree)
+        self.orbit = [] if group is None else largest_orbit(self.game, group)
         self.contraction = Contraction(self.game)
         self.derivatives = Derivatives(self.contraction)
         self.most, self.looked = most, 0
@@ -113,13 +125,26 @@ class _Search:
         stalled = []
         while len(boxes):
             before = boxes.total_width
-            boxes = self.contraction.shrink(boxes)
+            boxes = self._with_greatest(self.contraction.shrink(boxes))
             full = ~boxes.empty
             boxes, before = boxes.take(full), before[full]
             stall = ~(boxes.total_width < _STALLED * before)
             stalled.append(boxes.take(stall))
             boxes = boxes.take(~stall)
         return join([boxes, *stalled])
+
+    def _with_greatest(self, boxes: Boxes) -> Boxes:
+        """Boxes without joint policies in which another of the orbit has a greater probability than its first."""
+        if not self.orbit:
+            return boxes
+        low, high = [own.copy() for own in boxes.low], [own.copy() for own in boxes.high]
+        (agent, *place), *rest = self.orbit
+        first = (slice(None), *place)
+        for other, *place in rest:
+            second = (slice(None), *place)
+            high[other][second] = np.minimum(high[other][second], high[agent][first])
+            low[agent][first] = np.maximum(low[agent][first], low[other][second])
+        return dataclasses.replace(boxes, low=tuple(low), high=tuple(high))
 
     def _undecided(self, boxes: Boxes) -> Boxes:
         """Those of which it is not shown that they hold at most one stationary point."""
@@ -136,7 +161,7 @@ class _Search:
         widths = [np.where(_greatest_width(boxes) < _NARROW, in_alpha, 0.0)[:, None]]
         for own, width, (_, weight) in zip(self.game.agents, boxes.widths, weights, strict=True):
             stages = np.repeat(np.arange(len(own.offsets) - 1), np.diff(own.offsets))
-            widths.append((width * (weight * 0.5**stages)[..., None]).reshape(len(boxes), -1))
+            widths.append((width * (weight * _LATER**stages)[..., None]).reshape(len(boxes), -1))
         ends = np.cumsum([width.shape[1] for width in widths])
         widest = np.concatenate(widths, axis=1).argmax(1)
         low, high = [own.copy() for own in boxes.low], [own.copy() for own in boxes.high]
@@ -150,6 +175,15 @@ class _Search:
         below = dataclasses.replace(boxes, high=tuple(high), alpha_high=alpha_high)
         above = dataclasses.replace(boxes, low=tuple(low), alpha_low=alpha_low)
         return below, above
+
+
+def largest_orbit(game: Clusters, group: SymmetryGroup) -> list[tuple[int, int, int]]:
+    """(agent, cluster, action) of one orbit with the most of them, of the earliest stage where several have as many."""
+    found: dict[int, set[tuple[int, int, int]]] = {}
+    for agent, (own, numbers) in enumerate(zip(game.agents, orbits(group, game.tree), strict=True)):
+        for row, action in np.argwhere(numbers >= 0).tolist():
+            found.setdefault(int(numbers[row, action]), set()).add((agent, int(own.member[row]), action))
+    return min(map(sorted, found.values()), key=lambda orbit: (-len(orbit), orbit[0][1]))
 
 
 def _greatest_width(boxes: Boxes) -> np.ndarray:

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from benchmarks import folds
+from benchmarks.folds import Shape
 from games.errors import TacitError
 from games.tabular.dec_pomdp import from_functions
 from games.tabular.histories import build
 from games.tabular.library import dectiger, equal_levers, lever, recycling, tiny_hanabi, two_stage_lever
+from games.tabular.symmetry import automorphisms, on_policy
 from marl.exact.certified import alpha_certified
-from marl.exact.uniqueness import alpha_boxed, one_between
+from marl.exact.clusters import clusters
+from marl.exact.uniqueness import alpha_boxed, largest_orbit, one_between
 from tests.marl.exact.test_certified import KINDS as CERTIFIED
 from tests.marl.exact.test_clusters import unequal_first_observations
 from tests.soft_iteration import stationary
@@ -53,6 +57,56 @@ def test_dectiger_is_proved_far_below_the_formula():
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.21), (0.215, 0.23)])
 def test_no_proof_where_there_are_several(low, high):
     assert not one_between(build(lever.problem(), 1), low, high, most=3000)
+
+
+def symmetries(tree):
+    return automorphisms(tree.problem, swap_agents=True)
+
+
+@pytest.mark.parametrize(
+    ("problem", "horizon", "size"),
+    [(dectiger.problem(), 2, 4), (equal_levers.problem(3), 1, 6), (two_stage_lever.problem(), 2, 4)],
+)
+def test_some_image_of_every_joint_policy_gives_the_first_of_the_orbit_most(problem, horizon, size):
+    tree = build(problem, horizon)
+    game, group = clusters(tree), symmetries(tree)
+    orbit = largest_orbit(game, group)
+    assert len(orbit) == size
+    first_histories = [np.unique(own.member, return_index=True)[1] for own in game.agents]
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        policy = tuple(generator.random(own.legal.shape)[own.member] for own in game.agents)
+        rows = []
+        for element in group.elements(100):
+            image = [own[firsts] for own, firsts in zip(on_policy(element, tree, policy), first_histories, strict=True)]
+            rows.append([image[agent][cluster, action] for agent, cluster, action in orbit])
+        assert np.allclose(np.sort(rows, axis=1), np.sort(rows[0]))  # images hold the same numbers
+        assert any(row[0] == max(row) for row in rows)
+
+
+@pytest.mark.slow
+def test_symmetries_lose_no_solution_and_save_boxes():
+    pair, tiger = build(equal_levers.problem(2), 1), build(dectiger.problem(), 2)
+    # Below 1/2 two solutions are images of each other, and the third is its own.
+    assert not one_between(pair, 0.4, 0.45, group=symmetries(pair), most=3000)
+    assert one_between(pair, 0.505, 0.51, group=symmetries(pair), most=200)
+    assert not one_between(tiger, 11.8, 11.9, group=symmetries(tiger), most=3000)  # several up to 11.988
+    assert not one_between(tiger, 12.6, 12.65, most=800)
+    assert one_between(tiger, 12.6, 12.65, group=symmetries(tiger), most=800)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [Shape(1, 3, 3, 1, 1, 80), Shape(2, 2, 2, 2, 2, 80)], ids=str)
+@pytest.mark.parametrize("games", [1, pytest.param(10, marks=pytest.mark.proof)])
+def test_all_starts_agree_above_what_symmetries_help_to_prove(shape, games):
+    for seed in range(1, 2 * games, 2):  # a shift of all actions leaves these games the same
+        tree = build(folds.game(shape, seed), shape.horizon)
+        assert len(largest_orbit(clusters(tree), symmetries(tree))) >= shape.actions
+        proved = alpha_boxed(tree, group=symmetries(tree), most=20).alpha
+        points, residual = stationary(tree, 1.1 * proved, count=16, seed=seed)  # nearer, all is slow
+        settled = residual < 1e-9
+        assert settled.any()
+        assert max(np.ptp(np.exp(own[settled]), axis=0).max() for own in points) < 1e-6
 
 
 @pytest.mark.slow
