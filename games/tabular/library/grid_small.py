@@ -21,7 +21,7 @@ OPTIMA = {2: 0.91, 3: 1.550444, 4: 2.2415766, 5: 2.9704960768, 6: 3.71716819232}
 """Horizon -> optimum at discount 1: MADP's value database and masplan.org."""
 PUBLISHED_DISCOUNT = 0.9
 DISCOUNTED_OPTIMA = {2: 0.856, 3: 1.37475964}
-"""Horizon -> optimum at the published discount: best responses to all policies of one agent (`marl.exact.optimum`)."""
+"""Horizon -> optimum at the published discount, which `marl.exact.optimum` finds and proves."""
 
 ACTIONS = ("up", "down", "left", "right", "stay")
 STEPS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)}

@@ -23,7 +23,7 @@ OPTIMA = {2: 7.0, 3: 10.660125, 4: 13.38, 5: 16.486, 6: 19.5542}
 """Horizon -> optimum at discount 1: MADP's value database and masplan.org."""
 PUBLISHED_DISCOUNT = 0.9
 DISCOUNTED_OPTIMA = {2: 6.8, 3: 9.76470125}
-"""Horizon -> optimum at the published discount: best responses to all policies of one agent (`marl.exact.optimum`)."""
+"""Horizon -> optimum at the published discount, which `marl.exact.optimum` finds and proves."""
 
 RECHARGE, LITTLE, BIG = range(3)
 HIGH, LOW = range(2)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_published_values_of_fifty_stages(name: str) -> None:
     found = optimum(library.problem(discount=1.0), horizon)
     assert found.exact
     assert found.value == pytest.approx(value, rel=0, abs=1e-8)
+
+
+@pytest.mark.parametrize("library", [recycling, grid_small])
+def test_the_discounted_optima_that_the_library_names(library: ModuleType) -> None:
+    for horizon, value in library.DISCOUNTED_OPTIMA.items():
+        found = optimum(library.problem(), horizon)
+        assert found.exact
+        assert found.value == pytest.approx(value, rel=0, abs=1e-9)
 
 
 def test_a_lower_bound_says_so() -> None:
