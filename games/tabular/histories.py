@@ -105,6 +105,27 @@ def build(problem: DecPOMDP, horizon: int, *, memory_limit: int = MEMORY_LIMIT) 
     return Tree(problem, horizon, tuple(builder.finish() for builder in builders), tuple(stages))
 
 
+def expected_rewards(tree: Tree) -> list[np.ndarray]:
+    """For each stage float64[K, A_1, ..., A_n]: expected reward of the joint actions, times chance."""
+    problem = tree.problem
+    return [(stage.chance @ problem.expected_reward.T).reshape(-1, *problem.num_actions) for stage in tree.stages]
+
+
+def predecessors(tree: Tree) -> list[tuple[np.ndarray, ...]]:
+    """For each stage but the last, where joint histories of the next come from: row and agents' actions, int64[K']."""
+    links = []
+    for t in range(tree.horizon - 1):
+        before, after = tree.stages[t].local, tree.stages[t + 1].local
+        rows = [own.stage(t + 1).start + column for own, column in zip(tree.agents, after.T, strict=True)]
+        parents = [own.parent[row] - own.stage(t).start for own, row in zip(tree.agents, rows, strict=True)]
+        sizes = tuple(own.stage(t).stop - own.stage(t).start for own in tree.agents)
+        codes = np.ravel_multi_index(tuple(before.T), sizes)
+        order = np.argsort(codes)
+        place = order[np.searchsorted(codes, np.ravel_multi_index(tuple(parents), sizes), sorter=order)]
+        links.append((place, *(own.action[row] for own, row in zip(tree.agents, rows, strict=True))))
+    return links
+
+
 class _Builder:
     """The histories of one agent, while stages are added. `local` numbers those of the newest joint histories."""
 

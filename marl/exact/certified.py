@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from games.errors import number
-from games.tabular.histories import Tree
-from marl.exact.off_belief import predecessors
+from games.tabular.histories import Tree, predecessors
 
 ASSUMPTIONS = (
     "finite horizon, discount above 0, policies of each agent's whole action-observation history that give every legal "

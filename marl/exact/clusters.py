@@ -18,8 +18,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from games.errors import TacitError
-from games.tabular.histories import Tree
-from marl.exact.off_belief import expected_rewards, predecessors
+from games.tabular.histories import Tree, expected_rewards, predecessors
 
 _DIGITS = 12
 """To how many digits probabilities agree in a cluster."""

@@ -35,7 +35,7 @@ simultaneous action are those of the highest lower level that allows the history
 import numpy as np
 
 from games.errors import number, whole_number
-from games.tabular.histories import Tree
+from games.tabular.histories import Tree, expected_rewards, predecessors
 from marl.exact.reasoning import SEEN, TIE, JointPolicy, largest_return, realisation_plan, split_ties
 
 
@@ -118,24 +118,3 @@ def _action_values(
         if not missing.any():
             break
     return q
-
-
-def expected_rewards(tree: Tree) -> list[np.ndarray]:
-    """For each stage float64[K, A_1, ..., A_n]: expected reward of the joint actions, times chance."""
-    problem = tree.problem
-    return [(stage.chance @ problem.expected_reward.T).reshape(-1, *problem.num_actions) for stage in tree.stages]
-
-
-def predecessors(tree: Tree) -> list[tuple[np.ndarray, ...]]:
-    """For each stage but the last, where joint histories of the next come from: row and agents' actions, int64[K']."""
-    links = []
-    for t in range(tree.horizon - 1):
-        before, after = tree.stages[t].local, tree.stages[t + 1].local
-        rows = [own.stage(t + 1).start + column for own, column in zip(tree.agents, after.T, strict=True)]
-        parents = [own.parent[row] - own.stage(t).start for own, row in zip(tree.agents, rows, strict=True)]
-        sizes = tuple(own.stage(t).stop - own.stage(t).start for own in tree.agents)
-        codes = np.ravel_multi_index(tuple(before.T), sizes)
-        order = np.argsort(codes)
-        place = order[np.searchsorted(codes, np.ravel_multi_index(tuple(parents), sizes), sorter=order)]
-        links.append((place, *(own.action[row] for own, row in zip(tree.agents, rows, strict=True))))
-    return links

@@ -145,6 +145,31 @@ def test_paths_parents_and_children_tell_the_same(games, name):
         assert (own.root >= 0).sum() == own.offsets[1]
 
 
+@every_game
+def test_every_joint_history_comes_from_its_predecessor_by_the_agents_actions(games, name):
+    problem, horizon = games[name]
+    tree = histories.build(problem, horizon)
+    links = histories.predecessors(tree)
+    assert len(links) == horizon - 1
+    for t, (row, *actions) in enumerate(links):
+        before, after = list(by_paths(tree, t)), list(by_paths(tree, t + 1))
+        assert len(row) == len(after)
+        for paths, comes_from, *taken in zip(after, row, *actions, strict=True):
+            assert before[comes_from] == tuple(path[:-2] for path in paths)
+            assert taken == [path[-2] for path in paths]
+
+
+@every_game
+def test_expected_rewards_are_those_of_what_may_happen_next(games, name):
+    problem, horizon = games[name]
+    tree = histories.build(problem, horizon)
+    reward = np.broadcast_to(problem.reward, (*problem.transition.shape, problem.observation.shape[2]))
+    for stage, found in zip(tree.stages, histories.expected_rewards(tree), strict=True):
+        assert found.shape == (len(stage.local), *problem.num_actions)
+        expected = np.einsum("ks,ast,ato,asto->ka", stage.chance, problem.transition, problem.observation, reward)
+        np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=0, atol=1e-12)
+
+
 @given(seed=st.integers(0, 10**6), agents=st.sampled_from([2, 3]), initial=st.booleans())
 def test_chances_sum_to_one_for_every_sequence_of_joint_actions(random_dec_pomdp, seed, agents, initial):
     problem = random_dec_pomdp(seed, num_agents=agents, num_actions=(2,), num_observations=(2, 1), initial=initial)
