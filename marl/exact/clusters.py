@@ -20,10 +20,10 @@ import numpy as np
 from games.errors import TacitError
 from games.tabular.histories import Tree, expected_rewards, predecessors
 
-_DIGITS = 12
-"""To how many digits probabilities agree in a cluster."""
+DIGITS = 12
+"""Conditional probabilities that are equal to so many decimals are taken for equal."""
 _TOO_RARE = (
-    f"histories of this game differ by events of a probability below 1e-{_DIGITS}: they cannot be told from equal ones"
+    f"histories of this game differ by events of a probability below 1e-{DIGITS}: they cannot be told from equal ones"
 )
 MOST_ENTRIES = 100_000_000
 """The most entries of the table of a stage's histories against those of the others."""
@@ -85,28 +85,56 @@ def clusters(tree: Tree) -> Clusters:
     return Clusters(tree, agents, _joint(tree, labels, firsts))
 
 
+def alike(own: np.ndarray, others: np.ndarray, chance: np.ndarray, legal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the N histories of one agent into lossless clusters, in the order of their first histories.
+
+    Args:
+      own: int64[K], the agent's history in each of the K joint histories that can occur.
+      others: int64[K], a number of what the others have seen and done there (`number_rows`).
+      chance: float64[K, S], the weight of each joint history and state.
+      legal: bool[N, A], the actions that each history allows.
+
+    Returns:
+      (int64[N] the cluster of each history, float64[N] the weight of each history).
+    """
+    states = chance.shape[1]
+    table = np.zeros((len(legal), (others.max() + 1) * states))
+    table[own[:, None], others[:, None] * states + np.arange(states)] = chance
+    total = table.sum(1)
+    table = np.round(table / total[:, None], DIGITS)
+    known: dict[tuple[bytes, bytes], int] = {}
+    keys = zip(map(np.ndarray.tobytes, legal), map(np.ndarray.tobytes, table), strict=True)
+    return np.array([known.setdefault(key, len(known)) for key in keys]), total
+
+
+def number_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the M different rows of int64[K, n], whose entries are from 0 to 2^31, in ascending order.
+
+    Returns:
+      (int64[M] where each of them is first, int64[K] the number of each row).
+    """
+    code = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        if code.max() >= 1 << 31:  # else the next product may not fit
+            code = np.unique(code, return_inverse=True)[1]
+        code = code * (column.max() + 1) + column
+    return np.unique(code, return_index=True, return_inverse=True)[1:]
+
+
 def _label(tree: Tree, agent: int) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """For each stage: the histories' clusters int64[N], the clusters' first histories int64[C], and κ float64[N]."""
     own = tree.agents[agent]
     labels, firsts, shares = [], [], []
     for t, stage in enumerate(tree.stages):
-        rows, size = own.stage(t), own.stage(t).stop - own.stage(t).start
-        others = np.delete(stage.local, agent, axis=1)
-        column = np.unique(others, axis=0, return_inverse=True)[1].ravel()
-        entries = size * (column.max() + 1) * stage.chance.shape[1]
+        legal, (_, others) = own.legal[own.stage(t)], number_rows(np.delete(stage.local, agent, axis=1))
+        entries = len(legal) * (others.max() + 1) * stage.chance.shape[1]
         if entries > MOST_ENTRIES:
             raise TacitError(
                 f"clusters of histories need a table of {entries:,} entries at stage {t + 1}, and the most is "
                 f"{MOST_ENTRIES:,}; take a smaller horizon"
             )
-        chance = np.zeros((size, column.max() + 1, stage.chance.shape[1]))
-        chance[stage.local[:, agent], column] = stage.chance
-        chance = chance.reshape(size, -1)
-        total = chance.sum(1)
-        key = np.concatenate([np.round(chance / total[:, None], _DIGITS), own.legal[rows]], axis=1)
-        _, first, label = np.unique(key, axis=0, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # clusters in the order of their first histories
-        label, first = np.argsort(order)[label.ravel()], first[order]
+        label, total = alike(stage.local[:, agent], others, stage.chance, legal)
+        first = np.unique(label, return_index=True)[1]
         labels.append(label)
         firsts.append(first)
         shares.append(total / total[first][label])

@@ -23,8 +23,9 @@ import numpy as np
 
 from games.tabular.dec_pomdp import DecPOMDP
 from marl.exact.bayesian_game import BayesianGame, best_rule, rules_above
+from marl.exact.clusters import DIGITS
 from marl.exact.deterministic import Controller
-from marl.exact.occupancy import DIGITS, DecisionRule, Dynamics, Occupancy
+from marl.exact.occupancy import DecisionRule, Dynamics, Occupancy
 
 TREE_NUMBERS = 1 << 22
 """The values of joint actions of two stages in all states may be so many numbers."""

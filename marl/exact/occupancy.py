@@ -2,12 +2,8 @@
 
 After t stages of a deterministic joint policy the future depends on the joint distribution of the state and of what
 everybody has seen alone (Dibangoye et al., "Optimally solving Dec-POMDPs as continuous-state MDPs", JAIR 2016). Two
-histories of an agent that say the same of the state and of the others' histories,
-
-    P(s, θ_-i | θ_i) = P(s, θ_-i | θ'_i),
-
-may act the same without loss (Oliehoek, Whiteson & Spaan, "Lossless clustering of histories in decentralized POMDPs",
-AAMAS 2009), so they are one *cluster* from then on. They must have the same legal actions, too.
+histories of an agent that say the same of the state and of the others' histories, and have the same legal actions, may
+act the same without loss, so they are one *cluster* from then on (`marl.exact.clusters.alike`).
 """
 
 from typing import NamedTuple
@@ -15,10 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from games.tabular.dec_pomdp import DecPOMDP
+from marl.exact.clusters import alike, number_rows
 from marl.exact.deterministic import legal_after
-
-DIGITS = 12
-"""Conditional probabilities that are equal to so many decimals are taken for equal."""
 
 DecisionRule = tuple[np.ndarray, ...]
 """For each agent int64[C]: the action of each of its clusters."""
@@ -97,49 +91,25 @@ class Dynamics:
             own[met] = np.arange(len(met))
             maps.append(own)
             last.append(self.class_of[agent][met % self.problem.num_observations[agent]])
-        unchanged, agent = 0, 0
+        unchanged, agent = 0, -1
         while unchanged < len(last):
-            number = _alike(members, belief, agent, last[agent])
-            unchanged += 1
-            if number is not None:
+            unchanged, agent = unchanged + 1, (agent + 1) % len(last)
+            if len(last[agent]) == 1:
+                continue
+            _, others = number_rows(np.delete(members, agent, axis=1))
+            number, _ = alike(members[:, agent], others, belief, self.legal[agent][last[agent]])
+            if number.max() + 1 < len(number):
                 unchanged = 1
-                first = np.unique(number, return_index=True)[1]
-                last[agent] = last[agent][first]
+                last[agent] = last[agent][np.unique(number, return_index=True)[1]]
                 maps[agent] = np.where(maps[agent] >= 0, number[maps[agent]], -1)
                 members[:, agent] = number[members[:, agent]]
                 members, belief = _merged(members, belief)
-            agent = (agent + 1) % len(last)
         return Occupancy(members, belief, tuple(last)), tuple(maps)
-
-
-def _alike(members: np.ndarray, belief: np.ndarray, agent: int, last: np.ndarray) -> np.ndarray | None:
-    """int64[histories]: the cluster of each of an agent's histories; None if no two are alike."""
-    count = len(last)
-    if count == 1:
-        return None
-    states = belief.shape[1]
-    others = np.delete(members, agent, axis=1)
-    column = np.zeros(len(members), np.int64)
-    for own in others.T:
-        column = column * (own.max() + 1) + own
-    _, column = np.unique(column, return_inverse=True)
-    table = np.zeros((count, (column.max() + 1) * states))
-    place = column[:, None] * states + np.arange(states)
-    table[members[:, agent][:, None], place] = belief
-    table /= table.sum(1, keepdims=True)
-    table = np.round(table, DIGITS) + 0.0
-    known: dict[tuple[int, bytes], int] = {}
-    keys = zip(last.tolist(), (row.tobytes() for row in table), strict=True)
-    number = np.array([known.setdefault(key, len(known)) for key in keys])
-    return None if len(known) == count else number
 
 
 def _merged(members: np.ndarray, belief: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the same clusters as one, their beliefs added."""
-    code = np.zeros(len(members), np.int64)
-    for own in members.T:
-        code = code * (own.max() + 1) + own
-    _, first, number = np.unique(code, return_index=True, return_inverse=True)
+    first, number = number_rows(members)
     merged = np.zeros((len(first), belief.shape[1]))
     np.add.at(merged, number, belief)
     return members[first], merged

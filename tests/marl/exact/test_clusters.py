@@ -8,7 +8,7 @@ from games.tabular.dec_pomdp import DecPOMDP, from_functions
 from games.tabular.histories import build
 from games.tabular.library import dectiger, recycling, tiny_hanabi
 from marl.exact import clusters as clusters_module
-from marl.exact.clusters import clusters
+from marl.exact.clusters import clusters, number_rows
 from tests.soft_iteration import stationary
 
 
@@ -42,6 +42,17 @@ def test_known_sizes(problem, horizon, own, joint):
     found = clusters(build(problem, horizon))
     assert [np.diff(agent.offsets).tolist() for agent in found.agents] == [own, own]
     assert [len(stage.local) for stage in found.stages] == joint
+
+
+@pytest.mark.parametrize(("columns", "most"), [(1, 5), (2, 4), (3, 3), (4, 2**31)])
+def test_rows_are_numbered_in_ascending_order(columns, most):
+    rng = np.random.default_rng(columns)
+    different = rng.integers(most, size=(20, columns))
+    different[:3, 0] = most - 1  # four columns of 31 bits do not fit into one code
+    rows = different[rng.integers(20, size=60)]
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    for found, expected in zip(number_rows(rows), (first, number), strict=True):
+        np.testing.assert_array_equal(found, expected.ravel())
 
 
 def test_first_observations_that_say_the_same_are_one_cluster():
