@@ -66,7 +66,7 @@ def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool =
         paths = [row.path for one in comparisons for row in one.rows]
         found, numbers = {"table": shown}, json.loads(tables.as_json(made))
         if literal:
-            gaps = [convention_gaps(path, games=20 if small else 1000) for path in paths]
+            gaps = [gaps_of_run(path, games=20 if small else 1000) for path in paths]
             found["literal"] = gap_table(gaps)
             numbers = {"runs": numbers, "literal": gaps}
         return Found(found, numbers, paths, measured=literal)
@@ -74,7 +74,7 @@ def trained(command: str, figure: str = "", matrix: str = "", *, literal: bool =
     return Piece(lambda records: [f"train {command}"], read)
 
 
-def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
+def gaps_of_run(path: Path, *, games: int) -> dict[str, Any]:
     """A run's players, optimum and entropy coefficient, and for each play the cross-play score and convention gaps."""
     run, crossed = runs.read_run(path), runs.read_crossplay(path)
     plays: dict[str, Any] = {}
@@ -96,7 +96,7 @@ def convention_gaps(path: Path, *, games: int) -> dict[str, Any]:
 
 
 def gap_table(gaps: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each run of `convention_gaps`."""
+    """A row for each run of `gaps_of_run`."""
     columns = [
         Column("entropy_coef", words=True),
         Column("greedy XP"),
@@ -168,7 +168,7 @@ def draw_gaps(records: Records) -> None:
         if one["board"] in boards:
             share, gap = one["score"] / one["most"], Estimate(one["gap"], one["standard_error"])
             points.append(figures.GapPoint(one["players"], boards[one["board"]], one["partner"], share, gap))
-    save_figure(figures.convention_gaps(points, PEOPLE), "convention_gaps")
+    save_figure(figures.gaps_against_scores(points, PEOPLE), "convention_gaps")
 
 
 def choose(method: str) -> Piece:

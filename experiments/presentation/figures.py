@@ -199,7 +199,7 @@ class GapPoint(NamedTuple):
     met: Estimate | None = None  # in cross-play; None for a partner
 
 
-def convention_gaps(points: Sequence[GapPoint], people: Mapping[int, float]) -> Figure:
+def gaps_against_scores(points: Sequence[GapPoint], people: Mapping[int, float]) -> Figure:
     """Convention gaps against scores, a panel for each number of players; people, without such a score, are lines.
 
     Args:

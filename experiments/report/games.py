@@ -169,7 +169,7 @@ def _hanabi(game: Hanabi, one: Recording, states: Sequence[Any], failing: np.nda
         "board": board(game),
         "hanab_live": _hanab_live(game, one),
         "states": [position(one) for one in positions],
-        "convention_gaps": _convention_gaps(game, one, failing),
+        "convention_gaps": _gaps_of_players(game, one, failing),
     }
 
 
@@ -197,7 +197,7 @@ def _failing(game: Game, one: Recording) -> np.ndarray:
     return chances(game, before, one.actions[steps, steps % game.players])
 
 
-def _convention_gaps(game: Hanabi, one: Recording, failing: np.ndarray) -> list[dict[str, Any]] | None:
+def _gaps_of_players(game: Hanabi, one: Recording, failing: np.ndarray) -> list[dict[str, Any]] | None:
     if not _has_chances(game):
         return None
     gained = failing - ~one.states.last_scored[1:]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.studies.tabular import Search
+from experiments.studies.tabular import SearchEffort
 from games.tabular.histories import Tree
 from marl.exact import cost
 
@@ -32,7 +32,7 @@ class Effort(NamedTuple):
     max_steps: int
     refine: bool
     branch: bool
-    search: Search
+    search: SearchEffort
 
     @property
     def num_starts(self) -> int:
@@ -60,7 +60,7 @@ def fast(given: Effort, tree: Tree) -> Effort:
         max_steps=min(given.max_steps, steps),
         refine=False,
         branch=False,
-        search=Search(_WORK, _RESTARTS, _RESTARTS, tied_steps),
+        search=SearchEffort(_WORK, _RESTARTS, _RESTARTS, tied_steps),
     )
 
 

@@ -26,7 +26,7 @@ from experiments.studies.study import Arrays, Contents, Report, Study, StudyConf
 from experiments.studies.tabular import (
     SEARCH,
     Groups,
-    Search,
+    SearchEffort,
     best_values,
     bounds_of,
     build_tabular,
@@ -139,7 +139,7 @@ class PhaseConfig(StudyConfig):
     def effort(self) -> Effort:
         """What is computed: what the keys say, or as much of it as is fast."""
         starts = (self.normal_starts, self.wide_starts, self.pure_starts)
-        said = Effort(self.alpha, starts, self.max_steps, self.refine, self.branch, Search())
+        said = Effort(self.alpha, starts, self.max_steps, self.refine, self.branch, SearchEffort())
         return effort.fast(said, self.tree) if self.fast else said
 
 

@@ -64,7 +64,7 @@ def parameters(game: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in game.items() if key not in ("_target_", "horizon", "discount", "file")}
 
 
-class Search(NamedTuple):
+class SearchEffort(NamedTuple):
     """How long the best policies are searched for."""
 
     work: int = WORK  # of `optimum`, and the starts of its alternating best responses
@@ -74,7 +74,7 @@ class Search(NamedTuple):
 
 
 def best_values(
-    tree: Tree, both: Groups, *, seed: int, search: Search
+    tree: Tree, both: Groups, *, seed: int, search: SearchEffort
 ) -> tuple[Optimum | BestEquivariant, dict[str, BestEquivariant]]:
     """The best self-play policy, and the best equivariant ones with and without agent swaps.
 

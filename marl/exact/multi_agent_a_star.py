@@ -106,7 +106,7 @@ _Key = tuple[int, int, tuple[int, ...], bytes]
 """Stages left, lookahead, everybody's class of legal actions, belief."""
 
 
-class Search:
+class MultiAgentAStar:
     """Searches in one problem, which share what they learn of its beliefs.
 
     Attributes:

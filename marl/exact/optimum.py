@@ -15,7 +15,7 @@ from games.tabular.dec_pomdp import DecPOMDP
 from marl.exact.alternation import alternate, is_small
 from marl.exact.deterministic import Controller, as_controller, on_histories
 from marl.exact.enumeration import enumerate_policies
-from marl.exact.multi_agent_a_star import MOST_LOOKAHEAD, Search
+from marl.exact.multi_agent_a_star import MOST_LOOKAHEAD, MultiAgentAStar
 
 MET = 1e-9
 """A lower bound that is this near to an upper bound is the optimum."""
@@ -67,7 +67,7 @@ def optimum(
         value, policy, count = found
         method = f"best responses to all {count:,} policies of the other agents"
         return Optimum(value, as_controller(problem, policy), True, value, method)
-    search = Search(problem)
+    search = MultiAgentAStar(problem)
     start, _ = search.dynamics.start()
     value, upper, policy = -math.inf, math.inf, None
     most, part = min(horizon, MOST_LOOKAHEAD), FIRST_WORK

@@ -74,7 +74,7 @@ def some_gaps(means, half):
         for name, score, own, met in zip(["0.01", "0.1"], [0.7, 0.9], gaps, gaps[::-1], strict=True)
     ]
     partner = figures.GapPoint(3, "full", "iggi", 0.6, Estimate(0.0, 0.01))
-    return figures.convention_gaps([*points, partner], {3: 0.36})
+    return figures.gaps_against_scores([*points, partner], {3: 0.36})
 
 
 FIGURES = {

@@ -7,7 +7,7 @@ import pytest
 from experiments.studies import effort, forecast, phase, study
 from experiments.studies.effort import Effort
 from experiments.studies.forecast import Forecast, Part
-from experiments.studies.tabular import Search
+from experiments.studies.tabular import SearchEffort
 from games.tabular.library import dectiger, equal_levers, two_stage_lever
 from games.tabular.symmetry import automorphisms, orbits
 from marl.exact import cost, gradient_flow
@@ -146,14 +146,14 @@ def test_what_methods_share_is_counted_once():
 
 # --- fast ---
 
-ASKED = Effort(tuple(np.geomspace(1, 60, 32).tolist()), (12, 4, 16), 10_000, True, True, Search())
+ASKED = Effort(tuple(np.geomspace(1, 60, 32).tolist()), (12, 4, 16), 10_000, True, True, SearchEffort())
 
 
 def test_fast_settings_of_a_small_game():
     spent = effort.fast(ASKED, equal_levers.make(2).tree)
     assert (spent.starts, spent.num_starts, spent.max_steps) == ((2, 1, 1), 4, 2_000)
     assert (spent.refine, spent.branch) == (False, False)
-    assert spent.search == Search(work=30_000_000, restarts=16, tied_restarts=16, tied_steps=2_000)
+    assert spent.search == SearchEffort(work=30_000_000, restarts=16, tied_restarts=16, tied_steps=2_000)
     assert spent.alpha == tuple(ASKED.alpha[place] for place in (4, 12, 20, 28))
 
 
@@ -171,7 +171,7 @@ def test_fast_settings_take_about_the_same_time(horizon):
 
 
 def test_fast_settings_never_exceed_what_is_asked_for():
-    few = Effort((3.0,), (0, 0, 5), 50, False, False, Search())
+    few = Effort((3.0,), (0, 0, 5), 50, False, False, SearchEffort())
     spent = effort.fast(few, equal_levers.make(2).tree)
     assert (spent.alpha, spent.starts, spent.max_steps) == ((3.0,), (0, 0, 2), 50)
     only = effort.fast(few._replace(starts=(7, 0, 0)), equal_levers.make(2).tree)

@@ -28,7 +28,7 @@ from marl.exact import alternation
 from marl.exact.alternation import alternate
 from marl.exact.best_response import best_response
 from marl.exact.deterministic import PurePolicy, on_histories, to_behaviour
-from marl.exact.multi_agent_a_star import Search
+from marl.exact.multi_agent_a_star import MultiAgentAStar
 from marl.exact.optimum import optimum
 
 PUBLISHED = {
@@ -266,7 +266,7 @@ def test_bounds_of_random_games(seed: int) -> None:
     problem, horizon = random_game(seed)
     value, before = optimum(problem, horizon).value, math.inf
     for lookahead in range(horizon + 1):
-        search = Search(problem)
+        search = MultiAgentAStar(problem)
         search.trees = search.trees[:1]  # otherwise two stages are one Bayesian game
         search.most_work = 10**9
         upper = search.run(search.dynamics.start()[0], horizon, lookahead, most_nodes=1).upper
@@ -282,7 +282,7 @@ def test_the_search_ends_at_any_lookahead_with_the_same_value(seed: int) -> None
     value = optimum(problem, horizon).value
     for lookahead in range(horizon + 1):
         for most in (1, 2):
-            search = Search(problem)
+            search = MultiAgentAStar(problem)
             search.trees, search.most_work = search.trees[:most], 10**9
             found = search.run(search.dynamics.start()[0], horizon, lookahead)
             assert found.lower == found.upper == pytest.approx(value, rel=0, abs=1e-12)
@@ -291,7 +291,7 @@ def test_the_search_ends_at_any_lookahead_with_the_same_value(seed: int) -> None
 @games
 def test_values_if_the_state_is_seen(seed: int) -> None:
     problem, horizon = random_game(seed)
-    seen = Search(problem)._if_seen(horizon)  # pyright: ignore[reportPrivateUsage]
+    seen = MultiAgentAStar(problem)._if_seen(horizon)  # pyright: ignore[reportPrivateUsage]
     for state in range(problem.num_states):
         alone = problem.replace(start=np.eye(problem.num_states)[state], initial_observation=None)
         assert seen[:, state].max() == pytest.approx(value_when_all_is_seen(alone, horizon), rel=0, abs=1e-12)
