@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
 from experiments.studies.exact_tables import game as game_title
 from experiments.studies.exact_tables import games as game_titles
+from experiments.studies.exact_tables import or_left_out
 from experiments.studies.exact_tables import title as full_title
 
 _WIDEST = 40
@@ -302,7 +303,8 @@ def zsc_table(contents: Sequence[Mapping[str, Any]]) -> Figure:
         axis.set_yticks(range(len(methods)), methods)
         figure.colorbar(image, ax=axis, label="0: uniform play, 1: best equivariant", shrink=0.7, aspect=30)
         swaps = "with" if contents[0]["agent_swaps"] else "without"
-        axis.set_title(f"cross-play of independent runs, relabelled ({swaps} agent swaps); –: does not apply")
+        nothing = f"–: does not apply{or_left_out(contents)}"
+        axis.set_title(f"cross-play of independent runs, relabelled ({swaps} agent swaps); {nothing}")
     return figure
 
 

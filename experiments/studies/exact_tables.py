@@ -1,7 +1,7 @@
 """The tables of the exact lab's commands, made from a phase.json, zsc.json, structure.json or adaptive.json."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.presentation.tables import NOTHING, Cell, Column, Table, whole
@@ -107,8 +107,10 @@ def _boxed(found: Mapping[str, Any] | None) -> dict[str, str]:
 
 def title(contents: Mapping[str, Any]) -> str:
     """A title such as "tiny_hanabi variant=E, horizon 2, discount 1"; long parameters are truncated."""
-    bounded = "" if contents.get("memory") is None else f", memory {contents['memory']}"
-    return f"{_with_parameters(contents)}, horizon {contents['horizon']}, discount {contents['discount']:g}{bounded}"
+    further = [] if contents.get("memory") is None else [f"memory {contents['memory']}"]
+    further += ["fast"] if contents.get("fast") else []
+    said = [_with_parameters(contents), f"horizon {contents['horizon']}", f"discount {contents['discount']:g}"]
+    return ", ".join([*said, *further])
 
 
 def bounds(found: Mapping[str, Any]) -> Cell:
@@ -152,6 +154,7 @@ def methods(contents: Sequence[Mapping[str, Any]]) -> Table:
         [
             *_reasons((game, method) for game, one in zip(called, contents, strict=True) for method in one["methods"]),
             f"Labels drawn independently, symmetries {swaps} agent swaps: {orders}.",
+            *_first_looks(zip(called, contents, strict=True)),
         ],
         ends=[len(rows) - 3],
     )
@@ -191,6 +194,20 @@ def _reasons(refused: Any) -> list[str]:
     return [f"{_REFUSED} ({', '.join(places)}): {reason}." for reason, places in reasons.items()]
 
 
+def or_left_out(contents: Sequence[Mapping[str, Any]]) -> str:
+    """What a figure adds to why a method has no result: empty without `fast`."""
+    return ", or left out (fast=true)" if any(one.get("fast") for one in contents) else ""
+
+
+def _first_looks(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Sentences on what `fast` left of what was asked for, each once; of files of before nothing is said."""
+    left: dict[str, list[str]] = {}
+    for place, one in runs:
+        if said := one.get("fast"):
+            left.setdefault(said, []).append(place)
+    return [f"fast ({', '.join(places)}): {said}." for said, places in left.items()]
+
+
 # ---------------------------------------------------------------------------------------------- structures × methods
 
 
@@ -214,7 +231,7 @@ def structures(contents: Sequence[Mapping[str, Any]]) -> Table:
         "cross-play of independent runs, relabelled / self-play where it is another; and retention of the solo value",
         [*columns, Column("equivariant"), *map(Column, names)],
         rows,
-        _reasons(refused),
+        [*_reasons(refused), *_first_looks((f"{one['game']} {one['structure']}", one) for one in contents)],
         ends,
         lead=2,
     )

@@ -21,6 +21,14 @@ LONG = 60.0
 """Seconds from which on a run says how long it takes."""
 _ALPHAS, _BRANCHES, _MOST_STEPS = 10, 16, 10_000
 """About how many α the methods with high entropy solve, and branches of solutions they follow; steps of a start."""
+_FASTER = {
+    "high-entropy": ("starts=2", "method=[…] without high-entropy"),
+    "annealed": ("method=[…] without annealed-greedy",),
+    "other-play": ("starts=2",),
+}
+"""Beginning of a method's key -> settings with which it takes less time or none; the methods that take many sweeps."""
+FAST = ("fast=true",)
+"""Settings with which a whole run takes about a minute."""
 _LARGE_SHARE = 0.1
 """The least share of the time of a part that the sentence names, and whose settings it names."""
 
@@ -128,26 +136,30 @@ def forecast(
     return Forecast(parts, cost.sweep_seconds(tree, count), report, say, fast)
 
 
-def of_methods(keys: Sequence[str], tree: Tree, group: SymmetryGroup, starts: int) -> list[Part]:
-    """The parts of carrying out methods (`marl.exact.methods`) on a game whose symmetries are `group`.
+def method_sweeps(tree: Tree, group: SymmetryGroup, starts: int) -> dict[str, float]:
+    """Beginning of the key of a method that takes many sweeps -> how many, if it is carried out alone.
 
-    Of some methods nothing is counted: alternating best responses are no sweeps, and reasoning and off-belief learning
-    take few. What two methods share is counted for the first.
+    Of other methods nothing is counted: alternating best responses are no sweeps, and reasoning and off-belief learning
+    take few.
     """
     branch = cost.of_branch(tree, len(space_of(orbits(group, tree)).entry))
     flow = cost.of_starts(_ALPHAS * starts, "flow", _MOST_STEPS) + cost.of_search(
         tree, starts, "flow", _MOST_STEPS, _BRANCHES
     )
-    shared = {
-        "high entropy": (branch + flow, ("starts=2", "method=[…] without high-entropy")),
-        "annealed": (branch, ("method=[…] without annealed-greedy",)),
-        "Other-Play": (cost.of_best(starts, equivariant.STEPS) / 2, ("starts=2",)),
-    }
+    other_play = cost.of_best(starts, equivariant.STEPS) / 2
+    return {"high-entropy": branch + flow, "annealed": branch, "other-play": other_play}
+
+
+def of_methods(keys: Sequence[str], tree: Tree, group: SymmetryGroup, starts: int) -> list[Part]:
+    """The parts of carrying out methods (`marl.exact.methods`) on a game whose symmetries are `group`.
+
+    What two methods share is counted for the first; see `method_sweeps`.
+    """
+    left = method_sweeps(tree, group, starts)
     parts: list[Part] = []
     for method in (method for method in METHODS if method.key in keys):
-        name = method.name.partition(",")[0]
-        sweeps, faster = shared.pop(name, (0.0, ()))
-        if name == "high entropy":
-            shared.pop("annealed", None)
-        parts.append(Part(method.name, sweeps, faster))
+        name = next((name for name in left if method.key.startswith(name)), "")
+        parts.append(Part(method.name, left.pop(name, 0.0), _FASTER.get(name, ())))
+        if name == "high-entropy":
+            left.pop("annealed", None)
     return parts

@@ -21,7 +21,7 @@ from experiments import runs
 from experiments.configuration.config import FORMAT
 from experiments.studies import effort, exact_figures, exact_tables
 from experiments.studies.effort import Effort
-from experiments.studies.forecast import Part, forecast
+from experiments.studies.forecast import FAST, Part, forecast
 from experiments.studies.study import Arrays, Contents, Report, Study, StudyConfig
 from experiments.studies.tabular import (
     SEARCH,
@@ -34,6 +34,7 @@ from experiments.studies.tabular import (
     groups,
     parameters,
     probabilities,
+    switch,
 )
 from games.errors import TacitError, number, one_of, whole_number
 from games.tabular import memories
@@ -108,7 +109,7 @@ class PhaseConfig(StudyConfig):
         }
         if sum(whole.values()) < 2:
             raise TacitError("normal_starts, wide_starts and pure_starts must be at least 2 together: XP needs two")
-        switches = {name: _switch(name, plain.get(name)) for name in ("refine", "branch", "fast")}
+        switches = {name: switch(name, plain.get(name)) for name in ("refine", "branch", "fast")}
         config = cls(
             game=dict(plain["game"]),
             execution=execution,
@@ -127,12 +128,8 @@ class PhaseConfig(StudyConfig):
 
     def science(self) -> dict[str, Any]:
         """What decides the result, as plain data: the run's name is the hash of this."""
-        plain = super().science()
-        later = {  # runs without these keys keep their names
-            "fast": effort.VERSION if self.fast else None,
-            "memory": self.memory,
-            "boxes": self.boxes or None,
-        }
+        plain = effort.with_version(super().science())
+        later = {"memory": self.memory, "boxes": self.boxes or None}  # runs without these keys keep their names
         return {key: value for key, value in (plain | later).items() if key not in later or value is not None}
 
     @functools.cached_property
@@ -172,12 +169,6 @@ def _not_too_small(name: str, alphas: list[float], span: float) -> tuple[float, 
     return tuple(alphas)
 
 
-def _switch(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TacitError(f"{name} must be true or false, not {value!r}")
-    return value
-
-
 def _prepare(config: PhaseConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
     both, starts = groups(config.simulator), _starts(config)
     return lambda: _compute(config, both, starts, report)
@@ -206,9 +197,8 @@ def _compute(
 ) -> tuple[dict[str, Any], Arrays]:
     """The contents of phase.json, and the arrays of solutions.npz."""
     simulator, tree, spent = config.simulator, config.tree, config.effort
-    fast = () if config.fast else ("fast=true",)
     count = spent.num_starts * len(spent.alpha)
-    report = forecast(config, parts(config, both.swap), tree, count, report, fast)
+    report = forecast(config, parts(config, both.swap), tree, count, report, FAST * (not config.fast))
     report("best policies", 0, 1)  # first, since it may refuse the game for its size
     best, equivariant = best_values(tree, both, seed=config.seed, search=spent.search)
     branch = None

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from experiments.presentation.figures import CROSS_PLAY, SELF_PLAY, STYLE, heat_map
+from experiments.studies.exact_tables import or_left_out
 
 Contents = Sequence[Mapping[str, Any]]
 
@@ -50,7 +51,10 @@ def structure_table(contents: Contents) -> Figure:
             axis.set_yticks(range(len(structures)), structures)
             axis.set_title(f"{game}\nsolo {cells[0]['solo']:.3g}", fontsize=9)
         figure.colorbar(image, ax=axes.tolist(), label="share of the solo value", shrink=0.8, aspect=25)
-        figure.suptitle("cross-play of independent runs, by structure (rows) and training (columns); –: not applicable")
+        figure.suptitle(
+            "cross-play of independent runs, by structure (rows) and training (columns); "
+            f"–: not applicable{or_left_out(contents)}"
+        )
     return figure
 
 

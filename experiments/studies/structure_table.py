@@ -21,12 +21,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.configuration.config import FORMAT
-from experiments.studies import exact_tables, structure_figures
-from experiments.studies.forecast import Part, forecast, of_methods
+from experiments.studies import effort, exact_tables, structure_figures
+from experiments.studies.effort import MethodEffort
+from experiments.studies.forecast import FAST, Part, forecast, of_methods
 from experiments.studies.study import Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import (
     MOST_STARTS,
     SEARCH,
+    SearchEffort,
     bounds_of,
     build_tabular,
     groups,
@@ -42,7 +44,7 @@ from games.tabular.structures import STRUCTURES
 from marl.crossplay import self_play_seatings
 from marl.exact import cost, information, other_play
 from marl.exact.calibration import mean_calibration
-from marl.exact.equivariant import STEPS, best_equivariant
+from marl.exact.equivariant import best_equivariant
 from marl.exact.lookahead import lookahead
 from marl.exact.methods import METHODS, Method, Outcomes, Setting, score
 from marl.exact.optimum import optimum
@@ -71,6 +73,7 @@ class StructureConfig(StudyConfig):
     starts: int
     restarts: int
     seed: int
+    fast: bool
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> Sequence["StructureConfig"]:
@@ -99,7 +102,7 @@ class StructureConfig(StudyConfig):
 
     def science(self) -> dict[str, Any]:
         """What decides the result, as plain data: the run's name is the hash of this."""
-        plain = super().science()
+        plain = effort.with_version(super().science())
         if self.structure != "isolation" or self.penalty is None:
             del plain["penalty"]
         return plain
@@ -168,8 +171,12 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
     game = config.simulator
     solo, arguments = solo_and_arguments(config.game)
     report("solo", 0, 1)
-    alone = optimum(solo.problem, solo.horizon, restarts=config.restarts, seed=config.seed)
-    worst = floor(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
+    search = SearchEffort(restarts=config.restarts, tied_restarts=config.restarts)
+    if config.fast:
+        search = effort.fast_search(search)
+    settings = {"work": search.work, "restarts": search.restarts, "seed": config.seed}
+    alone = optimum(solo.problem, solo.horizon, **settings)
+    worst = floor(game.problem, game.horizon, **settings)
     said = {
         "format": FORMAT,
         "game": game.name,
@@ -181,6 +188,7 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         "starts": config.starts,
         "restarts": config.restarts,
         "seed": config.seed,
+        "fast": effort.SHORT_SEARCH if config.fast else None,
         "solo": alone.value,
         "floor": worst._asdict(),
     }
@@ -194,16 +202,19 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
         for structure in (one for one in STRUCTURES if one.name == config.structure):
             soft = {} if config.penalty is None or structure.name != "isolation" else {"penalty": config.penalty}
             game = structure.apply(game, **given, **soft)
-        setting, best, report = _setting(config, game, report)
+        setting, spent, best, report = _setting(config, game, search, report)
     except TacitError as error:
         nothing = [{"name": method.name, "key": method.key, **_refused(str(error))} for method in methods]
         return {**said, "refused": str(error), "methods": nothing}
     rows = []
     for done, method in enumerate(methods):
         report(method.name, done, len(methods))
-        rows.append({"name": method.name, "key": method.key, **_row(method, setting, alone.value, worst, roles)})
+        left_out = method.key in spent.left_out
+        row = _refused(effort.LEFT_OUT) if left_out else _row(method, setting, alone.value, worst, roles)
+        rows.append({"name": method.name, "key": method.key, **row})
     return {
         **said,
+        "fast": effort.in_words(spent, config.starts) if config.fast else None,
         "refused": None,
         "arguments": {key: str(value) if callable(value) else value for key, value in given.items()},
         "horizon": game.horizon,
@@ -214,18 +225,25 @@ def _contents(config: StructureConfig, report: Report) -> dict[str, Any]:
     }
 
 
-def _setting(config: StructureConfig, game: Simulator, report: Report) -> tuple[Setting, dict[str, Any], Report]:
-    """The setting in which methods are carried out, the best values as plain data, and a report that forecasts."""
-    both = groups(game)
+def _setting(
+    config: StructureConfig, game: Simulator, search: SearchEffort, report: Report
+) -> tuple[Setting, MethodEffort, dict[str, Any], Report]:
+    """The setting in which methods are carried out, what is spent, the best values, and a report that forecasts."""
+    both, seed = groups(game), config.seed
     group = both.swap if config.agent_swaps else both.no_swap
-    search = Part("best policies", cost.of_best(config.restarts, STEPS) / 2, ("restarts=2",))
-    methods = of_methods(config.method, game.tree, group, config.starts)
-    report = forecast(config, [search, *methods], game.tree, config.starts, report)
+    spent = MethodEffort(config.starts, search)
+    if config.fast:
+        spent = effort.fast_methods(spent, config.method, game.tree, group)
+    search = spent.search
+    searched = Part("best policies", cost.of_best(search.tied_restarts, search.tied_steps) / 2, ("restarts=2",))
+    methods = of_methods(spent.left(config.method), game.tree, group, spent.starts)
+    report = forecast(config, [searched, *methods], game.tree, spent.starts, report, FAST * (not config.fast))
     report("best policies", 0, 1)
-    best = optimum(game.problem, game.horizon, restarts=config.restarts, seed=config.seed)
-    tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, restarts=config.restarts, seed=config.seed)
-    setting = Setting(game.tree, group, best.value, tied.value, starts=config.starts, seed=config.seed)
-    return setting, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}, report
+    best = optimum(game.problem, game.horizon, work=search.work, restarts=search.restarts, seed=seed)
+    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
+    tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, **settings)
+    setting = Setting(game.tree, group, best.value, tied.value, starts=spent.starts, seed=seed)
+    return setting, spent, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}, report
 
 
 def _row(method: Method, setting: Setting, solo: float, worst: Floor, roles: Roles | None) -> dict[str, Any]:
@@ -295,7 +313,10 @@ def _cross_play(
 ) -> float | None:
     """The cross-play of a method under a structure, its penalty none and all else as in the run `base`."""
     same = (
-        one for one in contents if all(one[name] == base[name] for name in _SETTINGS if name in one and name in base)
+        one
+        for one in contents
+        if all(one[name] == base[name] for name in _SETTINGS if name in one and name in base)
+        and bool(one.get("fast")) == bool(base.get("fast"))
     )
     found = (one for one in same if one["structure"] == structure and one["penalty"] is None)
     return next((method["cross_play"] for one in found for method in one["methods"] if method["key"] == key), None)

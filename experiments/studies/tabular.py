@@ -131,7 +131,7 @@ def probabilities(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> t
 
 
 def method_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The checked keys that all commands with methods share: method, agent_swaps, starts and seed.
+    """The checked keys that all commands with methods share: method, agent_swaps, starts, seed and fast.
 
     Raises:
       TacitError: naming the first invalid value.
@@ -141,4 +141,16 @@ def method_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
         "agent_swaps": one_of("agent_swaps", plain.get("agent_swaps"), (True, False)),
         "starts": whole_number("starts", plain.get("starts"), 2, MOST_STARTS),
         "seed": whole_number("seed", plain.get("seed"), 0, 2**31 - 3),
+        "fast": switch("fast", plain.get("fast")),
     }
+
+
+def switch(name: str, value: Any) -> bool:
+    """`value`, if it is true or false.
+
+    Raises:
+      TacitError: naming `name`.
+    """
+    if not isinstance(value, bool):
+        raise TacitError(f"{name} must be true or false, not {value!r}")
+    return value

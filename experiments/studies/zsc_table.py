@@ -19,12 +19,14 @@ import numpy as np
 
 from experiments import runs
 from experiments.configuration.config import FORMAT
-from experiments.studies import exact_figures, exact_tables
-from experiments.studies.forecast import Part, forecast, of_methods
+from experiments.studies import effort, exact_figures, exact_tables
+from experiments.studies.effort import MethodEffort
+from experiments.studies.forecast import FAST, Part, forecast, of_methods
 from experiments.studies.study import Arrays, Report, Study, StudyConfig, games_of
 from experiments.studies.tabular import (
     SEARCH,
     Groups,
+    SearchEffort,
     bounds_of,
     decisions,
     groups,
@@ -34,7 +36,7 @@ from experiments.studies.tabular import (
 )
 from games.errors import TacitError
 from marl.exact import cost, crossplay
-from marl.exact.equivariant import RESTARTS, STEPS, best_equivariant
+from marl.exact.equivariant import best_equivariant
 from marl.exact.methods import METHODS, Setting, between, score
 from marl.exact.optimum import optimum
 
@@ -53,6 +55,7 @@ class ZscConfig(StudyConfig):
     agent_swaps: bool
     starts: int
     seed: int
+    fast: bool
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> Sequence["ZscConfig"]:
@@ -79,34 +82,44 @@ class ZscConfig(StudyConfig):
             _ = simulator.tree  # refuses a game that is too large before anything is computed
         return configs
 
+    def science(self) -> dict[str, Any]:
+        """What decides the result, as plain data: the run's name is the hash of this."""
+        return effort.with_version(super().science())
+
 
 def _prepare(config: ZscConfig, report: Report) -> Callable[[], tuple[dict[str, Any], Arrays]]:
     tree, both = config.simulator.tree, groups(config.simulator)
-    methods = of_methods(config.method, tree, both.swap if config.agent_swaps else both.no_swap, config.starts)
-    search = Part("best policies", cost.of_best(RESTARTS, STEPS))
-    report = forecast(config, [search, *methods], tree, config.starts, report)
-    setting, best = _setting(config, both, report)
-    return lambda: _compute(config, setting, best, report)
+    group = both.swap if config.agent_swaps else both.no_swap
+    spent = MethodEffort(config.starts, SearchEffort())
+    if config.fast:
+        spent = effort.fast_methods(spent, config.method, tree, group)
+    search = Part("best policies", cost.of_best(spent.search.tied_restarts, spent.search.tied_steps))
+    methods = of_methods(spent.left(config.method), tree, group, spent.starts)
+    report = forecast(config, [search, *methods], tree, spent.starts, report, FAST * (not config.fast))
+    setting, best = _setting(config, spent, both, report)
+    fast = effort.in_words(spent, config.starts) if config.fast else None
+    return lambda: _compute(config, setting, spent.left_out, {**best, "fast": fast}, report)
 
 
-def _setting(config: ZscConfig, both: Groups, report: Report) -> tuple[Setting, dict[str, Any]]:
+def _setting(config: ZscConfig, spent: MethodEffort, both: Groups, report: Report) -> tuple[Setting, dict[str, Any]]:
     """The setting in which methods are carried out, and the best values as plain data."""
-    simulator, tree = config.simulator, config.simulator.tree
+    simulator, tree, search, seed = config.simulator, config.simulator.tree, spent.search, config.seed
+    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
     report("best policies", 0, len(config.method))
-    best = optimum(simulator.problem, simulator.horizon, seed=config.seed)
+    best = optimum(simulator.problem, simulator.horizon, work=search.work, restarts=search.restarts, seed=seed)
     group, tied, known = both.no_swap, best, {"optimum": bounds_of(best)}
     if group.policy_order > 1:
-        tied = best_equivariant(tree, group, upper_bound=best.upper_bound, seed=config.seed)
+        tied = best_equivariant(tree, group, upper_bound=best.upper_bound, **settings)
     if config.agent_swaps and both.swap.policy_order > group.policy_order:
         # A policy that is equivariant also under swaps is equivariant under the other symmetries.
         group = both.swap
-        tied = best_equivariant(tree, group, upper_bound=tied.upper_bound, seed=config.seed)
+        tied = best_equivariant(tree, group, upper_bound=tied.upper_bound, **settings)
     known["equivariant"] = bounds_of(tied)
-    return Setting(tree, group, best.value, tied.value, starts=config.starts, seed=config.seed), known
+    return Setting(tree, group, best.value, tied.value, starts=spent.starts, seed=seed), known
 
 
 def _compute(
-    config: ZscConfig, setting: Setting, best: dict[str, Any], report: Report
+    config: ZscConfig, setting: Setting, left_out: Sequence[str], best: dict[str, Any], report: Report
 ) -> tuple[dict[str, Any], Arrays]:
     """The contents of zsc.json, and the arrays of policies.npz."""
     simulator, tree = config.simulator, setting.tree
@@ -117,6 +130,8 @@ def _compute(
         report(method.name, number, len(methods))
         said = {"name": method.name, "source": method.source, "uses": method.uses}
         try:
+            if method.key in left_out:
+                raise TacitError(effort.LEFT_OUT)
             outcomes = method.outcomes(setting)
         except TacitError as error:
             rows.append({**said, "refused": str(error)})

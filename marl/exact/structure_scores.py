@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from games.errors import TacitError, number
 from games.tabular.dec_pomdp import DecPOMDP
-from marl.exact.optimum import optimum
+from marl.exact.optimum import WORK, optimum
 
 LEAST = 1e-9
 """Differences of values up to this count as 0."""
@@ -44,19 +44,20 @@ class GapSplit(NamedTuple):
     semantic: float
 
 
-def floor(problem: DecPOMDP, horizon: int, *, restarts: int = 128, seed: int = 0) -> Floor:
+def floor(problem: DecPOMDP, horizon: int, *, work: int = WORK, restarts: int = 128, seed: int = 0) -> Floor:
     """The value at which retention in a game is 0; a game and all its transforms have the same.
 
     Args:
       problem, horizon: the game of the team, without structure.
-      restarts, seed: of the search for the worst joint policy (`marl.exact.optimum.optimum` of the negated rewards).
+      work, restarts, seed: of the search for the worst joint policy (`marl.exact.optimum.optimum` of the negated
+        rewards).
 
     Raises:
       TacitError: as `optimum`.
     """
     if (problem.expected_reward >= 0).all():
         return Floor(0.0, "0, as no reward is negative")
-    worst = optimum(problem.replace(reward=-problem.reward), horizon, restarts=restarts, seed=seed)
+    worst = optimum(problem.replace(reward=-problem.reward), horizon, work=work, restarts=restarts, seed=seed)
     note = "the worst value" if worst.exact else f"the worst value found, at least {-worst.upper_bound:.6g}"
     return Floor(-worst.value, note)
 

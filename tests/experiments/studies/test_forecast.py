@@ -1,19 +1,24 @@
 """What a run of the exact lab says of its cost: from fake speeds and a fake clock, and for games of two sizes."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from experiments.studies import effort, forecast, phase, study
-from experiments.studies.effort import Effort
+from experiments.studies import effort, forecast, phase, structure_table, study, zsc_table
+from experiments.studies.effort import Effort, MethodEffort
 from experiments.studies.forecast import Forecast, Part
 from experiments.studies.tabular import SearchEffort
+from games.errors import TacitError
 from games.tabular.library import dectiger, equal_levers, two_stage_lever
 from games.tabular.symmetry import automorphisms, orbits
 from marl.exact import cost, gradient_flow
 from marl.exact.branch_equations import equations
 from marl.exact.methods import METHODS
+from tests.command_line import printed_rows
 
+FAST = ("fast=true",)
 FEW = ("alpha=[0.3,0.7]", "normal_starts=2", "wide_starts=0", "pure_starts=4", "refine=false")
 
 
@@ -178,9 +183,39 @@ def test_fast_settings_never_exceed_what_is_asked_for():
     assert only.starts == (2, 0, 0)
 
 
+def test_fast_methods_leave_out_what_takes_longer_than_a_first_look():
+    """The branches that high entropy follows, and the one that annealing follows, grow with the game."""
+    asked, keys = MethodEffort(16, SearchEffort()), [method.key for method in METHODS]
+    high_entropy = ("high-entropy", "high-entropy-greedy")
+    for game, left_out in (
+        (equal_levers.make(2), ()),
+        (dectiger.make(horizon=3), high_entropy),
+        (dectiger.make(horizon=4), (*high_entropy, "annealed-greedy")),
+    ):
+        spent = effort.fast_methods(asked, keys, game.tree, automorphisms(game.problem, swap_agents=True))
+        assert spent == MethodEffort(4, SearchEffort(30_000_000, 16, 16, 2_000), left_out)
+        assert spent.left(keys) == [key for key in keys if key not in left_out]
+
+
+def test_a_short_search_takes_no_more_sweeps_than_it_may():
+    assert effort.fast_search(SearchEffort(), 1_000 * 32).tied_steps == 1_000
+    assert effort.fast_search(SearchEffort(), 1.0).tied_steps == 100
+
+
+def test_fast_methods_never_exceed_what_is_asked_for():
+    game = equal_levers.make(2)
+    asked = MethodEffort(2, SearchEffort(work=1, restarts=3, tied_restarts=5, tied_steps=300))
+    spent = effort.fast_methods(asked, ["other-play"], game.tree, automorphisms(game.problem, swap_agents=True))
+    assert spent == asked
+
+
 @pytest.mark.parametrize(("count", "taken"), [(1, (3,)), (2, (1, 5)), (3, (1, 3, 5)), (7, (0, 1, 2, 3, 4, 5, 6))])
 def test_values_are_spread_evenly(count, taken):
     assert effort._spread(tuple(range(7)), count) == taken
+
+
+def silent(folder):
+    return ("execution.progress=false", "execution.figures=false", f"execution.output={folder}")
 
 
 def config(*overrides):
@@ -197,6 +232,47 @@ def test_only_fast_runs_have_other_names():
     fast = config("fast=true")
     assert fast.science() == {**plain, "fast": effort.VERSION}
     assert fast.name() != config().name()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of", [zsc_table.STUDY, structure_table.STUDY])
+def test_only_fast_tables_have_other_names(of):
+    plain, said, fast = (study.configs(of, ["game=task_claiming", *given])[0] for given in ([], ["fast=false"], FAST))
+    assert "fast" not in plain.science()
+    assert said.name() == plain.name() != fast.name()
+    assert fast.science() == {**plain.science(), "fast": effort.VERSION}
+    with pytest.raises(TacitError, match=r"^fast must be true or false, not 1$"):
+        study.configs(of, ["game=task_claiming", "fast=1"])
+
+
+@pytest.mark.slow
+def test_a_fast_table_of_methods_says_what_it_leaves_out(tacit, tmp_path, monkeypatch):
+    monkeypatch.setattr(effort, "_SECONDS", 1.0)
+    said = tacit("zsc-table", "game=equal_levers", "n=2", "method=[high-entropy,other-play]", *FAST, *silent(tmp_path))
+    assert (said.status, said.err) == (0, "")
+    assert printed_rows(said.out)[1:] == [
+        ["high entropy", "n/a"],
+        ["Other-Play", "0.5000"],
+        ["best equivariant", "0.5000"],
+        ["best self-play", "1.0000"],
+    ]
+    assert f"n/a (equal_levers 2): {effort.LEFT_OUT}.\n" in said.out
+    steps = effort.fast_search(SearchEffort(), effort._shares(equal_levers.make(2).tree)[0]).tied_steps
+    note = f"4 of 16 starts, best policies searched from 16 starts for {steps:,} steps"
+    assert f"\nfast (equal_levers 2): {note}.\n" in said.out
+    (path,) = tmp_path.glob("*/zsc.json")
+    assert [method["refused"] for method in json.loads(path.read_text())["methods"]] == [effort.LEFT_OUT, None]
+
+
+@pytest.mark.slow
+def test_a_fast_table_of_structures_says_what_it_leaves_out(tacit, tmp_path, monkeypatch):
+    monkeypatch.setattr(effort, "_SECONDS", 1.0)
+    methods, structures = "method=[self-play,high-entropy]", "structure=[none,shared_history]"
+    said = tacit("structure-table", "game=task_claiming", structures, methods, *FAST, *silent(tmp_path))
+    assert (said.status, said.err) == (0, "")
+    assert f"n/a (task_claiming none high entropy): {effort.LEFT_OUT}.\n" in said.out
+    assert "\nfast (task_claiming none): 4 of 16 starts, best policies searched from 16 starts for " in said.out
+    assert f"\nfast (task_claiming shared_history): {effort.SHORT_SEARCH}.\n" in said.out  # at one step there is none
 
 
 @pytest.mark.slow
