@@ -125,7 +125,7 @@ def _memory_row(contents: Mapping[str, Any]) -> list[Any]:
     )
     starts, converged = (sum(row[name] for row in contents["rows"]) for name in ("starts", "converged"))
     return [
-        exact_tables.game(contents),
+        exact_tables.game({**contents, "memory": None}),  # it has a column
         contents["memory"],
         contents["histories"][0],
         "none" if low is None else f"{low:g}",

@@ -161,9 +161,11 @@ def methods(contents: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def game(contents: Mapping[str, Any]) -> str:
-    """A game's name in a table, with the parameter that distinguishes its variants, such as "tiny_hanabi E"."""
+    """A game's name in a table, with what distinguishes its variants, such as "tiny_hanabi E h2 memory 1"."""
     short = [str(contents["parameters"][key]) for key in ("variant", "size", "n") if key in contents["parameters"]]
-    return " ".join([contents["game"], *short, *([f"h{contents['horizon']}"] if contents["horizon"] > 1 else [])])
+    short += [f"h{contents['horizon']}"] if contents["horizon"] > 1 else []
+    short += [] if contents.get("memory") is None else [f"memory {contents['memory']}"]
+    return " ".join([contents["game"], *short])
 
 
 def games(contents: Sequence[Mapping[str, Any]]) -> list[str]:

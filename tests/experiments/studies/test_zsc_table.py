@@ -216,6 +216,8 @@ def test_games_that_differ_in_parameters_have_names_that_differ():
     ]
     apart = [game("tiny_hanabi", variant="A"), game("tiny_hanabi", variant="B"), game("lever", 1, levers=3)]
     assert exact_tables.games(apart) == ["tiny_hanabi A h2", "tiny_hanabi B h2", "lever"]
+    remembered = [game("dectiger") | {"memory": memory} for memory in (None, 0, 2)]
+    assert exact_tables.games(remembered) == ["dectiger h2", "dectiger h2 memory 0", "dectiger h2 memory 2"]
 
 
 def test_the_figure_says_where_a_method_does_not_apply(made):
