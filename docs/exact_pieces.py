@@ -6,7 +6,6 @@ from typing import Any
 
 from docs.records import Found, Piece, current_runs, markdown, save_figure, science
 from experiments import runs
-from experiments.configuration.config import build_game
 from experiments.presentation import tables
 from experiments.studies import (
     adaptive,
@@ -18,7 +17,7 @@ from experiments.studies import (
     study,
     zsc_table,
 )
-from experiments.studies.tabular import groups
+from experiments.studies.tabular import build_tabular, groups
 from games.tabular.symmetry import orbits
 from marl.exact import other_play
 
@@ -228,7 +227,7 @@ def tie_breaking(folder: Path, small: bool) -> Found:
     exact = {}
     for path, one in zip(paths, contents, strict=True):
         arrays = runs.read_arrays(path / "policies.npz")
-        simulator = build_game({key: value for key, value in science(path)["game"].items() if key != "version"})
+        simulator = build_tabular({key: value for key, value in science(path)["game"].items() if key != "version"})
         policies = tuple(arrays[f"other-play_agent_{agent}"] for agent in range(2))
         tied = orbits(groups(simulator).swap, simulator.tree)
         exact[one["game"]] = {

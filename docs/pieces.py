@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def partner_tables(numbers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     cells = {
         "scores": lambda one: one["score"],
         "plays": lambda one: tables.with_error(one["gap"], one["standard_error"], 3),
-        "discards": lambda one: tables.with_error(*one["discards"], 3),
+        "discards": lambda one: tables.with_error(one["discards"][0], one["discards"][1], 3),
     }
     columns = list(dict.fromkeys((one["board"], one["players"]) for one in numbers))
     partners = list(dict.fromkeys(one["partner"] for one in numbers))
@@ -209,7 +210,7 @@ def with_each_other(folder: Path, small: bool) -> Found:
         copy_figure(folder / "methods" / "methods.png", "methods")
     greedy = own_cells(*table.results["greedy"].cells, table.method_of_agent)
     tested = [difference_test(greedy[first], greedy[second]) for first, second in CONTRASTS]
-    corrected = holm([one.p for one in tested])
+    corrected = holm([math.nan if one.p is None else one.p for one in tested])
     lines = ["| greedy XP | difference | p, Holm over these |", "|---|---|---|"]
     lines += [
         f"| {first} − {second} | {tables.text_of(one.difference)} | {tables.p_value(p)} |"

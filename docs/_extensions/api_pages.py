@@ -77,8 +77,8 @@ def _public(body: list[ast.stmt]) -> Iterator[tuple[_Public, str]]:
     for node, below in itertools.pairwise([*body, None]):
         if isinstance(node, _Public) and not _name(node).lstrip("(").startswith("_"):
             if isinstance(node, ast.Assign | ast.AnnAssign):
-                is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-                yield node, inspect.cleandoc(str(below.value.value)) if is_text else ""
+                text = below.value if isinstance(below, ast.Expr) else None
+                yield node, inspect.cleandoc(str(text.value)) if isinstance(text, ast.Constant) else ""
             else:
                 yield node, ast.get_docstring(node) or ""
 
@@ -117,6 +117,7 @@ def _members(owner: ast.ClassDef, source: str) -> list[str]:
             shown = f"{node.name}: {ast.unparse(node.returns)}" if is_property and node.returns else _signature(node)
         elif isinstance(node, ast.AnnAssign):
             shown = ast.unparse(node)
+            assert node.end_lineno is not None  # nodes that were parsed have one
             doc = doc or source.splitlines()[node.end_lineno - 1][node.end_col_offset :].strip().removeprefix("# ")
         else:
             continue

@@ -62,7 +62,7 @@ def call(command: str, folder: Path) -> tuple[int, str, str]:
     """
     from experiments import cli
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err, status = io.StringIO(), io.StringIO(), 0
     with (
         _in(folder),
         contextlib.redirect_stdout(out),

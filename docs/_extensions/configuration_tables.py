@@ -78,7 +78,8 @@ def _section(file: Path) -> str:
     parts = [f"### `{_choice(file)}`", " ".join(head)]
     keys = keys_of(file)
     parts += [f"Builds `{key.value}`." for key in keys if key.name == "_target_"]
-    defaults = OmegaConf.to_container(OmegaConf.load(file)).get("defaults", [])
+    plain: Any = OmegaConf.to_container(OmegaConf.load(file))
+    defaults = plain.get("defaults", [])
     parents = [f"`{item}`" for item in defaults if isinstance(item, str) and item != "_self_"]
     chosen = [
         f"`{key.split()[-1].strip('/')}={choice}`"
