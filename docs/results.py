@@ -19,6 +19,7 @@ is the table `table` of the piece `demo`, and below it how it was made; nothing 
 import argparse
 import datetime
 import json
+import os
 import platform
 import re
 import subprocess
@@ -68,7 +69,7 @@ def make(piece: str, records: Records, *, small: bool) -> None:
     for number, command in enumerate(commands, start=1):
         print(f"{piece}, {number} of {len(commands)}: tacit {command}", flush=True)
         began = time.monotonic()
-        status = subprocess.run([sys.executable, "-m", "experiments.cli", *command.split()], cwd=folder).returncode
+        status = tacit(command, folder)
         seconds = (runs.read_json(spent)["seconds"] if spent.exists() else 0) + time.monotonic() - began
         runs.write_json(spent, {"seconds": seconds})
         if status:
@@ -90,6 +91,13 @@ def make(piece: str, records: Records, *, small: bool) -> None:
         )
     records.folder.mkdir(parents=True, exist_ok=True)
     runs.write_bytes(records.file(piece), text)
+
+
+def tacit(command: str, folder: Path) -> int:
+    """The exit status of a command line of `tacit`, run in a folder by the code beside docs/."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # else what is installed, perhaps of another clone
+    words = [sys.executable, "-m", "experiments.cli", *command.split()]
+    return subprocess.run(words, cwd=folder, env=environment).returncode
 
 
 def rounded(plain: Any) -> Any:

@@ -29,7 +29,8 @@ def called(monkeypatch, tmp_path):
     """The commands of pieces run in this process, and are counted."""
     called = []
 
-    def run(arguments, cwd):
+    def run(arguments, cwd, env):
+        assert env["PYTHONPATH"] == str(results.ROOT)
         called.append(arguments[3:])
         monkeypatch.chdir(cwd)
         status = call(*arguments[3:]).status
@@ -181,6 +182,20 @@ def test_pieces_of_the_exact_lab(called, records, monkeypatch, name, command, de
     said = results.made_by(record)
     assert said.startswith(f"<small>Made by `tacit {command} ") and "seeds" not in said
     assert ("search-2" in said) == (name != "adaptive")
+
+
+def test_the_code_beside_the_docs_is_run_whatever_is_installed(monkeypatch, tmp_path):
+    """In a clone whose only command writes where it was imported from."""
+    clone, folder = tmp_path / "clone", tmp_path / "folder"
+    (clone / "experiments").mkdir(parents=True)
+    folder.mkdir()
+    (clone / "experiments" / "cli.py").write_text(
+        "import pathlib, sys\npathlib.Path('made').write_text(' '.join([__file__, *sys.argv[1:]]))\nsys.exit(3)\n"
+    )
+    (clone / "experiments" / "__init__.py").touch()
+    monkeypatch.setattr(results, "ROOT", clone)
+    assert results.tacit("phase game=lever", folder) == 3
+    assert (folder / "made").read_text() == f"{clone / 'experiments' / 'cli.py'} phase game=lever"
 
 
 def test_a_command_that_fails_says_which(records, monkeypatch, tmp_path):
