@@ -16,7 +16,6 @@ LONGER = {  # file -> why it is not in several
     "marl/learners/ppo.py": "a learner's file reads from top to bottom: configuration, update, losses",
     "tests/games/tabular/structures/test_structures.py": "each structure beside the program that plays it",
     "tests/games/tabular/test_tabular_symmetry.py": "one module's cases and their oracle, which share the games",
-    "tests/marl/exact/test_optimum.py": "ways to one value and their oracles, which share the random games",
     "tests/experiments/report/test_report_site.py": "one site, made once, that a browser walks through",
     "tests/marl/learners/test_replay.py": "one law, that a replay is what was recorded, for every policy and learner",
 }

@@ -145,6 +145,7 @@ def test_a_start_that_does_not_arrive_says_so(enumeration):
     assert (further.steps > found.steps).all() and (further.time > found.time).all()
 
 
+@pytest.mark.slow
 def test_a_point_that_is_wrong_only_where_nobody_comes_is_polished():
     tree = histories.build(two_stage_lever.problem(), 2)
     alpha = np.full(1, 0.05)

@@ -80,6 +80,7 @@ def test_a_game_too_large_is_left_to_the_flow(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_game_counts_by_its_free_probabilities():
     assert newton.applies(histories.build(dectiger.problem(), 3))  # 2 agents, 21 histories, 3 actions: 84
     assert not newton.applies(histories.build(dectiger.problem(), 5))  # 341 histories: 1,364

@@ -90,6 +90,7 @@ def test_with_swaps_repeating_and_switching_clash():
     assert all((a == b).all() for a, b in zip(chosen, turned, strict=True))
 
 
+@pytest.mark.slow
 def test_the_preferred_one_of_several_runs():
     policies, _, tied = found(TWO_STAGE, True, 0.5)
     earned = [other_play.cross_play_of_the_preferred(TWO_STAGE, tied, policies, runs) for runs in (1, 2, 4, 32)]
@@ -108,6 +109,7 @@ def test_the_preferred_one_of_several_runs():
         assert earned == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_without_swaps_four_optima_earn_nothing_with_each_other():
     policies, _, _ = found(TWO_STAGE, False, 1.0, starts=64)
     cells = crossplay.cross_play(TWO_STAGE, policies)
