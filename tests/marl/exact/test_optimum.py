@@ -1,11 +1,13 @@
 """Self-play optima: published values, brute force on small random games, and bounds."""
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 from games.errors import TacitError
+from games.tabular import dpomdp_file
 from games.tabular.dec_pomdp import DecPOMDP, matrix_game
 from games.tabular.library import (
     asymmetric_lever,
@@ -90,6 +92,22 @@ def test_published_values_of_fifty_stages(name: str) -> None:
     found = optimum(library.problem(discount=1.0), horizon)
     assert found.exact
     assert found.value == pytest.approx(value, rel=0, abs=1e-8)
+
+
+FILES = Path(__file__).parents[4] / "shared" / "dpomdp"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "horizon", "value"),
+    [("boxPushingUAI07", 3, 66.081), ("boxPushingUAI07", 4, 98.59361), ("Mars", 3, 9.38), ("Mars", 4, 10.1808)],
+)
+def test_published_values_of_problem_files(name: str, horizon: int, value: float) -> None:
+    if not (path := FILES / f"{name}.dpomdp").exists():
+        pytest.skip("the problem file of the MADP toolbox is not part of the repository and not here")
+    found = optimum(dpomdp_file.read_file(path).replace(discount=1.0), horizon)
+    assert found.exact
+    assert found.value == pytest.approx(value, rel=0, abs=5e-6)
 
 
 @pytest.mark.parametrize("library", [recycling, grid_small])
