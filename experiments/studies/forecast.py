@@ -25,10 +25,14 @@ _FASTER = {
     "high-entropy": ("starts=2", "method=[…] without high-entropy"),
     "annealed": ("method=[…] without annealed-greedy",),
     "other-play": ("starts=2",),
+    "k-level-4-synchronous": ("method=[…] without k-level-4-synchronous",),
+    "cognitive-hierarchy-4-synchronous": ("method=[…] without cognitive-hierarchy-4-synchronous",),
 }
 """Beginning of a method's key -> settings with which it takes less time or none; the methods that take many sweeps."""
 FAST = ("fast=true",)
 """Settings with which a whole run takes about a minute."""
+_TOGETHER = 20_000
+"""Sweeps in whose time levels are trained at the same time: as of dec-tiger at horizon 5."""
 _LARGE_SHARE = 0.1
 """The least share of the time of a part that the sentence names, and whose settings it names."""
 
@@ -139,15 +143,16 @@ def forecast(
 def method_sweeps(tree: Tree, group: SymmetryGroup, starts: int) -> dict[str, float]:
     """Beginning of the key of a method that takes many sweeps -> how many, if it is carried out alone.
 
-    Of other methods nothing is counted: alternating best responses are no sweeps, and reasoning and off-belief learning
-    take few.
+    Of other methods nothing is counted: alternating best responses are no sweeps, and off-belief learning and levels
+    that are computed one after the other take few.
     """
     branch = cost.of_branch(tree, len(space_of(orbits(group, tree)).entry))
     flow = cost.of_starts(_ALPHAS * starts, "flow", _MOST_STEPS) + cost.of_search(
         tree, starts, "flow", _MOST_STEPS, _BRANCHES
     )
     other_play = cost.of_best(starts, equivariant.STEPS) / 2
-    return {"high-entropy": branch + flow, "annealed": branch, "other-play": other_play}
+    together = dict.fromkeys((key for key in _FASTER if key.endswith("synchronous")), float(_TOGETHER))
+    return {"high-entropy": branch + flow, "annealed": branch, "other-play": other_play, **together}
 
 
 def of_methods(keys: Sequence[str], tree: Tree, group: SymmetryGroup, starts: int) -> list[Part]:

@@ -142,6 +142,8 @@ def test_what_methods_share_is_counted_once():
     assert {part.stage: part.sweeps for part in every if part.sweeps} == {
         "high entropy": branch + flow,
         "Other-Play": 16 * 2000,
+        "k-level 4, synchronous": 20_000,
+        "cognitive hierarchy 4, synchronous": 20_000,
     }
     greedy, annealed = forecast.of_methods(["high-entropy-greedy", "annealed-greedy"], tree, group, 16)
     assert (greedy.sweeps, annealed.sweeps) == (branch + flow, 0)
