@@ -91,41 +91,6 @@ def joint_policies(problem: DecPOMDP, horizon: int) -> Iterator[PurePolicy]:
     yield from itertools.product(*(list(own_policies(problem, horizon, agent)) for agent in range(problem.num_agents)))
 
 
-def value_when_all_is_seen(problem: DecPOMDP, horizon: int) -> float:
-    """Of one planner who sees the state and everybody's observations."""
-
-    def best(state: int, seen: tuple[int, ...] | None, t: int) -> float:
-        if t == horizon:
-            return 0.0
-        values = []
-        for joint, actions in enumerate(itertools.product(*map(range, problem.num_actions))):
-            legal = problem.legal is None or seen is None or all(
-                mask[o, a] for mask, o, a in zip(problem.legal, seen, actions, strict=True)
-            )  # fmt: skip
-            if legal:
-                values.append(rewards(problem)[joint, state] + problem.discount * expected(joint, state, t))
-        return max(values)
-
-    def expected(joint: int, state: int, t: int) -> float:
-        return sum(
-            problem.transition[joint, state, after]
-            * problem.observation[joint, after, number]
-            * best(after, what, t + 1)
-            for after in range(problem.num_states)
-            for number, what in enumerate(itertools.product(*map(range, problem.num_observations)))
-            if t + 1 < horizon
-        )
-
-    total = 0.0
-    for state, probability in enumerate(problem.start):
-        if problem.initial_observation is None:
-            total += probability * best(state, None, 0)
-            continue
-        for number, what in enumerate(itertools.product(*map(range, problem.num_observations))):
-            total += probability * problem.initial_observation[state, number] * best(state, what, 0)
-    return total
-
-
 def random_game(seed: int) -> tuple[DecPOMDP, int]:
     """A game with impossible transitions and observations and with illegal actions, and its horizon."""
     rng = np.random.default_rng(seed)

@@ -9,8 +9,10 @@ one with the highest bound first (incremental expansion: Oliehoek, Spaan, Amato 
 c goes through the combinations of clusters, b_c is the belief if all clusters are known. V̂ is an upper bound of the
 value of the Dec-POMDP that begins with a belief, from a search of its own (recursive: Koops, Jansen, Junges & Simão,
 IJCAI 2023), as if everything were revealed once, after the next observation. The *lookahead* is how deep searches may
-lie within one another; with none left the state is seen from then on. The last two stages are one Bayesian game, where
-it is small: an action is what an agent does now and after each observation, and nothing is revealed.
+lie within one another; with none left everything is revealed from then on (`marl.exact.centralised_bound`). How long a
+search for V̂ goes on is the *effort*: its first searches are short, and what is known of a belief is kept. The last two
+stages are one Bayesian game, where it is small: an action is what an agent does now and after each observation, and
+nothing is revealed.
 
 Nothing here is drawn at random, and all limits are counts, so that results can be repeated.
 """
@@ -23,6 +25,7 @@ import numpy as np
 
 from games.tabular.dec_pomdp import DecPOMDP
 from marl.exact.bayesian_game import BayesianGame, best_rule, rules_above
+from marl.exact.centralised_bound import BeliefKey, CentralisedBound, Classes, belief_keys
 from marl.exact.clusters import DIGITS
 from marl.exact.deterministic import Controller
 from marl.exact.occupancy import DecisionRule, Dynamics, Occupancy
@@ -30,7 +33,7 @@ from marl.exact.occupancy import DecisionRule, Dynamics, Occupancy
 TREE_NUMBERS = 1 << 22
 """The values of joint actions of two stages in all states may be so many numbers."""
 
-GAME_NUMBERS = 1 << 24
+GAME_NUMBERS = 1 << 20
 """The payoffs of one Bayesian game may be so many numbers."""
 
 OCCUPANCY_NUMBERS = 1 << 25
@@ -39,14 +42,25 @@ OCCUPANCY_NUMBERS = 1 << 25
 LEAST_WORK = 10_000
 """About so many payoffs are computed in the time that everything else at a node takes."""
 
-BOUND_NODES = 100
-"""So many nodes are made in a search for a bound."""
+COMBINATION_WORK = 200
+"""The same for what has to be done for each combination of clusters."""
+
+BELIEFS = 100
+"""So many beliefs of the centralised problem are searched for a bound, times the effort."""
+
+BELIEF_WORK = 1_000
+"""About so many payoffs are computed in the time that such a belief takes."""
 
 MOST_LOOKAHEAD = 100
 """So many searches within one another keep within Python's limit of recursion."""
 
-MOST_RULES = 10_000
-"""Decision rules of one node that are kept, whole or in part."""
+FEW_RULES = 8
+MORE_RULES = 8
+MOST_RULES = 30_000
+"""Decision rules of a node that are kept, whole or in part: `MORE_RULES` times as many each time it is expanded.
+
+They begin with 8 · 8, and what is left out of the last expansion is only bounded.
+"""
 
 TIE = 1e-12
 """Values that differ by less than this share of the largest possible return are equal."""
@@ -77,13 +91,19 @@ class _Node:
       left: the number of stages to come.
       value: the return so far.
       scale: what later rewards are discounted by.
+      most: no joint policy through the node has a higher return.
       parent, rule, maps: the node before, its decision rule, and the clusters that follow its clusters.
       rules: int16[M, C_1 + ... + C_n], the decision rules of the children, the highest bound first.
       bounds: float64[M], no joint policy through a child has a higher return.
       made: the number of children made.
+      most_rules: so many decision rules were kept, whole or in part.
+      left_out: no joint policy through a child that is not among them has a higher return.
     """
 
-    __slots__ = ("bounds", "left", "made", "maps", "occupancy", "parent", "rule", "rules", "scale", "value")
+    __slots__ = (
+        *("occupancy", "left", "value", "scale", "most", "parent", "rule", "maps"),
+        *("rules", "bounds", "made", "most_rules", "left_out"),
+    )
 
     def __init__(
         self,
@@ -91,19 +111,45 @@ class _Node:
         left: int,
         value: float,
         scale: float,
+        most: float,
         parent: "_Node | None",
         rule: DecisionRule,
         maps: tuple[np.ndarray, ...],
     ) -> None:
-        self.occupancy, self.left, self.value, self.scale = occupancy, left, value, scale
+        self.occupancy, self.left, self.value, self.scale, self.most = occupancy, left, value, scale, most
         self.parent, self.rule, self.maps = parent, rule, maps
         self.rules = np.zeros((0, 0), np.int16)
         self.bounds = np.zeros(0)
-        self.made = 0
+        self.made, self.most_rules, self.left_out = 0, FEW_RULES, -np.inf
+
+    def next_bound(self) -> float:
+        """The bound of the next child; -inf: all were made."""
+        return float(self.bounds[self.made]) if self.made < len(self.bounds) else -np.inf
+
+    def bound(self) -> float:
+        """No joint policy through a child that is not yet made has a higher return."""
+        return max(self.next_bound(), self.left_out)
 
 
-_Key = tuple[int, int, tuple[int, ...], bytes]
-"""Stages left, lookahead, everybody's class of legal actions, belief."""
+class _ActionValues(NamedTuple):
+    """Upper bounds of the joint actions in a belief; -inf for what is not legal."""
+
+    belief: np.ndarray  # float64[S]
+    left: int
+    lookahead: int
+    bounds: np.ndarray  # float64[JA]
+    refined: np.ndarray  # bool[JA], whether a bound is as good as it becomes with this effort
+
+
+class _Value(NamedTuple):
+    """An upper bound of the value of a belief."""
+
+    upper: float
+    exact: bool  # whether no search makes it lower
+    effort: tuple[int, int]  # lookahead and effort that it was computed with
+
+
+_NOTHING = _Value(np.inf, False, (-1, -1))
 
 
 class MultiAgentAStar:
@@ -113,20 +159,26 @@ class MultiAgentAStar:
       nodes: made so far, those of searches for bounds as well.
       work: payoffs of Bayesian games computed so far, and `LEAST_WORK` for each node.
       most_work: after so much searches end with the bounds that they have.
+      effort: nodes of a search for the bound of a belief.
+      cut: whether such a search, or one that was still to begin, was ended for want of work.
     """
 
     def __init__(self, problem: DecPOMDP) -> None:
         self.problem, self.nodes, self.work, self.most_work = problem, 0, 0, 0
         self.dynamics = Dynamics(problem)
-        self.class_of = [own[problem.joint_observations[:, i]] for i, own in enumerate(self.dynamics.class_of)]
-        self.legal: dict[tuple[int, ...], np.ndarray] = {}
-        self.action_values: dict[_Key, np.ndarray] = {}
-        self.values: dict[_Key, float] = {}
-        self.seen = [problem.expected_reward]  # for each number of stages left but the first float64[JA, S]
+        self.centralised = CentralisedBound(self.dynamics)
+        self.effort, self.cut = 1, False
+        self.action_values: dict[tuple[BeliefKey, int], _ActionValues] = {}
+        self.values: dict[BeliefKey, _Value] = {}
         self.trees = [_trees(self.dynamics, 1)]
         if _count_trees(self.dynamics) * problem.num_states <= TREE_NUMBERS:
             self.trees.append(_trees(self.dynamics, 2))
         self.tie = TIE * float(np.abs(problem.expected_reward).max())
+
+    def allow(self, effort: int, most_work: int) -> None:
+        """Set how hard the searches that follow try to bound beliefs, and at how much work they end."""
+        self.effort, self.most_work, self.cut = effort, most_work, False
+        self.action_values.clear()
 
     def run(
         self, start: Occupancy, left: int, lookahead: int, lower: float = -np.inf, most_nodes: int | None = None
@@ -147,48 +199,63 @@ class MultiAgentAStar:
         left_out, nodes = -np.inf, 0
         best: tuple[_Node, _Trees, np.ndarray] | None = None
 
-        def open_(node: _Node, most: float) -> bool:
-            """Bound the children of a new node, none above `most`; whether one may be better than `lower`."""
+        def expand(node: _Node) -> None:
+            """Bound the children of a node, of more decision rules than before; of the last stages take the best."""
             nonlocal left_out, nodes, lower, best
             nodes, self.nodes = nodes + 1, self.nodes + 1
-            here = node.occupancy
+            node.most_rules *= MORE_RULES
             threshold = (lower + tie - node.value) / node.scale
             if (trees := self._last(node)) is not None:
-                found = best_rule(self._last_game(here, trees), threshold, MOST_RULES)
-                self.work += LEAST_WORK + found.work
-                left_out = max(left_out, min(most, node.value + node.scale * found.left_out))
+                found = best_rule(self._last_game(node.occupancy, trees), threshold, node.most_rules)
                 if len(found.payoff):
                     lower, best = node.value + node.scale * float(found.payoff[0]), (node, trees, found.actions[0])
-                return False
-            key = (node.left, here.clusters.tobytes(), _rounded(here.belief).tobytes())
+            else:
+                game = self._game(node.occupancy, node.left, lookahead, threshold)
+                found = rules_above(game, threshold, node.most_rules)
+                node.rules, node.made = found.actions, 0
+                node.bounds = np.minimum(node.value + node.scale * found.payoff, node.most)
+            self.work += LEAST_WORK + COMBINATION_WORK * len(node.occupancy.clusters) + found.work
+            node.left_out = min(node.most, node.value + node.scale * found.left_out)
+            if node.most_rules >= MOST_RULES:
+                left_out, node.left_out = max(left_out, node.left_out), -np.inf
+
+        def open_(node: _Node) -> bool:
+            """Expand a new node, unless another one like it was; whether children may be better than `lower`."""
+            key = (node.left, node.occupancy.clusters.tobytes(), _rounded(node.occupancy.belief).tobytes())
             if reached.get(key, -np.inf) >= node.value:
                 return False
             reached[key] = node.value
-            rules = rules_above(self._game(here, node.left, lookahead), threshold, MOST_RULES)
-            self.work += LEAST_WORK + rules.work
-            left_out = max(left_out, min(most, node.value + node.scale * rules.left_out))
-            node.rules, node.bounds = rules.actions, np.minimum(node.value + node.scale * rules.payoff, most)
-            return len(node.bounds) > 0
+            expand(node)
+            return node.bound() > lower + tie
 
         def push(node: _Node) -> None:
-            if node.made < len(node.bounds) and node.bounds[node.made] > lower + tie:
-                heapq.heappush(queue, (-float(node.bounds[node.made]), node.left, next(counter), node))
+            if node.bound() > lower + tie:
+                heapq.heappush(queue, (-node.bound(), node.left, next(counter), node))
 
-        node: _Node | None = _Node(start, left, 0.0, 1.0, None, (), ())
-        if open_(node, np.inf):
+        def spent() -> bool:
+            if self.work >= self.most_work:
+                return lower > -np.inf or most_nodes is not None  # a search for a policy finds one at least
+            return most_nodes is not None and nodes >= most_nodes and (lower > -np.inf or most_nodes == 1)
+
+        node: _Node | None = _Node(start, left, 0.0, 1.0, np.inf, None, (), ())
+        if open_(node):
             push(node)
-        while queue and -queue[0][0] > lower + tie:
-            spent = self.work >= self.most_work or (most_nodes is not None and nodes >= most_nodes)
-            if spent and lower > -np.inf:  # else one policy at least
-                break
+        while queue and -queue[0][0] > lower + tie and not spent():
             node = heapq.heappop(queue)[-1]
-            while node is not None:  # down to a whole policy; what is left of the nodes goes back into the queue
-                bound, child = float(node.bounds[node.made]), self._next_child(node)
+            if node.next_bound() < node.left_out:
+                expand(node)
+                push(node)
+                continue
+            while node is not None and node.made < len(node.bounds):  # down to a whole policy, the rest into the queue
+                bound, child = node.next_bound(), self._next_child(node)
+                push(node)
                 if child is None:
                     left_out = max(left_out, bound)
-                elif not open_(child, bound):
+                elif not open_(child):
                     child = None
-                push(node)
+                elif spent() or not len(child.bounds):
+                    push(child)
+                    child = None
                 node = child
         upper = max(lower, left_out, -queue[0][0] if queue else -np.inf)
         if upper <= lower + tie:
@@ -198,83 +265,90 @@ class MultiAgentAStar:
     def _next_child(self, node: _Node) -> _Node | None:
         """The child with the highest bound of those not yet made; None if it is too large."""
         problem, here = self.problem, node.occupancy
-        row, node.made = node.rules[node.made], node.made + 1
+        bound, row, node.made = node.next_bound(), node.rules[node.made], node.made + 1
         if here.belief.size * len(problem.joint_observations) > OCCUPANCY_NUMBERS:
             return None
         rule = _by_agent(row, here)
         joint = self.dynamics.joint_action(here, rule)
         value = node.value + node.scale * float((problem.expected_reward[joint] * here.belief).sum())
         following, maps = self.dynamics.follow(here, rule)
-        return _Node(following, node.left - 1, value, node.scale * problem.discount, node, rule, maps)
+        return _Node(following, node.left - 1, value, node.scale * problem.discount, bound, node, rule, maps)
 
     # Bounds of decision rules -----------------------------------------------------------------------------------------
 
-    def _game(self, occupancy: Occupancy, left: int, lookahead: int) -> BayesianGame:
-        """The bounds Q̂ of the joint actions of each combination of clusters, times its probability."""
+    def _game(self, occupancy: Occupancy, left: int, lookahead: int, threshold: float) -> BayesianGame:
+        """The bounds Q̂ of the joint actions of each combination of clusters, times its probability.
+
+        Those that no rule above `threshold` can take stay what the late state gives.
+        """
         chance = occupancy.belief.sum(1)
         beliefs = occupancy.belief / chance[:, None]
-        keys = _rounded(beliefs)
-        classes = np.stack([own[mine] for own, mine in zip(occupancy.last, occupancy.clusters.T, strict=True)], 1)
-        payoff = np.empty((len(chance), len(self.problem.joint_actions)))
-        for k, last in enumerate(map(tuple, classes.tolist())):
-            key = (left, min(left, lookahead), last, keys[k].tobytes())
-            if (known := self.action_values.get(key)) is None:
-                known = self._action_values(beliefs[k], last, left, lookahead)
-                if self.work < self.most_work:
-                    self.action_values[key] = known
-            payoff[k] = known
-        payoff *= chance[:, None]
+        last = np.stack([own[mine] for own, mine in zip(occupancy.last, occupancy.clusters.T, strict=True)], 1)
+        keys = belief_keys(beliefs, map(tuple, last.tolist()), left)
+        entries = [self._action_values(key, belief, lookahead) for key, belief in zip(keys, beliefs, strict=True)]
+        for entry in entries:  # so that the sum of the best is as low as it becomes
+            while not entry.refined[action := int(entry.bounds.argmax())]:
+                self._refine(entry, action)
+        payoff = np.stack([entry.bounds for entry in entries]) * chance[:, None]
+        best = payoff.max(1, keepdims=True)
+        needed = best.sum() - best + payoff > threshold
+        for k, action in np.argwhere(needed & ~np.stack([entry.refined for entry in entries])):
+            self._refine(entries[k], int(action))
+        bounds = np.stack([entry.bounds for entry in entries])
+        payoff = np.where(np.isfinite(bounds), bounds, 0.0) * chance[:, None]
         legal = tuple(rows[own] for rows, own in zip(self.dynamics.legal, occupancy.last, strict=True))
         return BayesianGame(occupancy.clusters, payoff.reshape(-1, *self.problem.num_actions), legal)
 
-    def _action_values(self, belief: np.ndarray, last: tuple[int, ...], left: int, lookahead: int) -> np.ndarray:
-        """float64[JA]: Q̂ of a belief, for each joint action; 0 for what is not legal."""
-        problem, legal = self.problem, self._legal(last)
-        if not lookahead or left == 1 or self.work >= self.most_work:
-            return np.where(legal, self._if_seen(left) @ belief, 0.0)
-        values = np.where(legal, problem.expected_reward @ belief, 0.0)
-        for action in np.flatnonzero(legal):
-            after = ((belief @ problem.transition[action])[:, None] * problem.observation[action]).T  # [JO, S']
-            chance = after.sum(1)
-            for seen in np.flatnonzero(chance):
-                following = tuple(int(own[seen]) for own in self.class_of)
-                value = self._value(after[seen] / chance[seen], following, left - 1, lookahead - 1)
-                values[action] += problem.discount * chance[seen] * value
-        return values
-
-    def _value(self, belief: np.ndarray, last: tuple[int, ...], left: int, lookahead: int) -> float:
-        """V̂ of a belief that everybody knows."""
-        key = (left, min(left, lookahead), last, _rounded(belief).tobytes())
-        if (known := self.values.get(key)) is None:
-            if self.work >= self.most_work or not lookahead:
-                return float((self._if_seen(left) @ belief)[self._legal(last)].max())
-            clusters = np.zeros((1, self.problem.num_agents), np.int64)
-            point = Occupancy(clusters, belief[None], tuple(np.array([own]) for own in last))
-            known = self.run(point, left, lookahead, most_nodes=BOUND_NODES).upper
-            if self.work < self.most_work:
-                self.values[key] = known
+    def _action_values(self, key: BeliefKey, belief: np.ndarray, lookahead: int) -> _ActionValues:
+        """What is known of Q̂ of a belief."""
+        left, last, _ = key
+        lookahead = min(left, lookahead)
+        if (known := self.action_values.get((key, lookahead))) is None:
+            legal = self.centralised.legal(last)
+            bounds = np.where(legal, self.centralised.vectors(left) @ belief, -np.inf)
+            refined = ~legal if left > 1 else np.ones_like(legal)
+            known = self.action_values[key, lookahead] = _ActionValues(belief, left, lookahead, bounds, refined)
         return known
 
-    def _legal(self, last: tuple[int, ...]) -> np.ndarray:
-        """bool[JA]: what is legal for all agents, whose classes of legal actions are `last`."""
-        if last not in self.legal:
-            actions = self.problem.joint_actions
-            own = [legal[last[i]][actions[:, i]] for i, legal in enumerate(self.dynamics.legal)]
-            self.legal[last] = np.logical_and.reduce(own)
-        return self.legal[last]
-
-    def _if_seen(self, left: int) -> np.ndarray:
-        """float64[JA, S]: the value of each joint action if the state and all observations are seen from then on."""
+    def _refine(self, entry: _ActionValues, action: int) -> None:
+        """Compute Q̂ of a joint action from what may come after the next observation, if it is not yet."""
+        if entry.refined[action]:
+            return
         problem = self.problem
-        while len(self.seen) < left:
-            classes, number = np.unique(np.stack(self.class_of, 1), axis=0, return_inverse=True)
-            legal = np.stack([self._legal(tuple(own)) for own in classes.tolist()])  # [classes, JA]
-            best = np.where(legal[:, :, None], self.seen[-1], -np.inf).max(1)[number.reshape(-1)]  # [JO, S]
-            ahead = np.einsum("atj,jt->at", problem.observation, best)
-            self.seen.append(
-                problem.expected_reward + problem.discount * np.einsum("ast,at->as", problem.transition, ahead)
-            )
-        return self.seen[left - 1]
+        value = float(problem.expected_reward[action] @ entry.belief)
+        chance, beliefs = self.centralised.after(entry.belief, action)
+        for seen in np.flatnonzero(chance):
+            following = self.centralised.following[seen]
+            then = self._value(beliefs[seen], following, entry.left - 1, entry.lookahead)
+            value += problem.discount * float(chance[seen]) * then
+        entry.bounds[action] = min(value, entry.bounds[action])
+        entry.refined[action] = True
+
+    def _value(self, belief: np.ndarray, last: Classes, left: int, lookahead: int) -> float:
+        """V̂ of a belief that everybody knows."""
+        key = belief_keys(belief[None], [last], left)[0]
+        known = self.values.get(key, _NOTHING)
+        effort = (min(left, lookahead), self.effort)
+        if known.exact or (known.effort[0] >= effort[0] and known.effort[1] >= effort[1]):
+            return known.upper
+        if self.work >= self.most_work:
+            self.cut = True
+            if known is _NOTHING:
+                return float((self.centralised.vectors(left) @ belief)[self.centralised.legal(last)].max())
+            return known.upper
+        exact = False
+        if lookahead > 0:
+            clusters = np.zeros((1, self.problem.num_agents), np.int64)
+            point = Occupancy(clusters, belief[None], tuple(np.array([own]) for own in last))
+            found = self.run(point, left, lookahead - 1, most_nodes=self.effort)
+            upper, exact = found.upper, found.upper <= found.lower
+        else:
+            before = self.centralised.searched
+            upper = self.centralised.value(belief, last, left, BELIEFS * self.effort)
+            self.work += BELIEF_WORK * (self.centralised.searched - before)
+        upper = min(upper, known.upper)
+        self.values[key] = _Value(upper, exact, effort if self.work < self.most_work else known.effort)
+        return upper
 
     # The last stages --------------------------------------------------------------------------------------------------
 

@@ -21,15 +21,20 @@ MET = 1e-9
 """A lower bound that is this near to an upper bound is the optimum."""
 WORK = 300_000_000
 """What all searches together may do, by default, in payoffs computed."""
-FIRST_WORK = 1_000_000
-"""What the first search may do; those that follow may do more and more.
+FIRST_WORK = 4_000_000
+"""What the first searches may do; those that follow may do `MORE` times as much, again and again.
 
-Which lookahead is best depends on the problem: the most where few beliefs are met; little or none where they are so
-many that bounds take all the work.
+Each time there are three, since which bounds, and which policies they lead to, are best depends on the problem: from
+searches within one another where few beliefs are met, from the centralised problem alone where they are so many that
+such searches take all the work.
 """
 
-TRIAL_WORK = 20_000_000
-"""From so much on only the most lookahead and the one with the lowest upper bound go on."""
+MORE = 4
+TRIAL_WORK = 100_000_000
+"""From so much on only the one with the lowest upper bound goes on, with all that is left if that is not much more."""
+
+MORE_EFFORT = 8
+"""So much more is done for the bound of a belief in the next search, if all bounds were computed in the last one."""
 
 
 class Optimum(NamedTuple):
@@ -70,21 +75,26 @@ def optimum(
     search = MultiAgentAStar(problem)
     start, _ = search.dynamics.start()
     value, upper, policy = -math.inf, math.inf, None
-    most, part = min(horizon, MOST_LOOKAHEAD), FIRST_WORK
-    lookaheads = sorted({0, min(horizon, 2), most})
+    part = FIRST_WORK
+    efforts = dict.fromkeys((min(horizon, 2), min(horizon, MOST_LOOKAHEAD), 0), 1)  # of each lookahead
+    uppers = dict.fromkeys(efforts, math.inf)
     while upper - value > MET and search.work < work:
-        uppers: dict[int, float] = {}
-        for lookahead in lookaheads:
-            search.most_work = min(search.work + part, work)
+        for lookahead in sorted(efforts, key=lambda own: uppers[own]):
+            search.allow(efforts[lookahead], min(search.work + part, work))
             found = search.run(start, horizon, lookahead, value)
             value, policy = found.lower, found.policy or policy
             uppers[lookahead] = found.upper
             upper = min(upper, found.upper)
             if upper - value <= MET or search.work >= work:
                 break
-        part *= 4
+            if not search.cut:
+                efforts[lookahead] *= MORE_EFFORT
+        part *= MORE
         if part > TRIAL_WORK:
-            lookaheads = sorted({min(uppers, key=lambda lookahead: uppers[lookahead]), most})
+            best = min(efforts, key=lambda own: uppers[own])
+            efforts = {best: efforts[best]}
+            if work - search.work < (1 + MORE) * part:
+                part = work
     method = f"multi-agent A*, {search.nodes:,} nodes"
     if upper - value > MET and is_small(problem, horizon):
         starts = [] if policy is None else [on_histories(problem, horizon, policy)]

@@ -2,12 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from marl.exact.multi_agent_a_star import MultiAgentAStar
 from marl.exact.optimum import optimum
-from tests.deterministic_policies import games, random_game, value_when_all_is_seen
+from tests.deterministic_policies import games, random_game
 
 
 @games
@@ -18,11 +17,11 @@ def test_bounds_of_random_games(seed: int) -> None:
     for lookahead in range(horizon + 1):
         search = MultiAgentAStar(problem)
         search.trees = search.trees[:1]  # otherwise two stages are one Bayesian game
-        search.most_work = 10**9
+        search.allow(10**6, 10**9)
         upper = search.run(search.dynamics.start()[0], horizon, lookahead, most_nodes=1).upper
         assert value - 1e-12 <= upper <= before + 1e-12
         before = upper
-        search.most_work = 0
+        search.allow(1, 0)
         assert search.run(search.dynamics.start()[0], horizon, lookahead).upper >= value - 1e-12
 
 
@@ -33,15 +32,7 @@ def test_the_search_ends_at_any_lookahead_with_the_same_value(seed: int) -> None
     for lookahead in range(horizon + 1):
         for most in (1, 2):
             search = MultiAgentAStar(problem)
-            search.trees, search.most_work = search.trees[:most], 10**9
+            search.trees = search.trees[:most]
+            search.allow(most, 10**9)
             found = search.run(search.dynamics.start()[0], horizon, lookahead)
             assert found.lower == found.upper == pytest.approx(value, rel=0, abs=1e-12)
-
-
-@games
-def test_values_if_the_state_is_seen(seed: int) -> None:
-    problem, horizon = random_game(seed)
-    seen = MultiAgentAStar(problem)._if_seen(horizon)  # pyright: ignore[reportPrivateUsage]
-    for state in range(problem.num_states):
-        alone = problem.replace(start=np.eye(problem.num_states)[state], initial_observation=None)
-        assert seen[:, state].max() == pytest.approx(value_when_all_is_seen(alone, horizon), rel=0, abs=1e-12)
