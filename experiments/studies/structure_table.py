@@ -29,6 +29,7 @@ from experiments.studies.tabular import (
     MOST_STARTS,
     SEARCH,
     SearchEffort,
+    best_values,
     bounds_of,
     build_tabular,
     groups,
@@ -44,7 +45,6 @@ from games.tabular.structures import STRUCTURES
 from marl.crossplay import self_play_seatings
 from marl.exact import cost, information, other_play
 from marl.exact.calibration import mean_calibration
-from marl.exact.equivariant import best_equivariant
 from marl.exact.lookahead import lookahead
 from marl.exact.methods import METHODS, Method, Outcomes, Setting, score
 from marl.exact.optimum import optimum
@@ -235,13 +235,12 @@ def _setting(
     if config.fast:
         spent = effort.fast_methods(spent, config.method, game.tree, group)
     search = spent.search
-    searched = Part("best policies", cost.of_best(search.tied_restarts, search.tied_steps) / 2, ("restarts=2",))
+    searched = Part("best policies", cost.of_best(search.tied_restarts, search.tied_steps), ("restarts=2",))
     methods = of_methods(spent.left(config.method), game.tree, group, spent.starts)
     report = forecast(config, [searched, *methods], game.tree, spent.starts, report, FAST * (not config.fast))
     report("best policies", 0, 1)
-    best = optimum(game.problem, game.horizon, work=search.work, restarts=search.restarts, seed=seed)
-    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
-    tied = best_equivariant(game.tree, group, upper_bound=best.upper_bound, **settings)
+    best, equivariant = best_values(game.tree, both, seed=seed, search=search)
+    tied = equivariant["swap" if config.agent_swaps else "no_swap"]
     setting = Setting(game.tree, group, best.value, tied.value, starts=spent.starts, seed=seed)
     return setting, spent, {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}, report
 

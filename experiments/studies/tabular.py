@@ -14,6 +14,7 @@ from games.tabular.histories import Tree
 from games.tabular.simulator import Simulator
 from games.tabular.symmetry import SymmetryGroup, automorphisms
 from marl.exact import equivariant
+from marl.exact.deterministic import on_histories, to_behaviour
 from marl.exact.equivariant import BestEquivariant, best_equivariant
 from marl.exact.methods import METHODS
 from marl.exact.optimum import WORK, Optimum, optimum
@@ -82,11 +83,14 @@ def best_values(
     """
     settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
     best = optimum(tree.problem, tree.horizon, work=search.work, restarts=search.restarts, seed=seed)
-    if tree.memory is not None:
-        best = best_equivariant(tree, both.swap.trivial, upper_bound=best.upper_bound, **settings)
+    first = None
+    if tree.memory is None:
+        first = to_behaviour(on_histories(tree.problem, tree.horizon, best.policy), tree)
+    else:
+        best = best_equivariant(tree, both.swap.trivial, upper_bound=best.upper_bound, first=first, **settings)
     # A policy that is equivariant also under swaps is equivariant under the other symmetries.
-    without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, **settings)
-    swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, **settings)
+    without = best_equivariant(tree, both.no_swap, upper_bound=best.upper_bound, first=first, **settings)
+    swapped = best_equivariant(tree, both.swap, upper_bound=without.upper_bound, first=first, **settings)
     return best, {"swap": swapped, "no_swap": without}
 
 

@@ -27,6 +27,7 @@ from experiments.studies.tabular import (
     SEARCH,
     Groups,
     SearchEffort,
+    best_values,
     bounds_of,
     decisions,
     groups,
@@ -36,9 +37,7 @@ from experiments.studies.tabular import (
 )
 from games.errors import TacitError
 from marl.exact import cost, crossplay
-from marl.exact.equivariant import best_equivariant
 from marl.exact.methods import METHODS, Setting, between, score
-from marl.exact.optimum import optimum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,18 +102,12 @@ def _prepare(config: ZscConfig, report: Report) -> Callable[[], tuple[dict[str, 
 
 def _setting(config: ZscConfig, spent: MethodEffort, both: Groups, report: Report) -> tuple[Setting, dict[str, Any]]:
     """The setting in which methods are carried out, and the best values as plain data."""
-    simulator, tree, search, seed = config.simulator, config.simulator.tree, spent.search, config.seed
-    settings = {"restarts": search.tied_restarts, "steps": search.tied_steps, "seed": seed}
+    tree, search, seed = config.simulator.tree, spent.search, config.seed
     report("best policies", 0, len(config.method))
-    best = optimum(simulator.problem, simulator.horizon, work=search.work, restarts=search.restarts, seed=seed)
-    group, tied, known = both.no_swap, best, {"optimum": bounds_of(best)}
-    if group.policy_order > 1:
-        tied = best_equivariant(tree, group, upper_bound=best.upper_bound, **settings)
-    if config.agent_swaps and both.swap.policy_order > group.policy_order:
-        # A policy that is equivariant also under swaps is equivariant under the other symmetries.
-        group = both.swap
-        tied = best_equivariant(tree, group, upper_bound=tied.upper_bound, **settings)
-    known["equivariant"] = bounds_of(tied)
+    best, equivariant = best_values(tree, both, seed=seed, search=search)
+    swaps = config.agent_swaps and both.swap.policy_order > both.no_swap.policy_order
+    group, tied = (both.swap, equivariant["swap"]) if swaps else (both.no_swap, equivariant["no_swap"])
+    known = {"optimum": bounds_of(best), "equivariant": bounds_of(tied)}
     return Setting(tree, group, best.value, tied.value, starts=spent.starts, seed=seed), known
 
 

@@ -15,6 +15,7 @@ import functools
 import heapq
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ import numpy as np
 
 from games.errors import whole_number
 from games.tabular.histories import Tree
-from games.tabular.symmetry import SymmetryGroup, orbits
+from games.tabular.symmetry import SymmetryGroup, orbits, project
 from marl.exact import crossplay
 from marl.exact.objective import (
     Array,
@@ -64,6 +65,7 @@ def best_equivariant(
     group: SymmetryGroup,
     *,
     upper_bound: float,
+    first: Sequence[np.ndarray] | None = None,
     restarts: int = RESTARTS,
     steps: int = STEPS,
     seed: int = 0,
@@ -75,6 +77,8 @@ def best_equivariant(
       tree: the game's histories.
       group: its symmetries, with or without agent swaps.
       upper_bound: a bound on the value of all policies, or of those equivariant under a subgroup of `group`.
+      first: for each agent float64[H, A] probabilities, such as the best self-play policy; if the mean of its images
+        reaches the bound, there is nothing to search for.
       restarts, seed: random starts of the search, where there are too many vertices or agents are swapped.
       steps: of each of them; with fewer α falls faster.
       limit: the most vertices to enumerate.
@@ -84,6 +88,12 @@ def best_equivariant(
     """
     restarts, steps = whole_number("restarts", restarts, 1), whole_number("steps", steps, 1)
     tied = orbits(group, tree)
+    if first is not None:
+        with np.errstate(divide="ignore"):
+            policy = tuple(map(np.log, project(tied, first)))
+        value = float(crossplay.self_play(tree, tuple(own[None] for own in policy))[0])
+        if upper_bound - value <= MET:
+            return BestEquivariant(value, policy, True, max(upper_bound, value), "the best self-play policy")
     swaps = any((g.agents != np.arange(len(g.agents))).any() for g in group.acting)
     corners = vertices(tree, tied, limit)
     if corners is not None and not swaps:

@@ -145,7 +145,8 @@ def test_only_runs_with_bounded_memory_have_it_in_their_name():
 
 @pytest.mark.slow
 def test_boxes_prove_more_than_the_formula(made):
-    found = phase._boxed(equal_levers.make(3).tree, 20, study.silent)
+    game = equal_levers.make(3)
+    found = phase._boxed(game.tree, tabular.groups(game).swap, 20, study.silent)
     assert 0.364213 < found["alpha"] < 0.45
     assert contents(made[0])["alpha_boxed"] is None
     said = exact_tables.phase_findings({**contents(made[0]), "alpha_boxed": found})
@@ -154,7 +155,7 @@ def test_boxes_prove_more_than_the_formula(made):
 
 def test_boxes_need_perfect_recall():
     (one,) = study.configs(phase.STUDY, ["game=dectiger", "horizon=3", "memory=1"])
-    found = phase._boxed(one.tree, 20, study.silent)
+    found = phase._boxed(one.tree, tabular.groups(one.simulator).swap, 20, study.silent)
     assert found["alpha"] is None
     assert "needs perfect recall, and with memory=1 agents forget" in found["boxes"]
 

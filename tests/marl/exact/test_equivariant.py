@@ -15,6 +15,7 @@ from games.tabular.dec_pomdp import matrix_game
 from games.tabular.library import asymmetric_lever, dectiger, equal_levers, hint, lever, tiny_hanabi, two_stage_lever
 from games.tabular.symmetry import automorphisms, equivariance_defect
 from marl.exact import crossplay
+from marl.exact.deterministic import on_histories, to_behaviour
 from marl.exact.equivariant import best_equivariant
 from marl.exact.optimum import optimum
 
@@ -84,6 +85,18 @@ def test_too_many_vertices_are_searched_instead():
     best = found(two_stage_lever.problem(), 2, swap=False, limit=15)
     assert best.value == pytest.approx(1.0, abs=1e-9)
     assert best.method.startswith("search from 16 tied starts")
+
+
+@pytest.mark.parametrize(
+    ("problem", "horizon", "met"), [(dectiger.problem(), 3, True), (equal_levers.problem(3), 1, False)]
+)
+def test_nothing_is_searched_for_if_the_best_policy_is_equivariant(problem, horizon, met):
+    tree, best = histories.build(problem, horizon), optimum(problem, horizon)
+    policy = to_behaviour(on_histories(problem, horizon, best.policy), tree)
+    group = automorphisms(problem, swap_agents=True)
+    known = best_equivariant(tree, group, upper_bound=best.value, first=policy, steps=1)
+    assert (known.method == "the best self-play policy") == met
+    assert (known.exact and known.value == pytest.approx(best.value, abs=1e-9)) == met
 
 
 @settings(max_examples=5)
