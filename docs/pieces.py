@@ -38,8 +38,9 @@ METHODS = {
     "MAGRPO, group_std": "experiment=methods/magrpo learner.advantage_normaliser=group_std",
 }
 PARTNERS = "iggi,piers,outer,van_den_bergh,hle_simple,focus,uniform"
-LITERAL = {"small_sweep": "2×3"}
-"""The pieces whose runs are in the figure of convention gaps, and their boards."""
+_OF_LADDER = {f"ladder_{ladder.slug(board)}": board for board in ladder.RUNGS if board != "2×3"}
+LITERAL = {"small_sweep": "2×3", **_OF_LADDER}
+"""The pieces whose runs are in the figure of convention gaps once they are done, and their boards."""
 PEOPLE = {3: 0.357}
 """The convention gap of people, by number of players: docs/literal.md says whose."""
 CONTRASTS = (
