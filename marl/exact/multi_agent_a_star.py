@@ -28,7 +28,7 @@ from marl.exact.bayesian_game import BayesianGame, best_rule, rules_above
 from marl.exact.centralised_bound import BeliefKey, CentralisedBound, Classes, belief_keys
 from marl.exact.clusters import DIGITS
 from marl.exact.deterministic import Controller
-from marl.exact.occupancy import DecisionRule, Dynamics, Occupancy
+from marl.exact.occupancy import DecisionRule, Dynamics, Occupancy, forget
 
 TREE_NUMBERS = 1 << 22
 """The values of joint actions of two stages in all states may be so many numbers."""
@@ -36,8 +36,11 @@ TREE_NUMBERS = 1 << 22
 GAME_NUMBERS = 1 << 20
 """The payoffs of one Bayesian game may be so many numbers."""
 
-OCCUPANCY_NUMBERS = 1 << 25
-"""An occupancy state may have so many numbers before histories are put in clusters."""
+OCCUPANCY_NUMBERS, SPENT_NUMBERS = 1 << 25, 1 << 21
+"""One agent's clusters times all combinations may be so many; fewer once the work is spent and there is no policy yet.
+
+Beyond, agents forget what they have seen, so that the search ends with a policy; the bound counts what they could know.
+"""
 
 LEAST_WORK = 10_000
 """About so many payoffs are computed in the time that everything else at a node takes."""
@@ -247,11 +250,11 @@ class MultiAgentAStar:
                 push(node)
                 continue
             while node is not None and node.made < len(node.bounds):  # down to a whole policy, the rest into the queue
-                bound, child = node.next_bound(), self._next_child(node)
+                bound, (child, whole) = node.next_bound(), self._next_child(node)
                 push(node)
-                if child is None:
+                if not whole:
                     left_out = max(left_out, bound)
-                elif not open_(child):
+                if not open_(child):
                     child = None
                 elif spent() or not len(child.bounds):
                     push(child)
@@ -262,17 +265,20 @@ class MultiAgentAStar:
             upper = lower
         return Found(lower, upper, None if best is None else self._policy(*best))
 
-    def _next_child(self, node: _Node) -> _Node | None:
-        """The child with the highest bound of those not yet made; None if it is too large."""
-        problem, here = self.problem, node.occupancy
+    def _next_child(self, node: _Node) -> tuple[_Node, bool]:
+        """The child with the highest bound of those not yet made, and whether agents know all there that they can."""
+        here = node.occupancy
         bound, row, node.made = node.next_bound(), node.rules[node.made], node.made + 1
-        if here.belief.size * len(problem.joint_observations) > OCCUPANCY_NUMBERS:
-            return None
         rule = _by_agent(row, here)
         joint = self.dynamics.joint_action(here, rule)
-        value = node.value + node.scale * float((problem.expected_reward[joint] * here.belief).sum())
+        value = node.value + node.scale * float((self.problem.expected_reward[joint] * here.belief).sum())
         following, maps = self.dynamics.follow(here, rule)
-        return _Node(following, node.left - 1, value, node.scale * problem.discount, bound, node, rule, maps)
+        numbers = SPENT_NUMBERS if self.work >= self.most_work else OCCUPANCY_NUMBERS
+        whole = len(following.clusters) * max(map(len, following.last)) <= numbers
+        if not whole:
+            following, maps = forget(following, maps)
+        scale = node.scale * self.problem.discount
+        return _Node(following, node.left - 1, value, scale, bound, node, rule, maps), whole
 
     # Bounds of decision rules -----------------------------------------------------------------------------------------
 

@@ -107,6 +107,15 @@ class Dynamics:
         return Occupancy(members, belief, tuple(last)), tuple(maps)
 
 
+def forget(occupancy: Occupancy, maps: tuple[np.ndarray, ...]) -> tuple[Occupancy, tuple[np.ndarray, ...]]:
+    """What is left if agents know no more than their legal actions from here on; `maps` lead to the clusters."""
+    last, numbers = zip(*(np.unique(own, return_inverse=True) for own in occupancy.last), strict=True)
+    columns = zip(numbers, occupancy.clusters.T, strict=True)
+    clusters, belief = _merged(np.stack([number[own] for number, own in columns], axis=1), occupancy.belief)
+    maps = tuple(np.where(own >= 0, number[own], -1) for number, own in zip(numbers, maps, strict=True))
+    return Occupancy(clusters, belief, last), maps
+
+
 def _merged(members: np.ndarray, belief: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the same clusters as one, their beliefs added."""
     first, number = number_rows(members)
