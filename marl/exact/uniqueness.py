@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from games.errors import TacitError, number, whole_number
-from games.tabular.histories import Tree
-from games.tabular.symmetry import SymmetryGroup, orbits
+from games.tabular.histories import Tree, expected_rewards
+from games.tabular.symmetry import Automorphism, SymmetryGroup, on_histories, orbits
 from marl.exact.box_derivatives import Derivatives
 from marl.exact.boxes import Boxes, Contraction, all_policies, join
 from marl.exact.certified import alpha_certified
@@ -36,6 +36,9 @@ _BATCH, _AT_ONCE = 256, 32
 """Boxes that are narrowed, and boxes whose derivatives are bounded, at a time."""
 _STALLED = 0.98
 """A box that keeps more than this share of its width is not narrowed again."""
+_SAME = 1e-13
+"""Chances are equal to this share of themselves, expected rewards to this share of the greatest one met: hundreds of
+symmetries, one after the other, stay below the share by which bounds are widened."""
 _MOST_LOGIT = 600.0
 """No difference of action values over α may be greater: then all probabilities are above `boxes.LEAST`."""
 _NARROW = 0.15
@@ -63,7 +66,8 @@ def alpha_boxed(
 
     Args:
       tree: the game's histories.
-      group: its symmetries, with or without agent swaps; with them fewer boxes are needed.
+      group: its symmetries, with or without agent swaps; with them fewer boxes are needed. Those that hold no better
+        than to `_SAME` in this tree are left aside.
       most: boxes to look at in each slice of α; more reach lower. A slice near the answer takes all of them, three
         times; one takes between 0.1 and 10 ms in games of up to 100 joint clusters a stage.
       report: called after each slice with the α that is reached and how many boxes were looked at.
@@ -100,7 +104,7 @@ def one_between(tree: Tree, low: float, high: float, *, group: SymmetryGroup | N
 class _Search:
     def __init__(self, tree: Tree, group: SymmetryGroup | None, most: int) -> None:
         self.game = clusters(tree)
-        self.orbit = [] if group is None else largest_orbit(self.game, group)
+        self.orbit = [] if group is None else largest_orbit(self.game, exact_symmetries(tree, group))
         self.contraction = Contraction(self.game)
         self.derivatives = Derivatives(self.contraction)
         self.most, self.looked = most, 0
@@ -175,6 +179,43 @@ class _Search:
         below = dataclasses.replace(boxes, high=tuple(high), alpha_high=alpha_high)
         above = dataclasses.replace(boxes, low=tuple(low), alpha_low=alpha_low)
         return below, above
+
+
+def exact_symmetries(tree: Tree, group: SymmetryGroup) -> SymmetryGroup:
+    """The group that those generators make that map the tree onto itself, to `_SAME`.
+
+    A group is that of a problem's tables, which agree in units of their largest entries. In the tree an entry that no
+    history comes to does not count, and what a rare history says must agree as well as what a frequent one does.
+    """
+    return dataclasses.replace(group, generators=tuple(g for g in group.acting if _maps_onto_itself(g, tree)))
+
+
+def _maps_onto_itself(symmetry: Automorphism, tree: Tree) -> bool:
+    images, agents, totals = on_histories(symmetry, tree), symmetry.agents, expected_rewards(tree)
+    chances = [stage.chance.sum(1) for stage in tree.stages]
+    greatest = max(float((_largest(own) / chance).max()) for own, chance in zip(totals, chances, strict=True))
+    for t, (stage, chance, total) in enumerate(zip(tree.stages, chances, totals, strict=True)):
+        local = np.empty_like(stage.local)
+        for agent, (own, image) in enumerate(zip(tree.agents, images, strict=True)):
+            other = int(agents[agent])
+            local[:, other] = image[own.stage(t).start + stage.local[:, agent]] - tree.agents[other].stage(t).start
+        order, found = np.lexsort(stage.local.T), np.lexsort(local.T)
+        if not np.array_equal(stage.local[order], local[found]):
+            return False
+        there = np.empty_like(order)
+        there[found] = order  # the row of each joint history's image
+        apart = np.abs(stage.chance[there][:, symmetry.states] - stage.chance)
+        moved = total[there].transpose(0, *(1 + agents))
+        for agent, actions in enumerate(symmetry.actions):
+            moved = moved.take(actions, axis=1 + agent)
+        if (apart > _SAME * stage.chance).any() or (_largest(moved - total) > _SAME * greatest * chance).any():
+            return False
+    return True
+
+
+def _largest(numbers: np.ndarray) -> np.ndarray:
+    """float64[K]: the largest magnitude in each row of float64[K, ...]."""
+    return np.abs(numbers).reshape(len(numbers), -1).max(1)
 
 
 def largest_orbit(game: Clusters, group: SymmetryGroup) -> list[tuple[int, int, int]]:

@@ -6,13 +6,21 @@ import pytest
 from benchmarks import folds
 from benchmarks.folds import Shape
 from games.errors import TacitError
-from games.tabular.dec_pomdp import from_functions
+from games.tabular.dec_pomdp import DecPOMDP, from_functions
 from games.tabular.histories import build
-from games.tabular.library import dectiger, equal_levers, lever, recycling, tiny_hanabi, two_stage_lever
+from games.tabular.library import (
+    dectiger,
+    equal_levers,
+    lever,
+    recycling,
+    skewed_dectiger,
+    tiny_hanabi,
+    two_stage_lever,
+)
 from games.tabular.symmetry import automorphisms, on_policy
 from marl.exact.certified import alpha_certified
 from marl.exact.clusters import clusters
-from marl.exact.uniqueness import alpha_boxed, largest_orbit, one_between
+from marl.exact.uniqueness import alpha_boxed, exact_symmetries, largest_orbit, one_between
 from tests.marl.exact.test_certified import KINDS as CERTIFIED
 from tests.marl.exact.test_clusters import unequal_first_observations
 from tests.soft_iteration import stationary
@@ -93,6 +101,45 @@ def test_symmetries_lose_no_solution_and_save_boxes():
     assert not one_between(tiger, 11.8, 11.9, group=symmetries(tiger), most=3000)  # several up to 11.988
     assert not one_between(tiger, 12.6, 12.65, most=800)
     assert one_between(tiger, 12.6, 12.65, group=symmetries(tiger), most=800)
+
+
+def matching(payoffs, start, initial=None):
+    """A game of one stage: two agents are paid payoffs[state][action] if they choose the same action."""
+    reward = np.stack([np.diag(own).ravel() for own in payoffs], axis=1)
+    count, seen = len(payoffs), 1 if initial is None else initial.shape[1]
+    return DecPOMDP(
+        agents=("first", "second"),
+        states=tuple(f"s{state}" for state in range(count)),
+        actions=(("0", "1"),) * 2,
+        observations=(tuple(f"o{number}" for number in range(round(seen**0.5))),) * 2,
+        discount=1.0,
+        start=np.array(start),
+        transition=np.broadcast_to(np.eye(count)[-1], (4, count, count)),
+        observation=np.full((4, count, seen), 1 / seen),
+        reward=reward[..., None, None],
+        initial_observation=initial,
+    )
+
+
+RARE = np.array([[1.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 1.0]])  # both agents know that it is one of the first two
+NEARLY_SYMMETRIC = {
+    "a large reward beyond the horizon": matching([(1.0, 0.95), (1e11, 1e11)], (1.0, 0.0)),
+    "rare states": matching([(1.0, 0.8), (0.8, 1.0), (0.0, 0.0)], (9e-13, 1e-13, 1 - 1e-12), RARE),
+}
+
+
+@pytest.mark.parametrize("name", NEARLY_SYMMETRIC)
+def test_symmetries_of_tables_that_are_none_of_the_tree_are_left_aside(name):
+    tree = build(NEARLY_SYMMETRIC[name], 1)
+    assert symmetries(tree).policy_order == 4
+    assert len(symmetries(tree).acting) > len(exact_symmetries(tree, symmetries(tree)).generators)
+    assert not one_between(tree, 0.2, 0.2, group=symmetries(tree), most=300)  # there are three
+
+
+def test_symmetries_of_another_game_are_left_aside():
+    other, tree = build(dectiger.problem(), 2), build(skewed_dectiger.problem(), 2)
+    assert len(exact_symmetries(other, symmetries(other)).generators) == 2
+    assert len(exact_symmetries(tree, symmetries(other)).generators) == 1  # the agents are alike, the doors are not
 
 
 @pytest.mark.slow
