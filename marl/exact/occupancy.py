@@ -108,7 +108,12 @@ class Dynamics:
 
 
 def forget(occupancy: Occupancy, maps: tuple[np.ndarray, ...]) -> tuple[Occupancy, tuple[np.ndarray, ...]]:
-    """What is left if agents know no more than their legal actions from here on; `maps` lead to the clusters."""
+    """What is left if agents know no more than their legal actions from here on.
+
+    Args:
+      occupancy: what they knew.
+      maps: for each agent int64[...], numbers of its clusters, -1 for none; what is returned leads to those left.
+    """
     last, numbers = zip(*(np.unique(own, return_inverse=True) for own in occupancy.last), strict=True)
     columns = zip(numbers, occupancy.clusters.T, strict=True)
     clusters, belief = _merged(np.stack([number[own] for number, own in columns], axis=1), occupancy.belief)

@@ -34,7 +34,7 @@ def test_floor():
 
 
 def test_a_floor_that_is_only_a_bound_says_so(random_dec_pomdp):
-    problem = random_dec_pomdp(0, num_actions=(3,), num_observations=(3,))
+    problem = random_dec_pomdp(3, num_actions=(3,), num_observations=(3,))
     found = floor(problem, 3, work=1, restarts=4)
     assert found.note.startswith("the worst value found, at least -")
     bound = float(found.note.split()[-1])
