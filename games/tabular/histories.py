@@ -111,18 +111,25 @@ def expected_rewards(tree: Tree) -> list[np.ndarray]:
     return [(stage.chance @ problem.expected_reward.T).reshape(-1, *problem.num_actions) for stage in tree.stages]
 
 
+def joint_rows(tree: Tree, t: int, local: np.ndarray) -> np.ndarray:
+    """Where joint histories `local`, int64[K', n], stand among those of stage t: int64[K'], -1 if they cannot occur."""
+    sizes = tuple(own.stage(t).stop - own.stage(t).start for own in tree.agents)
+    codes = np.asarray(np.ravel_multi_index(tuple(tree.stages[t].local.T), sizes))
+    wanted = np.asarray(np.ravel_multi_index(tuple(local.T), sizes))
+    order = np.argsort(codes)
+    rows = order[np.minimum(np.searchsorted(codes, wanted, sorter=order), len(codes) - 1)]
+    return np.where(codes[rows] == wanted, rows, -1)
+
+
 def predecessors(tree: Tree) -> list[tuple[np.ndarray, ...]]:
     """For each stage but the last, where joint histories of the next come from: row and agents' actions, int64[K']."""
     links = []
     for t in range(tree.horizon - 1):
-        before, after = tree.stages[t].local, tree.stages[t + 1].local
+        after = tree.stages[t + 1].local
         rows = [own.stage(t + 1).start + column for own, column in zip(tree.agents, after.T, strict=True)]
         parents = [own.parent[row] - own.stage(t).start for own, row in zip(tree.agents, rows, strict=True)]
-        sizes = tuple(own.stage(t).stop - own.stage(t).start for own in tree.agents)
-        codes = np.ravel_multi_index(tuple(before.T), sizes)
-        order = np.argsort(codes)
-        place = order[np.searchsorted(codes, np.ravel_multi_index(tuple(parents), sizes), sorter=order)]
-        links.append((place, *(own.action[row] for own, row in zip(tree.agents, rows, strict=True))))
+        actions = (own.action[row] for own, row in zip(tree.agents, rows, strict=True))
+        links.append((joint_rows(tree, t, np.stack(parents, axis=1)), *actions))
     return links
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from games.errors import TacitError, number, whole_number
-from games.tabular.histories import Tree, expected_rewards
+from games.tabular.histories import Tree, expected_rewards, joint_rows
 from games.tabular.symmetry import Automorphism, SymmetryGroup, on_histories, orbits
 from marl.exact.box_derivatives import Derivatives
 from marl.exact.boxes import Boxes, Contraction, all_policies, join
@@ -187,28 +187,29 @@ def exact_symmetries(tree: Tree, group: SymmetryGroup) -> SymmetryGroup:
     A group is that of a problem's tables, which agree in units of their largest entries. In the tree an entry that no
     history comes to does not count, and what a rare history says must agree as well as what a frequent one does.
     """
-    return dataclasses.replace(group, generators=tuple(g for g in group.acting if _maps_onto_itself(g, tree)))
-
-
-def _maps_onto_itself(symmetry: Automorphism, tree: Tree) -> bool:
-    images, agents, totals = on_histories(symmetry, tree), symmetry.agents, expected_rewards(tree)
-    chances = [stage.chance.sum(1) for stage in tree.stages]
+    chances, totals = [stage.chance.sum(1) for stage in tree.stages], expected_rewards(tree)
     greatest = max(float((_largest(own) / chance).max()) for own, chance in zip(totals, chances, strict=True))
-    for t, (stage, chance, total) in enumerate(zip(tree.stages, chances, totals, strict=True)):
+    slack = [_SAME * greatest * chance for chance in chances]
+    kept = tuple(g for g in group.acting if _maps_onto_itself(g, tree, totals, slack))
+    return dataclasses.replace(group, generators=kept)
+
+
+def _maps_onto_itself(symmetry: Automorphism, tree: Tree, totals: list[np.ndarray], slack: list[np.ndarray]) -> bool:
+    """Whether chances are equal to `_SAME`, and expected rewards times chance, float64[K, ...], to float64[K] slack."""
+    images, agents = on_histories(symmetry, tree), symmetry.agents
+    for t, (stage, total) in enumerate(zip(tree.stages, totals, strict=True)):
         local = np.empty_like(stage.local)
         for agent, (own, image) in enumerate(zip(tree.agents, images, strict=True)):
             other = int(agents[agent])
             local[:, other] = image[own.stage(t).start + stage.local[:, agent]] - tree.agents[other].stage(t).start
-        order, found = np.lexsort(stage.local.T), np.lexsort(local.T)
-        if not np.array_equal(stage.local[order], local[found]):
+        there = joint_rows(tree, t, local)
+        if (there < 0).any():
             return False
-        there = np.empty_like(order)
-        there[found] = order  # the row of each joint history's image
         apart = np.abs(stage.chance[there][:, symmetry.states] - stage.chance)
         moved = total[there].transpose(0, *(1 + agents))
         for agent, actions in enumerate(symmetry.actions):
             moved = moved.take(actions, axis=1 + agent)
-        if (apart > _SAME * stage.chance).any() or (_largest(moved - total) > _SAME * greatest * chance).any():
+        if (apart > _SAME * stage.chance).any() or (_largest(moved - total) > slack[t]).any():
             return False
     return True
 

@@ -160,6 +160,17 @@ def test_every_joint_history_comes_from_its_predecessor_by_the_agents_actions(ga
 
 
 @every_game
+def test_joint_histories_are_found_among_those_of_their_stage(games, name):
+    tree = histories.build(*games[name])
+    for t, stage in enumerate(tree.stages):
+        sizes = [own.stage(t).stop - own.stage(t).start for own in tree.agents]
+        every = np.array(list(itertools.product(*map(range, sizes))))
+        known = {local: row for row, local in enumerate(map(tuple, stage.local.tolist()))}
+        expected = [known.get(local, -1) for local in map(tuple, every.tolist())]
+        np.testing.assert_array_equal(histories.joint_rows(tree, t, every), expected)
+
+
+@every_game
 def test_expected_rewards_are_those_of_what_may_happen_next(games, name):
     problem, horizon = games[name]
     tree = histories.build(problem, horizon)
