@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "tacit" / "jax"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_NUM_CPU_DEVICES"] = "1"  # whatever a worker's first test is
 os.environ["XLA_FLAGS"] = " ".join(  # each once, where a worker starts too: programs are kept by their flags
     dict.fromkeys(
         [

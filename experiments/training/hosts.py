@@ -20,6 +20,7 @@ import jax
 
 from experiments.configuration.config import JobConfig
 from games.errors import TacitError
+from marl import devices
 
 
 def initialise(environment: Mapping[str, str] = os.environ) -> None:
@@ -50,12 +51,16 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
 def parse(plain: Mapping[str, Any]) -> JobConfig:
     """`JobConfig.parse`, after connecting to the other processes if `execution.distributed` is true.
 
+    A process alone makes every core of its CPU a device, unless it has used JAX before.
+
     Raises:
       TacitError: as `initialise` and `JobConfig.parse`.
     """
     execution = plain.get("execution") if isinstance(plain, Mapping) else None
     if isinstance(execution, Mapping) and execution.get("distributed") is True:
         initialise()
+    else:
+        devices.one_per_core()
     return JobConfig.parse(plain)
 
 

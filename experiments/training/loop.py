@@ -120,7 +120,7 @@ class Training:
         self.game, self.kind = members[0].built.game, members[0].built.kind
         self.learner = members[0].built.learner
         self.updates, self.calls = members[0].updates, 0
-        self.devices = _devices(config.execution.devices)
+        self.devices = _devices(config.execution.devices, len(members) * config.seeds)
         self._stopper, self._report = stopper, report
         self._tables = [_rows_of(member.checkpoint) for member in members]
         first = members[0].checkpoint
@@ -328,14 +328,16 @@ class Training:
         return bool(devices.broadcast_from_first(time.monotonic() - since >= seconds))
 
 
-def _devices(wanted: int | None) -> Sequence[Any]:
-    """The first `wanted` of the available devices; None for all.
+def _devices(wanted: int | None, learners: int) -> Sequence[Any]:
+    """The first `wanted` of the available devices; None for `devices.for_learners`.
 
     Raises:
       TacitError: if there are fewer.
     """
+    if wanted is None:
+        return devices.for_learners(learners)
     available = jax.devices()
-    if wanted is not None and wanted > len(available):
+    if wanted > len(available):
         raise TacitError(f"execution.devices must be at most the {len(available)} that there are, not {wanted}")
     return available[:wanted]
 

@@ -56,6 +56,7 @@ def main(output: str, more: str) -> None:
     layouts, counts = (MORE, (2, 4)) if more else (LAYOUTS, (1, 8))
     found = {
         "devices": jax.device_count(),
+        "for learners": {count: len(devices.for_learners(count)) for count in (1, 5, 6, 40)},
         "trained": {layout: train(*layout) for layout in layouts},
         "crossplay": {count: cross_play(jax.devices()[:count]) for count in counts},
         "shared": None if more else shared_gradient(),
@@ -153,8 +154,7 @@ def shared_gradient() -> dict[str, Any]:
 
 
 def in_a_process_of_eight(output, more=""):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     made = subprocess.run(
         [sys.executable, "-W", "error", __file__, str(output), more],
         env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
@@ -188,6 +188,7 @@ def assert_same(one, other):
 @pytest.mark.timeout(SECONDS + 20)
 def test_there_are_eight_devices(found):
     assert found["devices"] == 8
+    assert found["for learners"] == {1: 1, 5: 5, 6: 6, 40: 8}
 
 
 def assert_rows_are_the_same(many, one):
@@ -223,6 +224,13 @@ def test_one_device_gives_what_a_vmap_gives(found):
         state, metrics = update(state)
     assert_same(without_keys(devices.fetch(state)), found["trained"][8, 1]["state"])
     assert_same(devices.fetch(metrics), found["trained"][8, 1]["metrics"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 20)
+def test_an_accelerator_has_its_learners_side_by_side(found, monkeypatch):
+    monkeypatch.setattr(devices, "_on_cpu", lambda devices: False)
+    assert_rows_are_the_same(train(8, 1), found["trained"][8, 1])
 
 
 def assert_own_learners_before_games(one, layout, learner_rows, in_row):
@@ -321,6 +329,27 @@ def test_devices_that_fit_neither_are_refused(number, learners, num_games, other
         match=f"^{number} devices cannot share {learners} learners of {num_games} games each equally; {others} devices",
     ):
         devices.mesh_for(jax.devices()[:1] * number, learners=learners, num_games=num_games)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("said", "used", "expected"),
+    [({}, "", len(os.sched_getaffinity(0))), ({}, "jax.devices()", 1), ({"JAX_NUM_CPU_DEVICES": "3"}, "", 3)]
+    if hasattr(os, "sched_getaffinity")
+    else [],
+)
+def test_every_core_is_a_device_unless_something_else_was_said(said, used, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import jax; {used}\nfrom marl import devices\ndevices.one_per_core()\nprint(jax.device_count())",
+        ],
+        env=environment | said | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=SECONDS, check=True,
+    )  # fmt: skip
+    assert int(made.stdout) == expected
 
 
 def test_the_decision_of_one_process_is_its_own():

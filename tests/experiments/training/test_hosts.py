@@ -100,7 +100,7 @@ def run_two(folder, learners, port, environments):
     """
     common = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JAX_COORDINATOR_"))}
     common |= {
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
+        "JAX_NUM_CPU_DEVICES": "2",
         "JAX_PLATFORMS": "cpu",
         "JAX_COORDINATOR_BIND_ADDRESS": f"127.0.0.1:{port}",
         "PYTHONPATH": str(ROOT),

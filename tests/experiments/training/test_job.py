@@ -67,7 +67,7 @@ def test_five_coefficients_compile_once_and_give_five_directories(make_job, tmp_
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
         paths = run_job(make_job(tmp_path, changes))
     assert len(traced) == 1
-    compiled = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling jit(counting)")]
+    compiled = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling jit(in_turn)")]
     assert len(compiled) == 1, compiled
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert len(set(paths)) == 5
