@@ -21,12 +21,20 @@ from games.tabular.histories import build
 from games.tabular.library import (
     asymmetric_lever,
     broadcast_channel,
+    cat_and_dog,
     dectiger,
     equal_levers,
+    grid_small,
     hint,
     lever,
+    noisy_lever,
+    overlapping_edits,
     recycling,
+    resource_allocation,
+    silos,
     skewed_dectiger,
+    split_maze,
+    task_claiming,
     tiny_hanabi,
     two_stage_lever,
 )
@@ -50,6 +58,14 @@ GAMES: dict[str, tuple[DecPOMDP, int]] = {
     "dectiger h3": (dectiger.problem(), 3),
     "skewed_dectiger h3": (skewed_dectiger.problem(), 3),
     "asymmetric_lever h3": (asymmetric_lever.problem(), 3),
+    "grid_small h2": (grid_small.problem(), 2),
+    "cat_and_dog h2": (cat_and_dog.problem(), 2),
+    "noisy_lever": (noisy_lever.problem(), 1),
+    "overlapping_edits": (overlapping_edits.problem(), 1),
+    "resource_allocation h2": (resource_allocation.problem(), 2),
+    "silos h2": (silos.problem(), 2),
+    "split_maze h2": (split_maze.problem(), 2),
+    "task_claiming": (task_claiming.problem(), 1),
 }
 
 

@@ -27,6 +27,8 @@ PHASES = (
     "game=dectiger horizon=2",
     "game=equal_levers n=3",
     "game=hint size=3",
+    "game=grid_small horizon=2",
+    "-m game=cat_and_dog,noisy_lever,overlapping_edits,resource_allocation,silos,split_maze,task_claiming",
 )
 """The phase diagrams of the table of exact.md."""
 MEMORIES = (
