@@ -9,8 +9,9 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import crossplay, engine, exact, literal, startup, training
+from benchmarks import crossplay, engine, exact, learners, literal, startup, training
 from benchmarks.measure import processor
+from marl import devices
 
 _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-spiel"}
 """Part -> the package with which it compares."""
@@ -18,7 +19,7 @@ _PEERS = {"engine": "jaxmarl", "training": "jaxmarl", "exact-openspiel": "open-s
 
 def main() -> int:
     """Print the report; status 2 if a peer is not installed."""
-    groups = ["engine", "training", "crossplay", "literal", "exact", "startup"]
+    groups = ["engine", "training", "learners", "crossplay", "literal", "exact", "startup"]
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=[*groups, *exact.PARTS], help="one part instead of all")
     parser.add_argument("--games", type=int, default=training.GAMES, help="games of the training part (%(default)s)")
@@ -33,6 +34,7 @@ def main() -> int:
     parts = {
         "engine": engine.main,
         "training": functools.partial(training.main, games=options.games, baselines=options.baselines, **repeats),
+        "learners": functools.partial(learners.main, **repeats),
         "crossplay": crossplay.main,
         "literal": functools.partial(literal.main, **repeats),
         **{name: functools.partial(part, **repeats) for name, part in exact.PARTS.items()},
@@ -50,6 +52,7 @@ def main() -> int:
                     file=sys.stderr,
                 )
                 return 2
+    devices.one_per_core()
     jax.config.update("jax_enable_compilation_cache", False)  # else times would depend on what ran before
     print(", ".join([f"Python {platform.python_version()}, jax {jax.__version__}", *versions, _machine()]))
     for name in chosen:

@@ -46,6 +46,7 @@ RUNGS = {
     "Mini": Rung("hanabi_mini", _SMALL),
     "3×5": Rung("hanabi_3x5", _SMALL),
     "4×5": Rung("hanabi_4x5", _LARGE, seeds=8),
+    "5×5": Rung("hanabi", _LARGE, seeds=8),
 }
 
 
