@@ -99,12 +99,14 @@ def _phase_row(contents: Mapping[str, Any]) -> list[Any]:
 
 def _thresholds(contents: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of a phase.json that a record keeps."""
-    kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "alpha_certified", "optimum", "equivariant")
+    kept = ("parameters", "horizon", "alpha_unique", "alpha_stable", "optimum", "equivariant")
+    certified = contents["alpha_certified"]["alpha"]
     columns = {
         key: [row[key] for row in contents["rows"]]
         for key in ("alpha", "solutions", "greedy_self_play", "greedy_cross_play")
     }
-    return {"game": exact_tables.game(contents), **{key: contents[key] for key in kept}, **columns}
+    named = {"game": exact_tables.game(contents), "alpha_certified": certified}
+    return {**named, **{key: contents[key] for key in kept}, **columns}
 
 
 def bounded_memory(folder: Path, small: bool) -> Found:
