@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from games.errors import TacitError
 
@@ -264,6 +265,21 @@ class Game(abc.ABC):
         """The image of a state; here the identity."""
         del symmetry
         return state
+
+    def places_of(self, smaller: Any, observer: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where a smaller game's observations and actions stand among those of this one.
+
+        Args:
+          smaller: another game of the same class.
+          observer: the name of one of their observers.
+
+        Returns:
+          The index of each of its observation entries, int[size], and of each of its actions, int[num_actions].
+
+        Raises:
+          TacitError: if it does not fit into this game; here always.
+        """
+        raise TacitError(f"{smaller.name} is another game, and {self.name} has no places for its observations")
 
     @final
     def is_acting(self, state: Any) -> Array:

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
 """Keys that joined a game of Tacit's after runs had been named, by the game's `_target_`, each with the value that
 stands for the game of before: a run's name leaves them out where they have it."""
 
+_POLICIES = "policies.safetensors"
 _MOST_SEEDS = 4096
 _MOST_UPDATES = 2**31 - 1
 
@@ -132,6 +134,8 @@ class JobConfig:
       steps: steps of games for each learner.
       minutes: wall-clock time after which the job saves everything and stops; None for none.
       crossplay, execution: see there.
+      initial_policies: the file of the policies that the learners begin with: as many as there are seeds, or one for
+        all; None for fresh ones. They may be of a smaller board that fits into this one (`games.hanabi.smaller`).
 
     Raises:
       TacitError: in one sentence, for an unknown key or a value out of range.
@@ -146,6 +150,7 @@ class JobConfig:
     minutes: float | None
     crossplay: CrossPlayConfig
     execution: ExecutionConfig
+    initial_policies: Path | None = None
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "JobConfig":
@@ -154,12 +159,13 @@ class JobConfig:
         Raises:
           TacitError: for an unknown key or an invalid value, naming it.
         """
-        keys = ("game", "policy", "learner", "crossplay", "execution", "budget", "seeds", "first_seed")
+        groups = ("game", "policy", "learner", "crossplay", "execution", "budget")
+        keys = (*groups, "seeds", "first_seed", "initial_policies")
         if not isinstance(plain, Mapping):
             raise TacitError(f"a configuration must be a mapping with the keys {', '.join(keys)}, not {plain!r}")
         refuse_unknown("the configuration", plain, keys)
         plain = {"crossplay": {}, "execution": {}, **plain}
-        for group in ("game", "policy", "learner", "crossplay", "execution", "budget"):
+        for group in groups:
             if not isinstance(plain.get(group), Mapping):
                 raise TacitError(f"the configuration needs a group {group!r} of keys, not {plain.get(group)!r}")
         refuse_unknown("budget", plain["budget"], ("steps", "minutes"))
@@ -174,6 +180,7 @@ class JobConfig:
             minutes=None if minutes is None else number("budget.minutes", minutes, 0, above=True),
             crossplay=parse_dataclass(CrossPlayConfig, "crossplay", plain["crossplay"]),
             execution=parse_dataclass(ExecutionConfig, "execution", plain["execution"]),
+            initial_policies=_policies_file(plain.get("initial_policies")),
         )
         job = dataclasses.replace(job, learner=_with_defaults_of_the_game(job.game, job.learner))
         for run in job.runs:  # build every part, so that all its checks run now
@@ -195,6 +202,7 @@ class JobConfig:
                 raise TacitError(f"learner.{name} must be a number or a list of at least one number, not an empty list")
             if twice := [value for place, value in enumerate(values) if value in values[:place]]:
                 raise TacitError(f"learner.{name} has {twice[0]!r} twice in its list, and both would be the same run")
+        begun = None if self.initial_policies is None else digest(self.initial_policies)
         return [
             RunConfig(
                 game=self.game,
@@ -203,6 +211,7 @@ class JobConfig:
                 seeds=self.seeds,
                 first_seed=self.first_seed,
                 steps=self.steps,
+                initial_policies=begun,
             )
             for values in itertools.product(*(self.learner[name] for name in names))
         ]
@@ -220,7 +229,10 @@ class Built:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """The configuration of one run: what decides its results. Attributes as in `JobConfig`, with no lists."""
+    """The configuration of one run: what decides its results.
+
+    Attributes as in `JobConfig`, with no lists; of the initial policies only their file's `digest`.
+    """
 
     game: Mapping[str, Any]
     policy: Mapping[str, Any]
@@ -228,6 +240,7 @@ class RunConfig:
     seeds: int
     first_seed: int
     steps: int
+    initial_policies: str | None = None
 
     @functools.cached_property
     def built(self) -> Built:
@@ -270,6 +283,7 @@ class RunConfig:
         """What decides the run's results, as plain data: its name is the hash of this."""
         learner = find("learner", self.learner)
         version = {"version": learner.version} if hasattr(learner, "version") else {}
+        begun = {} if self.initial_policies is None else {"initial_policies": self.initial_policies}
         return {
             "format": FORMAT,
             "game": {**self.game, "version": self._game.version},
@@ -278,6 +292,7 @@ class RunConfig:
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "steps": self.steps,
+            **begun,
         }
 
     def by_default(self) -> dict[str, Any]:
@@ -299,7 +314,36 @@ class RunConfig:
         game, learner = (
             {key: value for key, value in science[part].items() if key != "version"} for part in ("game", "learner")
         )
-        return cls(game, science["policy"], learner, science["seeds"], science["first_seed"], science["steps"])
+        seeds, first_seed, steps = (science[key] for key in ("seeds", "first_seed", "steps"))
+        return cls(game, science["policy"], learner, seeds, first_seed, steps, science.get("initial_policies"))
+
+
+def digest(file: Path) -> str:
+    """Twelve hexadecimal digits: a hash of a file's bytes.
+
+    Raises:
+      TacitError: if it cannot be read.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise TacitError(f"initial_policies: {file} cannot be read: {error.strerror or error}") from error
+
+
+def _policies_file(given: Any) -> Path | None:
+    """The file that `initial_policies` names: itself, or that of a run, or of the only run in a folder."""
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise TacitError(f"initial_policies must be a run, a folder with one run or a file of policies, not {given!r}")
+    path = Path(given)
+    found = [path] if path.is_file() else [*path.glob(_POLICIES), *path.glob(f"*/{_POLICIES}")]
+    if len(found) != 1:
+        raise TacitError(
+            f"initial_policies must be a run, a folder with one run or a file of policies, and {given} has "
+            f"{len(found) or 'no'} {_POLICIES}"
+        )
+    return found[0]
 
 
 def _with_defaults_of_the_game(game: Mapping[str, Any], learner: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import runs
 from experiments.configuration.config import CrossPlayConfig, JobConfig, RunConfig
-from experiments.training import checkpoints
+from experiments.training import checkpoints, initial_policies
 from experiments.training.loop import Diverged, Report, Training, member
 from experiments.training.memory import out_of_memory
 from experiments.training.stopping import Paused, Stopper
@@ -120,6 +120,8 @@ def _complete(
     for run, _ in members[:1]:  # all have the same game; refuse a broken one before anything is written
         built = run.built
         require_shapes(built.game, [built.kind.observer])
+        if config.initial_policies is not None:
+            initial_policies.check(config.initial_policies, run)
     trainings: list[Training] = []
     ended: set[Path] = set()
     with Stopper(config.minutes) as stopper:

@@ -18,6 +18,7 @@ import numpy as np
 from experiments import runs
 from experiments.configuration.config import Built, JobConfig, RunConfig, stack_hyperparameters
 from experiments.training import checkpoints
+from experiments.training.initial_policies import begun_with
 from experiments.training.memory import check_memory, out_of_memory
 from experiments.training.stopping import Stopper
 from games.check import check
@@ -238,6 +239,8 @@ class Training:
             state, metrics = jax.tree.map(_joined, *parts)
         else:
             state, metrics = jax.jit(_initial_state, static_argnums=0)(learner, *given), nothing
+            if (file := self.config.initial_policies) is not None:
+                state = begun_with(file, state, self.members[0].config)
         shapes, structure = jax.tree.flatten(jax.eval_shape(lambda: (state, metrics)))
         try:
             state = devices.place(state, devices.layout(mesh, state))

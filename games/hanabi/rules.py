@@ -22,13 +22,14 @@ inside the state, so that color and rank are shifts away.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from games.errors import TacitError, one_of
 from games.game import Array, Game, Observer, Symmetry
@@ -36,6 +37,7 @@ from games.hanabi import observers, render
 from games.hanabi import symmetry as symmetries
 from games.hanabi.board import Board, State
 from games.hanabi.cards import COLOR_LETTERS, EMPTY, HINTED
+from games.hanabi.smaller import places
 
 
 class HanabiState(State):
@@ -101,6 +103,16 @@ class Hanabi(Board, Game):
         bits of `fold_in(key, d)`. The deck is a function of `key` alone, whatever is played.
         """
         return self._deal(jnp.asarray(self._sorted_deck()), key, given=False)
+
+    def places_of(self, smaller: Any, observer: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where a smaller board's observations int[size] and actions int[num_actions] stand among those of this one.
+
+        See `games.hanabi.smaller`.
+
+        Raises:
+          TacitError: if it does not fit into this board.
+        """
+        return places(self, smaller, (self.observer(observer).layout, smaller.observer(observer).layout))
 
     def init_from_deck(self, deck: ArrayLike) -> HanabiState:
         """The state a game with a given deck starts from.

@@ -52,7 +52,11 @@ class Metrics(NamedTuple):
 
 
 class Learner(Protocol):
-    """An algorithm for one seed, hashable."""
+    """An algorithm for one seed, hashable.
+
+    A learner that can begin from stored policies (`initial_policies`) also has `with_agent_params(state, params)`: the
+    initial state with the parameters that the policy plays with replaced.
+    """
 
     hyperparameters: type
     """NamedTuple of the numbers that may differ between learners of one compiled program, with `check()`."""

@@ -151,6 +151,10 @@ class MAGRPO(MinibatchLearner):
         """The parameters that the policy plays with."""
         return state.params
 
+    def with_agent_params(self, state: ppo.PPOState, params: Any) -> ppo.PPOState:
+        """An initial state whose policy plays with `params`."""
+        return state._replace(params=params)
+
     def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes."""
         return self._ppo.peak_bytes()

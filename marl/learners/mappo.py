@@ -77,6 +77,10 @@ class MAPPO(ppo.PPO):
         """The actor's parameters: those of the policy, without the centralised critic."""
         return state.params["actor"]
 
+    def with_agent_params(self, state: ppo.PPOState, params: Any) -> ppo.PPOState:
+        """An initial state whose actor plays with `params`; the critic stays as it is."""
+        return state._replace(params={**state.params, "actor": params})
+
     def _features_of_actor(self, observation: Array) -> Array:
         params = self.policy.init(key=jax.random.key(0))
         percept = self.policy.perceive(params, observation)

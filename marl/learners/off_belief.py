@@ -138,6 +138,10 @@ class OffBelief(MinibatchLearner):
         """The parameters that the policy plays with: those of the present level."""
         return state.ppo.params
 
+    def with_agent_params(self, state: OffBeliefState, params: Any) -> OffBeliefState:
+        """An initial state whose policy plays with `params`."""
+        return state._replace(ppo=state.ppo._replace(params=params))
+
     def level(self, updates: Array) -> Array:
         """int32[]: the level, from 1, that the next update after `updates` of them learns."""
         ends = jnp.array([self.total_updates * level // self.levels for level in range(1, self.levels)], jnp.int32)

@@ -339,6 +339,10 @@ class PPO(MinibatchLearner):
         """The parameters that the policy plays with."""
         return state.params
 
+    def with_agent_params(self, state: PPOState, params: Any) -> PPOState:
+        """An initial state whose policy plays with `params`."""
+        return state._replace(params=params)
+
     def peak_bytes(self) -> int:
         """Bytes that one learner needs at its peak, estimated from shapes.
 
