@@ -148,6 +148,8 @@ def measured_rung(folder: Path, small: bool) -> Found:
         ])  # fmt: skip
     closing = closing_coefficient([one["entropy_coef"] for one in found], [one["matrix"] for one in found], share=SHARE)
     table = f"{markdown(head, rows)}\n\ngreedy play; {SHARE:.0%} of the gap is closed at {in_words(closing, found)}"
+    if not reached(found[0]["self_play"].mean, found[0]["most"]):
+        table += f"; not reached: SP at {found[0]['entropy_coef']:g} is below half of {found[0]['most']:g}"
     numbers = [{**one, "matrix": np.round(one["matrix"], 4).tolist()} for one in found]
     literal = [
         {
@@ -172,6 +174,8 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
     low, high = runs.read_run(path).game.score_range
     summary = estimators.summarise(*crossed.cells).within(low, high)
     distance = play.conventions.distance
+    metrics = runs.read_metrics(path)
+    curve = {name: metrics[f"greedy_{name}"].mean(axis=1).tolist() for name in ("self_play", "cross_play")}
     return {
         "entropy_coef": entropy_coef(path),
         "most": high,
@@ -183,7 +187,13 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
         "own": play.gaps.plays.over_seeds,
         "met": play.gaps.plays.cross_play,
         "matrix": crossed.matrix(),
+        "curve": {"steps": metrics["evaluation_steps"].tolist(), **curve},
     }
+
+
+def reached(self_play: float, most: float) -> bool:
+    """Whether a rung counts: self-play at its lowest coefficient has half of the greatest score."""
+    return self_play >= most / 2
 
 
 def in_words(closing: Closing, found: Sequence[Mapping[str, Any]]) -> str:
@@ -194,12 +204,16 @@ def in_words(closing: Closing, found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw_ladder(records: Records) -> None:
-    """The figure of all rungs that have a record: fresh seeds."""
+    """The figure of all rungs that have a record, and the curves of those that were not reached: fresh seeds."""
     points, closings = [], {}
     for board in RUNGS:
         if (record := records.read(f"ladder_{slug(board)}")) is None:
             continue
         numbers = record["numbers"]
+        low = numbers["runs"][0]
+        if not reached(low["self_play"]["mean"], low["most"]):
+            save_figure(ladder_figures.curves(numbers["runs"]), f"ladder_{slug(board)}_curves")
+            board = f"{board}, not reached"
         closings[board] = Closing(*(np.inf if one is None else one for one in numbers["closing"].values()))
         for one in numbers["runs"]:
             parts = (Estimate(**one[key]).times(1 / one["most"]) for key in ("self_play", "cross_play", "gap"))

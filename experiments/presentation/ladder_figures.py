@@ -1,13 +1,13 @@
-"""The figure of the ladder of boards: scores, gaps, and the coefficient that closes them."""
+"""The figures of the ladder of boards: scores, gaps, and the coefficient that closes them; curves of one board."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from experiments.presentation.figures import MARKERS, STYLE
 from marl.crossplay.closing import Closing
@@ -68,4 +68,29 @@ def ladder(points: Sequence[Point], closings: Mapping[str, Closing]) -> Figure:
         closed.set(title="coefficient that closes 90 % of the gap", yscale="log", xlabel="board")
         closed.set_xticks(range(len(closings)), list(closings))
         closed.set_xlim(-0.6, len(closings) - 0.4)
+    return figure
+
+
+def curves(runs: Sequence[Mapping[str, Any]]) -> Figure:
+    """Greedy self-play (dotted) and cross-play of a board against the steps of a seed, a color for each coefficient.
+
+    Args:
+      runs: of one board, each with its `entropy_coef`, `most` (the greatest score) and `curve`: `steps`, `self_play`
+        and `cross_play`, lists of one length.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6, 3.6), layout="constrained")
+        axis = figure.subplots()
+        for color, one in zip(COLORS, runs, strict=False):
+            curve = one["curve"]
+            axis.plot(curve["steps"], curve["self_play"], color=color, linewidth=1, linestyle=":")
+            axis.plot(curve["steps"], curve["cross_play"], color=color, marker="o", ms=3, linewidth=1.2,
+                      label=f"{one['entropy_coef']:g}")  # fmt: skip
+        axis.plot([], [], color="0.4", linewidth=1, linestyle=":", label="self-play")
+        axis.axhline(runs[0]["most"] / 2, color="0.35", linewidth=1, linestyle="--")
+        axis.annotate("half of the greatest score", (0.02, runs[0]["most"] / 2), (0, 3), textcoords="offset points",
+                      xycoords=("axes fraction", "data"), fontsize=7, color="0.35")  # fmt: skip
+        axis.set(title="greedy cross-play", xlabel="steps of a seed", xlim=(0, None), ylim=(0, None))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.legend(title="entropy coefficient", fontsize=8)
     return figure

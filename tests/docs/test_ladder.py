@@ -83,6 +83,27 @@ def test_the_figure_has_the_rungs_that_were_run(records, monkeypatch):
     assert closed.lines[0].get_ydata() == [0.2]
 
 
+def test_a_rung_that_was_not_reached_is_marked_and_has_curves(records, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(ladder, "save_figure", lambda figure, name: drawn.update({name: figure}))
+    rows = [
+        {"entropy_coef": one, "most": 25.0, "curve": {"steps": [10, 20], "self_play": [3, 9.5], "cross_play": [2, end]}}
+        | {key: estimate(9.5) for key in ("self_play", "cross_play", "gap")}
+        for one, end in ((0.003, 4.0), (0.1, 8.0))
+    ]
+    write(records, "ladder_5x5", {"runs": rows, "closing": {"coefficient": 0.2, "low": 0.1, "high": None}})
+    ladder.draw_ladder(records)
+    assert [tick.get_text() for tick in drawn["ladder"].axes[2].get_xticklabels()] == ["5×5, not reached"]
+    lines = {line.get_label(): line.get_ydata() for line in drawn["ladder_5x5_curves"].axes[0].lines}
+    assert lines["0.1"].tolist() == [2, 8.0]
+    rows[0]["self_play"] = estimate(12.5)
+    write(records, "ladder_5x5", {"runs": rows, "closing": {"coefficient": 0.2, "low": 0.1, "high": None}})
+    drawn.clear()
+    ladder.draw_ladder(records)
+    assert [tick.get_text() for tick in drawn["ladder"].axes[2].get_xticklabels()] == ["5×5"]
+    assert list(drawn) == ["ladder"]
+
+
 def test_places_outside_the_grid_are_said():
     found = [{"entropy_coef": 0.003}, {"entropy_coef": 0.3}]
     assert ladder.in_words(Closing(0.123, 0.1, np.inf), found) == "0.12 [0.1, above 0.3]"
