@@ -4,6 +4,9 @@ The yardstick is nine tenths of the defaults' greedy XP at the end of the budget
 change first reaches it, between two evaluations by linear interpolation. Single changes and their combinations are
 compared on seeds 0 to 7. The one with the highest XP is `experiment=few_steps`, which is compared with the defaults on
 other boards and fresh seeds.
+
+Warm starts: on larger boards, learners with `few_steps` begin with fresh weights, with a policy of 3×5 for each seed,
+or with one policy of 3×5 for all.
 """
 
 from collections.abc import Mapping
@@ -13,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from docs.records import Found, Piece, current_runs, markdown, science
+from docs.records import Found, Piece, current_runs, markdown, save_figure, science
 from experiments import runs
-from experiments.presentation import tables
+from experiments.presentation import ladder_figures, tables
 from marl.crossplay import estimators
 from marl.crossplay.closing import first_at_most
 
@@ -60,6 +63,17 @@ CONFIRMED = {
 }
 """The rows of each board of `BOARDS`."""
 
+WARM_STEPS = 4_000_000
+"""Of the policies of 3×5, and again of those that begin with them."""
+FRESH = "fresh weights"
+STARTS = {
+    FRESH: "",
+    "a policy of 3×5 for each seed": "initial_policies=smaller_8",
+    "one policy of 3×5 for all seeds": "initial_policies=smaller_1",
+}
+"""The rows of each board of `LARGER`."""
+LARGER = {"4×5": "hanabi_4x5", "5×5": "hanabi"}
+
 
 def place(number: int) -> str:
     """The folder of a row's run."""
@@ -68,24 +82,16 @@ def place(number: int) -> str:
 
 def changes(folder: Path, rows_: Mapping[str, str]) -> Found:
     """A row for each change: greedy SP, XP and gap at the end, and the steps to nine tenths of the defaults' XP."""
-    paths, found = [], {}
-    for number, name in enumerate(rows_):
-        (path,) = current_runs(folder / place(number))
-        paths.append(path)
-        metrics = runs.read_metrics(path)
-        curve = metrics["greedy_cross_play"].mean(axis=1)
-        found[name] = (
-            estimators.summarise(*runs.read_crossplay(path)["greedy"].cells),
-            metrics["evaluation_steps"],
-            curve,
-        )
-    bound = SHARE * found[DEFAULTS][0].cross_play.mean
+    paths = [current_runs(folder / place(number))[0] for number in range(len(rows_))]
+    summaries = [estimators.summarise(*runs.read_crossplay(path)["greedy"].cells) for path in paths]
+    bound = _share_of(summaries[list(rows_).index(DEFAULTS)])
     rows, numbers = [], []
-    for name, (summary, steps, curve) in found.items():
+    for name, path, summary in zip(rows_, paths, summaries, strict=True):
+        metrics = runs.read_metrics(path)
+        curve, steps = metrics["greedy_cross_play"].mean(axis=1), metrics["evaluation_steps"]
         reached = first_at(steps, curve, bound)
         estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
-        told = "not reached" if reached is None else f"{reached / 1e6:.2f}"
-        rows.append([name, *(tables.text_of(one) for one in estimates.values()), told])
+        rows.append([name, *(tables.text_of(one) for one in estimates.values()), _in_millions(reached)])
         numbers.append(
             {"change": name, "steps_to_share": reached, "curve": curve.tolist(), "steps": steps.tolist()}
             | {key: one._asdict() for key, one in estimates.items()}
@@ -98,6 +104,17 @@ def first_at(steps: NDArray[Any], curve: NDArray[np.float64], bound: float) -> f
     """The steps at which a curve first reaches a bound, None if it never does."""
     found = first_at_most(steps, -curve, -bound)
     return None if np.isinf(found) else found
+
+
+def _share_of(summary: estimators.Summary) -> float:
+    """`SHARE` of the mean XP."""
+    mean = summary.cross_play.mean
+    assert mean is not None
+    return SHARE * mean
+
+
+def _in_millions(steps: float | None) -> str:
+    return "not reached" if steps is None else f"{steps / 1e6:.2f}"
 
 
 def compared(rows: Mapping[str, str]) -> Piece:
@@ -136,6 +153,39 @@ def confirmed(folder: Path, small: bool) -> Found:
     return Found({"table": markdown(head, rows, 2)}, numbers, paths)
 
 
+def warm_starts(folder: Path, small: bool) -> Found:
+    """A row for each start on each board: greedy SP, XP, gap, steps to nine tenths of the fresh weights' XP; curves."""
+    rows, numbers, paths = [], [], []
+    for board, game in LARGER.items():
+        cells, curves = {}, {}
+        for number, name in enumerate(STARTS):
+            (path,) = current_runs(folder / f"{game}_{place(number)}")
+            paths.append(path)
+            cells[name] = runs.read_crossplay(path)["greedy"].cells
+            metrics = runs.read_metrics(path)
+            curves[name] = {"steps": metrics["evaluation_steps"].tolist()} | {
+                key: metrics[f"greedy_{key}"].mean(axis=1).tolist() for key in ("self_play", "cross_play")
+            }
+        bound = _share_of(estimators.summarise(*cells[FRESH]))
+        for name, curve in curves.items():
+            summary = estimators.summarise(*cells[name])
+            estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+            if name != FRESH:
+                estimates["more"] = estimators.difference(cells[name], cells[FRESH])
+            reached = first_at(np.array(curve["steps"]), np.array(curve["cross_play"]), bound)
+            told = [*(tables.text_of(one) for one in estimates.values()), ""]
+            rows.append([board, name, *told[:4], _in_millions(reached)])
+            numbers.append(
+                {"board": board, "start": name, "steps_to_share": reached, "curve": curve}
+                | {key: one._asdict() for key, one in estimates.items()}
+            )
+        if not small:
+            save_figure(ladder_figures.curves(curves, "begun with"), f"warm_starts_{game}")
+    head = ["board", "begun with", "greedy SP", "greedy XP", "SP − XP", "XP − the fresh ones' XP"]
+    head += [f"millions of steps to {SHARE:.0%} of the fresh ones' XP"]
+    return Found({"table": markdown(head, rows, 2)}, numbers, paths)
+
+
 PIECES: dict[str, Piece] = {
     "single_changes": compared(CHANGES),
     "combinations": compared(COMBINATIONS),
@@ -147,5 +197,20 @@ PIECES: dict[str, Piece] = {
         ],
         confirmed,
         smaller=SMALLER,
+    ),
+    "warm_starts": Piece(
+        lambda records: [
+            f"train experiment=few_steps first_seed=200 budget.steps={WARM_STEPS} {rest}".rstrip()
+            for rest in (
+                *(f"game=hanabi_3x5 seeds={seeds} execution.output=smaller_{seeds}" for seeds in (8, 1)),
+                *(
+                    f"game={game} seeds=8 execution.output={game}_{place(number)} {start}"
+                    for game in LARGER.values()
+                    for number, start in enumerate(STARTS.values())
+                ),
+            )
+        ],
+        warm_starts,
+        smaller="budget.steps=16384 crossplay.games=20 execution.rows=2",
     ),
 }

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -71,26 +71,26 @@ def ladder(points: Sequence[Point], closings: Mapping[str, Closing]) -> Figure:
     return figure
 
 
-def curves(runs: Sequence[Mapping[str, Any]]) -> Figure:
-    """Greedy self-play (dotted) and cross-play of a board against the steps of a seed, a color for each coefficient.
+def curves(runs: Mapping[str, Mapping[str, Sequence[float]]], legend: str, most: float | None = None) -> Figure:
+    """Greedy self-play (dotted) and cross-play of runs on one board against the steps of a seed.
 
     Args:
-      runs: of one board, each with its `entropy_coef`, `most` (the greatest score) and `curve`: `steps`, `self_play`
-        and `cross_play`, lists of one length.
+      runs: the curve of each, by what the legend calls it: `steps`, `self_play` and `cross_play`, of one length.
+      legend: its title.
+      most: the greatest score, half of which is marked; None to mark nothing.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axis = figure.subplots()
-        for color, one in zip(COLORS, runs, strict=False):
-            curve = one["curve"]
+        for color, (name, curve) in zip(COLORS, runs.items(), strict=False):
             axis.plot(curve["steps"], curve["self_play"], color=color, linewidth=1, linestyle=":")
-            axis.plot(curve["steps"], curve["cross_play"], color=color, marker="o", ms=3, linewidth=1.2,
-                      label=f"{one['entropy_coef']:g}")  # fmt: skip
+            axis.plot(curve["steps"], curve["cross_play"], color=color, marker="o", ms=3, linewidth=1.2, label=name)
         axis.plot([], [], color="0.4", linewidth=1, linestyle=":", label="self-play")
-        axis.axhline(runs[0]["most"] / 2, color="0.35", linewidth=1, linestyle="--")
-        axis.annotate("half of the greatest score", (0.02, runs[0]["most"] / 2), (0, 3), textcoords="offset points",
-                      xycoords=("axes fraction", "data"), fontsize=7, color="0.35")  # fmt: skip
+        if most is not None:
+            axis.axhline(most / 2, color="0.35", linewidth=1, linestyle="--")
+            axis.annotate("half of the greatest score", (0.02, most / 2), (0, 3), textcoords="offset points",
+                          xycoords=("axes fraction", "data"), fontsize=7, color="0.35")  # fmt: skip
         axis.set(title="greedy cross-play", xlabel="steps of a seed", xlim=(0, None), ylim=(0, None))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.legend(title="entropy coefficient", fontsize=8)
+        axis.legend(title=legend, fontsize=8)
     return figure
