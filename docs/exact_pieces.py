@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs.records import Found, Piece, current_runs, markdown, save_figure, science
+from docs.records import Found, Piece, current_runs, markdown, only_run, save_figure, science
 from experiments import runs
 from experiments.presentation import tables
 from experiments.studies import (
@@ -249,7 +249,7 @@ def tie_breaking(folder: Path, small: bool) -> Found:
 
 def adaptive_table(folder: Path, small: bool) -> Found:
     """The table of `tacit adaptive`."""
-    (path,) = current_runs(folder / "runs")
+    path = only_run(folder / "runs")
     contents = study.read(adaptive.STUDY, path)
     if not small:
         save_figure(exact_figures.adaptive(contents, exact_tables.adaptive_title(contents)), "adaptive")

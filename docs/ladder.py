@@ -213,7 +213,7 @@ def draw_ladder(records: Records) -> None:
         low = numbers["runs"][0]
         if not reached(low["self_play"]["mean"], low["most"]):
             curves = {f"{one['entropy_coef']:g}": one["curve"] for one in numbers["runs"]}
-            figure = ladder_figures.curves(curves, "entropy coefficient", low["most"])
+            figure = ladder_figures.curves(curves, "entropy coefficient", most=low["most"])
             save_figure(figure, f"ladder_{slug(board)}_curves")
             board = f"{board}, not reached"
         closings[board] = Closing(*(np.inf if one is None else one for one in numbers["closing"].values()))

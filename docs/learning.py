@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from docs.records import Found, Piece, current_runs, markdown, save_figure, science
+from docs.records import Found, Piece, markdown, only_run, save_figure, science
 from experiments import runs
 from experiments.presentation import ladder_figures, tables
 from marl.crossplay import estimators
@@ -82,7 +82,7 @@ def place(number: int) -> str:
 
 def changes(folder: Path, rows_: Mapping[str, str]) -> Found:
     """A row for each change: greedy SP, XP and gap at the end, and the steps to nine tenths of the defaults' XP."""
-    paths = [current_runs(folder / place(number))[0] for number in range(len(rows_))]
+    paths = [only_run(folder / place(number)) for number in range(len(rows_))]
     summaries = [estimators.summarise(*runs.read_crossplay(path)["greedy"].cells) for path in paths]
     bound = _share_of(summaries[list(rows_).index(DEFAULTS)])
     rows, numbers = [], []
@@ -135,7 +135,7 @@ def confirmed(folder: Path, small: bool) -> Found:
     for board, game in BOARDS.items():
         cells = {}
         for number, name in enumerate(CONFIRMED):
-            (path,) = current_runs(folder / f"{game}_{place(number)}")
+            path = only_run(folder / f"{game}_{place(number)}")
             paths.append(path)
             cells[name] = runs.read_crossplay(path)["greedy"].cells
             summary = estimators.summarise(*cells[name])
@@ -159,7 +159,7 @@ def warm_starts(folder: Path, small: bool) -> Found:
     for board, game in LARGER.items():
         cells, curves = {}, {}
         for number, name in enumerate(STARTS):
-            (path,) = current_runs(folder / f"{game}_{place(number)}")
+            path = only_run(folder / f"{game}_{place(number)}")
             paths.append(path)
             cells[name] = runs.read_crossplay(path)["greedy"].cells
             metrics = runs.read_metrics(path)

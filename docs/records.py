@@ -15,6 +15,7 @@ from experiments.configuration.config import build_game
 from experiments.presentation import figures, tables
 from experiments.presentation.tables import Column, Table
 from experiments.studies.tabular import SEARCH
+from games.errors import TacitError
 from marl import crossplay
 
 CONVENTIONS = f"conventions-{conventions.VERSION}"
@@ -64,6 +65,18 @@ def current_runs(folder: Path) -> list[Path]:
     """The runs in a folder with the code's present versions; runs of older versions are ignored."""
     paths = sorted(file.parent for file in folder.glob("*/run.json"))
     return [path for path in paths if not outdated({"depends": depends_on([path])})]
+
+
+def only_run(folder: Path) -> Path:
+    """The run in a folder with the code's present versions.
+
+    Raises:
+      TacitError: if there is none, or several.
+    """
+    found = current_runs(folder)
+    if len(found) != 1:
+        raise TacitError(f"{folder} has {len(found)} runs of this version, and should have one: remove the others")
+    return found[0]
 
 
 def depends_on(paths: Sequence[Path]) -> dict[str, Any]:

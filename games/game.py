@@ -279,7 +279,9 @@ class Game(abc.ABC):
         Raises:
           TacitError: if it does not fit into this game; here always.
         """
-        raise TacitError(f"{smaller.name} is another game, and {self.name} has no places for its observations")
+        raise TacitError(
+            f"it is {smaller.name} with other parameters, and {self.name} has no places for its observations"
+        )
 
     @final
     def is_acting(self, state: Any) -> Array:

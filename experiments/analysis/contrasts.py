@@ -19,7 +19,8 @@ from marl.crossplay.estimators import Estimate, Quantity, Summary
 from marl.crossplay.standard_error import Part
 
 IN_COMMON_IN_PART = (
-    "runs of a mean have some of their seeds in common, or seeds without the decks, so the error of the mean is unknown"
+    "runs of a mean have some of their seeds in common, seeds without the decks, or the policies that they began with, "
+    "so the error of the mean is unknown"
 )
 COMPARED: Mapping[str, Quantity] = {"greedy XP": "cross_play", "greedy SP − XP": "gap"}
 """What a contrast compares, by the name of its column."""
@@ -174,6 +175,7 @@ class _Played:
         """
         in_part = any(
             self._drawn[a.path].overlaps(self._drawn[b.path], same_decks=self.same_decks)
+            or (self._drawn[a.path] != self._drawn[b.path] and _begun_alike(a, b))
             for (of_a, a), (of_b, b) in itertools.combinations(weighted, 2)
             if of_a * of_b > 0
         )
@@ -187,6 +189,12 @@ class _Played:
             for weight, record in weighted
             for cells in [self._of[record.path][play]]
         ]
+
+
+def _begun_alike(one: Record, other: Record) -> bool:
+    """Whether the learners of both began with the same stored policies."""
+    begun = one.science.get("initial_policies")
+    return begun is not None and begun == other.science.get("initial_policies")
 
 
 def _drawn(record: Record) -> _Drawn:

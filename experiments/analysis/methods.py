@@ -146,7 +146,8 @@ def names(sciences: Sequence[Mapping[str, Any]]) -> list[str]:
     Runs that differ only in their seeds are numbered.
     """
     learners = [_learner(science) for science in sciences]
-    flat = [flatten({key: science[key] for key in ("policy", "learner", "steps")}) for science in sciences]
+    keys = ("policy", "learner", "steps", "initial_policies")
+    flat = [flatten({key: science.get(key) for key in keys}) for science in sciences]
     called = []
     for own, learner in zip(flat, learners, strict=True):
         alike = [other for other, name in zip(flat, learners, strict=True) if name == learner]
@@ -261,6 +262,8 @@ def _learner(science: Mapping[str, Any]) -> str:
 
 def _said(key: str, value: Any) -> str:
     """A key and its value in words; a value that is a word stands alone."""
+    if key == "initial_policies":
+        return "fresh" if value is None else f"begun with {value}"
     return value.split(".")[-1] if isinstance(value, str) else f"{key.split('.')[-1].replace('_', ' ')} {short(value)}"
 
 

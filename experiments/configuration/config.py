@@ -334,7 +334,7 @@ def _policies_file(given: Any) -> Path | None:
     """The file that `initial_policies` names: itself, or that of a run, or of the only run in a folder."""
     if given is None:
         return None
-    if not isinstance(given, str):
+    if not isinstance(given, str) or not given:
         raise TacitError(f"initial_policies must be a run, a folder with one run or a file of policies, not {given!r}")
     path = Path(given)
     found = [path] if path.is_file() else [*path.glob(_POLICIES), *path.glob(f"*/{_POLICIES}")]

@@ -71,18 +71,27 @@ def ladder(points: Sequence[Point], closings: Mapping[str, Closing]) -> Figure:
     return figure
 
 
-def curves(runs: Mapping[str, Mapping[str, Sequence[float]]], legend: str, most: float | None = None) -> Figure:
+def curves(
+    runs: Mapping[str, Mapping[str, Sequence[float]]],
+    legend: str,
+    *,
+    most: float | None = None,
+    restarts: Sequence[float] = (),
+    published: Sequence[tuple[str, float, float]] = (),
+) -> Figure:
     """Greedy self-play (dotted) and cross-play of runs on one board against the steps of a seed.
 
     Args:
       runs: the curve of each, by what the legend calls it: `steps`, `self_play` and `cross_play`, of one length.
       legend: its title.
       most: the greatest score, half of which is marked; None to mark nothing.
+      restarts: steps after which they went on with a fresh optimiser.
+      published: whose score it is, its steps and the score; with any, the axis of steps is logarithmic.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6, 3.6), layout="constrained")
         axis = figure.subplots()
-        for color, (name, curve) in zip(COLORS, runs.items(), strict=False):
+        for color, (name, curve) in zip(itertools.cycle(COLORS), runs.items(), strict=False):
             axis.plot(curve["steps"], curve["self_play"], color=color, linewidth=1, linestyle=":")
             axis.plot(curve["steps"], curve["cross_play"], color=color, marker="o", ms=3, linewidth=1.2, label=name)
         axis.plot([], [], color="0.4", linewidth=1, linestyle=":", label="self-play")
@@ -90,7 +99,14 @@ def curves(runs: Mapping[str, Mapping[str, Sequence[float]]], legend: str, most:
             axis.axhline(most / 2, color="0.35", linewidth=1, linestyle="--")
             axis.annotate("half of the greatest score", (0.02, most / 2), (0, 3), textcoords="offset points",
                           xycoords=("axes fraction", "data"), fontsize=7, color="0.35")  # fmt: skip
-        axis.set(title="greedy cross-play", xlabel="steps of a seed", xlim=(0, None), ylim=(0, None))
+        for steps in restarts:
+            axis.axvline(steps, color="0.6", linewidth=0.8, linestyle="--")
+        for whose, steps, score in published:
+            axis.plot([steps], [score], marker="*", color="0.35", ms=8, linestyle="")
+            axis.annotate(whose, (steps, score), (-6, 0), textcoords="offset points", ha="right", va="center",
+                          fontsize=7, color="0.35")  # fmt: skip
+        axis.set(title="greedy cross-play", xlabel="steps of a seed", ylim=(0, None))
+        axis.set(xscale="log") if published else axis.set(xlim=(0, None))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.legend(title=legend, fontsize=8)
     return figure

@@ -5,7 +5,7 @@ outputs: those that both boards have keep their weights, the others are initiali
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import runs
-from experiments.configuration.config import RunConfig, digest
+from experiments.configuration.config import RunConfig, canonical, digest
+from experiments.configuration.targets import completed
 from games.errors import TacitError
 from games.game import Game
-from marl.agent import named
+from marl.agent import Kind, declared_parameters, named
 
 
 def check(file: Path, config: RunConfig) -> None:
@@ -25,11 +26,7 @@ def check(file: Path, config: RunConfig) -> None:
     Raises:
       TacitError: as `begun_with`.
     """
-    built = config.built
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), config.seeds))
-    _stored(
-        file, jax.eval_shape(jax.vmap(lambda key: built.learner.init(built.hyperparameters, key=key)), keys), config
-    )
+    _read(file, config)
 
 
 def begun_with(file: Path, state: Any, config: RunConfig) -> Any:
@@ -41,53 +38,62 @@ def begun_with(file: Path, state: Any, config: RunConfig) -> Any:
       config: of any of the runs, which have the same game and policy.
 
     Raises:
-      TacitError: if the file has changed since the job was named, its policies are neither one nor one for each seed,
-        are of another architecture, or of a game that does not fit into this one, or if the learner cannot begin so.
+      TacitError: if the file has changed since the job was named, is of a run that is not finished, its policies are
+        neither one nor one for each seed, are of another policy, or of a game that does not fit into this one, or if
+        the learner cannot begin so.
     """
     learner: Any = config.built.learner
-    stored = _stored(file, state, config)
+    stored = _read(file, config)
     fresh, structure = jax.tree.flatten(learner.agent_params(state))
-    weights = [jnp.asarray(leaf).at[place].set(own) for leaf, (place, own) in zip(fresh, stored, strict=True)]
-    return learner.with_agent_params(state, jax.tree.unflatten(structure, weights))
+    weights = [np.array(leaf) for leaf in fresh]  # on the host: the indices take more than the weights
+    for leaf, (place, own) in zip(weights, stored, strict=True):
+        index: Any = [np.arange(len(leaf)), *place]
+        leaf[np.ix_(*index)] = own[np.arange(len(leaf)) % len(own)]
+    return learner.with_agent_params(state, jax.tree.unflatten(structure, list(map(jnp.asarray, weights))))
 
 
-def _stored(file: Path, state: Any, config: RunConfig) -> list[tuple[Any, NDArray[Any]]]:
-    """For each leaf of the learners' weights: where the stored ones belong, and these, [learners, ...]."""
+def _read(file: Path, config: RunConfig) -> list[tuple[list[NDArray[np.intp]], NDArray[Any]]]:
+    """For each leaf of a policy's weights: where the stored ones belong along its axes, and these, [policies, ...]."""
+
+    def refuse(why: str) -> NoReturn:
+        raise TacitError(f"initial_policies: {file} {why}")
+
     if digest(file) != config.initial_policies:
-        raise TacitError(f"initial_policies: {file} has changed since the job began")
-    learner: Any = config.built.learner
-    if not hasattr(learner, "with_agent_params"):
-        raise TacitError(f"initial_policies: {type(learner).__name__} has no with_agent_params, which sets the weights")
-    _, game, agents = runs.read_policies(file, "initial")
-    if len(agents) not in (1, config.seeds):
-        raise TacitError(f"initial_policies: {file} has {len(agents)} policies, and should have 1 or {config.seeds}")
-    kind, theirs, fresh = config.built.kind, agents[0].kind, learner.agent_params(state)
-    if type(game) is not type(config.built.game):
-        raise TacitError(f"initial_policies: {file} plays {game.name}, and this job {config.built.game.name}")
-    if (kind.observer, kind.share_parameters) != (theirs.observer, theirs.share_parameters):
-        raise TacitError(f"initial_policies: {file} has another observer, or shares parameters otherwise")
-    if jax.tree.structure(fresh) != jax.tree.structure(agents[0].params):
-        raise TacitError(f"initial_policies: {file} has {theirs.policy}, and this job {kind.policy}")
+        refuse("has changed since the job began")
+    built = config.built
+    if not hasattr(built.learner, "with_agent_params"):
+        refuse(f"needs a learner that has with_agent_params, and {type(built.learner).__name__} has not")
+    stored = runs.read_run(file.parent if (file.parent / "run.json").exists() else file)
+    if len(stored.agents) not in (1, config.seeds):
+        refuse(f"has {len(stored.agents)} policies, and should have 1 or {config.seeds}")
+    if type(stored.game) is not type(built.game):
+        refuse(f"plays {stored.game.name}, and this job {built.game.name}")
+    for key, own in _of_policy(config, built.kind).items():
+        if (theirs := _of_policy(stored.config, stored.agents[0].kind).get(key)) != own:
+            refuse(f"has {key}={theirs}, and this job {own}")
     try:
-        places = _places(game, config.built.game, kind.observer)
+        places = _places(stored.game, built.game, built.kind.observer)
     except TacitError as error:
-        raise TacitError(f"initial_policies: {file}: {error}") from error
+        refuse(f"does not fit: {error}")
     found = []
-    for (name, leaf), *own in zip(named(fresh).items(), *(named(one.params).values() for one in agents), strict=True):
-        learners, *shape = leaf.shape
-        weights = np.stack(own)[np.arange(learners) % len(agents)]
-        index = [np.arange(learners)]
-        for few, many in zip(weights.shape[1:], shape, strict=True):
-            if few != many and (few, many) not in places:
-                raise TacitError(
-                    f"initial_policies: {file} has {name} of shape {weights.shape[1:]}, and this job {tuple(shape)}"
-                )
-            index.append(places.get((few, many), np.arange(few)))
-        found.append((np.ix_(*index), weights))
+    declared = named(declared_parameters(built.kind, built.game.num_players))
+    theirs = [named(agent.params) for agent in stored.agents]
+    for name, leaf in declared.items():
+        weights = np.stack([one[name] for one in theirs])
+        axes = list(zip(weights.shape[1:], leaf.shape, strict=True))
+        if any(few != many and (few, many) not in places for few, many in axes):
+            refuse(f"has {name} of shape {weights.shape[1:]}, and this job {leaf.shape}")
+        found.append(([places.get(sizes, np.arange(sizes[0])) for sizes in axes], weights))
     return found
 
 
-def _places(smaller: Game, larger: Game, observer: str) -> dict[tuple[int, int], Any]:
+def _of_policy(config: RunConfig, kind: Kind) -> dict[str, Any]:
+    """What has to be equal: the policy's keys, and those of the learner that it depends on."""
+    policy = {f"policy.{key}": value for key, value in canonical(completed("policy", config.policy)).items()}
+    return policy | {"policy.observer": kind.observer, "learner.share_parameters": kind.share_parameters}
+
+
+def _places(smaller: Game, larger: Game, observer: str) -> dict[tuple[int, int], NDArray[np.intp]]:
     """Where the smaller game's observations and actions stand among the larger one's, by the sizes of both."""
     if smaller == larger:
         return {}

@@ -36,6 +36,9 @@ def places(larger: Board, smaller: Board, layouts: tuple[Layout, Layout]) -> tup
             )
     if any(few > many for few, many in zip(smaller.copies, larger.copies, strict=False)):
         raise TacitError(f"a board with copies {smaller.copies} does not fit into one with {larger.copies}")
+    few, many = (one.deck_size - one.players * one.hand_size for one in (smaller, larger))
+    if few > many:
+        raise TacitError(f"a board with {few} cards to draw does not fit into one with {many}")
     return _of_observation(larger, smaller, *layouts), _of_actions(larger, smaller)
 
 

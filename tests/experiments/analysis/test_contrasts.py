@@ -103,6 +103,10 @@ def test_a_mean_over_runs_with_some_seeds_in_common_has_no_error(synthetic_run, 
     in_part = mean_summaries(Group({}, [low, middle]))["greedy"].cross_play
     assert in_part.mean == apart.mean and in_part.se is None
     assert in_part.note == contrasts.IN_COMMON_IN_PART
+    for begun, known in ((("one", "other"), True), (("one", "one"), False)):
+        for record, policies in zip((low, high), begun, strict=True):
+            record.science["initial_policies"] = policies
+        assert (mean_summaries(Group({}, [low, high]))["greedy"].cross_play.se is not None) == known
 
 
 @pytest.mark.parametrize(

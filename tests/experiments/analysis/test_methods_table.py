@@ -75,6 +75,11 @@ def test_runs_are_called_after_their_learner_and_what_they_differ_in():
     ]  # fmt: skip
 
 
+def test_runs_are_called_after_the_policies_that_they_began_with():
+    found = methods.names([science(), science() | {"initial_policies": "0123456789ab"}])
+    assert found == ["IPPO, fresh", "IPPO, begun with 0123456789ab"]
+
+
 @pytest.mark.slow
 def test_names_can_be_given(trained, tmp_path):
     low, high = trained

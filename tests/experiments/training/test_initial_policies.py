@@ -1,5 +1,6 @@
 """Learners that begin with stored policies: the same weights, and on a larger board the same play of the smaller."""
 
+import itertools
 import json
 import shutil
 
@@ -10,6 +11,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from experiments import runs
+from experiments.configuration.config import JobConfig
+from experiments.configuration.targets import default_group
 from experiments.training.job import run_job
 from games.errors import TacitError
 
@@ -40,6 +43,24 @@ def test_one_policy_is_for_all_seeds(make_job, tmp_path):
     (one,) = run_job(make_job(tmp_path / "one", FROZEN | {"seeds": 1}))
     (path,) = run_job(make_job(tmp_path, FROZEN | {"initial_policies": str(tmp_path / "one")}))
     assert_equal(params(path), 2 * params(one))
+
+
+@pytest.mark.parametrize(
+    ("learner", "share"),
+    [
+        *itertools.product(("ippo.IPPO", "mappo.MAPPO", "magrpo.MAGRPO"), (True, False)),
+        ("off_belief.OffBelief", True),
+    ],
+)
+def test_every_learner_sets_the_weights_that_its_agents_play_with(plain, learner, share):
+    group = default_group("learner", f"marl.learners.{learner}") | {"share_parameters": share}
+    (run,) = JobConfig.parse(plain({"game": SMALLER, "learner": group, "budget.steps": 1_000_000})).runs
+    built = run.built
+    one, other = (built.learner.init(built.hyperparameters, key=jax.random.key(seed)) for seed in (0, 1))
+    wanted = built.learner.agent_params(other)
+    begun = built.learner.with_agent_params(one, wanted)
+    assert_equal(built.learner.agent_params(begun), wanted)
+    assert jax.tree.structure(begun) == jax.tree.structure(one)
 
 
 def test_a_run_that_begins_with_policies_goes_on_learning(make_job, finished_runs, tmp_path):
@@ -76,11 +97,11 @@ def test_a_smaller_board_is_played_alike_on_a_larger_one(make_job, make_run, tmp
     ("changes", "sentence"),
     [
         ({"seeds": 3}, "has 2 policies, and should have 1 or 3"),
-        ({"policy.torso": [8, 8]}, "policies.safetensors has FeedForward"),
-        ({"policy.torso": [9]}, r"has logits_layer/kernel of shape \(8, 11\), and this job \(9, 11\)"),
-        ({"game.payoffs": [2.0, 0.9]}, "lever is another game, and lever has no places for its observations"),
+        ({"policy.torso": [8, 8]}, r"has policy.torso=\[8\], and this job \[8, 8\]"),
+        ({"policy.activation": "tanh"}, "has policy.activation=relu, and this job tanh"),
+        ({"game.payoffs": [2.0, 0.9]}, "does not fit: it is lever with other parameters, and lever has no places"),
         ({"game": SMALLER}, "policies.safetensors plays lever, and this job hanabi"),
-        ({"learner.share_parameters": False}, "or shares parameters otherwise"),
+        ({"learner.share_parameters": False}, "has learner.share_parameters=True, and this job False"),
     ],
 )
 def test_policies_that_do_not_fit_are_refused_before_anything_is_written(
@@ -100,7 +121,13 @@ def test_a_file_that_changed_since_the_job_was_named_is_refused(make_job, a_run,
         run_job(job)
 
 
-@pytest.mark.parametrize("given", ["nowhere", 3, ["a"]])
+def test_an_unfinished_run_is_refused(make_job, a_run, tmp_path):
+    runs.write_status(a_run, "interrupted", steps=3, reason="time used up")
+    with pytest.raises(TacitError, match=r"is not finished: interrupted \(time used up\) after 3 steps"):
+        run_job(make_job(tmp_path / "runs", {"initial_policies": str(a_run)}))
+
+
+@pytest.mark.parametrize("given", ["nowhere", "", 3, ["a"]])
 def test_what_is_no_file_of_policies_is_refused(make_job, tmp_path, given):
     with pytest.raises(TacitError, match=r"^initial_policies must be a run, a folder with one run or a file"):
         make_job(tmp_path, {"initial_policies": given})

@@ -90,6 +90,7 @@ def test_copies_of_a_rank_follow_those_of_the_lower_ranks():
         ({"colors": 4}, "a board with colors=4 does not fit into one with 3"),
         ({"max_life_tokens": 4}, "a board with max_life_tokens=4 does not fit into one with 3"),
         ({"players": 3}, "a board of 3 players does not fit into one of 2"),
+        ({"ranks": 5, "colors": 3, "hand_size": 3}, "a board with 24 cards to draw does not fit into one with 22"),
         ({"copies": (3, 3, 1)}, r"a board with copies \(3, 3, 1\) does not fit into one with \(3, 2, 2, 2, 1\)"),
     ],
 )
