@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from docs import exact_pieces, ladder, learning
+from docs import exact_pieces, full_game, ladder, learning
 from docs.records import Found, Piece, Records, copy_figure, current_runs, entropy_coef, markdown, save_figure
 from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables, conventions, conventions_tables, methods
@@ -338,6 +338,7 @@ PIECES: dict[str, Piece] = {
     **exact_pieces.PIECES,
     **ladder.pieces(),
     **learning.PIECES,
+    **full_game.pieces(),
 }
 
 

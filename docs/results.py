@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import processor
+from docs.full_game import draw_full_game
 from docs.ladder import draw_ladder
 from docs.pieces import PIECES, draw_gaps
 from docs.records import CONVENTIONS, Records, depends_on, outdated
@@ -198,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not given.small:
             draw_gaps(records)
             draw_ladder(records)
+            draw_full_game(records)
             for file in write_pages(records):
                 print(file)
     except TacitError as error:

@@ -1,0 +1,96 @@
+"""The full game of two on a CPU, in stages of hours that go on from the policies of the one before.
+
+A stage is one piece: each coefficient is trained for the stage's steps, and its policies are kept in results/zoo/, in
+half precision where nobody can tell, in place of those of the stage before. The next stage begins with these files,
+with a fresh optimiser, on any machine.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from docs.records import Found, Piece, Records, current_runs, entropy_coef, markdown, save_figure, science
+from experiments import runs
+from experiments.analysis import zoo
+from experiments.presentation import ladder_figures, tables
+from games.errors import TacitError
+from marl.crossplay import estimators
+
+COEFFICIENTS = (0.01, 0.1)
+STAGES = (40_000_000,)
+"""Steps of each seed, stage by stage."""
+ZOO = Path(__file__).parents[1] / "results" / "zoo"
+PUBLISHED = (
+    ("IPPO, jax-aht: self-play", 1e9, 15.78),
+    ("IPPO at high entropy: cross-play", 1e10, 24.45),
+)
+"""Steps and scores of others; docs/results.md names the sources."""
+_UP = "../../../../results/zoo"
+
+
+def pieces() -> dict[str, Piece]:
+    """A piece for each stage."""
+    return {
+        f"full_game_{number}": Piece(
+            lambda records, number=number, steps=steps: [
+                _command(coefficient, number, steps) for coefficient in COEFFICIENTS
+            ],
+            lambda folder, small, number=number: stage(folder, small, number),
+            needs=(f"full_game_{number - 1}",) if number > 1 else (),
+            smaller="initial_policies=null budget.steps=65536 crossplay.games=20 execution.rows=2",
+        )
+        for number, steps in enumerate(STAGES, start=1)
+    }
+
+
+def _command(coefficient: float, number: int, steps: int) -> str:
+    begun = f" initial_policies={_UP}/{kept(coefficient, number - 1)}" if number > 1 else ""
+    return f"train experiment=full_game learner.entropy_coef={coefficient} budget.steps={steps}{begun}"
+
+
+def kept(coefficient: float, number: int) -> str:
+    """The name of the file with the policies of a coefficient after a stage."""
+    return f"full_game_{number}_{coefficient:g}.safetensors"
+
+
+def stage(folder: Path, small: bool, number: int) -> Found:
+    """A row for each coefficient: steps so far, greedy SP, XP and gap; and its policies into the zoo.
+
+    Raises:
+      TacitError: if the folder has several runs of a coefficient.
+    """
+    paths = sorted(current_runs(folder / "runs"), key=entropy_coef)
+    if [entropy_coef(path) for path in paths] != list(COEFFICIENTS):
+        raise TacitError(f"{folder} should have one run for each of {COEFFICIENTS}, and has {len(paths)} runs")
+    before = sum(STAGES[: number - 1])
+    rows, numbers = [], []
+    for path in paths:
+        coefficient, steps = entropy_coef(path), before + science(path)["steps"]
+        summary, metrics = estimators.summarise(*runs.read_crossplay(path)["greedy"].cells), runs.read_metrics(path)
+        estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+        rows.append([f"{coefficient:g}", f"{steps / 1e6:.0f}", *(tables.text_of(one) for one in estimates.values())])
+        curve: dict[str, Any] = {"steps": (before + metrics["evaluation_steps"]).tolist()}
+        curve |= {key: metrics[f"greedy_{key}"].mean(axis=1).tolist() for key in ("self_play", "cross_play")}
+        numbers.append(
+            {"entropy_coef": coefficient, "curve": curve} | {key: one._asdict() for key, one in estimates.items()}
+        )
+        if not small:
+            zoo.keep(path, ZOO).file.replace(ZOO / kept(coefficient, number))
+            (ZOO / kept(coefficient, number - 1)).unlink(missing_ok=True)
+    head = ["entropy_coef", "millions of steps a seed", "greedy SP", "greedy XP", "SP − XP"]
+    return Found({"table": markdown(head, rows)}, numbers, paths)
+
+
+def draw_full_game(records: Records) -> None:
+    """The curves of all stages that have a record, beside published scores."""
+    curves: dict[str, dict[str, list[float]]] = {}
+    for number in range(1, len(STAGES) + 1):
+        if (record := records.read(f"full_game_{number}")) is None:
+            break
+        for one in record["numbers"]:
+            whole = curves.setdefault(f"{one['entropy_coef']:g}", {key: [] for key in one["curve"]})
+            for key, values in one["curve"].items():
+                whole[key] += values
+    if curves:
+        restarts = [sum(STAGES[:number]) for number in range(1, len(STAGES))]
+        figure = ladder_figures.curves(curves, "entropy coefficient", restarts=restarts, published=PUBLISHED)
+        save_figure(figure, "full_game")
