@@ -66,7 +66,7 @@ def ladder(points: Sequence[Point], closings: Mapping[str, Closing]) -> Figure:
         closed.annotate("above the grid", (0.02, top), (0, 3), xycoords=("axes fraction", "data"),
                         textcoords="offset points", fontsize=7, color="0.35")  # fmt: skip
         closed.set(title="coefficient that closes 90 % of the gap", yscale="log", xlabel="board")
-        closed.set_xticks(range(len(closings)), list(closings))
+        closed.set_xticks(range(len(closings)), [board.replace(", ", "\n") for board in closings])
         closed.set_xlim(-0.6, len(closings) - 0.4)
     return figure
 

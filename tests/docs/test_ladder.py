@@ -93,7 +93,7 @@ def test_a_rung_that_was_not_reached_is_marked_and_has_curves(records, monkeypat
     ]
     write(records, "ladder_5x5", {"runs": rows, "closing": {"coefficient": 0.2, "low": 0.1, "high": None}})
     ladder.draw_ladder(records)
-    assert [tick.get_text() for tick in drawn["ladder"].axes[2].get_xticklabels()] == ["5×5, not reached"]
+    assert [tick.get_text() for tick in drawn["ladder"].axes[2].get_xticklabels()] == ["5×5\nnot reached"]
     lines = {line.get_label(): line.get_ydata() for line in drawn["ladder_5x5_curves"].axes[0].lines}
     assert lines["0.1"].tolist() == [2, 8.0]
     rows[0]["self_play"] = estimate(12.5)
