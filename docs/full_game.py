@@ -6,9 +6,19 @@ with a fresh optimiser, on any machine.
 """
 
 from pathlib import Path
-from typing import Any
 
-from docs.records import Found, Piece, Records, current_runs, entropy_coef, markdown, save_figure, science
+from docs.records import (
+    Found,
+    Piece,
+    Records,
+    current_runs,
+    entropy_coef,
+    estimates_of,
+    greedy_curve,
+    markdown,
+    save_figure,
+    science,
+)
 from experiments import runs
 from experiments.analysis import zoo
 from experiments.presentation import ladder_figures, tables
@@ -23,7 +33,7 @@ PUBLISHED = (
     ("IPPO, jax-aht: self-play", 1e9, 15.78),
     ("IPPO at high entropy: cross-play", 1e10, 24.45),
 )
-"""Steps and scores of others; docs/results.md names the sources."""
+"""Whose, steps and scores: jax-aht's table of the full game, and arXiv:2511.22581 (entropy coefficient 0.05)."""
 _UP = "../../../../results/zoo"
 
 
@@ -65,11 +75,10 @@ def stage(folder: Path, small: bool, number: int) -> Found:
     rows, numbers = [], []
     for path in paths:
         coefficient, steps = entropy_coef(path), before + science(path)["steps"]
-        summary, metrics = estimators.summarise(*runs.read_crossplay(path)["greedy"].cells), runs.read_metrics(path)
-        estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+        estimates = estimates_of(estimators.summarise(*runs.read_crossplay(path)["greedy"].cells))
         rows.append([f"{coefficient:g}", f"{steps / 1e6:.0f}", *(tables.text_of(one) for one in estimates.values())])
-        curve: dict[str, Any] = {"steps": (before + metrics["evaluation_steps"]).tolist()}
-        curve |= {key: metrics[f"greedy_{key}"].mean(axis=1).tolist() for key in ("self_play", "cross_play")}
+        curve = greedy_curve(path)
+        curve["steps"] = [before + one for one in curve["steps"]]
         numbers.append(
             {"entropy_coef": coefficient, "curve": curve} | {key: one._asdict() for key, one in estimates.items()}
         )

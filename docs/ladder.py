@@ -12,7 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from docs.records import Found, Piece, Records, current_runs, entropy_coef, markdown, save_figure, science
+from docs.records import (
+    Found,
+    Piece,
+    Records,
+    current_runs,
+    entropy_coef,
+    estimates_of,
+    greedy_curve,
+    markdown,
+    save_figure,
+    science,
+)
 from experiments import runs
 from experiments.analysis import conventions
 from experiments.presentation import ladder_figures, tables
@@ -174,20 +185,16 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
     low, high = runs.read_run(path).game.score_range
     summary = estimators.summarise(*crossed.cells).within(low, high)
     distance = play.conventions.distance
-    metrics = runs.read_metrics(path)
-    curve = {name: metrics[f"greedy_{name}"].mean(axis=1).tolist() for name in ("self_play", "cross_play")}
     return {
         "entropy_coef": entropy_coef(path),
         "most": high,
-        "self_play": summary.self_play,
-        "cross_play": summary.cross_play,
-        "gap": summary.gap,
+        **estimates_of(summary),
         "defect": estimators.self_play(alone, np.array([one.mean for one in play.relabelled.defect])),
         "distance": float(distance[np.triu_indices(len(distance), 1)].mean()),
         "own": play.gaps.plays.over_seeds,
         "met": play.gaps.plays.cross_play,
         "matrix": crossed.matrix(),
-        "curve": {"steps": metrics["evaluation_steps"].tolist(), **curve},
+        "curve": greedy_curve(path),
     }
 
 

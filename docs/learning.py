@@ -11,12 +11,11 @@ or with one policy of 3×5 for all.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from docs.records import Found, Piece, markdown, only_run, save_figure, science
+from docs.records import Found, Piece, estimates_of, greedy_curve, markdown, only_run, save_figure, science
 from experiments import runs
 from experiments.presentation import ladder_figures, tables
 from marl.crossplay import estimators
@@ -87,22 +86,20 @@ def changes(folder: Path, rows_: Mapping[str, str]) -> Found:
     bound = _share_of(summaries[list(rows_).index(DEFAULTS)])
     rows, numbers = [], []
     for name, path, summary in zip(rows_, paths, summaries, strict=True):
-        metrics = runs.read_metrics(path)
-        curve, steps = metrics["greedy_cross_play"].mean(axis=1), metrics["evaluation_steps"]
-        reached = first_at(steps, curve, bound)
-        estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+        curve, estimates = greedy_curve(path), estimates_of(summary)
+        reached = first_at(curve["steps"], curve["cross_play"], bound)
         rows.append([name, *(tables.text_of(one) for one in estimates.values()), _in_millions(reached)])
         numbers.append(
-            {"change": name, "steps_to_share": reached, "curve": curve.tolist(), "steps": steps.tolist()}
+            {"change": name, "steps_to_share": reached, "curve": curve["cross_play"], "steps": curve["steps"]}
             | {key: one._asdict() for key, one in estimates.items()}
         )
     head = ["change", "greedy SP", "greedy XP", "SP − XP", f"millions of steps to XP {bound:.2f}"]
     return Found({"table": markdown(head, rows)}, numbers, paths)
 
 
-def first_at(steps: NDArray[Any], curve: NDArray[np.float64], bound: float) -> float | None:
+def first_at(steps: ArrayLike, curve: ArrayLike, bound: float) -> float | None:
     """The steps at which a curve first reaches a bound, None if it never does."""
-    found = first_at_most(steps, -curve, -bound)
+    found = first_at_most(np.asarray(steps), -np.asarray(curve), -bound)
     return None if np.isinf(found) else found
 
 
@@ -138,8 +135,7 @@ def confirmed(folder: Path, small: bool) -> Found:
             path = only_run(folder / f"{game}_{place(number)}")
             paths.append(path)
             cells[name] = runs.read_crossplay(path)["greedy"].cells
-            summary = estimators.summarise(*cells[name])
-            estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+            estimates = estimates_of(estimators.summarise(*cells[name]))
             if name != DEFAULTS:
                 estimates["more"] = estimators.difference(cells[name], cells[DEFAULTS])
             steps = science(path)["steps"]
@@ -162,17 +158,13 @@ def warm_starts(folder: Path, small: bool) -> Found:
             path = only_run(folder / f"{game}_{place(number)}")
             paths.append(path)
             cells[name] = runs.read_crossplay(path)["greedy"].cells
-            metrics = runs.read_metrics(path)
-            curves[name] = {"steps": metrics["evaluation_steps"].tolist()} | {
-                key: metrics[f"greedy_{key}"].mean(axis=1).tolist() for key in ("self_play", "cross_play")
-            }
+            curves[name] = greedy_curve(path)
         bound = _share_of(estimators.summarise(*cells[FRESH]))
         for name, curve in curves.items():
-            summary = estimators.summarise(*cells[name])
-            estimates = {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
+            estimates = estimates_of(estimators.summarise(*cells[name]))
             if name != FRESH:
                 estimates["more"] = estimators.difference(cells[name], cells[FRESH])
-            reached = first_at(np.array(curve["steps"]), np.array(curve["cross_play"]), bound)
+            reached = first_at(curve["steps"], curve["cross_play"], bound)
             told = [*(tables.text_of(one) for one in estimates.values()), ""]
             rows.append([board, name, *told[:4], _in_millions(reached)])
             numbers.append(

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from docs import exact_pieces, full_game, ladder, learning
-from docs.records import Found, Piece, Records, copy_figure, current_runs, entropy_coef, markdown, save_figure
+from docs.records import Found, Piece, Records, copy_figure, current_runs, entropy_coef, markdown, only_run, save_figure
 from experiments import runs
 from experiments.analysis import compare, compare_figures, compare_tables, conventions, conventions_tables, methods
 from experiments.configuration.config import CrossPlayConfig, build_game
@@ -201,10 +201,7 @@ def fresh_seeds(records: Records) -> list[str]:
 
 def with_each_other(folder: Path, small: bool) -> Found:
     """The tables of `tacit methods` for all methods, and the contrasts."""
-    named = []
-    for method in (*METHODS, "IPPO, low"):
-        (path,) = current_runs(folder / _slug(method))
-        named.append((method, path))
+    named = [(method, only_run(folder / _slug(method))) for method in (*METHODS, "IPPO, low")]
     config = CrossPlayConfig(games=20 if small else 1000)
     table = methods.methods_table(named, config, folder / "methods", with_partners=PARTNERS)
     if not small:

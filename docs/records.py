@@ -17,6 +17,7 @@ from experiments.presentation.tables import Column, Table
 from experiments.studies.tabular import SEARCH
 from games.errors import TacitError
 from marl import crossplay
+from marl.crossplay.estimators import Estimate, Summary
 
 CONVENTIONS = f"conventions-{conventions.VERSION}"
 FIGURES = Path(__file__).parent / "figures"
@@ -111,6 +112,18 @@ def science(path: Path) -> dict[str, Any]:
 def entropy_coef(path: Path) -> float:
     """The entropy coefficient of a training run."""
     return science(path)["learner"]["entropy_coef"]
+
+
+def greedy_curve(path: Path) -> dict[str, list[Any]]:
+    """The greedy evaluations of a training run: `steps` of a seed, and mean `self_play` and `cross_play` there."""
+    metrics = runs.read_metrics(path)
+    curve = {"steps": metrics["evaluation_steps"].tolist()}
+    return curve | {name: metrics[f"greedy_{name}"].mean(axis=1).tolist() for name in ("self_play", "cross_play")}
+
+
+def estimates_of(summary: Summary) -> dict[str, Estimate]:
+    """SP, XP and gap by name."""
+    return {"self_play": summary.self_play, "cross_play": summary.cross_play, "gap": summary.gap}
 
 
 def outdated(record: Mapping[str, Any]) -> list[str]:

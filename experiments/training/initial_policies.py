@@ -77,9 +77,9 @@ def _read(file: Path, config: RunConfig) -> list[tuple[list[NDArray[np.intp]], N
         refuse(f"does not fit: {error}")
     found = []
     declared = named(declared_parameters(built.kind, built.game.num_players))
-    theirs = [named(agent.params) for agent in stored.agents]
+    params = [named(agent.params) for agent in stored.agents]
     for name, leaf in declared.items():
-        weights = np.stack([one[name] for one in theirs])
+        weights = np.stack([one[name] for one in params])
         axes = list(zip(weights.shape[1:], leaf.shape, strict=True))
         if any(few != many and (few, many) not in places for few, many in axes):
             refuse(f"has {name} of shape {weights.shape[1:]}, and this job {leaf.shape}")

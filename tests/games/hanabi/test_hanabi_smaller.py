@@ -11,8 +11,6 @@ from games.hanabi.cards import EMPTY
 
 SMALLER = Hanabi(colors=2, ranks=3, hand_size=2, max_information_tokens=3, max_life_tokens=2)
 LARGER = Hanabi(colors=3, ranks=5, hand_size=4, max_information_tokens=8, max_life_tokens=3)
-
-
 NAMES = [SMALLER.action_name(action) for action in range(SMALLER.num_actions)]
 SAME = ("information_tokens", "life_tokens", "player", "last_player", "last_card", "last_touched", "last_scored")
 
