@@ -219,7 +219,7 @@ def job(*overrides):
 def placed(text, pretend):
     """The arguments of a command: placeholders are replaced by what there is, patterns by the files they match."""
     text = text.replace("/shared/", "")
-    if "train" not in text and re.search(r"\bruns\b(?!/full|/small)", text):
+    if "NAME" in text or ("train" not in text and re.search(r"\bruns\b(?!/full|/small)", text)):
         prepared = job("game=hanabi_2x3", "seeds=6", "learner.entropy_coef=[0.01,0.05]", "execution.output=runs")
         first, second = (path.name for path in pretend(prepared))
         text = text.replace("NAME", first).replace("OTHER", second)
