@@ -85,7 +85,7 @@ class Recurrent:
 
     def replay(self, params: Any, memories: Array, percepts: Array, moves: Array, done: Array) -> Array:
         unit = params["memory_layer"]["kernel"], params["candidate_bias"]
-        return _replay(self.precision, unit, memories, percepts, moves, done)[0]  # type: ignore[index]
+        return _replay(self.precision, unit, memories, percepts, moves, done)  # type: ignore[return-value]
 
     def act(self, params: Any, features: Array, legal: Array) -> Array:
         return masked_log_softmax(self._apply_method(params, "logits", features), legal)
@@ -142,7 +142,7 @@ class _Network(nn.Module):
         return self.input_layer(hidden(self.torso_layers, self.activation, observation))
 
     def remember(self, memory: Array, percept: Array) -> Array:
-        _, keep, candidate, _ = _gates(percept, self.memory_layer(memory), self.candidate_bias)
+        _, keep, candidate, _ = _gates(_in_three(percept), _in_three(self.memory_layer(memory)), self.candidate_bias)
         return (1 - keep) * candidate + keep * memory
 
     def logits(self, features: Array) -> Array:
@@ -152,47 +152,52 @@ class _Network(nn.Module):
         return jnp.squeeze(self.value_layer(hidden(self.critic_layers, self.activation, features)), axis=-1)
 
 
-def _gates(percept: Array, of_memory: Array, bias: Array) -> tuple[Array, Array, Array, Array]:
-    """r, z, n and U_n h + c of float32[..., 3 · memory] W x + b and U h."""
-    percepts, memories = jnp.split(percept, 3, axis=-1), jnp.split(of_memory, 3, axis=-1)
+def _in_three(x: Array) -> list[Array]:
+    """Of float32[..., 3 · memory] the parts of the reset gate, the update gate and the candidate."""
+    return jnp.split(x, 3, axis=-1)
+
+
+def _gates(percepts: list[Array], memories: list[Array], bias: Array) -> tuple[Array, Array, Array, Array]:
+    """r, z, n and U_n h + c of the parts of W x + b and U h."""
     reset = nn.sigmoid(percepts[0] + memories[0])
     keep = nn.sigmoid(percepts[1] + memories[1])
-    within = memories[2] + bias.reshape(*[1] * (percept.ndim - 1), -1)
+    within = memories[2] + bias.reshape(*[1] * (memories[2].ndim - 1), -1)
     return reset, keep, nn.tanh(percepts[2] + reset * within), within
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _replay(
     precision: Precision, unit: tuple[Array, Array], memories: Array, percepts: Array, moves: Array, done: Array
-) -> tuple[Array, Array]:
-    """The features float32[L, R, memory] of R sequences, and the memories before each step, of the same shape.
+) -> Array:
+    """The features float32[L, R, memory] of R sequences.
 
-    `unit` is U [memory, 3 · memory] and c; the rest is as in `Replayed.replay`. The gradient computes the gates of all
-    steps anew in one product, goes back through time with one product a step, and sums U's gradient over all steps in
-    one product: differentiating the scan would make two small products a step and keep every gate of every step.
+    `unit` is U [memory, 3 · memory] and c; the rest is as in `Replayed.replay`. The gradient goes back through time
+    with one product a step, and sums U's gradient over all steps in one product, where differentiating the scan would
+    make two small products a step.
     """
-    kernel, bias = unit
-
-    def one_step(memory: Array, step: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        percept, moves, done = step
-        _, keep, candidate, _ = _gates(percept, product(precision, memory, kernel), bias)
-        after = (1 - keep) * candidate + keep * memory
-        kept = jnp.where(moves[:, None], after, memory)
-        return jnp.where(done[:, None], jnp.float32(0), kept), (after, memory)
-
-    return jax.lax.scan(one_step, memories, (percepts, moves, done))[1]
+    return _replay_forward(precision, unit, memories, percepts, moves, done)[0]
 
 
 def _replay_forward(
-    precision: Precision, unit: Any, memories: Array, percepts: Array, moves: Array, done: Array
-) -> Any:
-    features, before = _replay(precision, unit, memories, percepts, moves, done)  # type: ignore[misc]
-    return (features, before), (unit, before, percepts, moves, done)
+    precision: Precision, unit: tuple[Array, Array], memories: Array, percepts: Array, moves: Array, done: Array
+) -> tuple[Array, Any]:
+    kernel, bias = unit
+
+    def one_step(memory: Array, step: tuple[list[Array], Array, Array]) -> tuple[Array, tuple[Array, Array, Any]]:
+        percept, moves, done = step
+        gates = _gates(percept, _in_three(product(precision, memory, kernel)), bias)
+        _, keep, candidate, _ = gates
+        after = (1 - keep) * candidate + keep * memory
+        kept = jnp.where(moves[:, None], after, memory)
+        return jnp.where(done[:, None], jnp.float32(0), kept), (after, memory, gates)
+
+    # Parted here: on a CPU, XLA computes an entry at a time with parts of what the loop slices.
+    features, before, gates = jax.lax.scan(one_step, memories, (_in_three(percepts), moves, done))[1]
+    return features, (kernel, before, gates, moves, done)
 
 
-def _replay_backward(precision: Precision, saved: Any, gradients: tuple[Array, Array]) -> Any:
-    (kernel, bias), before, percepts, moves, done = saved
-    reset, keep, candidate, within = _gates(percepts, product(precision, before, kernel), bias)
+def _replay_backward(precision: Precision, saved: Any, by_features: Array) -> Any:
+    kernel, before, (reset, keep, candidate, within), moves, done = saved
     # Derivatives of h' with respect to the inputs of the three activations.
     by_candidate = (1 - keep) * (1 - candidate**2)
     by_keep = (before - candidate) * keep * (1 - keep)
@@ -206,7 +211,7 @@ def _replay_backward(precision: Precision, saved: Any, gradients: tuple[Array, A
         by_memory = by_after * keep + product(precision, by_gates, kernel.T)
         return by_memory + jnp.where(moves[:, None], jnp.float32(0), by_kept), by_after
 
-    steps = (gradients[0], by_reset, by_keep, by_candidate, reset, keep, moves, done)
+    steps = (by_features, by_reset, by_keep, by_candidate, reset, keep, moves, done)
     by_first, by_after = jax.lax.scan(one_step, jnp.zeros_like(before[0]), steps, reverse=True)
     gates = (by_after * by_reset, by_after * by_keep, by_after * by_candidate)
     by_product = jnp.concatenate([*gates[:2], gates[2] * reset], axis=-1)
