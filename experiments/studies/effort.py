@@ -15,7 +15,7 @@ from games.tabular.histories import Tree
 from games.tabular.symmetry import SymmetryGroup
 from marl.exact import cost
 
-VERSION = 1
+VERSION = 2
 """Of the fast settings: part of the names of runs that have them."""
 _SECONDS, _A_SWEEP, _A_NUMBER = 40.0, 2e-5, 1.5e-9
 """The time of the fast settings without compilation, of a sweep, and of each number of the tables that it reads."""

@@ -11,7 +11,7 @@ from experiments.studies.effort import Effort, MethodEffort
 from experiments.studies.forecast import Forecast, Part
 from experiments.studies.tabular import SearchEffort
 from games.errors import TacitError
-from games.tabular.library import dectiger, equal_levers, two_stage_lever
+from games.tabular.library import dectiger, equal_levers, split_maze, two_stage_lever
 from games.tabular.symmetry import automorphisms, orbits
 from marl.exact import cost, gradient_flow
 from marl.exact.branch_equations import equations
@@ -129,6 +129,11 @@ def test_the_counts_of_parts():
 def test_entries_grow_as_joint_histories_do():
     small, large = (cost.entries(dectiger.make(horizon=h).tree) for h in (3, 4))
     assert 25 < large / small < 36  # the last stage is 36 times as large; rewards do not grow
+
+
+def test_numbers_of_lists_of_joint_histories_count_twice():
+    # 630 in a matrix, 336 in a list, 175 of the agents' histories, 2 discounts.
+    assert cost.entries(split_maze.make().tree) == 630 + 2 * 336 + 175 + 2
 
 
 def test_what_methods_share_is_counted_once():
