@@ -2,7 +2,7 @@
 
 A stage is one piece: each coefficient is trained for the stage's steps, and its policies are kept in results/zoo/, in
 half precision where nobody can tell, in place of those of the stage before. The next stage begins with these files,
-with a fresh optimiser, on any machine.
+with a fresh optimiser, on any machine. The first one begins with policies that learned 3×5, one for each seed.
 """
 
 from pathlib import Path
@@ -25,9 +25,11 @@ from experiments.presentation import ladder_figures, tables
 from games.errors import TacitError
 from marl.crossplay import estimators
 
-COEFFICIENTS = (0.01, 0.1)
-STAGES = (40_000_000,)
-"""Steps of each seed, stage by stage."""
+COEFFICIENTS = (0.01, 0.05)
+SMALLER_STEPS = 3_000_000
+"""Of each seed on 3×5."""
+STAGES = (10_000_000,)
+"""Steps of each seed on the full game, stage by stage."""
 ZOO = Path(__file__).parents[1] / "results" / "zoo"
 PUBLISHED = (
     ("IPPO, jax-aht: self-play", 1e9, 15.78),
@@ -42,19 +44,25 @@ def pieces() -> dict[str, Piece]:
     return {
         f"full_game_{number}": Piece(
             lambda records, number=number, steps=steps: [
-                _command(coefficient, number, steps) for coefficient in COEFFICIENTS
+                command for coefficient in COEFFICIENTS for command in _commands(coefficient, number, steps)
             ],
             lambda folder, small, number=number: stage(folder, small, number),
             needs=(f"full_game_{number - 1}",) if number > 1 else (),
-            smaller="initial_policies=null budget.steps=65536 crossplay.games=20 execution.rows=2",
+            smaller=f"{'initial_policies=null ' * (number > 1)}budget.steps=65536 crossplay.games=20 execution.rows=2",
         )
         for number, steps in enumerate(STAGES, start=1)
     }
 
 
-def _command(coefficient: float, number: int, steps: int) -> str:
-    begun = f" initial_policies={_UP}/{kept(coefficient, number - 1)}" if number > 1 else ""
-    return f"train experiment=full_game learner.entropy_coef={coefficient} budget.steps={steps}{begun}"
+def _commands(coefficient: float, number: int, steps: int) -> list[str]:
+    train = f"train experiment=full_game learner.entropy_coef={coefficient} budget.steps="
+    if number > 1:
+        return [f"{train}{steps} initial_policies={_UP}/{kept(coefficient, number - 1)}"]
+    smaller = f"smaller_{coefficient:g}"
+    return [
+        f"{train}{SMALLER_STEPS} game=hanabi_3x5 execution.output={smaller}",
+        f"{train}{steps} initial_policies={smaller}",
+    ]
 
 
 def kept(coefficient: float, number: int) -> str:

@@ -17,8 +17,12 @@ def two_stages(monkeypatch):
 def test_a_stage_begins_with_the_policies_of_the_one_before(two_stages, tmp_path):
     found = full_game.pieces()
     assert found["full_game_1"].commands(Records(tmp_path)) == [
-        "train experiment=full_game learner.entropy_coef=0.01 budget.steps=1000",
-        "train experiment=full_game learner.entropy_coef=0.1 budget.steps=1000",
+        "train experiment=full_game learner.entropy_coef=0.01 budget.steps=3000000 game=hanabi_3x5 "
+        "execution.output=smaller_0.01",
+        "train experiment=full_game learner.entropy_coef=0.01 budget.steps=1000 initial_policies=smaller_0.01",
+        "train experiment=full_game learner.entropy_coef=0.1 budget.steps=3000000 game=hanabi_3x5 "
+        "execution.output=smaller_0.1",
+        "train experiment=full_game learner.entropy_coef=0.1 budget.steps=1000 initial_policies=smaller_0.1",
     ]
     assert found["full_game_2"].commands(Records(tmp_path))[1] == (
         "train experiment=full_game learner.entropy_coef=0.1 budget.steps=500 "
@@ -57,5 +61,5 @@ def test_curves_of_stages_are_joined(two_stages, tmp_path, monkeypatch):
 def test_the_settings_are_those_of_few_steps_with_wider_layers():
     (few, full) = (compose.compose([f"experiment={name}", "game=hanabi"]) for name in ("few_steps", "full_game"))
     changed = {key for key in few["learner"] if few["learner"][key] != full["learner"][key]}
-    assert changed == {"num_games", "anneal", "learning_rate"}
-    assert full["policy"] == few["policy"] | {"torso": [256, 256]}
+    assert changed == {"anneal", "learning_rate"}
+    assert full["policy"] == few["policy"] | {"torso": [128, 128]}
