@@ -2,7 +2,8 @@
 
     python -m benchmarks.optimum [--work N] [--file NAME=PATH ...] [--only NAME:HORIZON ...]
 
-A file is a .dpomdp problem that the library does not have: boxPushingUAI07 and Mars of the MADP toolbox.
+A file is a .dpomdp problem that the library does not have: of the MADP toolbox boxPushing (boxPushingUAI07), Mars,
+fireFighting (fireFighting_2_3_3) and Grid3x3corners.
 """
 
 import argparse
@@ -22,6 +23,9 @@ LIBRARY = {
 
 PUBLISHED = {
     "dectiger": {
+        2: "-4",
+        3: "5.1908125",
+        4: "4.80275515625",
         5: "7.026450983203",
         6: "10.381625",
         7: "9.99356765625",
@@ -29,11 +33,22 @@ PUBLISHED = {
         9: "15.5724375",
         10: "15.184",
     },
-    "recycling": {10: "31.86388902", 50: "154.9408284023669"},
-    "broadcast_channel": {20: "18.31322818300334", 50: "45.5016041757"},
-    "grid_small": {4: "2.2415766", 5: "2.9704960768", 6: "3.71716819232", 7: "4.4657", 8: "5.2319"},
-    "boxPushing": {3: "66.081", 4: "98.5936"},
-    "Mars": {3: "9.38", 4: "10.1808"},
+    "recycling": {
+        5: "16.486",
+        6: "19.5542",
+        7: "22.63374",
+        8: "25.709878",
+        9: "28.7870366",
+        10: "31.86388902",
+        15: "47.24852075",
+        50: "154.9408284023669",
+    },
+    "broadcast_channel": {10: "9.29", 20: "18.31322818300334", 50: "45.5016041757"},
+    "grid_small": {2: "0.91", 4: "2.2415766", 5: "2.9704960768", 6: "3.71716819232", 7: "4.4657", 8: "5.2319"},
+    "boxPushing": {2: "17.6", 3: "66.081", 4: "98.5936"},
+    "Mars": {2: "5.8", 3: "9.38", 4: "10.1808"},
+    "fireFighting": {2: "-4.383496"},
+    "Grid3x3corners": {2: "0", 3: "0.1332", 4: "0.4329", 5: "0.895656"},
 }
 """Horizon -> value at discount 1: MADP's value database, masplan.org, and other exact solvers."""
 

@@ -4,9 +4,9 @@
 
 It unpacks FOLDER, what an earlier visit brought back; runs `benchmarks.accelerator` for B minutes into
 OUT/accelerator.json; trains each configuration (`tacit config … > CONFIG.json`) with `experiments.run_piece` for an
-equal part of the time that is left, or less if its `budget.minutes` says so; and packs all runs, with their
-checkpoints, into the files OUT/pack/0, OUT/pack/1, …: a tar file cut into pieces of at most 16 MiB. The next visit goes
-on from there. `--only-unpack` unpacks FOLDER into OUT/runs, to go on elsewhere or to read finished runs.
+equal part of the time that is left, or less if its `budget.minutes` says so; and packs all runs, with their newest
+checkpoints, into the files OUT/pack/0, OUT/pack/1, …: a tar file cut into pieces of at most 16 MiB. The next visit
+goes on from there. `--only-unpack` unpacks FOLDER into OUT/runs, to go on elsewhere or to read finished runs.
 
 This process itself never uses the device: its programs do, one after the other.
 """
@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.runs.directory import CHECKPOINTS, checkpoint_files
 from experiments.training.stopping import TRY_AGAIN
 from games.errors import TacitError
 
@@ -77,15 +78,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pack(runs: Path, folder: Path) -> int:
-    """Write the folder `runs` as parts of a compressed tar file, folder/0, folder/1, …; return their number."""
+    """Write the folder `runs` as parts of a compressed tar file, folder/0, folder/1, …; return their number.
+
+    Of a run's checkpoints, by far its largest files, the newest goes with it.
+    """
+    kept = [checkpoint_files(run / CHECKPOINTS) for run in runs.iterdir()]
+    older = {file.relative_to(runs).as_posix() for files in kept for _, file in files[:-1]}
+
+    def chosen(file: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if file.name.removeprefix("./") in older else file
+
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w:gz", compresslevel=1) as archive:
-        archive.add(runs, ".")
+        archive.add(runs, ".", filter=chosen)
     contents = whole.getvalue()
     starts = range(0, len(contents), PART)
     folder.mkdir(parents=True, exist_ok=True)
-    for older in folder.iterdir():  # a longer pack, of which a part would be read with the new ones
-        older.unlink()
+    for part in folder.iterdir():  # of a longer pack, which would be read with the new ones
+        part.unlink()
     for number, start in enumerate(starts):
         (folder / str(number)).write_bytes(contents[start : start + PART])
     return len(starts)

@@ -1,8 +1,9 @@
 """The full game of two on a CPU, in stages of hours that go on from the policies of the one before.
 
 A stage is one piece: each coefficient is trained for the stage's steps, and its policies are kept in results/zoo/, in
-half precision where nobody can tell, in place of those of the stage before. The next stage begins with these files,
-with a fresh optimiser, on any machine. The first one begins with policies that learned 3×5, one for each seed.
+half precision where nobody can tell, beside those of the stage before, with which it began. The next stage begins
+with these files, with a fresh optimiser, on any machine. The first one begins with policies that learned 3×5, one for
+each seed.
 """
 
 from pathlib import Path
@@ -33,6 +34,7 @@ STAGES = (10_000_000,)
 ZOO = Path(__file__).parents[1] / "results" / "zoo"
 PUBLISHED = (
     ("IPPO, jax-aht: self-play", 1e9, 15.78),
+    ("IPPO at high entropy: self-play", 1e10, 24.48),
     ("IPPO at high entropy: cross-play", 1e10, 24.45),
 )
 """Whose, steps and scores: jax-aht's table of the full game, and arXiv:2511.22581 (entropy coefficient 0.05)."""
@@ -92,7 +94,7 @@ def stage(folder: Path, small: bool, number: int) -> Found:
         )
         if not small:
             zoo.keep(path, ZOO).file.replace(ZOO / kept(coefficient, number))
-            (ZOO / kept(coefficient, number - 1)).unlink(missing_ok=True)
+            (ZOO / kept(coefficient, number - 2)).unlink(missing_ok=True)  # a stage that is cut begins again
     head = ["entropy_coef", "millions of steps a seed", "greedy SP", "greedy XP", "SP − XP"]
     return Found({"table": markdown(head, rows)}, numbers, paths)
 

@@ -40,6 +40,7 @@ class Effort(NamedTuple):
     refine: bool
     branch: bool
     search: SearchEffort
+    boxes: int = 0  # that a proof may take for a slice of α; 0: no proof
 
     @property
     def num_starts(self) -> int:
@@ -62,7 +63,7 @@ class MethodEffort(NamedTuple):
 def fast(given: Effort, tree: Tree) -> Effort:
     """Of what is given as much as takes about a minute: few starts, at α spread over the given ones, and no more.
 
-    Neither the search for one solution nor the branch from α = ∞ is left.
+    Neither the search for one solution, nor the branch from α = ∞, nor a proof by boxes is left.
     """
     for_search, for_starts = _shares(tree)
     wanted = tuple(min(a, b) for a, b in zip(given.starts, _STARTS, strict=True))

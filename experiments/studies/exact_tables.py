@@ -130,7 +130,7 @@ def _in_full(found: Mapping[str, Any]) -> str:
     if found["exact"]:
         return f"{found['value']:.10g}"
     upper = "" if found["upper_bound"] is None else f", at most {found['upper_bound']:.6g}"
-    return f"at least {found['value']:.10g}{upper}"
+    return f"at least {found['value']:.10g}{upper} ({found['method']})"
 
 
 # ------------------------------------------------------------------------------------------------- methods × games

@@ -136,7 +136,7 @@ class PhaseConfig(StudyConfig):
     def effort(self) -> Effort:
         """What is computed: what the keys say, or as much of it as is fast."""
         starts = (self.normal_starts, self.wide_starts, self.pure_starts)
-        said = Effort(self.alpha, starts, self.max_steps, self.refine, self.branch, SearchEffort())
+        said = Effort(self.alpha, starts, self.max_steps, self.refine, self.branch, SearchEffort(), self.boxes)
         return effort.fast(said, self.tree) if self.fast else said
 
 
@@ -255,7 +255,7 @@ def _compute(
         "alpha_unique": {**diagram.unique._asdict(), "beside": diagram.beside},
         "alpha_stable": None if followed is None else followed.alpha_stable,
         "alpha_certified": _certified(tree),
-        "alpha_boxed": _boxed(tree, both.swap, config.boxes, report),
+        "alpha_boxed": _boxed(tree, both.swap, spent.boxes, report),
         "branch": branch_table,
         "branch_refused": branch if isinstance(branch, str) else None,
         "optimum": bounds_of(best),
@@ -314,7 +314,7 @@ def _left_out(config: PhaseConfig) -> str | None:
     return (
         f"{len(spent.alpha)} of {len(config.alpha)} α, {spent.num_starts} of {asked} starts, "
         f"at most {spent.max_steps:,} steps, best policies searched from {spent.search.restarts} starts "
-        f"for {spent.search.tied_steps:,} steps; not refined, no branch"
+        f"for {spent.search.tied_steps:,} steps; not refined, no branch{', no boxes' if config.boxes else ''}"
     )
 
 

@@ -78,6 +78,18 @@ def test_a_pack_is_what_was_packed(tmp_path, monkeypatch):
         visit.unpack(tmp_path / "pack", tmp_path / "broken")
 
 
+def test_of_the_checkpoints_the_newest_is_packed(tmp_path):
+    folder = tmp_path / "runs" / "one" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("9-ffffffff.safetensors", "10-00000000.safetensors"):
+        (folder / name).write_text(name)
+    (tmp_path / "runs" / "one.json").write_text("{}")
+    visit.pack(tmp_path / "runs", tmp_path / "pack")
+    visit.unpack(tmp_path / "pack", tmp_path / "again")
+    there = {file.relative_to(tmp_path / "again").as_posix() for file in (tmp_path / "again").rglob("*.*")}
+    assert there == {"one.json", "one/checkpoints/10-00000000.safetensors"}
+
+
 @pytest.mark.parametrize("contents", [None, "{", "[]", '{"budget": 3}'])
 def test_what_is_no_configuration_is_refused_before_anything_is_measured(tmp_path, capsys, contents):
     file = tmp_path / "mine.json"

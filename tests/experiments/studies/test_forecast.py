@@ -158,13 +158,13 @@ def test_what_methods_share_is_counted_once():
 
 # --- fast ---
 
-ASKED = Effort(tuple(np.geomspace(1, 60, 32).tolist()), (12, 4, 16), 10_000, True, True, SearchEffort())
+ASKED = Effort(tuple(np.geomspace(1, 60, 32).tolist()), (12, 4, 16), 10_000, True, True, SearchEffort(), boxes=1_000)
 
 
 def test_fast_settings_of_a_small_game():
     spent = effort.fast(ASKED, equal_levers.make(2).tree)
     assert (spent.starts, spent.num_starts, spent.max_steps) == ((2, 1, 1), 4, 2_000)
-    assert (spent.refine, spent.branch) == (False, False)
+    assert (spent.refine, spent.branch, spent.boxes) == (False, False, 0)
     assert spent.search == SearchEffort(work=30_000_000, restarts=16, tied_restarts=16, tied_steps=2_000)
     assert spent.alpha == tuple(ASKED.alpha[place] for place in (4, 12, 20, 28))
 

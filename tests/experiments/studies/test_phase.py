@@ -188,12 +188,15 @@ def unique(low, high):
         ({"alpha_stable": None, "branch": None, "branch_refused": "too large"}, "alpha_stable      too large"),
         ({"alpha_certified": {"alpha": None, "method": "no bound"}}, "alpha_certified   none (no bound)"),
         (
-            {"optimum": {"value": 0.4, "exact": False, "upper_bound": 1.0, "method": ""}},
-            "best self-play    at least 0.4, at most 1; known: 1",
+            {"optimum": {"value": 0.4, "exact": False, "upper_bound": 1.0, "method": "5 starts"}},
+            "best self-play    at least 0.4, at most 1 (5 starts); known: 1",
         ),
         (
-            {"optimum": {"value": 1 / 3, "exact": False, "upper_bound": None, "method": ""}, "known_optimum": None},
-            "best self-play    at least 0.3333333333",
+            {
+                "optimum": {"value": 1 / 3, "exact": False, "upper_bound": None, "method": "5 starts"},
+                "known_optimum": None,
+            },
+            "best self-play    at least 0.3333333333 (5 starts)",
         ),
         ({"symmetries": {"swap": str(10**20), "no_swap": "28800"}}, "(symmetries: 1.000000e+20), 0.5 without (28,800)"),
     ],
