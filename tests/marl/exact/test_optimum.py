@@ -100,7 +100,14 @@ FILES = Path(__file__).parents[4] / "shared" / "dpomdp"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "horizon", "value"),
-    [("boxPushingUAI07", 3, 66.081), ("boxPushingUAI07", 4, 98.59361), ("Mars", 3, 9.38), ("Mars", 4, 10.1808)],
+    [
+        ("boxPushingUAI07", 3, 66.081),
+        ("boxPushingUAI07", 4, 98.59361),
+        ("Mars", 3, 9.38),
+        ("Mars", 4, 10.1808),
+        ("fireFighting_2_3_3", 2, -4.383496),
+        ("Grid3x3corners", 5, 0.895656),
+    ],
 )
 def test_published_values_of_problem_files(name: str, horizon: int, value: float) -> None:
     if not (path := FILES / f"{name}.dpomdp").exists():
