@@ -33,9 +33,8 @@ STAGES = (10_000_000,)
 """Steps of each seed on the full game, stage by stage."""
 ZOO = Path(__file__).parents[1] / "results" / "zoo"
 PUBLISHED = (
-    ("IPPO, jax-aht: self-play", 1e9, 15.78),
-    ("IPPO at high entropy: self-play", 1e10, 24.48),
-    ("IPPO at high entropy: cross-play", 1e10, 24.45),
+    ("IPPO, jax-aht: self-play 15.78", 1e9, 15.78),
+    ("IPPO at high entropy: cross-play 24.45 (self-play 24.48)", 1e10, 24.45),
 )
 """Whose, steps and scores: jax-aht's table of the full game, and arXiv:2511.22581 (entropy coefficient 0.05)."""
 _UP = "../../../../results/zoo"
