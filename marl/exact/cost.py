@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 
 from games.tabular.histories import Tree
-from marl.exact.bounded_memory import MemoryTables
 from marl.exact.branch_equations import KRYLOV, MOST_DENSE, MOST_UNKNOWNS
 from marl.exact.equivariant import rows
 from marl.exact.gradient_flow import CHUNK, Method
@@ -83,9 +82,8 @@ def entries(tree: Tree) -> int:
 
     Those of lists of joint histories count `_OF_LISTS` times: each is looked up and added on its own.
     """
-    table = tables(tree)
-    lists = () if isinstance(table, MemoryTables) else [stage for stage in table.stages if isinstance(stage, Sparse)]
-    return table_entries(table) + (_OF_LISTS - 1) * sum(leaf.size for leaf in jax.tree.leaves(lists))
+    parts = jax.tree.leaves(tables(tree), is_leaf=lambda part: isinstance(part, Sparse))
+    return sum(_OF_LISTS * table_entries(part) if isinstance(part, Sparse) else part.size for part in parts)
 
 
 def at_most(tree: Tree, sweeps: float) -> float:

@@ -89,8 +89,8 @@ def batch_width(total: int, table: "Tables") -> int:
     return wide if total > narrow else narrow
 
 
-def table_entries(table: "Tables") -> int:
-    """How many numbers they hold."""
+def table_entries(table: "Tables | Dense | Sparse") -> int:
+    """How many numbers they hold, or a stage of them."""
     return sum(leaf.size for leaf in jax.tree.leaves(table))
 
 
