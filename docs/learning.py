@@ -41,6 +41,8 @@ CHANGES = {
     "observer belief": "policy.observer=belief",
 }
 """The rows of the table of single changes: what is changed, and the overrides."""
+STATISTICS = {DEFAULTS: "", "values normalised": "learner=examples.normalised_values.NormalisedValues"}
+"""The rows of the table of the example whose critic learns in units of the returns so far."""
 _THREE = "policy.observer=belief learner.gae_lambda=0.8 learner.value_coef=2"
 _FIVE = f"{_THREE} learner.learning_rate=2.5e-3 learner.anneal=linear"
 COMBINATIONS = {
@@ -180,6 +182,7 @@ def warm_starts(folder: Path, small: bool) -> Found:
 
 PIECES: dict[str, Piece] = {
     "single_changes": compared(CHANGES),
+    "normalised_values": compared(STATISTICS),
     "combinations": compared(COMBINATIONS),
     "few_steps": Piece(
         lambda records: [
