@@ -29,7 +29,7 @@ from marl.crossplay import estimators
 COEFFICIENTS = (0.01, 0.05)
 SMALLER_STEPS = 3_000_000
 """Of each seed on 3×5."""
-STAGES = (10_000_000, 10_000_000)
+STAGES = (10_000_000, 20_000_000)
 """Steps of each seed on the full game, stage by stage."""
 ZOO = Path(__file__).parents[1] / "results" / "zoo"
 PUBLISHED = (
