@@ -19,13 +19,14 @@ from docs.records import (
     current_runs,
     entropy_coef,
     estimates_of,
+    greedy_conventions,
     greedy_curve,
     markdown,
+    mean_distance,
     save_figure,
     science,
 )
 from experiments import runs
-from experiments.analysis import conventions
 from experiments.presentation import ladder_figures, tables
 from experiments.presentation.ladder_figures import Point
 from games.errors import TacitError
@@ -178,19 +179,17 @@ def measured_rung(folder: Path, small: bool) -> Found:
 def _row(path: Path, *, games: int) -> dict[str, Any]:
     """What a run of the ladder is measured by, in greedy play."""
     crossed = runs.read_crossplay(path)["greedy"]
-    play = conventions.conventions_run(path, games=games, plays=["greedy"], output=path.parents[1]).plays["greedy"]
-    assert not isinstance(play.relabelled, str) and not isinstance(play.conventions, str)
-    assert not isinstance(play.gaps, str)
+    play = greedy_conventions(path, games=games)
+    assert not isinstance(play.relabelled, str) and not isinstance(play.gaps, str)
     alone = self_play_seatings(len(play.self_play), 2)
     low, high = runs.read_run(path).game.score_range
     summary = estimators.summarise(*crossed.cells).within(low, high)
-    distance = play.conventions.distance
     return {
         "entropy_coef": entropy_coef(path),
         "most": high,
         **estimates_of(summary),
         "defect": estimators.self_play(alone, np.array([one.mean for one in play.relabelled.defect])),
-        "distance": float(distance[np.triu_indices(len(distance), 1)].mean()),
+        "distance": mean_distance(play),
         "own": play.gaps.plays.over_seeds,
         "met": play.gaps.plays.cross_play,
         "matrix": crossed.matrix(),

@@ -15,7 +15,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from docs.records import Found, Piece, estimates_of, greedy_curve, markdown, only_run, save_figure, science
+from docs.records import (
+    Found,
+    Piece,
+    estimates_of,
+    greedy_conventions,
+    greedy_curve,
+    markdown,
+    mean_distance,
+    only_run,
+    save_figure,
+    science,
+)
 from experiments import runs
 from experiments.presentation import ladder_figures, tables
 from marl.crossplay import estimators
@@ -152,32 +163,31 @@ def confirmed(folder: Path, small: bool) -> Found:
 
 
 def warm_starts(folder: Path, small: bool) -> Found:
-    """A row for each start on each board: greedy SP, XP, gap, steps to nine tenths of the fresh weights' XP; curves."""
+    """A row for each start on each board: greedy SP, XP, gap, distance, and steps to a share of the fresh XP."""
     rows, numbers, paths = [], [], []
     for board, game in LARGER.items():
-        cells, curves = {}, {}
-        for number, name in enumerate(STARTS):
-            path = only_run(folder / f"{game}_{place(number)}")
-            paths.append(path)
-            cells[name] = runs.read_crossplay(path)["greedy"].cells
-            curves[name] = greedy_curve(path)
+        begun = {name: only_run(folder / f"{game}_{place(number)}") for number, name in enumerate(STARTS)}
+        cells = {name: runs.read_crossplay(path)["greedy"].cells for name, path in begun.items()}
+        curves = {name: greedy_curve(path) for name, path in begun.items()}
         bound = _share_of(estimators.summarise(*cells[FRESH]))
-        for name, curve in curves.items():
+        for name, path in begun.items():
             estimates = estimates_of(estimators.summarise(*cells[name]))
             if name != FRESH:
                 estimates["more"] = estimators.difference(cells[name], cells[FRESH])
-            reached = first_at(curve["steps"], curve["cross_play"], bound)
+            distance = mean_distance(greedy_conventions(path, games=20 if small else 1000))
+            reached = first_at(curves[name]["steps"], curves[name]["cross_play"], bound)
             told = [*(tables.text_of(one) for one in estimates.values()), ""]
-            rows.append([board, name, *told[:4], _in_millions(reached)])
+            rows.append([board, name, *told[:4], f"{distance:.3f}", _in_millions(reached)])
             numbers.append(
-                {"board": board, "start": name, "steps_to_share": reached, "curve": curve}
+                {"board": board, "start": name, "steps_to_share": reached, "distance": distance, "curve": curves[name]}
                 | {key: one._asdict() for key, one in estimates.items()}
             )
+        paths += begun.values()
         if not small:
             save_figure(ladder_figures.curves(curves, "begun with"), f"warm_starts_{game}")
-    head = ["board", "begun with", "greedy SP", "greedy XP", "SP − XP", "XP − the fresh ones' XP"]
+    head = ["board", "begun with", "greedy SP", "greedy XP", "SP − XP", "XP − the fresh ones' XP", "distance"]
     head += [f"millions of steps to {SHARE:.0%} of the fresh ones' XP"]
-    return Found({"table": markdown(head, rows, 2)}, numbers, paths)
+    return Found({"table": markdown(head, rows, 2)}, numbers, paths, measured=True)
 
 
 PIECES: dict[str, Piece] = {

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import runs
 from experiments.analysis import conventions
+from experiments.analysis.conventions_tables import Play
 from experiments.configuration import targets
 from experiments.configuration.config import build_game
 from experiments.presentation import figures, tables
@@ -107,6 +109,18 @@ def science(path: Path) -> dict[str, Any]:
     if (path / "run.json").exists():
         return runs.read_json(path / "run.json")["science"]
     return {"game": runs.read_json(path / "conventions.json")["settings"]["game"]}
+
+
+def greedy_conventions(path: Path, *, games: int) -> Play:
+    """What `tacit conventions` says of a run's greedy play, from so many games; files beside the run's folder."""
+    return conventions.conventions_run(path, games=games, plays=["greedy"], output=path.parents[1]).plays["greedy"]
+
+
+def mean_distance(play: Play) -> float:
+    """The mean over pairs of seeds of the distance between their conventions."""
+    assert not isinstance(play.conventions, str)
+    distance = play.conventions.distance
+    return float(distance[np.triu_indices(len(distance), 1)].mean())
 
 
 def entropy_coef(path: Path) -> float:
