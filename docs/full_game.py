@@ -6,6 +6,7 @@ with these files, with a fresh optimiser, on any machine. The first one begins w
 each seed.
 """
 
+import itertools
 from pathlib import Path
 
 from docs.records import (
@@ -100,15 +101,15 @@ def stage(folder: Path, small: bool, number: int) -> Found:
 
 def draw_full_game(records: Records) -> None:
     """The curves of all stages that have a record, beside published scores."""
+    made = [records.read(f"full_game_{number}") for number in range(1, len(STAGES) + 1)]
+    found = list(itertools.takewhile(lambda record: record is not None, made))
     curves: dict[str, dict[str, list[float]]] = {}
-    for number in range(1, len(STAGES) + 1):
-        if (record := records.read(f"full_game_{number}")) is None:
-            break
+    for record in found:
         for one in record["numbers"]:
             whole = curves.setdefault(f"{one['entropy_coef']:g}", {key: [] for key in one["curve"]})
             for key, values in one["curve"].items():
                 whole[key] += values
     if curves:
-        restarts = [sum(STAGES[:number]) for number in range(1, len(STAGES))]
+        restarts = [sum(STAGES[:number]) for number in range(1, len(found))]
         figure = ladder_figures.curves(curves, "entropy coefficient", restarts=restarts, published=PUBLISHED)
         save_figure(figure, "full_game")

@@ -117,7 +117,7 @@ def greedy_conventions(path: Path, *, games: int) -> Play:
 
 
 def mean_distance(play: Play) -> float:
-    """The mean over pairs of seeds of the distance between their conventions."""
+    """The mean over pairs of seeds of the distance between their conventions, 0 to 1."""
     assert not isinstance(play.conventions, str)
     distance = play.conventions.distance
     return float(distance[np.triu_indices(len(distance), 1)].mean())

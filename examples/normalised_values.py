@@ -1,10 +1,12 @@
-"""IPPO whose critic learns values in units of the returns so far: value normalisation, with statistics that run along.
+"""IPPO with value normalisation: the critic learns values in units of running statistics of the returns.
 
 The network predicts (G − μ) / σ for a return G. μ and σ are its mean and standard deviation over the updates before,
-each update weighted `DECAY` times as much as the next; 0 and 1 before the first. Values that advantages are estimated
-from are in units of the reward again, so that the value's loss, its clipping and the network's output alone differ from
-IPPO's. MAPPO (Yu et al. 2022) normalises values so; unlike PopArt (van Hasselt et al. 2016), the last layer is not
-rescaled when μ and σ change.
+each update weighted `DECAY` times as much as the next; 0 and 1 before the first. Advantages are estimated from values
+in units of the reward again, so that only the network's output and the value's loss and clipping differ from IPPO's.
+The reported `value_loss` is in units of σ².
+
+MAPPO (Yu et al. 2022) normalises values, too, and updates its statistics in every minibatch. PopArt (van Hasselt et al.
+2016) also rescales the last layer when μ and σ change, which is left out here.
 
     tacit train game=hanabi_2x3 learner=normalised_values.NormalisedValues budget.steps=20000
 """
@@ -15,6 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from games.errors import TacitError
 from marl.learners import ppo, rollout
 from marl.learners.ippo import IPPO
 from marl.learners.learner import Metrics
@@ -22,6 +25,8 @@ from marl.learners.losses import masked_mean
 from marl.policies.policy import Array, apply_in_parts
 
 DECAY = 0.99
+LEAST_STD = 0.01
+"""In units of the learner's rewards: σ of returns that are all alike."""
 
 
 class Returns(NamedTuple):
@@ -44,13 +49,13 @@ class Returns(NamedTuple):
     def units(self) -> tuple[Array, Array]:
         """μ and σ, float32[] each."""
         mean, square = (total / jnp.where(self.weight > 0, self.weight, 1.0) for total in (self.first, self.second))
-        std = jnp.sqrt(jnp.maximum(square - mean**2, 1e-4))  # returns that are all alike have none
+        std = jnp.sqrt(jnp.maximum(square - mean**2, LEAST_STD**2))
         return mean, jnp.where(self.weight > 0, std, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class InUnits:
-    """A policy for training, an `ActorCritic`: the values of its network are in units of the returns so far."""
+class NormalisedCritic:
+    """A policy for training, an `ActorCritic` whose network predicts normalised values."""
 
     policy: Any  # ActorCritic
 
@@ -86,14 +91,23 @@ class InUnits:
 
 @dataclasses.dataclass(frozen=True)
 class NormalisedValues(IPPO):
-    """The algorithm for one seed; its keys are IPPO's. All players share the statistics of returns."""
+    """The algorithm for one seed; its keys are IPPO's. All players share the statistics of returns.
 
-    version: ClassVar[str] = "normalised-values-1"  # part of a run's name: change it with the code
+    Raises:
+      TacitError: as IPPO; without `normalise_advantages`, since advantages are divided by σ beside the returns.
+    """
+
+    version: ClassVar[str] = "normalised-values-2"  # part of a run's name: change it with the code
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.normalise_advantages:
+            raise TacitError("NormalisedValues needs learner.normalise_advantages=true")
 
     @property
-    def actor_critic(self) -> InUnits:
+    def actor_critic(self) -> NormalisedCritic:
         """The policy, with the statistics among its parameters; no gradient reaches these."""
-        return InUnits(self.policy)
+        return NormalisedCritic(self.policy)
 
     def learn(
         self,
@@ -117,9 +131,9 @@ class NormalisedValues(IPPO):
         return after._replace(params={**after.params, "returns": following}), metrics
 
     def agent_params(self, state: ppo.PPOState) -> Any:
-        """The policy's own parameters, without the statistics."""
+        """The policy's own parameters, without the statistics that its value head goes with."""
         return state.params["policy"]
 
     def with_agent_params(self, state: ppo.PPOState, params: Any) -> ppo.PPOState:
-        """An initial state whose policy plays with `params`."""
+        """An initial state whose policy plays with `params`; its values are learned anew, in units of 0 and 1."""
         return state._replace(params={**state.params, "policy": params})

@@ -1,4 +1,4 @@
-"""The example's units: by hand, before the first update as IPPO, and in what the critic learns."""
+"""The example's statistics by hand, its first update beside IPPO's, and values that IPPO does not reach."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 
 from examples import normalised_values
 from examples.normalised_values import NormalisedValues, Returns
+from games.errors import TacitError
 from games.tabular.library import lever
 from marl.learners.ippo import IPPO, Hyperparameters
 from marl.policies.tabular import Tabular
@@ -51,19 +52,25 @@ def test_the_first_update_is_that_of_ippo(share):
 
 
 @pytest.mark.slow
-def test_large_returns_are_learned_as_fast_as_small_ones():
-    """With rewards in thousandths, 60 updates take the value of the only history to the mean return, and IPPO's not."""
+@pytest.mark.parametrize("share", [True, False])
+def test_values_in_the_thousands(share):
+    """A lever pays a thousand: 60 updates take the value of the only history near the mean return, and IPPO's not."""
 
     def error(kind):
-        one = learner(kind, reward_scale=1000.0)
+        one = learner(kind, reward_scale=1000.0, share_parameters=share)
         state, update = begun(one, learning_rate=0.05, entropy_coef=10.0), jax.jit(one.update)
         for _ in range(60):
             state = update(state)[0]
+        params = state.params if share else jax.tree.map(lambda every: every[0], state.params)
         network = one.actor_critic
         seen = GAME.observe(GAME.init(key=jax.random.key(0)), jnp.int32(0), "last")
-        percept = network.perceive(state.params, seen)
-        features = network.remember(state.params, network.initial_memory(), percept)[1]
-        return abs(float(network.value(state.params, features)) / 1000 - 1 / 3)
+        features = network.remember(params, network.initial_memory(), network.perceive(params, seen))[1]
+        return abs(float(network.value(params, features)) / 1000 - 1 / 3)
 
     assert error(NormalisedValues) < 0.1
     assert error(IPPO) > 0.25
+
+
+def test_advantages_have_to_be_normalised():
+    with pytest.raises(TacitError, match=r"needs learner\.normalise_advantages=true"):
+        learner(NormalisedValues, normalise_advantages=False)

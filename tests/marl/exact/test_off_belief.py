@@ -20,6 +20,7 @@ from games.tabular.library import (
     tiny_hanabi,
     two_stage_lever,
 )
+from marl.exact.objective import double_precision, expected_return, tables
 from marl.exact.off_belief import off_belief
 from marl.exact.reasoning import k_level
 
@@ -278,3 +279,8 @@ def test_who_believes_that_the_light_was_switched_at_random_bails():
     assert rows[1].tolist() == rows[2].tolist() == [0, 0, 1, 0]
     assert (rows[3].argmax(), rows[4].argmax(), rows[5].argmax()) == (cat_and_dog.CAT, cat_and_dog.DOG, 3)
     assert alice[:2].tolist() == [[0, 0, 0, 1, 0]] * 2  # removes the barrier, whatever the pet
+    for light in (cat_and_dog.ON, cat_and_dog.OFF):  # is worth what Bob's bailing pays
+        alice[:2] = np.eye(5)[light]
+        with np.errstate(divide="ignore"):
+            log_probs = (np.log(alice), np.log(bob))
+        assert double_precision(expected_return)(tables(tree), log_probs) == pytest.approx(0.5)
