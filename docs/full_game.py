@@ -6,7 +6,6 @@ with these files, with a fresh optimiser, on any machine. The first one begins w
 each seed.
 """
 
-import itertools
 from pathlib import Path
 
 from docs.records import (
@@ -101,8 +100,7 @@ def stage(folder: Path, small: bool, number: int) -> Found:
 
 def draw_full_game(records: Records) -> None:
     """The curves of all stages that have a record, beside published scores."""
-    made = [records.read(f"full_game_{number}") for number in range(1, len(STAGES) + 1)]
-    found = list(itertools.takewhile(lambda record: record is not None, made))
+    found = [record for number in range(1, len(STAGES) + 1) if (record := records.read(f"full_game_{number}"))]
     curves: dict[str, dict[str, list[float]]] = {}
     for record in found:
         for one in record["numbers"]:
