@@ -187,12 +187,7 @@ def _json(plain: Any) -> bytes:
 
 def serve(server: Server) -> None:
     """Answer requests until the program is interrupted."""
-    # The main thread only waits: an interrupt that arrives while it runs a callback, such as JAX's of the garbage
-    # collector, is reported there and lost.
-    accepting = threading.Thread(target=server.serve_forever, daemon=True)
-    accepting.start()
     try:
-        accepting.join()
+        server.serve_forever()
     finally:
-        server.shutdown()
         server.server_close()

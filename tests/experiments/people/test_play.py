@@ -125,6 +125,8 @@ def test_leaving_the_terminal_keeps_the_game(tmp_path, planned, capsys):
 def start(tmp_path):
     """start(*words) -> the process and the address of its page."""
     started = []
+    # Where these tests run in a shell's background, SIGINT is ignored, also by what they start.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*words):
         process = subprocess.Popen(
@@ -143,6 +145,7 @@ def start(tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+    signal.signal(signal.SIGINT, former)
 
 
 def moves_made(page):
