@@ -22,7 +22,6 @@ from docs.records import (
     greedy_conventions,
     greedy_curve,
     markdown,
-    mean_distance,
     save_figure,
     science,
 )
@@ -180,7 +179,8 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
     """What a run of the ladder is measured by, in greedy play."""
     crossed = runs.read_crossplay(path)["greedy"]
     play = greedy_conventions(path, games=games)
-    assert not isinstance(play.relabelled, str) and not isinstance(play.gaps, str)
+    assert not isinstance(play.relabelled, str) and not isinstance(play.conventions, str)
+    assert not isinstance(play.gaps, str)
     alone = self_play_seatings(len(play.self_play), 2)
     low, high = runs.read_run(path).game.score_range
     summary = estimators.summarise(*crossed.cells).within(low, high)
@@ -189,7 +189,7 @@ def _row(path: Path, *, games: int) -> dict[str, Any]:
         "most": high,
         **estimates_of(summary),
         "defect": estimators.self_play(alone, np.array([one.mean for one in play.relabelled.defect])),
-        "distance": mean_distance(play),
+        "distance": play.conventions.mean_distance,
         "own": play.gaps.plays.over_seeds,
         "met": play.gaps.plays.cross_play,
         "matrix": crossed.matrix(),

@@ -22,7 +22,6 @@ from docs.records import (
     greedy_conventions,
     greedy_curve,
     markdown,
-    mean_distance,
     only_run,
     save_figure,
     science,
@@ -52,7 +51,7 @@ CHANGES = {
     "observer belief": "policy.observer=belief",
 }
 """The rows of the table of single changes: what is changed, and the overrides."""
-STATISTICS = {DEFAULTS: "", "values normalised": "learner=examples.normalised_values.NormalisedValues"}
+NORMALISATION = {DEFAULTS: "", "values normalised": "learner=examples.normalised_values.NormalisedValues"}
 """The rows of the table of value normalisation."""
 _THREE = "policy.observer=belief learner.gae_lambda=0.8 learner.value_coef=2"
 _FIVE = f"{_THREE} learner.learning_rate=2.5e-3 learner.anneal=linear"
@@ -174,7 +173,9 @@ def warm_starts(folder: Path, small: bool) -> Found:
             estimates = estimates_of(estimators.summarise(*cells[name]))
             if name != FRESH:
                 estimates["more"] = estimators.difference(cells[name], cells[FRESH])
-            distance = mean_distance(greedy_conventions(path, games=20 if small else 1000))
+            measured = greedy_conventions(path, games=20 if small else 1000).conventions
+            assert not isinstance(measured, str)
+            distance = measured.mean_distance
             reached = first_at(curves[name]["steps"], curves[name]["cross_play"], bound)
             told = [*(tables.text_of(one) for one in estimates.values()), ""]
             rows.append([board, name, *told[:4], f"{distance:.3f}", _in_millions(reached)])
@@ -192,7 +193,7 @@ def warm_starts(folder: Path, small: bool) -> Found:
 
 PIECES: dict[str, Piece] = {
     "single_changes": compared(CHANGES),
-    "normalised_values": compared(STATISTICS),
+    "normalised_values": compared(NORMALISATION),
     "combinations": compared(COMBINATIONS),
     "few_steps": Piece(
         lambda records: [

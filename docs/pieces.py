@@ -259,14 +259,13 @@ def convention_tables(folder: Path, small: bool) -> Found:
         assert not isinstance(relabelled, str) and not isinstance(matrices, str)
         alone = self_play_seatings(len(found.labels), 2)
         gap = estimators.gap(*runs.read_crossplay(path)["greedy"].cells)
-        apart = matrices.distance[np.triu_indices(len(found.labels), 1)].mean()
         rows.append(
             [
                 f"{entropy_coef(path):g}",
                 tables.text_of(gap),
                 tables.text_of(estimators.self_play(alone, relabelled.self_play - relabelled.other_play)),
                 tables.text_of(estimators.self_play(alone, np.array([one.mean for one in relabelled.defect]))),
-                f"{apart:.3f} ({matrices.sampling.mean():.3f})",
+                f"{matrices.mean_distance:.3f} ({matrices.sampling.mean():.3f})",
                 str(matrices.predicts),
             ]
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import runs
@@ -114,13 +113,6 @@ def science(path: Path) -> dict[str, Any]:
 def greedy_conventions(path: Path, *, games: int) -> Play:
     """What `tacit conventions` says of a run's greedy play, from so many games; files beside the run's folder."""
     return conventions.conventions_run(path, games=games, plays=["greedy"], output=path.parents[1]).plays["greedy"]
-
-
-def mean_distance(play: Play) -> float:
-    """The mean over pairs of seeds of the distance between their conventions, 0 to 1."""
-    assert not isinstance(play.conventions, str)
-    distance = play.conventions.distance
-    return float(distance[np.triu_indices(len(distance), 1)].mean())
 
 
 def entropy_coef(path: Path) -> float:

@@ -33,6 +33,11 @@ class Conventions(NamedTuple):
     merged_distance: np.ndarray  # float64[N, N], with actions that symmetries map to each other merged
     merged_predicts: Correlation
 
+    @property
+    def mean_distance(self) -> float:
+        """The mean of the distance over pairs of agents."""
+        return _mean_over_pairs(self.distance)
+
 
 class Gaps(NamedTuple):
     """The convention gaps of N agents, in shares of their moves of one kind (`marl.literal`)."""
@@ -192,14 +197,18 @@ def _convention_lines(conventions: Conventions | str) -> list[str]:
         return [f"convention matrices: n/a ({conventions})"]
     if len(conventions.counts) < 2:
         return ["distances between seeds: n/a (there is one seed)"]
-    pairs = np.triu_indices(len(conventions.counts), 1)
     return [
-        f"distance of convention matrices: mean {conventions.distance[pairs].mean():.3f} over pairs of seeds, "
+        f"distance of convention matrices: mean {conventions.mean_distance:.3f} over pairs of seeds, "
         f"{conventions.sampling.mean():.3f} between halves of one seed's games",
         f"Spearman of distance and XP: {conventions.predicts}",
-        f"the same, relabelled actions as one: mean {conventions.merged_distance[pairs].mean():.3f}, "
+        f"the same, relabelled actions as one: mean {_mean_over_pairs(conventions.merged_distance):.3f}, "
         f"Spearman {conventions.merged_predicts}",
     ]
+
+
+def _mean_over_pairs(distance: np.ndarray) -> float:
+    """Of float64[N, N]."""
+    return float(distance[np.triu_indices(len(distance), 1)].mean())
 
 
 def plain(play: Play) -> dict[str, Any]:
